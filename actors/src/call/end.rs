@@ -1,0 +1,88 @@
+//! How a call ended: one classified outcome and a short reason, counted once per call.
+
+use serde::Serialize;
+
+/// What became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The conversation was held to its end.
+    Completed,
+    /// The caller was given to a person.
+    Transferred,
+    /// The caller left a message.
+    Voicemail,
+    /// The caller was gone before the conversation began.
+    Abandoned,
+    /// The house was full.
+    Refused,
+    /// The agent could not be had, or was lost.
+    Failed,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 6] =
+        [Self::Completed, Self::Transferred, Self::Voicemail, Self::Abandoned, Self::Refused, Self::Failed];
+
+    /// The word used in JSON, in the database and as a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Transferred => "transferred",
+            Self::Voicemail => "voicemail",
+            Self::Abandoned => "abandoned",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Why it ended so: a closed list of slugs, safe as a metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The caller, or the far network, hung up.
+    CallerHungUp,
+    /// Twilio never opened the media stream of an admitted call.
+    Unclaimed,
+    /// All slots were held.
+    FullHouse,
+    /// The media stream was lost and did not come back.
+    StreamLost,
+    /// The Realtime service could not be reached, or was lost.
+    RealtimeUnavailable,
+    /// The Realtime service refused us for good: key, quota, account or model.
+    RealtimeRefused,
+    /// The call's actor failed more often than its supervisor allows.
+    ActorFailed,
+    /// The process is shutting down.
+    Shutdown,
+}
+
+impl Reason {
+    /// The slug used in JSON, in the database and as a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CallerHungUp => "caller-hung-up",
+            Self::Unclaimed => "unclaimed",
+            Self::FullHouse => "full-house",
+            Self::StreamLost => "stream-lost",
+            Self::RealtimeUnavailable => "realtime-unavailable",
+            Self::RealtimeRefused => "realtime-refused",
+            Self::ActorFailed => "actor-failed",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// The end of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CallEnd {
+    pub outcome: Outcome,
+    pub reason: Reason,
+}
+
+impl CallEnd {
+    pub const fn new(outcome: Outcome, reason: Reason) -> Self {
+        Self { outcome, reason }
+    }
+}

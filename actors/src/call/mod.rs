@@ -1,0 +1,3 @@
+//! One live call.
+
+pub mod end;

@@ -1,0 +1,3 @@
+//! The DbActor: the one door to PostgreSQL.
+
+pub mod record;

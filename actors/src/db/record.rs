@@ -1,0 +1,103 @@
+//! What the calls write: facts handed to the [`Db`](super::Db), in order, never waited for.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::call::end::CallEnd;
+use crate::wire::twilio::sid::CallSid;
+
+/// Who spoke a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Speaker {
+    Caller,
+    Agent,
+}
+
+impl Speaker {
+    /// The word used in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+/// One fact to be kept. Each is an upsert: writing it twice changes nothing, and an older epoch changes nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    Opened(CallOpened),
+    Turn(Turn),
+    Event(Event),
+    Closed(CallClosed),
+}
+
+impl Record {
+    pub fn call_sid(&self) -> CallSid {
+        match self {
+            Self::Opened(opened) => opened.call_sid,
+            Self::Turn(turn) => turn.call_sid,
+            Self::Event(event) => event.call_sid,
+            Self::Closed(closed) => closed.call_sid,
+        }
+    }
+}
+
+/// A call was admitted, or turned away (then [`CallClosed`] follows at once).
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallOpened {
+    pub call_sid: CallSid,
+    /// Raised by each accepted stream; starts at 1.
+    pub epoch: u32,
+    /// The caller's number as Twilio gives it: E.164, a SIP URI, `anonymous`, …
+    pub from: String,
+    pub to: String,
+    pub started_at: DateTime<Utc>,
+    /// `INSTANCE_ID` of the process that carries the call.
+    pub instance: String,
+}
+
+/// A turn as it is known now; a later record of the same ordinal replaces it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Turn {
+    pub call_sid: CallSid,
+    pub epoch: u32,
+    /// Dense within the call, from 1.
+    pub ordinal: u32,
+    pub speaker: Speaker,
+    /// Empty while the transcript is not known.
+    pub text: String,
+    pub started_at: DateTime<Utc>,
+    /// Agent turns: how much of it the caller heard. Caller turns: none.
+    pub heard_ms: Option<u32>,
+    /// The caller did not hear all of it; `text` ends where the hearing did.
+    pub cut_off: bool,
+}
+
+/// Something that happened to a call and belongs in its log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    pub call_sid: CallSid,
+    pub at: DateTime<Utc>,
+    /// A short slug: `call-status`, `stream-started`, `realtime-error`, …
+    pub kind: String,
+    pub data: Value,
+    /// Equal keys of one call are the same event and stored once; none: always stored.
+    pub dedupe_key: Option<String>,
+}
+
+/// A call is over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallClosed {
+    pub call_sid: CallSid,
+    pub epoch: u32,
+    pub ended_at: DateTime<Utc>,
+    pub end: CallEnd,
+    pub barge_ins: u32,
+    pub first_audio_ms: Option<u32>,
+    /// Token counts summed over all responses, as stored in `calls.usage`.
+    pub usage: Value,
+    pub cost_usd: Option<f64>,
+}

@@ -1,0 +1,6 @@
+//! Everything in Switchboard that lives as long as a call does.
+
+pub mod call;
+pub mod db;
+pub mod registry;
+pub mod wire;

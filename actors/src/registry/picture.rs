@@ -1,0 +1,88 @@
+//! The live picture: what `GET /api/call-monitor` answers.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::wire::twilio::sid::CallSid;
+
+/// The whole picture of one instance.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Picture {
+    pub generated_at: DateTime<Utc>,
+    pub instance: String,
+    pub draining: bool,
+    pub capacity: Capacity,
+    pub calls: Vec<LiveCall>,
+    pub queue: Vec<QueuedCall>,
+}
+
+/// How many calls there are, and how many more there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capacity {
+    pub limit: usize,
+    /// Calls whose stream has been accepted.
+    pub active: usize,
+    /// Slots held for a stream that has not come yet.
+    pub reserved: usize,
+    pub queued: usize,
+    pub available: usize,
+}
+
+/// Where a call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallState {
+    /// Admitted; Twilio has not opened the media stream yet.
+    Reserved,
+    /// The stream is open; the Realtime session is not ready yet.
+    Connecting,
+    Live,
+    /// A socket was lost and is waited for.
+    Reconnecting,
+    Transferring,
+    /// What comes next is decided; the stream is being closed.
+    Ending,
+}
+
+/// Who is heard on the line right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Speaking {
+    Caller,
+    Agent,
+    None,
+}
+
+/// One call on the line.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveCall {
+    pub call_sid: CallSid,
+    pub instance: String,
+    pub from: String,
+    pub to: String,
+    pub state: CallState,
+    pub started_at: DateTime<Utc>,
+    pub duration_seconds: u64,
+    pub speaking: Speaking,
+    pub turns: u32,
+    pub barge_ins: u32,
+    /// From the stream's start to the first audio sent to the caller.
+    pub first_audio_ms: Option<u32>,
+    /// From the caller's last word (as the service heard it) to the first audio of the answer.
+    pub last_turn_ms: Option<u32>,
+    pub restarts: u32,
+    pub reconnects: u32,
+}
+
+/// One caller waiting for a slot.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QueuedCall {
+    pub call_sid: CallSid,
+    pub from: String,
+    pub position: usize,
+    pub waiting_seconds: u64,
+}

@@ -1,0 +1,4 @@
+//! The two protocols: Twilio's and the Realtime service's.
+
+pub mod realtime;
+pub mod twilio;

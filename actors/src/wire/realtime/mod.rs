@@ -1,0 +1,1 @@
+//! The OpenAI Realtime service: events and the socket.

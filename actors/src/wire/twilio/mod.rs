@@ -1,0 +1,3 @@
+//! Twilio: identifiers, signatures, TwiML, media frames and the media stream.
+
+pub mod sid;

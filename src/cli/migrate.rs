@@ -1,0 +1,5 @@
+//! `switchboard migrate`.
+
+pub fn run() -> u8 {
+    super::FAILED
+}

@@ -1,0 +1,57 @@
+//! The commands, one file each, and their exit status.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod demo;
+mod migrate;
+mod serve;
+mod sim;
+
+/// Everything is fine.
+pub const FINE: u8 = 0;
+/// A warning, or the command failed.
+pub const FAILED: u8 = 1;
+/// Wrong arguments or settings.
+pub const USAGE: u8 = 64;
+/// A fault of our own.
+pub const INTERNAL: u8 = 70;
+
+/// Answers telephone calls with an AI.
+#[derive(Debug, Parser)]
+#[command(name = "switchboard", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer calls: webhooks, media streams, the API and the dashboard
+    Serve,
+    /// Twenty simulated callers, a simulated Realtime service and a private database, all on this machine
+    Demo(demo::Arguments),
+    /// Bring the database's schema up to date
+    Migrate,
+    /// The simulated telephone network and the simulated Realtime service
+    #[command(subcommand)]
+    Sim(sim::Command),
+}
+
+/// Parses the arguments, runs the command and says how it went.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { FINE });
+        }
+    };
+    ExitCode::from(match arguments.command {
+        Command::Serve => serve::run(),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Migrate => migrate::run(),
+        Command::Sim(command) => sim::run(command),
+    })
+}

@@ -1,0 +1,5 @@
+//! `switchboard serve`.
+
+pub fn run() -> u8 {
+    super::FAILED
+}

@@ -1,0 +1,117 @@
+//! What the simulators measured: the answer of `sim realtime`'s `GET /report`, and the `--json` of `sim phone`.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /report` of the simulated Realtime service: what arrived, what was sent, and what the client did wrong.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RealtimeReport {
+    /// One entry a session, in the order in which they were opened; also the closed ones.
+    pub sessions: Vec<SessionReport>,
+    /// Everything a real service would have refused, over all sessions.
+    pub violations: Vec<Violation>,
+}
+
+/// One session of the simulated Realtime service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionReport {
+    /// The `source` of the tags in this session's audio.
+    pub session: u16,
+    /// Whether its socket is still open.
+    pub open: bool,
+    /// Distinct `source` values of the tagged frames that arrived: the phone's call numbers. More than one is cross-talk.
+    pub callers: Vec<u16>,
+    /// Tagged caller frames by sequence, in order of arrival, as `[sequence, latency in microseconds]`.
+    pub arrivals: Vec<(u32, u32)>,
+    /// 20 ms frames without a tag: silence the bridge filled in.
+    pub untagged: u64,
+    /// Frames whose checksum did not hold, or pieces that were not whole frames.
+    pub corrupted: u64,
+    /// What was said to the caller.
+    pub responses: Vec<ResponseReport>,
+}
+
+/// One response of a session that carried audio.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponseReport {
+    /// The upper half of the `sequence` of its frames.
+    pub response: u16,
+    /// Frames sent to the client.
+    pub frames: u32,
+    /// `completed`, `cancelled`, `failed` or `in_progress`.
+    pub status: String,
+    /// `audio_end_ms` of the client's truncation, if there was one.
+    pub truncated_at_ms: Option<u32>,
+}
+
+/// Something a real peer would have refused.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Violation {
+    /// The session's or the call's number.
+    pub source: u16,
+    /// A short slug: `unknown-field`, `truncate-beyond-audio`, `second-response`, …
+    pub kind: String,
+    /// What exactly, for a person.
+    pub detail: String,
+}
+
+/// The result of a run of simulated callers: the `--json` of `demo`, `sim phone` and `loadtest calls`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallsReport {
+    pub calls: CallCounts,
+    pub frames: FrameCounts,
+    /// What the bridge adds to each frame's way.
+    pub added_latency_ms: UpDown,
+    /// From the stream's start to the first audio the caller hears.
+    pub first_audio_ms: Percentiles,
+    /// From the first sound of an interruption to the end of the agent's audio in the caller's ear.
+    pub barge_in_ms: Percentiles,
+    /// Of the bridge's process alone; null when it cannot be known.
+    pub cpu_seconds_per_call_minute: Option<f64>,
+    pub memory_kib_per_call: Option<f64>,
+    /// Everything a real peer would have refused, on both sides.
+    pub violations: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallCounts {
+    pub asked: u64,
+    pub completed: u64,
+    /// Turned away by the full house.
+    pub refused: u64,
+    pub failed: u64,
+    /// Requests for the number's fallback URL.
+    pub fallback: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrameCounts {
+    pub lost: u64,
+    pub reordered: u64,
+    pub corrupted: u64,
+    pub crossed: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpDown {
+    /// Caller to agent.
+    pub up: Percentiles,
+    /// Agent to caller.
+    pub down: Percentiles,
+}
+
+/// Null where nothing was measured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Percentiles {
+    pub p50: Option<f64>,
+    pub p95: Option<f64>,
+    pub p99: Option<f64>,
+}
