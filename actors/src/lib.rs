@@ -3,4 +3,5 @@
 pub mod call;
 pub mod db;
 pub mod registry;
+pub mod secret;
 pub mod wire;

@@ -1,3 +1,4 @@
 //! One live call.
 
 pub mod end;
+pub mod persona;

@@ -1,3 +1,6 @@
 //! Twilio: identifiers, signatures, TwiML, media frames and the media stream.
 
+pub mod form;
 pub mod sid;
+pub mod signature;
+pub mod twiml;
