@@ -18,6 +18,14 @@ pub struct Persona {
 }
 
 impl Persona {
+    /// The greeting of an agent of that name that was given none.
+    pub fn english_greeting(name: &str, emergency_number: &str) -> String {
+        format!(
+            "Hello, this is {name}, an automated assistant. \
+             If this is an emergency, please hang up and dial {emergency_number}. How can I help you today?"
+        )
+    }
+
     /// The session's instructions: the persona's own, and what holds for every persona.
     pub fn instructions(&self) -> String {
         let Self { name, instructions, language, emergency_number, .. } = self;
@@ -39,9 +47,7 @@ impl Default for Persona {
                            Find out why the caller rings and help as far as you can. \
                            You give no medical advice and promise nothing that you cannot do yourself."
                 .into(),
-            greeting: "Hello, this is Robin, an automated assistant. If this is an emergency, please hang up and dial 911. \
-                       How can I help you today?"
-                .into(),
+            greeting: Self::english_greeting("Robin", "911"),
             voice: "marin".into(),
             language: "en".into(),
             emergency_number: "911".into(),
