@@ -1,1 +1,5 @@
-//! The OpenAI Realtime service: events and the socket.
+//! The OpenAI Realtime service: its events, ours, and the socket.
+
+pub mod events;
+pub mod requests;
+pub mod usage;

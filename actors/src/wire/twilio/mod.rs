@@ -1,3 +1,4 @@
 //! Twilio: identifiers, signatures, TwiML, media frames and the media stream.
 
+pub mod frames;
 pub mod sid;
