@@ -2,4 +2,5 @@
 
 pub mod events;
 pub mod requests;
+pub mod socket;
 pub mod usage;
