@@ -323,7 +323,7 @@ fn database_url(reader: &mut Reader<'_>) -> Secret {
                 "is not set",
                 "give the database, such as postgresql://user:password@host:6543/db",
             );
-            Secret::new("")
+            Secret::new(String::new())
         },
     )
 }

@@ -4,4 +4,5 @@ pub mod call;
 pub mod db;
 pub mod registry;
 pub mod secret;
+pub mod supervise;
 pub mod wire;

@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
     pub(super) fn required_secret(&mut self, name: &str, remedy: &str) -> Secret {
         self.optional_secret(name).unwrap_or_else(|| {
             self.fault(name, "is not set", remedy);
-            Secret::new("")
+            Secret::new(String::new())
         })
     }
 

@@ -135,7 +135,7 @@ mod tests {
         "/twilio/events?bodySHA256=616aa469a8617908b2b0df35d4231f0c56fd98ad4fb5ac798e942575de7cac96";
 
     fn validator(origin: &str) -> Validator {
-        Validator::new(Secret::new(TOKEN), &Url::parse(origin).unwrap())
+        Validator::new(Secret::new(TOKEN.into()), &Url::parse(origin).unwrap())
     }
 
     fn signed(url: &str, body: &str) -> String {
@@ -229,8 +229,10 @@ mod tests {
         assert_eq!(validator.verify_form("/twilio/voice?v=2&tenant=acme", body, header), mismatch);
         assert_eq!(validator.verify_form(VOICE, more.as_bytes(), header), mismatch);
         assert_eq!(validator.verify_form(VOICE, &body[1..], header), mismatch);
-        let stranger =
-            Validator::new(Secret::new("another token"), &Url::parse("https://voice.example.com").unwrap());
+        let stranger = Validator::new(
+            Secret::new("another token".into()),
+            &Url::parse("https://voice.example.com").unwrap(),
+        );
         assert_eq!(stranger.verify_form(VOICE, body, header), mismatch);
         for malformed in ["", "not base64!", "AAAA", "zWKoPiW3WyS6ajufWxfOtpAOLnY"] {
             assert_eq!(validator.verify_form(VOICE, body, malformed), Err(SignatureError::Malformed));
