@@ -2,3 +2,5 @@
 
 pub mod frames;
 pub mod sid;
+pub mod stream;
+pub mod token;
