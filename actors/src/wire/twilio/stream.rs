@@ -46,6 +46,21 @@ pub enum StreamFault {
 }
 
 impl StreamFault {
+    /// As a metric's label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too-large",
+            Self::Binary => "binary",
+            Self::Malformed => "malformed",
+            Self::OutOfPlace => "out-of-place",
+            Self::NoStart => "no-start",
+            Self::BadToken => "bad-token",
+            Self::NoSlot => "no-slot",
+            Self::Protocol => "protocol",
+            Self::Overflow => "overflow",
+        }
+    }
+
     pub fn close_code(self) -> CloseCode {
         match self {
             Self::TooLarge => CloseCode::Size,
