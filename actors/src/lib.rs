@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod db;
+pub mod metrics;
 pub mod registry;
 pub mod secret;
 pub mod supervise;

@@ -60,6 +60,8 @@ pub enum Input<'a> {
     CallOver,
     /// The process is going down.
     Shutdown,
+    /// The call's actor failed more often than its supervisor allows.
+    ActorFailed,
     Service(ServerEvent<'a>),
     /// The Realtime socket could not be opened, or is gone.
     ServiceLost {
@@ -228,6 +230,7 @@ impl Conversation {
             }
             Input::Unclaimed => self.end(Outcome::Failed, Reason::StreamLost, Next::Human, now, effects),
             Input::Shutdown => self.end(Outcome::Failed, Reason::Shutdown, Next::Human, now, effects),
+            Input::ActorFailed => self.end(Outcome::Failed, Reason::ActorFailed, Next::Human, now, effects),
             Input::ServiceLost { fatal, cause } => self.service_lost(*fatal, cause, now, effects),
             Input::Tick => self.tick(now, effects),
         }

@@ -163,10 +163,10 @@ impl Turns {
         let mut ordinals = vec![];
         for turn in self.agent.iter_mut().filter(|turn| turn.response_id == response.id) {
             let written = response.output.iter().find(|item| item.id == turn.item_id);
-            if let Some(text) = written.and_then(|item| item.transcript()) {
-                if text.len() >= turn.transcript.len() {
-                    text.clone_into(&mut turn.transcript);
-                }
+            if let Some(text) = written.and_then(|item| item.transcript())
+                && text.len() >= turn.transcript.len()
+            {
+                text.clone_into(&mut turn.transcript);
             }
             turn.response_done = true;
             ordinals.push(turn.ordinal);

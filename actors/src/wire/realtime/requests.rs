@@ -3,22 +3,12 @@
 
 use serde_json::{Value, json};
 
+use crate::call::persona::Persona;
+
 /// The event id of the session's configuration.
 pub const CONFIGURE_ID: &str = "configure";
 /// What the event ids of response requests begin with; a number follows.
 pub const RESPOND_PREFIX: &str = "respond-";
-
-/// How the agent speaks, and about what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Persona {
-    pub instructions: String,
-    /// What the agent opens with.
-    pub greeting: String,
-    /// One of the service's voices, such as `marin`.
-    pub voice: String,
-    /// Language of the call, as in `en`: it pins the transcription, which guesses badly on 8 kHz audio.
-    pub language: String,
-}
 
 /// One event of ours. The audio has a path of its own: see [`Uplink`](super::socket::Uplink).
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +65,7 @@ fn configure(persona: &Persona) -> Value {
         "type": "session.update", "event_id": CONFIGURE_ID,
         "session": {
             "type": "realtime",
-            "instructions": persona.instructions,
+            "instructions": persona.instructions(),
             "output_modalities": ["audio"],
             "audio": {
                 "input": {
@@ -104,7 +94,8 @@ fn configure(persona: &Persona) -> Value {
 fn greeting_instructions(persona: &Persona) -> String {
     format!(
         "{}\n\nThe caller has just been connected. Open the call now with exactly these words, and say nothing else: {}",
-        persona.instructions, persona.greeting
+        persona.instructions(),
+        persona.greeting
     )
 }
 
@@ -113,12 +104,7 @@ mod tests {
     use super::*;
 
     fn persona() -> Persona {
-        Persona {
-            instructions: "Be brief.".into(),
-            greeting: "Hello.".into(),
-            voice: "marin".into(),
-            language: "en".into(),
-        }
+        Persona { instructions: "Be brief.".into(), greeting: "Hello.".into(), ..Persona::default() }
     }
 
     #[test]
