@@ -2,18 +2,27 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpServer, web};
+use actors::call::CallSetup;
+use actors::call::conversation::Rules;
+use actors::call::pump::Pump;
 use actors::db::{Db, DbSettings, SchemaState};
+use actors::metrics::Metrics;
 use actors::registry::Registry;
+use actors::wire::realtime::socket::Endpoint;
+use actors::wire::twilio::signature::Validator;
+use actors::wire::twilio::token::TokenKey;
 use listenfd::ListenFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 use url::Url;
 
 use crate::http;
+use crate::http::voice::Voice;
 use crate::process_metrics::ProcessMetrics;
 use crate::settings::{DatabaseSettings, Settings};
 
@@ -31,10 +40,9 @@ const FINISH_DEADLINE: Duration = Duration::from_secs(5);
 /// What every door can reach.
 pub struct App {
     pub settings: Settings,
-    /// The origin that Twilio sees, for URLs that we hand out and for signatures; without path.
-    pub public_url: Url,
     pub db: Db,
     pub registry: Registry,
+    pub voice: Voice,
     pub metrics: prometheus::Registry,
     pub started_at: Instant,
     draining: AtomicBool,
@@ -63,12 +71,15 @@ impl App {
             None => Url::parse(&format!("http://{listening_on}"))?,
         };
         let db = Db::start(db_settings(&settings.db), &metrics)?;
-        let registry = Registry::start(settings.registry.max_concurrent_calls, settings.instance_id.clone());
+        let call_metrics = Metrics::register(&metrics);
+        let setup = call_setup(&settings, db.clone(), call_metrics.clone());
+        let registry = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
+        let voice = voice(&settings, &public_url, registry.clone(), call_metrics);
         Ok(Self {
             settings,
-            public_url,
             db,
             registry,
+            voice,
             metrics,
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
@@ -80,9 +91,19 @@ impl App {
     }
 
     /// No new calls from now on; those on the line go on.
-    pub fn drain(&self) {
+    pub async fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        self.registry.drain();
+        if let Err(error) = self.registry.drain().await {
+            tracing::error!(%error, "new calls are not refused");
+        }
+    }
+
+    /// Gives the calls that are left to the human fallback.
+    async fn hand_over(&self) {
+        if let Err(error) = self.registry.shut_down().await {
+            tracing::error!(%error, "the calls that are left were not handed over");
+        }
+        let _ = timeout(FINISH_DEADLINE, self.last_call_is_over()).await;
     }
 
     async fn last_call_is_over(&self) {
@@ -119,12 +140,15 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     announce(address);
 
     signals.next().await;
-    app.drain();
+    app.drain().await;
     tracing::info!(calls = app.registry.capacity().active, "draining");
     let graceful = tokio::select! {
         ended = timeout(DRAIN_DEADLINE, app.last_call_is_over()) => ended.is_ok(),
         () = signals.next() => false,
     };
+    if !graceful {
+        app.hand_over().await;
+    }
     tokio::select! {
         () = handle.stop(graceful) => {}
         () = signals.next() => handle.stop(false).await,
@@ -171,6 +195,30 @@ fn announce(address: SocketAddr) {
     if let Err(error) = said {
         tracing::warn!(%error, "standard output is closed");
     }
+}
+
+fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
+    CallSetup {
+        instance: settings.instance_id.clone(),
+        persona: settings.persona.clone(),
+        endpoint: Endpoint {
+            url: settings.realtime.url.to_string(),
+            model: settings.realtime.model.clone(),
+            api_key: settings.realtime.api_key.clone(),
+        },
+        rules: Rules { barge_in_min_ms: 0, jitter_seed: rand::random() },
+        ledger: Arc::new(db),
+        metrics,
+    }
+}
+
+fn voice(settings: &Settings, public_url: &Url, registry: Registry, metrics: Metrics) -> Voice {
+    let twilio = &settings.twilio;
+    let token = twilio.auth_token.clone().filter(|_| !twilio.bypass_validation);
+    let validator = token.map(|token| Validator::new(token, public_url));
+    let tokens = TokenKey::new(settings.secret_key.clone());
+    let pump = Pump { registry, tokens: tokens.clone(), metrics };
+    Voice::new(public_url, validator, tokens, pump)
 }
 
 fn db_settings(settings: &DatabaseSettings) -> DbSettings {

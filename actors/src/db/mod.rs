@@ -128,7 +128,10 @@ impl Db {
             Pushed::First => drop(self.actor.try_send(WriteWaiting)),
             Pushed::Behind => {}
             Pushed::FirstRefused => {
-                tracing::error!(waiting = self.shared.queue.depth(), "no room for records: they are being lost");
+                tracing::error!(
+                    waiting = self.shared.queue.depth(),
+                    "no room for records: they are being lost"
+                );
                 self.shared.metrics.unwritten(1);
             }
             Pushed::Refused => self.shared.metrics.unwritten(1),
@@ -193,6 +196,12 @@ impl Db {
             tracing::error!(records = unwritten, "records stay unwritten");
         }
         unwritten
+    }
+}
+
+impl crate::call::Ledger for Db {
+    fn record(&self, record: Record) {
+        Self::record(self, record);
     }
 }
 
