@@ -2,12 +2,17 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpServer, web};
+use actors::call::CallSetup;
+use actors::call::conversation::Rules;
 use actors::db::{Db, DbSettings, SchemaState};
+use actors::metrics::Metrics;
 use actors::registry::Registry;
+use actors::wire::realtime::socket::Endpoint;
 use listenfd::ListenFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
@@ -25,7 +30,7 @@ const BACKLOG: u32 = 1024;
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How often a draining process looks whether the last call is over.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
-/// How long requests under way, and then unwritten records, are waited for at the very end.
+/// How long calls handed over, then requests under way, then unwritten records are waited for at the very end.
 const FINISH_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What every door can reach.
@@ -63,7 +68,8 @@ impl App {
             None => Url::parse(&format!("http://{listening_on}"))?,
         };
         let db = Db::start(db_settings(&settings.db), &metrics)?;
-        let registry = Registry::start(settings.registry.max_concurrent_calls, settings.instance_id.clone());
+        let setup = Arc::new(call_setup(&settings, &db, &metrics));
+        let registry = Registry::start(settings.registry.max_concurrent_calls, setup);
         Ok(Self {
             settings,
             public_url,
@@ -80,9 +86,24 @@ impl App {
     }
 
     /// No new calls from now on; those on the line go on.
-    pub fn drain(&self) {
+    pub async fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        self.registry.drain();
+        if let Err(error) = self.registry.drain().await {
+            tracing::error!(%error, "draining without the registry");
+        }
+    }
+
+    /// Waits for the calls on the line; those that go on for too long are handed to the human fallback.
+    async fn let_calls_end(&self) {
+        self.drain().await;
+        tracing::info!(calls = self.registry.capacity().active, "draining");
+        if timeout(DRAIN_DEADLINE, self.last_call_is_over()).await.is_ok() {
+            return;
+        }
+        tracing::warn!(calls = self.registry.capacity().active, "handing over the calls that are left");
+        if self.registry.shut_down().await.is_ok() {
+            let _ = timeout(FINISH_DEADLINE, self.last_call_is_over()).await;
+        }
     }
 
     async fn last_call_is_over(&self) {
@@ -119,10 +140,8 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     announce(address);
 
     signals.next().await;
-    app.drain();
-    tracing::info!(calls = app.registry.capacity().active, "draining");
     let graceful = tokio::select! {
-        ended = timeout(DRAIN_DEADLINE, app.last_call_is_over()) => ended.is_ok(),
+        () = app.let_calls_end() => true,
         () = signals.next() => false,
     };
     tokio::select! {
@@ -170,6 +189,22 @@ fn announce(address: SocketAddr) {
     let said = writeln!(stdout, "switchboard listening on http://{address}").and_then(|()| stdout.flush());
     if let Err(error) = said {
         tracing::warn!(%error, "standard output is closed");
+    }
+}
+
+/// What all calls share.
+fn call_setup(settings: &Settings, db: &Db, metrics: &prometheus::Registry) -> CallSetup {
+    CallSetup {
+        instance: settings.instance_id.clone(),
+        persona: settings.persona.clone(),
+        endpoint: Endpoint {
+            url: settings.realtime.url.to_string(),
+            model: settings.realtime.model.clone(),
+            api_key: settings.realtime.api_key.clone(),
+        },
+        rules: Rules { barge_in_min_ms: 0, jitter_seed: rand::random() },
+        ledger: Arc::new(db.clone()),
+        metrics: Metrics::register(metrics),
     }
 }
 

@@ -108,7 +108,8 @@ impl Keeper {
             })
             .map_err(|error| PrivatePostgresError::Failed(error.to_string()))?;
         let keeper = Self { stop: Some(stop), thread: Some(thread) };
-        let url = url.recv().map_err(|_| PrivatePostgresError::Failed("its thread panicked".to_owned()))??;
+        let url =
+            url.recv().map_err(|_| PrivatePostgresError::Failed("its thread panicked".to_owned()))??;
         Ok((url, keeper))
     }
 }
@@ -135,7 +136,8 @@ impl Server {
         let owner = Owner::to_run_as()?;
         let data = dir.join("data");
         let made_by = fs::read_to_string(data.join("PG_VERSION")).ok();
-        let binaries = binaries(made_by.as_deref().map(str::trim)).ok_or(PrivatePostgresError::NotInstalled)?;
+        let binaries =
+            binaries(made_by.as_deref().map(str::trim)).ok_or(PrivatePostgresError::NotInstalled)?;
 
         fs::create_dir_all(dir).map_err(at(dir))?;
         owner.may_enter(dir)?;
@@ -150,8 +152,10 @@ impl Server {
             make_cluster(&binaries, &owner, dir)?;
         }
         let temp_dir = short_temp_dir();
-        let socket_dir =
-            tempfile::Builder::new().prefix("switchboard-pg-").tempdir_in(&temp_dir).map_err(at(&temp_dir))?;
+        let socket_dir = tempfile::Builder::new()
+            .prefix("switchboard-pg-")
+            .tempdir_in(&temp_dir)
+            .map_err(at(&temp_dir))?;
         owner.take(socket_dir.path())?;
 
         let deadline = Instant::now() + START_DEADLINE;
@@ -169,7 +173,12 @@ impl Server {
     }
 
     /// Waits for the word `ready` in `postmaster.pid`, as `pg_ctl` does.
-    fn wait_until_ready(&mut self, data: &Path, log: &Path, deadline: Instant) -> Result<(), PrivatePostgresError> {
+    fn wait_until_ready(
+        &mut self,
+        data: &Path,
+        log: &Path,
+        deadline: Instant,
+    ) -> Result<(), PrivatePostgresError> {
         let failed = |what: String| {
             let log = fs::read_to_string(log).unwrap_or_default();
             PrivatePostgresError::Failed(format!("{what}: {}", log.trim()))
@@ -226,7 +235,8 @@ impl Owner {
                 Some(Account { name, uid, gid: fields.next()?.parse().ok()? })
             })
         };
-        let account = account("postgres").or_else(|| account("nobody")).ok_or(PrivatePostgresError::NoUser)?;
+        let account =
+            account("postgres").or_else(|| account("nobody")).ok_or(PrivatePostgresError::NoUser)?;
         Ok(Self(Some(account)))
     }
 

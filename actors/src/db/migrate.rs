@@ -150,8 +150,10 @@ pub(super) async fn compare(connection: &mut Connection) -> QueryResult<SchemaSt
     if !exists.get_result::<bool>(connection).await? {
         return Ok(SchemaState::Older { missing: known.into_iter().map(|(_, name)| name).collect() });
     }
-    let applied: Vec<String> =
-        __diesel_schema_migrations::table.select(__diesel_schema_migrations::version).load(connection).await?;
+    let applied: Vec<String> = __diesel_schema_migrations::table
+        .select(__diesel_schema_migrations::version)
+        .load(connection)
+        .await?;
     let applied: BTreeSet<String> = applied.into_iter().collect();
     let foreign = applied.len() > known.iter().filter(|(version, _)| applied.contains(version)).count();
     let missing: Vec<String> =

@@ -52,6 +52,7 @@ use self::pool::{Pool, PoolLimits};
 use self::queue::{Pushed, Queue};
 use self::record::{Event, Record};
 use self::url::Target;
+use crate::call::Ledger;
 use crate::wire::twilio::sid::CallSid;
 
 /// So many records may wait; what comes when it is full is counted, logged and lost.
@@ -128,7 +129,10 @@ impl Db {
             Pushed::First => drop(self.actor.try_send(WriteWaiting)),
             Pushed::Behind => {}
             Pushed::FirstRefused => {
-                tracing::error!(waiting = self.shared.queue.depth(), "no room for records: they are being lost");
+                tracing::error!(
+                    waiting = self.shared.queue.depth(),
+                    "no room for records: they are being lost"
+                );
                 self.shared.metrics.unwritten(1);
             }
             Pushed::Refused => self.shared.metrics.unwritten(1),
@@ -193,6 +197,12 @@ impl Db {
             tracing::error!(records = unwritten, "records stay unwritten");
         }
         unwritten
+    }
+}
+
+impl Ledger for Db {
+    fn record(&self, record: Record) {
+        Self::record(self, record);
     }
 }
 
