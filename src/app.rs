@@ -9,16 +9,20 @@ use std::time::{Duration, Instant};
 use actix_web::{HttpServer, web};
 use actors::call::CallSetup;
 use actors::call::conversation::Rules;
+use actors::call::pump::Pump;
 use actors::db::{Db, DbSettings, SchemaState};
 use actors::metrics::Metrics;
 use actors::registry::Registry;
 use actors::wire::realtime::socket::Endpoint;
+use actors::wire::twilio::signature::Validator;
+use actors::wire::twilio::token::TokenKey;
 use listenfd::ListenFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 use url::Url;
 
 use crate::http;
+use crate::http::voice::Voice;
 use crate::process_metrics::ProcessMetrics;
 use crate::settings::{DatabaseSettings, Settings};
 
@@ -30,16 +34,15 @@ const BACKLOG: u32 = 1024;
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How often a draining process looks whether the last call is over.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
-/// How long calls handed over, then requests under way, then unwritten records are waited for at the very end.
+/// How long requests under way, and then unwritten records, are waited for at the very end.
 const FINISH_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What every door can reach.
 pub struct App {
     pub settings: Settings,
-    /// The origin that Twilio sees, for URLs that we hand out and for signatures; without path.
-    pub public_url: Url,
     pub db: Db,
     pub registry: Registry,
+    pub voice: Voice,
     pub metrics: prometheus::Registry,
     pub started_at: Instant,
     draining: AtomicBool,
@@ -68,13 +71,15 @@ impl App {
             None => Url::parse(&format!("http://{listening_on}"))?,
         };
         let db = Db::start(db_settings(&settings.db), &metrics)?;
-        let setup = Arc::new(call_setup(&settings, &db, &metrics));
-        let registry = Registry::start(settings.registry.max_concurrent_calls, setup);
+        let call_metrics = Metrics::register(&metrics);
+        let setup = call_setup(&settings, db.clone(), call_metrics.clone());
+        let registry = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
+        let voice = voice(&settings, &public_url, registry.clone(), call_metrics);
         Ok(Self {
             settings,
-            public_url,
             db,
             registry,
+            voice,
             metrics,
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
@@ -89,21 +94,16 @@ impl App {
     pub async fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
         if let Err(error) = self.registry.drain().await {
-            tracing::error!(%error, "draining without the registry");
+            tracing::error!(%error, "new calls are not refused");
         }
     }
 
-    /// Waits for the calls on the line; those that go on for too long are handed to the human fallback.
-    async fn let_calls_end(&self) {
-        self.drain().await;
-        tracing::info!(calls = self.registry.capacity().active, "draining");
-        if timeout(DRAIN_DEADLINE, self.last_call_is_over()).await.is_ok() {
-            return;
+    /// Gives the calls that are left to the human fallback.
+    async fn hand_over(&self) {
+        if let Err(error) = self.registry.shut_down().await {
+            tracing::error!(%error, "the calls that are left were not handed over");
         }
-        tracing::warn!(calls = self.registry.capacity().active, "handing over the calls that are left");
-        if self.registry.shut_down().await.is_ok() {
-            let _ = timeout(FINISH_DEADLINE, self.last_call_is_over()).await;
-        }
+        let _ = timeout(FINISH_DEADLINE, self.last_call_is_over()).await;
     }
 
     async fn last_call_is_over(&self) {
@@ -140,10 +140,15 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     announce(address);
 
     signals.next().await;
+    app.drain().await;
+    tracing::info!(calls = app.registry.capacity().active, "draining");
     let graceful = tokio::select! {
-        () = app.let_calls_end() => true,
+        ended = timeout(DRAIN_DEADLINE, app.last_call_is_over()) => ended.is_ok(),
         () = signals.next() => false,
     };
+    if !graceful {
+        app.hand_over().await;
+    }
     tokio::select! {
         () = handle.stop(graceful) => {}
         () = signals.next() => handle.stop(false).await,
@@ -192,8 +197,7 @@ fn announce(address: SocketAddr) {
     }
 }
 
-/// What all calls share.
-fn call_setup(settings: &Settings, db: &Db, metrics: &prometheus::Registry) -> CallSetup {
+fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
     CallSetup {
         instance: settings.instance_id.clone(),
         persona: settings.persona.clone(),
@@ -203,9 +207,18 @@ fn call_setup(settings: &Settings, db: &Db, metrics: &prometheus::Registry) -> C
             api_key: settings.realtime.api_key.clone(),
         },
         rules: Rules { barge_in_min_ms: 0, jitter_seed: rand::random() },
-        ledger: Arc::new(db.clone()),
-        metrics: Metrics::register(metrics),
+        ledger: Arc::new(db),
+        metrics,
     }
+}
+
+fn voice(settings: &Settings, public_url: &Url, registry: Registry, metrics: Metrics) -> Voice {
+    let twilio = &settings.twilio;
+    let token = twilio.auth_token.clone().filter(|_| !twilio.bypass_validation);
+    let validator = token.map(|token| Validator::new(token, public_url));
+    let tokens = TokenKey::new(settings.secret_key.clone());
+    let pump = Pump { registry, tokens: tokens.clone(), metrics };
+    Voice::new(public_url, validator, tokens, pump)
 }
 
 fn db_settings(settings: &DatabaseSettings) -> DbSettings {

@@ -52,7 +52,6 @@ use self::pool::{Pool, PoolLimits};
 use self::queue::{Pushed, Queue};
 use self::record::{Event, Record};
 use self::url::Target;
-use crate::call::Ledger;
 use crate::wire::twilio::sid::CallSid;
 
 /// So many records may wait; what comes when it is full is counted, logged and lost.
@@ -200,7 +199,7 @@ impl Db {
     }
 }
 
-impl Ledger for Db {
+impl crate::call::Ledger for Db {
     fn record(&self, record: Record) {
         Self::record(self, record);
     }
