@@ -282,13 +282,7 @@ impl Inner {
     }
 
     fn append(&mut self, payload: &[u8]) {
-        const OPEN: &[u8] = br#"{"type":"input_audio_buffer.append","audio":""#;
-        const CLOSE: &[u8] = br#""}"#;
-        self.scratch.reserve(OPEN.len() + payload.len() + CLOSE.len()); // its own storage, back from the socket
-        for part in [OPEN, payload, CLOSE] {
-            self.scratch.extend_from_slice(part);
-        }
-        if let Ok(event) = Utf8Bytes::try_from(self.scratch.split().freeze()) {
+        if let Some(event) = write_append(&mut self.scratch, payload) {
             self.write(event);
         }
     }
@@ -321,6 +315,18 @@ impl Inner {
             self.stalled = at_once(|cx| Pin::new(&mut *socket).poll_flush(cx)).is_pending();
         }
     }
+}
+
+/// The event that carries `payload`, base64 of μ-law, up to the service; none if it is no text. `scratch` is the storage,
+/// which comes back from the socket when the event is gone.
+pub fn write_append(scratch: &mut BytesMut, payload: &[u8]) -> Option<Utf8Bytes> {
+    const OPEN: &[u8] = br#"{"type":"input_audio_buffer.append","audio":""#;
+    const CLOSE: &[u8] = br#""}"#;
+    scratch.reserve(OPEN.len() + payload.len() + CLOSE.len());
+    for part in [OPEN, payload, CLOSE] {
+        scratch.extend_from_slice(part);
+    }
+    Utf8Bytes::try_from(scratch.split().freeze()).ok()
 }
 
 /// Polls without waiting: no waker of its own, so the reader's stays registered, and outside tokio's budget of
