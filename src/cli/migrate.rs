@@ -1,6 +1,6 @@
 //! `switchboard migrate`: brings the database's schema up to date and says what was applied.
 
-use actors::db::migrate::migrate;
+use actors::db::migrate::{MigrateError, migrate};
 
 use crate::logging;
 use crate::settings::{MigrateSettings, environment};
@@ -27,7 +27,12 @@ pub fn run() -> u8 {
         }
         Err(error) => {
             eprintln!("switchboard migrate failed: {error}");
-            super::FAILED
+            match error {
+                MigrateError::Url(_) | MigrateError::TransactionPooler => super::USAGE,
+                MigrateError::Unavailable(_) | MigrateError::Locked(_) | MigrateError::Failed(_) => {
+                    super::FAILED
+                }
+            }
         }
     }
 }

@@ -236,3 +236,20 @@ async fn metrics_are_readable_by_prometheus() {
     assert!(cpu.parse::<f64>().unwrap() > 0.0);
     assert!(text.contains("process_resident_memory_bytes "));
 }
+
+#[actix_rt::test]
+async fn twilios_doors_ask_for_a_signature_and_not_for_a_login() {
+    let app = app(&[]);
+    for path in [
+        "/api/voice/incoming",
+        "/api/voice/after-stream",
+        "/api/voice/call-status",
+        "/api/voice/stream-status",
+    ] {
+        let response = answer(&app, TestRequest::post().uri(path).set_payload("CallSid=CA1")).await;
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(answer(&app, local(path)).await.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+    }
+    assert_eq!(answer(&app, local("/api/voice/stream")).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(answer(&app, local("/api/voice/nowhere")).await.status(), StatusCode::NOT_FOUND);
+}
