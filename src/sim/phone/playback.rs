@@ -59,7 +59,11 @@ impl Playback {
 
     /// The next mark that playback has reached.
     pub fn reached(&mut self) -> Option<String> {
-        self.marks.pop_front_if(|(position, _)| *position <= self.played).map(|(_, name)| name)
+        let (position, _) = self.marks.front()?;
+        if *position > self.played {
+            return None;
+        }
+        self.marks.pop_front().map(|(_, name)| name)
     }
 
     /// Bytes played or cleared since the stream's start.

@@ -11,7 +11,8 @@ use sha1::Sha1;
 /// The signature of a request for `url` (without its fragment) with the form parameters `params`; none for GET and
 /// for the upgrade of a media stream.
 pub fn sign(auth_token: &str, url: &str, params: &[(String, String)]) -> String {
-    let mut mac = Hmac::<Sha1>::new_from_slice(auth_token.as_bytes()).expect("HMAC takes a key of any length");
+    let mut mac =
+        Hmac::<Sha1>::new_from_slice(auth_token.as_bytes()).expect("HMAC takes a key of any length");
     mac.update(url.as_bytes());
     let distinct: BTreeSet<_> = params.iter().collect();
     for (name, value) in distinct {
@@ -72,7 +73,8 @@ mod tests {
 
     #[test]
     fn names_are_sorted_by_bytes_and_values_are_signed_decoded() {
-        let form = params(&[("Body", "a+b & c=d ü"), ("from", "lower"), ("From", "Upper"), ("Z", ""), ("a", "1")]);
+        let form =
+            params(&[("Body", "a+b & c=d ü"), ("from", "lower"), ("From", "Upper"), ("Z", ""), ("a", "1")]);
         assert_eq!(sign(TOKEN, "https://voice.example.com/t", &form), "4+1facy0pu8wx++QNrzDAwRHk10=");
     }
 }
