@@ -1,8 +1,287 @@
-//! `sim phone`: the simulated telephone network.
+//! `sim phone`: the simulated telephone network and its callers, as a program and as a library for tests.
+//!
+//! A [`Network`] rings the number of a bridge as Twilio does: it asks the voice webhook ([`delivery`] is the plan of
+//! such a request, [`webhook`] its wire), follows the [`twiml`] that comes back ([`leg`]), opens the media stream
+//! ([`stream`], [`playback`]) and reports status. A [`Caller`] is the person at the other end of the [`line`]: it
+//! speaks, listens ([`ear`]), interrupts, presses keys and hangs up. [`script`] has what each of many callers does,
+//! [`report`] what came of it.
+//!
+//! It is strict: what the real network would complain of is a violation, by Twilio's error code where there is one.
+//! Every frame a caller says carries a tag, and every frame of a simulated agent is checked by its tag, so loss,
+//! reordering, corruption, cross-talk and latency are measured on the audio itself.
+//!
+//! The latency that a bridge *adds* to a frame is its arrival less its sending, for frames that were not waiting for
+//! anything: towards the agent without those of a call's first second, which may wait for the session to be ready;
+//! towards the caller without those sent before the stream began, which wait for the caller.
+//!
+//! Where Twilio's documentation is silent the simulator takes the harder case: a connection that breaks in the middle
+//! of an answer is retried under `rp=all` only, and what a lost media socket leads to is an option ([`AfterDrop`]).
+//!
+//! All calls of a network run on one thread, which must be an actix system. It speaks to loopback addresses only.
 
+use std::io::Write;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::future::try_join_all;
+use tokio::time::{Instant, sleep, sleep_until};
+use url::Url;
+
+use super::report::RealtimeReport;
+use super::speech;
+use crate::cli::{FAILED, FINE, INTERNAL, USAGE};
+
+pub mod caller;
+pub mod delivery;
+pub mod ear;
+pub mod line;
+pub mod network;
+pub mod playback;
+pub mod report;
+pub mod script;
+pub mod signature;
+pub mod twiml;
+
+mod bridge;
+mod leg;
+mod progress;
+mod stream;
+mod table;
+mod webhook;
+
+pub use caller::{Caller, Trouble};
+pub use ear::Heard;
+pub use line::{End, Event};
+pub use network::Network;
+pub use report::Outcome;
+pub use script::{CallDetail, Verdict};
+
+/// How long the simulated Realtime service may take to see the ends of its sessions, and to answer.
+const REPORT_PATIENCE: Duration = Duration::from_secs(10);
+/// The largest report that is read.
+const MAX_REPORT_BYTES: usize = 1 << 30;
+
+/// What to simulate.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Options {}
+pub struct Options {
+    /// The bridge that answers the calls: an http origin on this machine
+    #[arg(long, value_name = "ORIGIN", default_value = "http://127.0.0.1:8080", value_parser = loopback)]
+    pub url: Url,
+    /// The simulated Realtime service, whose report is read at the end
+    #[arg(long, value_name = "ORIGIN", value_parser = loopback)]
+    pub realtime: Option<Url>,
+    /// How many calls
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    pub calls: u16,
+    /// How long each call lasts
+    #[arg(long, value_name = "S", default_value = "60", value_parser = seconds)]
+    pub seconds: Duration,
+    /// The time within which the calls start, evenly spread
+    #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
+    pub ramp: Duration,
+    /// What webhooks and streams are signed with; without it they are not signed
+    #[arg(long, value_name = "TOKEN", env = "TWILIO_AUTH_TOKEN", hide_env_values = true)]
+    pub auth_token: Option<AuthToken>,
+    /// The time between attempts to deliver a webhook
+    #[arg(long = "retry-gap-ms", value_name = "N", default_value = "0", value_parser = millis)]
+    pub retry_gap: Duration,
+    /// What happens when a media socket dies without the bridge's close
+    #[arg(long, value_enum, default_value_t)]
+    pub after_drop: AfterDrop,
+    /// What the callers say instead of the built-in clips: raw μ-law, 8 kHz
+    #[arg(long, value_name = "FILE")]
+    pub voice: Option<PathBuf>,
+    /// Where to write the result as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// No progress
+    #[arg(long)]
+    pub quiet: bool,
+}
 
-pub fn run(_: Options) -> u8 {
-    crate::cli::FAILED
+/// What happens to a call whose media socket died without the bridge's close; Twilio does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum AfterDrop {
+    /// The `action` of the `<Connect>` is requested, or the next verb runs
+    #[default]
+    Action,
+    /// Nothing, until somebody acts
+    Nothing,
+}
+
+/// The account's auth token; not printable.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuthToken(String);
+
+impl AuthToken {
+    /// The token itself, to sign with.
+    fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AuthToken {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for AuthToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AuthToken(…)")
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            url: Url::parse("http://127.0.0.1:8080").expect("a valid URL"),
+            realtime: None,
+            calls: 20,
+            seconds: Duration::from_secs(60),
+            ramp: Duration::from_secs(2),
+            auth_token: None,
+            retry_gap: Duration::ZERO,
+            after_drop: AfterDrop::default(),
+            voice: None,
+            json: None,
+            quiet: false,
+        }
+    }
+}
+
+/// The command: simulates, prints the table and writes the JSON. The exit status is 0 only if [`Outcome::is_fine`].
+pub fn run(options: Options) -> u8 {
+    if let Some(path) = &options.voice
+        && let Err(error) = speech::from_file(path)
+    {
+        eprintln!("{}: {error}", path.display());
+        return USAGE;
+    }
+    let json = options.json.clone();
+    let outcome = match actix_rt::System::new().block_on(simulate(options)) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return INTERNAL;
+        }
+    };
+    let printed = write!(std::io::stdout().lock(), "{}", table::Table(&outcome)).context("stdout");
+    let written = printed.and_then(|()| match &json {
+        Some(path) => {
+            std::fs::write(path, serde_json::to_vec(&outcome.report)?).context(path.display().to_string())
+        }
+        None => Ok(()),
+    });
+    if let Err(error) = written {
+        eprintln!("{error:#}");
+        return FAILED;
+    }
+    if outcome.is_fine() { FINE } else { FAILED }
+}
+
+/// Makes all the calls and sums up. To be called within an actix system.
+///
+/// # Errors
+/// The bridge is not on this machine, a port or a file is not to be had, or the Realtime service gives no report. What
+/// goes wrong with calls is no error, it is the outcome.
+pub async fn simulate(options: Options) -> anyhow::Result<Outcome> {
+    let clips = match &options.voice {
+        Some(path) => vec![speech::from_file(path).with_context(|| path.display().to_string())?],
+        None => speech::CALLER.to_vec(),
+    };
+    let realtime = options.realtime.clone();
+    let known = match &realtime {
+        Some(origin) => Some(fetch_report(origin).await?),
+        None => None,
+    };
+    let net = Network::start(options)?;
+    let (shared, progress) = (net.shared().clone(), Rc::new(progress::Progress::default()));
+    let Options { calls, seconds, ramp, quiet, .. } = shared.options;
+    let watch = bridge::Watch::start(&shared.options.url).await?;
+    let started = Instant::now();
+    let all = try_join_all((0..calls).map(|index| {
+        let (net, clips, progress) = (&net, &clips, &progress);
+        async move {
+            sleep_until(started + ramp * u32::from(index) / u32::from(calls)).await;
+            let call = script::call(net, clips, seconds).await?;
+            let counter =
+                if call.verdict == Verdict::Completed { &progress.completed } else { &progress.failed };
+            counter.update(|count| count + 1);
+            anyhow::Ok(call)
+        }
+    }));
+    let watching = watch.run(&shared, usize::from(calls));
+    let showing = async { if quiet { std::future::pending().await } else { progress.show(&shared).await } };
+    let calls = tokio::select! {
+        calls = all => calls?,
+        () = watching => unreachable!("the watch goes on until it is dropped"),
+        () = showing => unreachable!("the progress is shown until it is dropped"),
+    };
+    let (cpu_seconds, memory_kib_per_call) = watch.finish(calls.len()).await;
+    let heard_of = match (&realtime, known) {
+        (Some(origin), Some(known)) => Some(report_since(origin, &known).await?),
+        _ => None,
+    };
+    let measured = report::Measured {
+        fallback: shared.fallbacks.get(),
+        down: &shared.latencies.borrow(),
+        own_lag: &shared.lag.borrow(),
+        violations: net.violations(),
+        cpu_seconds,
+        memory_kib_per_call,
+    };
+    Ok(Outcome::of(calls, measured, heard_of))
+}
+
+/// The report of the simulated Realtime service without what it knew before, once the new sessions are closed.
+async fn report_since(origin: &Url, known: &RealtimeReport) -> anyhow::Result<RealtimeReport> {
+    let deadline = Instant::now() + REPORT_PATIENCE;
+    loop {
+        let mut report = fetch_report(origin).await?;
+        report.sessions.drain(..known.sessions.len().min(report.sessions.len()));
+        report.violations.drain(..known.violations.len().min(report.violations.len()));
+        if !report.sessions.iter().any(|session| session.open) || Instant::now() > deadline {
+            return Ok(report);
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn fetch_report(origin: &Url) -> anyhow::Result<RealtimeReport> {
+    let url = origin.join("/report")?;
+    let client = awc::Client::builder().timeout(REPORT_PATIENCE).finish();
+    let mut response =
+        client.get(url.as_str()).send().await.map_err(|error| anyhow::anyhow!("{url}: {error}"))?;
+    anyhow::ensure!(response.status().is_success(), "{url}: {}", response.status());
+    let body = response.body().limit(MAX_REPORT_BYTES).await.with_context(|| url.to_string())?;
+    serde_json::from_slice(&body).with_context(|| url.to_string())
+}
+
+/// A fresh identifier: `prefix` and 32 hexadecimal digits.
+fn sid(prefix: &str) -> String {
+    format!("{prefix}{:032x}", rand::random::<u128>())
+}
+
+fn loopback(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if url.scheme() == "http" && webhook::is_loopback(&url) {
+        Ok(url)
+    } else {
+        Err("an http origin on a loopback address is wanted".to_owned())
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn millis(text: &str) -> Result<Duration, String> {
+    text.parse().map(Duration::from_millis).map_err(|error: std::num::ParseIntError| error.to_string())
 }

@@ -1,0 +1,101 @@
+//! The bridge's own figures, read from its `/metrics` while calls are on the line.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use awc::Client;
+use tokio::time::{MissedTickBehavior, interval};
+use url::Url;
+
+use super::network::Inner;
+
+/// How often the bridge is asked.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The largest page of metrics that is read.
+const MAX_PAGE_BYTES: usize = 4 << 20;
+
+/// One reading of the standard process metrics.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Reading {
+    cpu_seconds: f64,
+    resident_bytes: f64,
+}
+
+/// Watches the process of the bridge over a run.
+pub struct Watch {
+    client: Client,
+    url: Url,
+    before: Option<Reading>,
+    /// The most memory that was resident while all calls were live.
+    most_resident: RefCell<Option<f64>>,
+}
+
+impl Watch {
+    /// Takes the first reading, before any call.
+    pub async fn start(origin: &Url) -> anyhow::Result<Self> {
+        let client = Client::builder().timeout(PATIENCE).finish();
+        let mut watch =
+            Self { client, url: origin.join("/metrics")?, before: None, most_resident: RefCell::default() };
+        watch.before = watch.read().await;
+        Ok(watch)
+    }
+
+    /// Reads on until dropped; `calls` is how many are asked for.
+    pub async fn run(&self, net: &Inner, calls: usize) {
+        let mut due = interval(EVERY);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            due.tick().await;
+            if net.live.get() == calls
+                && let Some(reading) = self.read().await
+            {
+                let mut most = self.most_resident.borrow_mut();
+                *most = Some(most.unwrap_or_default().max(reading.resident_bytes));
+            }
+        }
+    }
+
+    /// Seconds of CPU since the start, and KiB for each of `calls`; none for what is not known.
+    pub async fn finish(&self, calls: usize) -> (Option<f64>, Option<f64>) {
+        let after = self.read().await;
+        let cpu = self.before.zip(after).map(|(before, after)| after.cpu_seconds - before.cpu_seconds);
+        let most = *self.most_resident.borrow();
+        let bytes = self.before.zip(most).map(|(before, most)| most - before.resident_bytes);
+        (cpu, bytes.map(|bytes| bytes / 1024.0 / calls.max(1) as f64))
+    }
+
+    async fn read(&self) -> Option<Reading> {
+        let mut response = self.client.get(self.url.as_str()).send().await.ok()?;
+        if !response.status().is_success() {
+            return None;
+        }
+        let page = response.body().limit(MAX_PAGE_BYTES).await.ok()?;
+        reading(std::str::from_utf8(&page).ok()?)
+    }
+}
+
+fn reading(page: &str) -> Option<Reading> {
+    let value = |name: &str| {
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        line.split(' ').next()?.parse().ok()
+    };
+    Some(Reading {
+        cpu_seconds: value("process_cpu_seconds_total")?,
+        resident_bytes: value("process_resident_memory_bytes")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_metrics_are_found_among_the_others() {
+        let page = "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 1.25\n\
+                    process_resident_memory_bytes 1.5e7 1700000000\nother 1\n";
+        assert_eq!(reading(page), Some(Reading { cpu_seconds: 1.25, resident_bytes: 15_000_000.0 }));
+        assert_eq!(reading("process_cpu_seconds_total 1\n"), None);
+    }
+}

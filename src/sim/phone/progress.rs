@@ -1,0 +1,59 @@
+//! The progress of a run on stderr: a line that stays in place on a terminal, plain lines elsewhere.
+
+use std::cell::Cell;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::{Instant, interval};
+
+use super::network::Inner;
+use super::report::percentiles;
+
+/// How far a run has come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub completed: Cell<usize>,
+    pub failed: Cell<usize>,
+}
+
+impl Progress {
+    /// Shows it until dropped.
+    pub async fn show(&self, net: &Inner) {
+        let started = Instant::now();
+        if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::new_spinner();
+            bar.set_style(
+                ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}").expect("a valid template"),
+            );
+            let _erased_at_the_end = Erase(&bar);
+            let mut due = interval(Duration::from_millis(200));
+            loop {
+                due.tick().await;
+                bar.set_message(self.line(net));
+                bar.tick();
+            }
+        }
+        let mut due = interval(Duration::from_secs(5));
+        due.tick().await;
+        loop {
+            due.tick().await;
+            eprintln!("{:>4} s  {}", started.elapsed().as_secs(), self.line(net));
+        }
+    }
+
+    fn line(&self, net: &Inner) -> String {
+        let p95 = percentiles(&net.latencies.borrow()).p95;
+        let p95 = p95.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
+        let (live, completed, failed) = (net.live.get(), self.completed.get(), self.failed.get());
+        format!("{live} live  {completed} completed  {failed} failed  added latency p95 {p95}")
+    }
+}
+
+struct Erase<'a>(&'a ProgressBar);
+
+impl Drop for Erase<'_> {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

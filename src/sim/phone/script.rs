@@ -1,0 +1,116 @@
+//! What each of many callers does: hears the greeting, asks, listens, interrupts every third time, and hangs up when
+//! its time is over, whatever is being said.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::caller::{Caller, Trouble};
+use super::ear::Ear;
+use super::line::{End, Event};
+use super::network::Network;
+use crate::sim::speech::Clip;
+
+/// How long a caller waits for a greeting or an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How far into an answer an interruption comes.
+const INTO_ANSWER: Duration = Duration::from_secs(1);
+/// Every so many turns the caller interrupts.
+const INTERRUPT_EVERY: usize = 3;
+
+/// How a scripted call went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It lasted until the caller hung up.
+    Completed,
+    /// The bridge told the caller something, or rejected the call, and never connected it.
+    Refused,
+    Failed(String),
+}
+
+/// One call of a run, when it is over.
+#[derive(Debug)]
+pub struct CallDetail {
+    pub number: u16,
+    pub call_sid: String,
+    pub verdict: Verdict,
+    /// From the ring to the end.
+    pub length: Duration,
+    /// From the first stream's `start` to the first audio of the agent that was played.
+    pub first_audio: Option<Duration>,
+    /// For each interruption, how long the agent went on.
+    pub reactions: Vec<Duration>,
+    /// Frames the caller sent, numbered from 0.
+    pub frames_sent: u32,
+    pub silence_ms: u64,
+    pub events: Vec<(Duration, Event)>,
+    pub ear: Ear,
+}
+
+/// Rings, talks for `length` and hangs up.
+pub async fn call(net: &Network, clips: &[Clip], length: Duration) -> anyhow::Result<CallDetail> {
+    let (caller, rang_at) = (net.rings()?, Instant::now());
+    let mut reactions = Vec::new();
+    let talked = timeout_at(rang_at + length, talk(&caller, clips, &mut reactions)).await;
+    let end = caller.end();
+    caller.hangs_up().await;
+    let (connected, told) =
+        caller.line().with(|state| (state.connected_at.is_some(), !state.ear.heard().is_empty()));
+    let fell_back = caller.events().iter().any(|(_, event)| matches!(event, Event::Fallback(_)));
+    let verdict = match (talked, end) {
+        _ if fell_back => Verdict::Failed("the fallback URL had to be asked".into()),
+        (_, Some(End::Rejected { .. })) => Verdict::Refused,
+        (_, Some(End::ByBridge)) if !connected && told => Verdict::Refused,
+        (Ok(trouble), _) => Verdict::Failed(trouble.to_string()),
+        (Err(_), _) if connected => Verdict::Completed,
+        (Err(_), _) => Verdict::Failed("never connected".into()),
+    };
+    let (silence_ms, events) = (caller.silence_ms(), caller.events());
+    Ok(caller.line().with(|state| CallDetail {
+        number: caller.number(),
+        call_sid: caller.call_sid().to_owned(),
+        verdict,
+        length: rang_at.elapsed(),
+        first_audio: state.first_audio,
+        reactions,
+        frames_sent: state.mouth.frames(),
+        silence_ms,
+        events,
+        ear: std::mem::take(&mut state.ear),
+    }))
+}
+
+/// Talks until something goes wrong.
+async fn talk(caller: &Caller, clips: &[Clip], reactions: &mut Vec<Duration>) -> Trouble {
+    match converse(caller, clips, reactions).await {
+        Err(trouble) => trouble,
+        Ok(never) => match never {},
+    }
+}
+
+async fn converse(
+    caller: &Caller,
+    clips: &[Clip],
+    reactions: &mut Vec<Duration>,
+) -> Result<std::convert::Infallible, Trouble> {
+    caller.is_connected().await;
+    caller.hears_agent_within(PATIENCE).await?;
+    let number = usize::from(caller.number());
+    let mut dice = StdRng::seed_from_u64(number as u64);
+    let mut said = clips.iter().cycle().skip(number % clips.len());
+    let mut next = move || said.next().expect("a cycle has no end");
+    for turn in number.. {
+        if turn % INTERRUPT_EVERY == 2 {
+            caller.listens_for(INTO_ANSWER).await?;
+            reactions.extend(caller.interrupts_with(next()).await?);
+        } else {
+            caller.waits_until_silent().await?;
+            sleep(Duration::from_millis(dice.random_range(200..800))).await;
+            caller.say(next()).await?;
+        }
+        caller.hears_agent_within(PATIENCE).await?;
+    }
+    unreachable!("a call does not last for 2^64 turns")
+}

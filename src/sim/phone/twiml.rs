@@ -1,0 +1,401 @@
+//! TwiML as Twilio reads it: a document of bytes becomes the verbs to follow and the faults to report
+//! (reference: "TwiML for Programmable Voice" and the error dictionary).
+
+use std::time::Duration;
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+/// A fault in a document, by Twilio's error code: 12100 cannot be parsed, 12200 breaks the schema (the call goes on),
+/// 12300 wrong content type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {detail}")]
+pub struct Fault {
+    pub code: u32,
+    pub detail: String,
+}
+
+/// One verb to follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verb {
+    Say(String),
+    Play(String),
+    Pause(Duration),
+    Redirect(Target),
+    Hangup,
+    Reject { busy: bool },
+    Connect { action: Option<Target>, stream: Stream },
+    Dial { action: Option<Target>, to: Dialled },
+    Record { action: Option<Target> },
+}
+
+/// A URL as it stands in the document, possibly relative, and how to request it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub url: String,
+    pub method: Method,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Post,
+}
+
+/// `<Connect><Stream>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    pub url: String,
+    pub name: Option<String>,
+    pub status_callback: Option<Target>,
+    pub parameters: Vec<(String, String)>,
+}
+
+/// Whom a `<Dial>` is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dialled {
+    Number(String),
+    Conference(String),
+}
+
+/// Content types that are read as TwiML.
+const CONTENT_TYPES: [&str; 3] = ["text/xml", "application/xml", "text/html"];
+/// Name and value of a `<Parameter>` together stay below this.
+const PARAMETER_CHARS: usize = 500;
+
+const RECORDING: [&str; 3] =
+    ["recordingStatusCallback", "recordingStatusCallbackMethod", "recordingStatusCallbackEvent"];
+
+/// The attributes that an element may have; none for an unknown element.
+fn attributes(element: &str) -> Option<Vec<&'static str>> {
+    let (own, recording): (&[&'static str], bool) = match element {
+        "Response" | "Hangup" => (&[], false),
+        "Say" => (&["voice", "language", "loop"], false),
+        "Play" => (&["loop", "digits"], false),
+        "Pause" => (&["length"], false),
+        "Redirect" => (&["method"], false),
+        "Reject" => (&["reason"], false),
+        "Connect" => (&["action", "method"], false),
+        "Stream" => (&["url", "name", "track", "statusCallback", "statusCallbackMethod"], false),
+        "Parameter" => (&["name", "value"], false),
+        "Dial" => (
+            &[
+                "action",
+                "method",
+                "timeout",
+                "timeLimit",
+                "callerId",
+                "answerOnBridge",
+                "record",
+                "recordingTrack",
+                "trim",
+                "hangupOnStar",
+                "ringTone",
+                "sequential",
+                "referUrl",
+                "callReason",
+            ],
+            true,
+        ),
+        "Number" => (
+            &["statusCallback", "statusCallbackMethod", "statusCallbackEvent", "url", "method", "sendDigits"],
+            false,
+        ),
+        "Conference" => (
+            &[
+                "muted",
+                "beep",
+                "startConferenceOnEnter",
+                "endConferenceOnExit",
+                "participantLabel",
+                "waitUrl",
+                "waitMethod",
+                "maxParticipants",
+                "jitterBufferSize",
+                "record",
+                "statusCallback",
+                "statusCallbackMethod",
+                "statusCallbackEvent",
+                "coach",
+                "region",
+                "trim",
+            ],
+            true,
+        ),
+        "Record" => (
+            &[
+                "action",
+                "method",
+                "maxLength",
+                "timeout",
+                "finishOnKey",
+                "playBeep",
+                "trim",
+                "transcribe",
+                "transcribeCallback",
+            ],
+            true,
+        ),
+        _ => return None,
+    };
+    Some(own.iter().chain(recording.then_some(&RECORDING).into_iter().flatten()).copied().collect())
+}
+
+/// Reads an answer to a voice webhook: its verbs in order, and what in it breaks the schema without ending the call.
+pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<(Vec<Verb>, Vec<Fault>), Fault> {
+    let mime =
+        content_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    if !mime.as_deref().is_some_and(|mime| CONTENT_TYPES.contains(&mime)) {
+        return Err(Fault { code: 12300, detail: format!("content type {content_type:?} is not TwiML") });
+    }
+    let text = std::str::from_utf8(body).map_err(|error| parse_fault(format!("not UTF-8: {error}")))?;
+    let root = Element::parse(text)?;
+    if root.name != "Response" {
+        return Err(parse_fault(format!("the root is <{}>, not <Response>", root.name)));
+    }
+    let mut faults = Vec::new();
+    root.check(&mut faults);
+    let verbs = root.children.iter().filter_map(|element| element.verb(&mut faults)).collect::<Vec<_>>();
+    if verbs.iter().skip(1).any(|verb| matches!(verb, Verb::Reject { .. })) {
+        faults.push(schema_fault("<Reject> works as the first verb only".into()));
+    }
+    Ok((verbs, faults))
+}
+
+fn parse_fault(detail: String) -> Fault {
+    Fault { code: 12100, detail }
+}
+
+fn schema_fault(detail: String) -> Fault {
+    Fault { code: 12200, detail }
+}
+
+#[derive(Debug, Default)]
+struct Element {
+    name: String,
+    attributes: Vec<(String, String)>,
+    text: String,
+    children: Vec<Element>,
+}
+
+impl Element {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let bad = |error: &dyn std::fmt::Display| parse_fault(error.to_string());
+        let mut reader = Reader::from_str(text);
+        let mut open = vec![Self::default()];
+        loop {
+            let event = reader.read_event().map_err(|error| bad(&error))?;
+            let top = open.last_mut().expect("the document itself is never closed");
+            match event {
+                Event::Start(start) => open.push(Self::started(&start)?),
+                Event::Empty(start) => top.children.push(Self::started(&start)?),
+                Event::End(_) => {
+                    let closed = open.pop().expect("the reader matches ends to starts");
+                    open.last_mut()
+                        .ok_or_else(|| parse_fault("an end without a start".into()))?
+                        .children
+                        .push(closed);
+                }
+                Event::Text(text) => top.text.push_str(&text.decode().map_err(|error| bad(&error))?),
+                Event::CData(text) => top.text.push_str(&text.decode().map_err(|error| bad(&error))?),
+                Event::GeneralRef(name) => {
+                    if let Some(char) = name.resolve_char_ref().map_err(|error| bad(&error))? {
+                        top.text.push(char);
+                    } else {
+                        let name = name.decode().map_err(|error| bad(&error))?;
+                        let known = quick_xml::escape::resolve_predefined_entity(&name);
+                        top.text
+                            .push_str(known.ok_or_else(|| parse_fault(format!("unknown entity &{name};")))?);
+                    }
+                }
+                Event::Eof => break,
+                Event::Decl(_) | Event::Comment(_) | Event::PI(_) => {}
+                Event::DocType(_) => return Err(parse_fault("a document type".into())),
+            }
+        }
+        let mut document = open.pop().expect("the document itself is never closed");
+        match (open.is_empty(), document.children.len(), document.text.trim()) {
+            (true, 1, "") => Ok(document.children.remove(0)),
+            (false, ..) => Err(parse_fault(format!("<{}> is not closed", document.name))),
+            _ => Err(parse_fault("not one root element".into())),
+        }
+    }
+
+    fn started(start: &BytesStart<'_>) -> Result<Self, Fault> {
+        let mut element =
+            Self { name: String::from_utf8_lossy(start.name().as_ref()).into_owned(), ..Self::default() };
+        for attribute in start.attributes() {
+            let attribute = attribute.map_err(|error| parse_fault(error.to_string()))?;
+            let value = attribute.unescape_value().map_err(|error| parse_fault(error.to_string()))?;
+            let name = String::from_utf8_lossy(attribute.key.as_ref()).into_owned();
+            element.attributes.push((name, value.into_owned()));
+        }
+        Ok(element)
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Reports unknown elements and attributes, here and below.
+    fn check(&self, faults: &mut Vec<Fault>) {
+        let Some(known) = attributes(&self.name) else {
+            return faults.push(schema_fault(format!("unknown element <{}>", self.name)));
+        };
+        for (name, _) in &self.attributes {
+            if !known.contains(&name.as_str()) {
+                faults.push(schema_fault(format!("unknown attribute {}@{name}", self.name)));
+            }
+        }
+        self.children.iter().for_each(|child| child.check(faults));
+    }
+
+    fn target(&self, url: &str, method: &str) -> Option<Target> {
+        let get = self.get(method).is_some_and(|name| name.eq_ignore_ascii_case("get"));
+        let method = if get { Method::Get } else { Method::Post };
+        self.get(url).map(|url| Target { url: url.to_owned(), method })
+    }
+
+    fn verb(&self, faults: &mut Vec<Fault>) -> Option<Verb> {
+        let text = || self.text.trim().to_owned();
+        let action = || self.target("action", "method");
+        let child = |name: &str| self.children.iter().find(|child| child.name == name);
+        let verb = match self.name.as_str() {
+            "Say" => Verb::Say(text()),
+            "Play" => Verb::Play(text()),
+            "Pause" => {
+                let seconds = self.get("length").map_or(Ok(1), str::parse).unwrap_or(1);
+                Verb::Pause(Duration::from_secs(seconds))
+            }
+            "Redirect" => {
+                let get = self.get("method").is_some_and(|name| name.eq_ignore_ascii_case("get"));
+                Verb::Redirect(Target { url: text(), method: if get { Method::Get } else { Method::Post } })
+            }
+            "Hangup" => Verb::Hangup,
+            "Reject" => Verb::Reject { busy: self.get("reason") == Some("busy") },
+            "Connect" => {
+                let stream = child("Stream").and_then(|stream| stream.stream(faults));
+                if stream.is_none() {
+                    faults.push(schema_fault("<Connect> without a <Stream url>".into()));
+                }
+                Verb::Connect { action: action(), stream: stream? }
+            }
+            "Dial" => {
+                let text_of = |element: &Self| element.text.trim().to_owned();
+                let to = child("Conference").map(|conference| Dialled::Conference(text_of(conference)));
+                let to = to.unwrap_or_else(|| Dialled::Number(child("Number").map_or_else(text, text_of)));
+                Verb::Dial { action: action(), to }
+            }
+            "Record" => Verb::Record { action: action() },
+            _ => return None,
+        };
+        Some(verb)
+    }
+
+    fn stream(&self, faults: &mut Vec<Fault>) -> Option<Stream> {
+        let mut parameters = Vec::new();
+        for parameter in self.children.iter().filter(|child| child.name == "Parameter") {
+            let (name, value) =
+                (parameter.get("name").unwrap_or_default(), parameter.get("value").unwrap_or_default());
+            if name.is_empty() || name.chars().count() + value.chars().count() >= PARAMETER_CHARS {
+                faults.push(schema_fault(format!("<Parameter> {name:?} has no name or is too long")));
+            }
+            parameters.push((name.to_owned(), value.to_owned()));
+        }
+        Some(Stream {
+            url: self.get("url").filter(|url| !url.is_empty())?.to_owned(),
+            name: self.get("name").map(str::to_owned),
+            status_callback: self.target("statusCallback", "statusCallbackMethod"),
+            parameters,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_xml(body: &str) -> Result<(Vec<Verb>, Vec<Fault>), Fault> {
+        read(Some("text/xml; charset=utf-8"), body.as_bytes())
+    }
+
+    fn post(url: &str) -> Target {
+        Target { url: url.into(), method: Method::Post }
+    }
+
+    #[test]
+    fn a_bridge_to_a_stream_is_read_with_its_parameters_and_what_follows() {
+        let (verbs, faults) = read_xml(
+            r#"<?xml version="1.0" encoding="UTF-8"?>
+            <Response>
+              <Connect action="https://h/after?c=1&amp;v=2" method="POST">
+                <Stream url="wss://h/media" name="agent" statusCallback="/status">
+                  <Parameter name="token" value="k1.&quot;9f"/>
+                </Stream>
+              </Connect>
+              <Say voice="alice">Sorry &amp; good&#98;ye.</Say><Hangup/>
+            </Response>"#,
+        )
+        .unwrap();
+        assert_eq!(faults, []);
+        let stream = Stream {
+            url: "wss://h/media".into(),
+            name: Some("agent".into()),
+            status_callback: Some(post("/status")),
+            parameters: vec![("token".into(), "k1.\"9f".into())],
+        };
+        let connect = Verb::Connect { action: Some(post("https://h/after?c=1&v=2")), stream };
+        assert_eq!(verbs, [connect, Verb::Say("Sorry & goodbye.".into()), Verb::Hangup]);
+    }
+
+    #[test]
+    fn a_transfer_is_read_as_whom_to_dial() {
+        let (verbs, faults) =
+            read_xml(r#"<Response><Dial><Conference beep="false">room 1</Conference></Dial><Dial>+1415</Dial></Response>"#)
+                .unwrap();
+        assert_eq!(faults, []);
+        let dials = |to| Verb::Dial { action: None, to };
+        assert_eq!(
+            verbs,
+            [dials(Dialled::Conference("room 1".into())), dials(Dialled::Number("+1415".into()))]
+        );
+    }
+
+    #[test]
+    fn unknown_elements_and_attributes_break_the_schema_but_do_not_end_the_call() {
+        let (verbs, faults) =
+            read_xml(r#"<Response><Sing/><Say Voice="x">Hi</Say><Connect/></Response>"#).unwrap();
+        assert_eq!(verbs, [Verb::Say("Hi".into())]);
+        assert_eq!(faults.iter().map(|fault| fault.code).collect::<Vec<_>>(), [12200, 12200, 12200]);
+    }
+
+    #[test]
+    fn a_reject_after_another_verb_is_a_fault() {
+        assert_eq!(read_xml("<Response><Say>Hi</Say><Reject/></Response>").unwrap().1.len(), 1);
+        assert_eq!(read_xml("<Response><Reject reason='busy'/></Response>").unwrap().1, []);
+    }
+
+    #[test]
+    fn what_is_not_well_formed_cannot_be_parsed() {
+        for body in [
+            "",
+            "Hello",
+            "<Response>",
+            "<Response><Say>a & b</Say></Response>",
+            "<Response/><Response/>",
+            "<response/>",
+            "<Response><Say></Response>",
+            "<Response>&nbsp;</Response>",
+            "<Say/>",
+        ] {
+            assert_eq!(read_xml(body).expect_err(body).code, 12100, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_foreign_content_type_is_a_fault() {
+        assert_eq!(read(None, b"<Response/>").unwrap_err().code, 12300);
+        assert_eq!(read(Some("application/json"), b"<Response/>").unwrap_err().code, 12300);
+        assert!(read(Some("application/xml"), b"<Response/>").is_ok());
+    }
+}
