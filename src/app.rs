@@ -147,7 +147,10 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
         () = signals.next() => false,
     };
     if !graceful {
-        app.hand_over().await;
+        tokio::select! {
+            () = app.hand_over() => {}
+            () = signals.next() => {}
+        }
     }
     tokio::select! {
         () = handle.stop(graceful) => {}

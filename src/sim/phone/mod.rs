@@ -2,7 +2,7 @@
 //!
 //! A [`Network`] rings the number of a bridge as Twilio does: it asks the voice webhook ([`delivery`] is the plan of
 //! such a request, [`webhook`] its wire), follows the [`twiml`] that comes back ([`leg`]), opens the media stream
-//! ([`stream`], [`playback`]) and reports status. A [`Caller`] is the person at the other end of the [`line`]: it
+//! ([`stream`], [`playback`]) and reports status. A [`Caller`] is the person at the other end of the [`mod@line`]: it
 //! speaks, listens ([`ear`]), interrupts, presses keys and hangs up. [`script`] has what each of many callers does,
 //! [`report`] what came of it.
 //!
