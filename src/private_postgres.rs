@@ -30,6 +30,11 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 /// The path of a unix socket has 107 bytes at most; the temporary folder gets the half of them.
 const LONGEST_TEMP_DIR: usize = 50;
 
+/// How the folders of the sockets are called.
+const SOCKET_DIR: &str = "switchboard-pg-";
+/// An empty one of this age is not of a server that is starting.
+const SWEEP_AFTER: Duration = Duration::from_secs(120);
+
 /// Why there is no private cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivatePostgresError {
@@ -108,7 +113,8 @@ impl Keeper {
             })
             .map_err(|error| PrivatePostgresError::Failed(error.to_string()))?;
         let keeper = Self { stop: Some(stop), thread: Some(thread) };
-        let url = url.recv().map_err(|_| PrivatePostgresError::Failed("its thread panicked".to_owned()))??;
+        let url =
+            url.recv().map_err(|_| PrivatePostgresError::Failed("its thread panicked".to_owned()))??;
         Ok((url, keeper))
     }
 }
@@ -135,7 +141,8 @@ impl Server {
         let owner = Owner::to_run_as()?;
         let data = dir.join("data");
         let made_by = fs::read_to_string(data.join("PG_VERSION")).ok();
-        let binaries = binaries(made_by.as_deref().map(str::trim)).ok_or(PrivatePostgresError::NotInstalled)?;
+        let binaries =
+            binaries(made_by.as_deref().map(str::trim)).ok_or(PrivatePostgresError::NotInstalled)?;
 
         fs::create_dir_all(dir).map_err(at(dir))?;
         owner.may_enter(dir)?;
@@ -150,8 +157,9 @@ impl Server {
             make_cluster(&binaries, &owner, dir)?;
         }
         let temp_dir = short_temp_dir();
+        sweep(&temp_dir);
         let socket_dir =
-            tempfile::Builder::new().prefix("switchboard-pg-").tempdir_in(&temp_dir).map_err(at(&temp_dir))?;
+            tempfile::Builder::new().prefix(SOCKET_DIR).tempdir_in(&temp_dir).map_err(at(&temp_dir))?;
         owner.take(socket_dir.path())?;
 
         let deadline = Instant::now() + START_DEADLINE;
@@ -169,7 +177,12 @@ impl Server {
     }
 
     /// Waits for the word `ready` in `postmaster.pid`, as `pg_ctl` does.
-    fn wait_until_ready(&mut self, data: &Path, log: &Path, deadline: Instant) -> Result<(), PrivatePostgresError> {
+    fn wait_until_ready(
+        &mut self,
+        data: &Path,
+        log: &Path,
+        deadline: Instant,
+    ) -> Result<(), PrivatePostgresError> {
         let failed = |what: String| {
             let log = fs::read_to_string(log).unwrap_or_default();
             PrivatePostgresError::Failed(format!("{what}: {}", log.trim()))
@@ -226,7 +239,8 @@ impl Owner {
                 Some(Account { name, uid, gid: fields.next()?.parse().ok()? })
             })
         };
-        let account = account("postgres").or_else(|| account("nobody")).ok_or(PrivatePostgresError::NoUser)?;
+        let account =
+            account("postgres").or_else(|| account("nobody")).ok_or(PrivatePostgresError::NoUser)?;
         Ok(Self(Some(account)))
     }
 
@@ -347,6 +361,17 @@ fn postmaster(data: &Path) -> Option<(u32, bool)> {
 fn short_temp_dir() -> PathBuf {
     let dir = std::env::temp_dir();
     if dir.as_os_str().len() <= LONGEST_TEMP_DIR { dir } else { PathBuf::from("/tmp") }
+}
+
+/// Removes the folders of servers whose program was killed: their sockets are gone, so they are empty.
+fn sweep(temp_dir: &Path) {
+    for entry in fs::read_dir(temp_dir).into_iter().flatten().flatten() {
+        let is_old =
+            || entry.metadata().ok()?.modified().ok()?.elapsed().ok().filter(|age| *age > SWEEP_AFTER);
+        if entry.file_name().as_encoded_bytes().starts_with(SOCKET_DIR.as_bytes()) && is_old().is_some() {
+            let _ = fs::remove_dir(entry.path()); // fails for one in use, which is not empty
+        }
+    }
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> PrivatePostgresError {

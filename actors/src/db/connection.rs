@@ -16,9 +16,7 @@ use diesel::connection::{
 };
 use diesel::pg::Pg;
 use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
-use diesel::result::{
-    ConnectionError, DatabaseErrorInformation, DatabaseErrorKind, Error, QueryResult,
-};
+use diesel::result::{ConnectionError, DatabaseErrorInformation, DatabaseErrorKind, Error, QueryResult};
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncConnectionCore, SimpleAsyncConnection, TransactionManager,
 };
@@ -126,7 +124,8 @@ async fn fly(client: &tokio_postgres::Client, statements: &[Statement]) -> Optio
     let mut flight: Vec<_> = flight.into_iter().map(maybe_done).collect();
     poll_fn(|context| {
         // A statement is sent when it is first polled: front to back, they leave in order.
-        let pending = flight.iter_mut().filter_map(|sent| sent.poll_unpin(context).is_pending().then_some(()));
+        let pending =
+            flight.iter_mut().filter_map(|sent| sent.poll_unpin(context).is_pending().then_some(()));
         if pending.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
@@ -255,7 +254,8 @@ impl AsyncConnection for Connection {
     type TransactionManager = AnsiTransactionManager;
 
     async fn establish(url: &str) -> ConnectionResult<Self> {
-        let target = Target::parse(url).map_err(|error| ConnectionError::InvalidConnectionUrl(error.to_string()))?;
+        let target =
+            Target::parse(url).map_err(|error| ConnectionError::InvalidConnectionUrl(error.to_string()))?;
         Self::open(&target).await.map_err(ConnectionError::BadConnection)
     }
 

@@ -18,7 +18,9 @@ pub enum SchemaState {
     /// The database was not reached yet.
     Unknown,
     /// These migrations have not been applied.
-    Older { missing: Vec<String> },
+    Older {
+        missing: Vec<String>,
+    },
     Fits,
     /// All known migrations have been applied, and others: a later version of this program was here.
     Newer,

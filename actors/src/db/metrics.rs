@@ -11,7 +11,8 @@ use super::pool::Pool;
 use super::queue::Queue;
 
 /// From a local answer to the longest deadline, in seconds.
-const DURATION_BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const DURATION_BUCKETS: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// What is counted as it happens.
 pub(super) struct Metrics {
@@ -82,7 +83,10 @@ impl Gauges {
             queue,
             total: IntGauge::new("switchboard_db_pool_connections", "Open database connections")?,
             idle: IntGauge::new("switchboard_db_pool_idle_connections", "Open connections nobody uses")?,
-            waiting: IntGauge::new("switchboard_db_pool_waiting_queries", "Queries waiting for a connection")?,
+            waiting: IntGauge::new(
+                "switchboard_db_pool_waiting_queries",
+                "Queries waiting for a connection",
+            )?,
             depth: IntGauge::new("switchboard_db_queue_depth", "Records waiting to be written")?,
         })
     }

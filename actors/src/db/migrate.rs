@@ -6,6 +6,7 @@ use std::time::Duration;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::time::{Instant, sleep};
@@ -86,7 +87,8 @@ async fn migrate_here(target: Target) -> Result<Vec<String>, MigrateError> {
     let mut harness = AsyncMigrationHarness::new(connection);
     let applied = harness.run_pending_migrations(MIGRATIONS);
     let applied = applied.map_err(|error| MigrateError::Failed(error.to_string()))?;
-    Ok(applied.iter().map(ToString::to_string).collect())
+    let applied: BTreeSet<String> = applied.iter().map(ToString::to_string).collect();
+    Ok(known().into_iter().filter(|(version, _)| applied.contains(version)).map(|(_, name)| name).collect())
 }
 
 async fn connect(target: &Target) -> Result<Connection, MigrateError> {
@@ -149,8 +151,10 @@ pub(super) async fn compare(connection: &mut Connection) -> QueryResult<SchemaSt
     if !exists.get_result::<bool>(connection).await? {
         return Ok(SchemaState::Older { missing: known.into_iter().map(|(_, name)| name).collect() });
     }
-    let applied: Vec<String> =
-        __diesel_schema_migrations::table.select(__diesel_schema_migrations::version).load(connection).await?;
+    let applied: Vec<String> = __diesel_schema_migrations::table
+        .select(__diesel_schema_migrations::version)
+        .load(connection)
+        .await?;
     let applied: BTreeSet<String> = applied.into_iter().collect();
     let foreign = applied.len() > known.iter().filter(|(version, _)| applied.contains(version)).count();
     let missing: Vec<String> =

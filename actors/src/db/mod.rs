@@ -128,7 +128,10 @@ impl Db {
             Pushed::First => drop(self.actor.try_send(WriteWaiting)),
             Pushed::Behind => {}
             Pushed::FirstRefused => {
-                tracing::error!(waiting = self.shared.queue.depth(), "no room for records: they are being lost");
+                tracing::error!(
+                    waiting = self.shared.queue.depth(),
+                    "no room for records: they are being lost"
+                );
                 self.shared.metrics.unwritten(1);
             }
             Pushed::Refused => self.shared.metrics.unwritten(1),
@@ -165,6 +168,11 @@ impl Db {
     /// The pool right now.
     pub fn pool_stats(&self) -> PoolStats {
         self.shared.pool.stats()
+    }
+
+    /// Records that wait to be written.
+    pub fn waiting_records(&self) -> usize {
+        self.shared.queue.depth()
     }
 
     /// Whether the database answers, as of the last query or probe (at most some seconds ago).

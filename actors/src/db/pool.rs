@@ -233,7 +233,9 @@ impl bb8::ManageConnection for Manager {
             return Err(DbError::Unavailable("the connection was closed".to_owned()));
         }
         if connection.silent_for() > SILENT_FOR {
-            timeout(PING_DEADLINE, connection.ping()).await.map_err(|_| DbError::unanswered(PING_DEADLINE))??;
+            timeout(PING_DEADLINE, connection.ping())
+                .await
+                .map_err(|_| DbError::unanswered(PING_DEADLINE))??;
         }
         Ok(())
     }

@@ -33,6 +33,9 @@ mod tests {
     #[test]
     fn nul_is_replaced_in_text_keys_and_values() {
         assert_eq!(super::text("a\0b\n"), "a\u{FFFD}b\n");
-        assert_eq!(super::json(&json!({"k\0": ["\0", 1, null]})), json!({"k\u{FFFD}": ["\u{FFFD}", 1, null]}));
+        assert_eq!(
+            super::json(&json!({"k\0": ["\0", 1, null]})),
+            json!({"k\u{FFFD}": ["\u{FFFD}", 1, null]})
+        );
     }
 }
