@@ -1,7 +1,7 @@
 //! A real PgBouncer in transaction mode, in front of a database.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,9 +9,6 @@ use std::time::Instant;
 
 use super::DEADLINE;
 use super::postgres::{Folder, TestDatabase};
-
-/// PgBouncer refuses to be root; `nobody` has this number everywhere.
-const NOBODY: u32 = 65534;
 
 /// Stops when dropped.
 pub struct PgBouncer {
@@ -25,25 +22,24 @@ impl PgBouncer {
     pub fn before(database: &TestDatabase) -> Self {
         let folder = Folder::new();
         let dir = folder.path();
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("a folder for all");
         let (server, name) =
             database.url.split_once('@').expect("a user").1.split_once('/').expect("a database");
         let name = name.split('?').next().expect("a name");
+        let server = server.replace("%2F", "/");
         let config = format!(
-            "[databases]\n{name} = host={}\n[pgbouncer]\nlisten_addr =\nunix_socket_dir = {}\nauth_type = any\n\
+            "[databases]\n{name} = user=switchboard host={server}\n[pgbouncer]\nlisten_addr =\nunix_socket_dir = {}\nauth_type = any\n\
              pool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 100\n",
-            server.replace("%2F", "/"),
             dir.display()
         );
-        // `any` lets everybody in as the user named here.
-        let config = config.replace("host=", "user=switchboard host=");
         fs::write(dir.join("pgbouncer.ini"), config).expect("written");
         let log = File::create(dir.join("pgbouncer.log")).expect("a log");
         let mut command = Command::new(program());
         command.arg(dir.join("pgbouncer.ini")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         if rustix::process::geteuid().is_root() {
-            chown(dir, Some(NOBODY), Some(NOBODY)).expect("given away");
-            command.uid(NOBODY).gid(NOBODY);
+            // It refuses to be root, too; and only the server's own user may reach the server's socket.
+            let owner = fs::metadata(&server).expect("the server's socket");
+            chown(dir, Some(owner.uid()), Some(owner.gid())).expect("given away");
+            command.uid(owner.uid()).gid(owner.gid());
         }
         let mut process = command.spawn().expect("PgBouncer: `apt-get install pgbouncer`");
         let until = Instant::now() + DEADLINE;
