@@ -447,6 +447,23 @@ async fn the_cause_of_an_unreachable_database_is_named_without_the_password() {
 }
 
 #[actix_rt::test]
+async fn sslmode_decides_whether_the_connection_is_encrypted() {
+    let database = TestDatabase::create().await;
+    let (with_tls, plain) = (PgBouncer::with_tls_before(&database), PgBouncer::before(&database));
+    for mode in ["require", "prefer", "no-verify"] {
+        let db = start(&format!("{}&sslmode={mode}", with_tls.url));
+        assert_eq!(db.call_logs(1, 50).await.unwrap().total, 0, "{mode}");
+    }
+    for (url, mode, cause) in [(&with_tls.url, "disable", "SSL required"), (&plain.url, "require", "TLS")] {
+        let error = start(&format!("{url}&sslmode={mode}")).call_logs(1, 50).await.unwrap_err().to_string();
+        assert!(error.contains(cause), "{mode}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    let refused = Db::start(settings(&format!("{}&sslmode=verify-full", with_tls.url)), &Registry::new());
+    assert!(format!("{:#}", refused.err().unwrap()).contains("verify-full"));
+}
+
+#[actix_rt::test]
 async fn cancelled_queries_leave_no_one_waiting_and_no_connection_behind() {
     let database = TestDatabase::create().await;
     let db = start(&database.url);
