@@ -326,6 +326,7 @@ fn spawn(
         .arg(dir.join("data"))
         .args(["-c", "listen_addresses=", "-c", "max_connections=100", "-c"])
         .arg(format!("unix_socket_directories={}", socket_dir.display()))
+        .process_group(0) // an interrupt from the terminal is for us: the server stops when we say so
         .stdout(output.try_clone().map_err(at(log))?)
         .stderr(output);
     // SAFETY: between fork and exec the closure makes one system call, `prctl`, and touches no memory.

@@ -1,5 +1,7 @@
 //! The integration tests: the real program, against real servers.
 
+#![allow(clippy::unwrap_used)]
+
 mod database;
 mod private_postgres;
 mod support;
