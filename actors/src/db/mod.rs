@@ -7,7 +7,7 @@
 
 mod actor;
 mod calls;
-pub mod connection;
+mod connection;
 mod error;
 mod events;
 mod health;

@@ -66,6 +66,8 @@ async fn cancelled_queries_leave_no_one_waiting_and_no_connection_behind() {
         }
     }
     eventually("nobody waits", async || db.pool_stats().waiting == 0).await;
+    // Whoever came next would wait behind the locked table, had a cancelled query's connection gone back to the pool.
+    db.store_event(event(1, "ringing", None)).await.unwrap();
     lock.batch_execute("COMMIT").await.unwrap();
     assert_eq!(db.call_logs(1, 50).await.unwrap().total, 0);
 }
