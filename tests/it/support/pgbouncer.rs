@@ -29,7 +29,6 @@ impl PgBouncer {
 
     /// On a TCP port, where it insists on TLS; its certificate is signed by nobody.
     pub fn with_tls_before(database: &TestDatabase) -> Self {
-        let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/tls");
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = free.expect("a free port").port();
         let listen = format!(
@@ -37,9 +36,8 @@ impl PgBouncer {
              client_tls_key_file = {{dir}}/server.key\nclient_tls_cert_file = {{dir}}/server.crt"
         );
         Self::start(database, &listen, |dir, name| {
-            for file in ["server.key", "server.crt"] {
-                fs::copy(tls.join(file), dir.join(file)).expect("copied");
-            }
+            fs::write(dir.join("server.key"), include_str!("tls/server.key")).expect("written");
+            fs::write(dir.join("server.crt"), include_str!("tls/server.crt")).expect("written");
             format!("postgres://switchboard:hunter2@127.0.0.1:{port}/{name}?application_name=test")
         })
     }
