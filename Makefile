@@ -7,7 +7,7 @@ demo:
 	cargo run --release --locked --quiet -- demo $(ARGS)
 
 test:
-	@./.ci/need gcc postgresql
+	@./.ci/need gcc postgresql pgbouncer
 	cargo test --workspace --locked
 
 bench:

@@ -30,6 +30,11 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 /// The path of a unix socket has 107 bytes at most; the temporary folder gets the half of them.
 const LONGEST_TEMP_DIR: usize = 50;
 
+/// How the folders of the sockets are called.
+const SOCKET_DIR: &str = "switchboard-pg-";
+/// An empty one of this age is not of a server that is starting.
+const SWEEP_AFTER: Duration = Duration::from_secs(120);
+
 /// Why there is no private cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivatePostgresError {
@@ -152,10 +157,9 @@ impl Server {
             make_cluster(&binaries, &owner, dir)?;
         }
         let temp_dir = short_temp_dir();
-        let socket_dir = tempfile::Builder::new()
-            .prefix("switchboard-pg-")
-            .tempdir_in(&temp_dir)
-            .map_err(at(&temp_dir))?;
+        sweep(&temp_dir);
+        let socket_dir =
+            tempfile::Builder::new().prefix(SOCKET_DIR).tempdir_in(&temp_dir).map_err(at(&temp_dir))?;
         owner.take(socket_dir.path())?;
 
         let deadline = Instant::now() + START_DEADLINE;
@@ -322,6 +326,7 @@ fn spawn(
         .arg(dir.join("data"))
         .args(["-c", "listen_addresses=", "-c", "max_connections=100", "-c"])
         .arg(format!("unix_socket_directories={}", socket_dir.display()))
+        .process_group(0) // an interrupt from the terminal is for us: the server stops when we say so
         .stdout(output.try_clone().map_err(at(log))?)
         .stderr(output);
     // SAFETY: between fork and exec the closure makes one system call, `prctl`, and touches no memory.
@@ -357,6 +362,17 @@ fn postmaster(data: &Path) -> Option<(u32, bool)> {
 fn short_temp_dir() -> PathBuf {
     let dir = std::env::temp_dir();
     if dir.as_os_str().len() <= LONGEST_TEMP_DIR { dir } else { PathBuf::from("/tmp") }
+}
+
+/// Removes the folders of servers whose program was killed: their sockets are gone, so they are empty.
+fn sweep(temp_dir: &Path) {
+    for entry in fs::read_dir(temp_dir).into_iter().flatten().flatten() {
+        let is_old =
+            || entry.metadata().ok()?.modified().ok()?.elapsed().ok().filter(|age| *age > SWEEP_AFTER);
+        if entry.file_name().as_encoded_bytes().starts_with(SOCKET_DIR.as_bytes()) && is_old().is_some() {
+            let _ = fs::remove_dir(entry.path()); // fails for one in use, which is not empty
+        }
+    }
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> PrivatePostgresError {

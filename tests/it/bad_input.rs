@@ -43,7 +43,8 @@ async fn a_message_that_is_no_json_closes_its_stream_with_1007() {
 #[actix_rt::test]
 async fn what_cannot_be_a_stream_is_closed_before_it_starts() {
     let (app, _realtime) = app().await;
-    let media = format!(r#"{{"event":"media","media":{{"timestamp":"0","payload":"//8="}},"streamSid":"{STREAM}"}}"#);
+    let media =
+        format!(r#"{{"event":"media","media":{{"timestamp":"0","payload":"//8="}},"streamSid":"{STREAM}"}}"#);
     let cases: [(Message, u16); 4] = [
         ("not JSON".into(), 1007),
         ("x".repeat(65 * 1024).into(), 1009),
@@ -83,7 +84,11 @@ async fn forged_requests_are_refused_before_anything_else() {
         let path = format!("/api/voice/{path}");
         for signature in ["", "nonsense", "zWKoPiW3WyS6ajufWxfOtpAOLnY="] {
             let answer = post(&app, &path, &[("CallSid", &call)], signature).await;
-            assert_eq!((answer.status, answer.content_type.as_str()), (403, "application/problem+json"), "{path}");
+            assert_eq!(
+                (answer.status, answer.content_type.as_str()),
+                (403, "application/problem+json"),
+                "{path}"
+            );
         }
     }
     assert_eq!(RawStream::open_signed(&app, "zWKoPiW3WyS6ajufWxfOtpAOLnY=").await.err(), Some(403));

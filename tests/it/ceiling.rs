@@ -3,9 +3,9 @@
 use switchboard::sim::realtime::{self, Options};
 
 use crate::support::app::{Setup, TestApp};
+use crate::support::eventually;
 use crate::support::postgres::TestDatabase;
 use crate::support::twilio::{RawStream, call_sid, rings, webhook};
-use crate::support::eventually;
 
 async fn app(ceiling: u32) -> (TestApp, realtime::Server) {
     let database = TestDatabase::create().await;
@@ -27,7 +27,8 @@ async fn the_call_over_the_ceiling_hears_a_sentence_whatever_the_timing() {
         async move { (call, rings(app, &call_sid(call)).await.body) }
     });
     let answers = futures_util::future::join_all(ringing).await;
-    let (admitted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, body)| body.contains("<Connect"));
+    let (admitted, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|(_, body)| body.contains("<Connect"));
     assert_eq!((admitted.len(), refused.len()), (5, 15));
     assert!(refused.iter().all(|(_, body)| body.contains("<Say>") && body.contains("<Hangup/>")));
     let again = rings(&app, &call_sid(admitted[0].0)).await.body;

@@ -31,11 +31,12 @@ pub(super) struct WriteWaiting;
 pub(super) struct DbActor {
     shared: Arc<Shared>,
     writing: bool,
+    restarts: u32,
 }
 
 impl DbActor {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, writing: false }
+        Self { shared, writing: false, restarts: 0 }
     }
 
     fn write(&mut self, ctx: &mut Context<Self>) {
@@ -66,7 +67,8 @@ impl Actor for DbActor {
 
 impl Supervised for DbActor {
     fn restarting(&mut self, _ctx: &mut Self::Context) {
-        tracing::warn!("the database's actor starts again");
+        self.restarts += 1;
+        tracing::warn!(restarts = self.restarts, "the database's actor starts again");
     }
 }
 
@@ -112,4 +114,65 @@ async fn probe(shared: &Shared) -> Result<(), DbError> {
         return shared.compare_schema(PROBE_DEADLINE).await.map(drop);
     }
     shared.ask("probe", PROBE_DEADLINE, async |connection| Ok(connection.ping().await?)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::db::record::{Event, Record};
+    use crate::db::{Db, DbSettings};
+
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct Panic;
+
+    impl Handler<Panic> for DbActor {
+        type Result = ();
+
+        fn handle(&mut self, _: Panic, ctx: &mut Self::Context) {
+            run(async { panic!("on purpose") }, |_| (), ctx);
+        }
+    }
+
+    #[derive(Message)]
+    #[rtype(result = "u32")]
+    struct Restarts;
+
+    impl Handler<Restarts> for DbActor {
+        type Result = u32;
+
+        fn handle(&mut self, _: Restarts, _: &mut Self::Context) -> u32 {
+            self.restarts
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_panic_restarts_the_actor_and_the_queue_keeps_its_records() {
+        let url = "postgres://nobody@127.0.0.1:1/none".to_owned();
+        let settings = DbSettings {
+            direct_url: url.clone(),
+            url,
+            pool_max: 1,
+            idle_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(1),
+        };
+        let db = Db::start(settings, &Registry::new()).unwrap();
+        db.actor.send(Panic).await.unwrap();
+        db.record(Record::Event(Event {
+            call_sid: "CA00000000000000000000000000000001".parse().unwrap(),
+            at: chrono::Utc::now(),
+            kind: "kept".to_owned(),
+            data: serde_json::Value::Null,
+            dedupe_key: None,
+        }));
+        let restarted = async {
+            while db.actor.send(Restarts).await.unwrap() == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), restarted).await.expect("restarted");
+        assert_eq!(db.waiting_records(), 1);
+    }
 }

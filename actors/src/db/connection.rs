@@ -26,7 +26,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 
-use super::error::chain;
+use super::error::{DbError, chain};
 use super::row::Row;
 use super::statement::Statement;
 use super::url::Target;
@@ -186,6 +186,16 @@ impl From<Failure> for Error {
         };
         let said: Box<dyn DatabaseErrorInformation + Send + Sync> = Box::new(failure.said);
         Self::DatabaseError(kind, said)
+    }
+}
+
+impl From<Failure> for DbError {
+    fn from(failure: Failure) -> Self {
+        if failure.is_a_lost_connection() {
+            Self::Unavailable(failure.said)
+        } else {
+            Self::Refused(failure.said)
+        }
     }
 }
 

@@ -87,7 +87,8 @@ async fn migrate_here(target: Target) -> Result<Vec<String>, MigrateError> {
     let mut harness = AsyncMigrationHarness::new(connection);
     let applied = harness.run_pending_migrations(MIGRATIONS);
     let applied = applied.map_err(|error| MigrateError::Failed(error.to_string()))?;
-    Ok(applied.iter().map(ToString::to_string).collect())
+    let applied: BTreeSet<String> = applied.iter().map(ToString::to_string).collect();
+    Ok(known().into_iter().filter(|(version, _)| applied.contains(version)).map(|(_, name)| name).collect())
 }
 
 async fn connect(target: &Target) -> Result<Connection, MigrateError> {

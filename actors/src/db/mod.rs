@@ -7,7 +7,7 @@
 
 mod actor;
 mod calls;
-pub mod connection;
+mod connection;
 mod error;
 mod events;
 mod health;
@@ -99,8 +99,13 @@ struct Shared {
 impl Db {
     /// Starts the database's runtime and, on the current arbiter, its actor. Never waits for the database.
     ///
-    /// Fails if the URL is malformed, the metrics are registered already, or no thread can be had.
+    /// Fails if a setting is malformed, the metrics are registered already, or no thread can be had.
     pub fn start(settings: DbSettings, registry: &Registry) -> anyhow::Result<Self> {
+        let waits = [settings.idle_timeout, settings.connect_timeout];
+        anyhow::ensure!(
+            settings.pool_max > 0 && waits.iter().all(|wait| !wait.is_zero()),
+            "the database's pool has a size and timeouts above 0"
+        );
         let target = Target::parse(&settings.url).context("the database URL")?;
         let runtime = DbRuntime::start().context("the database's threads")?;
         let limits = PoolLimits {
@@ -143,8 +148,7 @@ impl Db {
         let statement = [events::write(&event)?];
         self.shared
             .ask("store_event", STORE_DEADLINE, async |connection| {
-                let stored = connection.execute_together(&statement).await;
-                Ok(stored.map_err(diesel::result::Error::from)?)
+                Ok(connection.execute_together(&statement).await?)
             })
             .await
     }
@@ -168,6 +172,11 @@ impl Db {
     /// The pool right now.
     pub fn pool_stats(&self) -> PoolStats {
         self.shared.pool.stats()
+    }
+
+    /// Records that wait to be written.
+    pub fn waiting_records(&self) -> usize {
+        self.shared.queue.depth()
     }
 
     /// Whether the database answers, as of the last query or probe (at most some seconds ago).

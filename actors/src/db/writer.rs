@@ -7,7 +7,6 @@ use std::time::Duration;
 use diesel::QueryResult;
 use rand::Rng;
 
-use super::connection::Failure;
 use super::error::DbError;
 use super::record::Record;
 use super::statement::Statement;
@@ -82,16 +81,17 @@ async fn fly(shared: &Shared, records: &[Arc<Record>]) -> Result<(), Failed> {
     for record in records {
         statements.extend(statements_of(record).map_err(|error| Failed::Record(error.to_string()))?);
     }
+    let mut at_fault = None;
     let flight = shared.ask("write_records", DEADLINE, async |connection| {
-        match connection.execute_together(&statements).await {
-            Err(failure) if failure.is_the_statements_own() => Ok(Some(failure)),
-            result => result.map(|()| None).map_err(|failure| diesel::result::Error::from(failure).into()),
-        }
+        connection.execute_together(&statements).await.map_err(|failure| {
+            at_fault = failure.is_the_statements_own().then(|| failure.said.clone());
+            failure.into()
+        })
     });
-    match flight.await {
-        Ok(None) => Ok(()),
-        Ok(Some(Failure { said, .. })) => Err(Failed::Record(said)),
-        Err(error) => Err(Failed::Database(error)),
+    let result = flight.await;
+    match (result, at_fault) {
+        (Err(_), Some(said)) => Err(Failed::Record(said)),
+        (result, _) => result.map_err(Failed::Database),
     }
 }
 

@@ -151,7 +151,11 @@ impl Drop for TestApp {
         assert_eq!(sum(&metrics, "switchboard_calls_active"), 0.0, "no call is live");
         assert_eq!(sum(&metrics, "switchboard_calls_reserved"), 0.0, "no slot is reserved");
         if self.expect_written {
-            assert_eq!(sum(&metrics, "switchboard_db_unwritten_records_total"), 0.0, "every record is written");
+            assert_eq!(
+                sum(&metrics, "switchboard_db_unwritten_records_total"),
+                0.0,
+                "every record is written"
+            );
         }
     }
 }

@@ -35,7 +35,8 @@ impl Answer {
 
 /// Posts a webhook as Twilio signs it.
 pub async fn webhook(app: &TestApp, path: &str, parameters: &[(&str, &str)]) -> Answer {
-    let owned: Vec<_> = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let owned: Vec<_> =
+        parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     post(app, path, parameters, &sign(AUTH_TOKEN, &app.url(path), &owned)).await
 }
 
@@ -43,7 +44,8 @@ pub async fn webhook(app: &TestApp, path: &str, parameters: &[(&str, &str)]) -> 
 pub async fn post(app: &TestApp, path: &str, parameters: &[(&str, &str)], signature: &str) -> Answer {
     let request = awc::Client::default().post(app.url(path)).insert_header(("X-Twilio-Signature", signature));
     let mut response = request.send_form(&parameters).await.expect("an answer");
-    let content_type = response.headers().get("content-type").map(|kind| kind.to_str().expect("text").to_owned());
+    let content_type =
+        response.headers().get("content-type").map(|kind| kind.to_str().expect("text").to_owned());
     let body = response.body().await.expect("a body");
     Answer {
         status: response.status().as_u16(),
@@ -95,13 +97,15 @@ impl RawStream {
     }
 
     pub async fn stop(&mut self) {
-        self.send(format!(r#"{{"event":"stop","sequenceNumber":"9","streamSid":"{STREAM}","stop":{{}}}}"#)).await;
+        self.send(format!(r#"{{"event":"stop","sequenceNumber":"9","streamSid":"{STREAM}","stop":{{}}}}"#))
+            .await;
     }
 
     /// The next message that is text.
     pub async fn hears(&mut self) -> String {
         loop {
-            let message = timeout(DEADLINE, self.0.next()).await.expect("in time").expect("open").expect("a message");
+            let message =
+                timeout(DEADLINE, self.0.next()).await.expect("in time").expect("open").expect("a message");
             if let Message::Text(text) = message {
                 return text.to_string();
             }

@@ -1,0 +1,106 @@
+//! The database: migrations, records, the call log, connections, outages.
+
+mod call_log;
+mod connections;
+mod migrations;
+mod outages;
+mod records;
+
+use std::time::Duration;
+
+use actors::call::end::{CallEnd, Outcome, Reason};
+use actors::db::record::{CallClosed, CallOpened, Event, Record, Speaker, Turn};
+use actors::db::{Db, DbSettings};
+use actors::wire::twilio::sid::CallSid;
+use chrono::{DateTime, Utc};
+use prometheus::Registry;
+use serde_json::json;
+
+use crate::support::eventually;
+
+fn sid(number: u32) -> CallSid {
+    format!("CA{number:032x}").parse().unwrap()
+}
+
+/// So many seconds after the beginning of the test's time.
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+}
+
+fn opened(call: u32, epoch: u32) -> Record {
+    Record::Opened(CallOpened {
+        call_sid: sid(call),
+        epoch,
+        from: "+15550100".to_owned(),
+        to: "+15550199".to_owned(),
+        started_at: at(i64::from(call)),
+        instance: format!("instance-{epoch}"),
+    })
+}
+
+fn turn(call: u32, epoch: u32, ordinal: u32, text: &str) -> Record {
+    Record::Turn(Turn {
+        call_sid: sid(call),
+        epoch,
+        ordinal,
+        speaker: if ordinal % 2 == 1 { Speaker::Agent } else { Speaker::Caller },
+        text: text.to_owned(),
+        started_at: at(i64::from(ordinal)),
+        heard_ms: (ordinal % 2 == 1).then_some(1480),
+        cut_off: ordinal % 2 == 1,
+    })
+}
+
+fn event(call: u32, kind: &str, dedupe_key: Option<&str>) -> Event {
+    Event {
+        call_sid: sid(call),
+        at: at(1),
+        kind: kind.to_owned(),
+        data: json!({"CallStatus": kind}),
+        dedupe_key: dedupe_key.map(str::to_owned),
+    }
+}
+
+fn closed(call: u32, epoch: u32, outcome: Outcome) -> Record {
+    Record::Closed(CallClosed {
+        call_sid: sid(call),
+        epoch,
+        ended_at: at(i64::from(call) + 42),
+        end: CallEnd::new(outcome, Reason::CallerHungUp),
+        barge_ins: 2,
+        first_audio_ms: Some(412),
+        usage: json!({"totalTokens": 17}),
+        cost_usd: Some(0.11),
+    })
+}
+
+fn settings(url: &str) -> DbSettings {
+    DbSettings {
+        url: url.to_owned(),
+        direct_url: url.to_owned(),
+        pool_max: 4,
+        idle_timeout: Duration::from_secs(30),
+        connect_timeout: Duration::from_secs(10),
+    }
+}
+
+fn start(url: &str) -> Db {
+    Db::start(settings(url), &Registry::new()).unwrap()
+}
+
+/// Records all and waits until nothing waits any more.
+async fn write(db: &Db, records: impl IntoIterator<Item = Record>) {
+    records.into_iter().for_each(|record| db.record(record));
+    // A question is answered behind no queue: the depth tells.
+    eventually("all records are written", async || db.waiting_records() == 0).await;
+}
+
+fn metric(registry: &Registry, name: &str) -> f64 {
+    let families = registry.gather();
+    let family = families.iter().find(|family| family.name() == name).expect(name);
+    family
+        .get_metric()
+        .iter()
+        .map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
+        .sum()
+}

@@ -1,0 +1,106 @@
+//! What is recorded is what is written.
+
+use actors::call::end::Outcome;
+use actors::db::record::Record;
+use actors::db::{Db, DbError};
+use prometheus::Registry;
+
+use super::{closed, event, metric, opened, settings, start, turn, write};
+use crate::support::postgres::TestDatabase;
+
+#[actix_rt::test]
+async fn records_are_written_in_order_and_twice_is_once() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    let records = [
+        opened(1, 1),
+        turn(1, 1, 1, "Hello, how can I"),
+        turn(1, 1, 1, "Hello"),
+        turn(1, 1, 2, ""),
+        turn(1, 1, 2, "Hi"),
+        Record::Event(event(1, "stream-started", Some("k"))),
+        closed(1, 1, Outcome::Completed),
+    ];
+    write(&db, records.clone()).await;
+    let (calls, turns) =
+        (database.query("SELECT * FROM calls").await, database.query("SELECT * FROM turns").await);
+    write(&db, records).await;
+    assert_eq!(database.query("SELECT * FROM calls").await, calls);
+    assert_eq!(database.query("SELECT * FROM turns ORDER BY ordinal").await, turns);
+    assert_eq!(database.query("SELECT ordinal, text FROM turns ORDER BY ordinal").await, ["1|Hello", "2|Hi"]);
+    assert_eq!(database.value("SELECT count(*) FROM call_events").await, "1");
+    assert_eq!(
+        database.query("SELECT outcome, reason, turns FROM calls").await,
+        ["completed|caller-hung-up|2"]
+    );
+}
+
+#[actix_rt::test]
+async fn an_older_epoch_changes_nothing_and_a_newer_one_takes_the_call_up_again() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    let row = "SELECT epoch, instance, outcome FROM calls";
+    write(&db, [opened(1, 1), closed(1, 1, Outcome::Failed), opened(1, 1)]).await;
+    assert_eq!(database.query(row).await, ["1|instance-1|failed"], "the same epoch does not open it again");
+    write(&db, [opened(1, 2), turn(1, 2, 1, "new")]).await;
+    assert_eq!(database.query(row).await, ["2|instance-2|∅"]);
+    write(&db, [closed(1, 1, Outcome::Failed), opened(1, 1), turn(1, 1, 1, "old"), turn(1, 1, 2, "late")])
+        .await;
+    assert_eq!(database.query(row).await, ["2|instance-2|∅"]);
+    assert_eq!(database.query("SELECT text FROM turns ORDER BY ordinal").await, ["new", "late"]);
+    write(&db, [closed(1, 2, Outcome::Completed)]).await;
+    assert_eq!(database.query(row).await, ["2|instance-2|completed"]);
+}
+
+#[actix_rt::test]
+async fn the_end_of_a_call_that_was_never_opened_is_kept() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    write(&db, [turn(1, 1, 1, "Hello"), closed(1, 1, Outcome::Completed)]).await;
+    assert_eq!(database.query("SELECT from_number, outcome, turns FROM calls").await, ["∅|completed|1"]);
+    write(&db, [opened(1, 1)]).await;
+    assert_eq!(
+        database.query("SELECT from_number, outcome, turns FROM calls").await,
+        ["+15550100|completed|1"]
+    );
+}
+
+#[actix_rt::test]
+async fn a_record_the_database_refuses_is_dropped_alone_and_counted() {
+    let database = TestDatabase::create().await;
+    let registry = Registry::new();
+    let db = Db::start(settings(&database.url), &registry).unwrap();
+    write(
+        &db,
+        [opened(1, 1), turn(1, 1, 0, "no such ordinal"), turn(1, 1, 1, "nul \0 is text"), opened(2, 1)],
+    )
+    .await;
+    assert_eq!(database.query("SELECT text FROM turns").await, ["nul \u{FFFD} is text"]);
+    assert_eq!(database.value("SELECT count(*) FROM calls").await, "2");
+    assert_eq!(metric(&registry, "switchboard_db_unwritten_records_total"), 1.0);
+}
+
+#[actix_rt::test]
+async fn a_full_queue_counts_what_it_cannot_take() {
+    let registry = Registry::new();
+    let db = Db::start(settings("postgres://nobody@127.0.0.1:1/none"), &registry).unwrap();
+    (0..10_007).for_each(|_| db.record(opened(1, 1)));
+    assert_eq!(metric(&registry, "switchboard_db_unwritten_records_total"), 7.0);
+    assert_eq!(metric(&registry, "switchboard_db_queue_depth"), 10_000.0);
+}
+
+#[actix_rt::test]
+async fn an_event_is_durable_when_stored_and_stored_once() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    for _ in 0..2 {
+        db.store_event(event(9, "ringing", Some("ringing-1"))).await.unwrap();
+        db.store_event(event(8, "ringing", Some("ringing-1"))).await.unwrap();
+        db.store_event(event(9, "unkeyed", None)).await.unwrap();
+    }
+    let stored =
+        "SELECT kind, count(*), count(DISTINCT call_sid) FROM call_events GROUP BY kind ORDER BY kind";
+    assert_eq!(database.query(stored).await, ["ringing|2|2", "unkeyed|2|1"]);
+    let refused = db.store_event(event(9, "", None)).await.unwrap_err();
+    assert!(matches!(refused, DbError::Refused(_)), "{refused}");
+}

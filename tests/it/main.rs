@@ -1,0 +1,9 @@
+//! The integration tests: the real program, against real servers.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod ceiling;
+mod database;
+mod private_postgres;
+mod support;

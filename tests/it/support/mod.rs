@@ -1,0 +1,20 @@
+//! What the tests stand on.
+
+pub mod app;
+pub mod pgbouncer;
+pub mod postgres;
+pub mod twilio;
+
+use std::time::{Duration, Instant};
+
+/// A fact that has not come true by then is a failure.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until `fact` holds; panics naming `what` if it never does.
+pub async fn eventually(what: &str, mut fact: impl AsyncFnMut() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !fact().await {
+        assert!(Instant::now() < until, "it never came true that {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,97 @@
+//! A real PgBouncer in transaction mode, in front of a database.
+
+use std::fs::{self, DirEntry, File};
+use std::net::TcpListener;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use super::DEADLINE;
+use super::postgres::{Folder, TestDatabase};
+
+/// Stops when dropped.
+pub struct PgBouncer {
+    pub url: String,
+    process: Child,
+    _folder: Folder,
+}
+
+impl PgBouncer {
+    /// On a unix socket. Fails the test if PgBouncer is not installed: a test that does not test is not passed.
+    pub fn before(database: &TestDatabase) -> Self {
+        Self::start(database, "listen_addr =\nlisten_port = 6432", |dir, name| {
+            let socket = dir.display().to_string().replace('/', "%2F");
+            format!("postgres://switchboard@{socket}:6432/{name}?pgbouncer=true")
+        })
+    }
+
+    /// On a TCP port, where it insists on TLS; its certificate is signed by nobody.
+    pub fn with_tls_before(database: &TestDatabase) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = free.expect("a free port").port();
+        let listen = format!(
+            "listen_addr = 127.0.0.1\nlisten_port = {port}\nclient_tls_sslmode = require\n\
+             client_tls_key_file = {{dir}}/server.key\nclient_tls_cert_file = {{dir}}/server.crt"
+        );
+        Self::start(database, &listen, |dir, name| {
+            fs::write(dir.join("server.key"), include_str!("tls/server.key")).expect("written");
+            fs::write(dir.join("server.crt"), include_str!("tls/server.crt")).expect("written");
+            format!("postgres://switchboard:hunter2@127.0.0.1:{port}/{name}?application_name=test")
+        })
+    }
+
+    fn start(database: &TestDatabase, listen: &str, url: impl FnOnce(&Path, &str) -> String) -> Self {
+        let folder = Folder::new();
+        let dir = folder.path();
+        let (server, name) =
+            database.url.split_once('@').expect("a user").1.split_once('/').expect("a database");
+        let name = name.split('?').next().expect("a name");
+        let server = server.replace("%2F", "/");
+        let url = url(dir, name);
+        let config = format!(
+            "[databases]\n{name} = user=switchboard host={server}\n[pgbouncer]\n{}\nunix_socket_dir = {}\n\
+             auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 100\n",
+            listen.replace("{dir}", &dir.display().to_string()),
+            dir.display()
+        );
+        fs::write(dir.join("pgbouncer.ini"), config).expect("written");
+        let log = File::create(dir.join("pgbouncer.log")).expect("a log");
+        let mut command = Command::new(program());
+        command.arg(dir.join("pgbouncer.ini")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        if rustix::process::geteuid().is_root() {
+            // It refuses to be root, too; and only the server's own user may reach the server's socket.
+            let owner = fs::metadata(&server).expect("the server's socket");
+            let give = |path: &Path| chown(path, Some(owner.uid()), Some(owner.gid())).expect("given away");
+            give(dir);
+            fs::read_dir(dir).expect("our folder").flatten().for_each(|entry| give(&entry.path()));
+            command.uid(owner.uid()).gid(owner.gid());
+        }
+        let mut process = command.spawn().expect("PgBouncer: `apt-get install pgbouncer`");
+        let until = Instant::now() + DEADLINE;
+        let is_socket = |entry: std::io::Result<DirEntry>| {
+            entry.is_ok_and(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket()))
+        };
+        while !fs::read_dir(dir).expect("our folder").any(is_socket) {
+            let ended = process.try_wait().expect("our child");
+            let log = || fs::read_to_string(dir.join("pgbouncer.log")).unwrap_or_default();
+            assert!(ended.is_none() && Instant::now() < until, "PgBouncer did not start: {}", log());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Self { url, process, _folder: folder }
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Debian keeps it where only root's PATH leads.
+fn program() -> &'static Path {
+    let debian = Path::new("/usr/sbin/pgbouncer");
+    if debian.exists() { debian } else { Path::new("pgbouncer") }
+}
