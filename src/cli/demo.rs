@@ -63,6 +63,7 @@ pub fn run(arguments: Arguments) -> u8 {
 
 async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
     let home = data_home();
+    std::fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
     let (_postgres, database_url) = match environment("DATABASE_URL") {
         Some(url) => (None, url),
         None => {

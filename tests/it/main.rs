@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod calls;
 mod ceiling;
 mod database;
 mod private_postgres;

@@ -1,7 +1,7 @@
 //! CallActor: one live call. It owns both sockets and carries out what the conversation decides.
 //!
-//! The registry starts it when the call is admitted, under a supervisor, and holds its only address: when the slot is
-//! released, the actor ends and closes both sockets. What it does runs inside [`caught`]; after a panic the supervisor
+//! The registry starts it when the call is admitted, under a supervisor, and holds its only address: when it has
+//! released the slot, the actor stops and closes both sockets. What it does runs inside [`caught`]; after a panic the supervisor
 //! starts the same actor again from its checkpoint, the conversation as of its last completed input. The pumps of both
 //! sockets do not notice. More than [`MAX_RESTARTS`] restarts in [`RESTARTS_WITHIN`]: the caller is given to a person.
 //! Its mailbox takes [`MAILBOX`] messages; a pump that finds it full waits.
@@ -303,7 +303,8 @@ impl CallActor {
             }
             tracing::error!(call.sid = %call_sid, "the registry did not take the end of a call");
         };
-        ctx.spawn(told.into_actor(self));
+        // Without an address left, stopping is for good; timers and readers would keep the actor alive otherwise.
+        ctx.spawn(told.into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
 
     fn count_result(&self, result: &CallResult) {

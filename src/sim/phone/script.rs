@@ -64,7 +64,8 @@ pub async fn call(net: &Network, clips: &[Clip], length: Duration) -> anyhow::Re
         (_, Some(End::Rejected { .. })) => Verdict::Refused,
         (_, Some(End::ByBridge)) if !connected && told => Verdict::Refused,
         (Ok(trouble), _) => Verdict::Failed(trouble.to_string()),
-        (Err(_), _) if connected => Verdict::Completed,
+        (Err(_), _) if caller.first_audio().is_some() => Verdict::Completed,
+        (Err(_), _) if connected => Verdict::Failed("the agent was never heard".into()),
         (Err(_), _) => Verdict::Failed("never connected".into()),
     };
     let (silence_ms, events) = (caller.silence_ms(), caller.events());
