@@ -30,6 +30,9 @@ use crate::settings::{DatabaseSettings, Settings};
 const WORKERS: usize = 1;
 /// Connections that wait to be accepted, so that a storm of webhooks is delayed, not refused.
 const BACKLOG: u32 = 1024;
+/// How long a connection that we end is read on, so that what we said last arrives. A media stream whose close is
+/// answered waits so long for its end, and with it the caller for what comes next.
+const LINGER: Duration = Duration::from_millis(50);
 /// How long live calls may go on after the first signal.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How often a draining process looks whether the last call is over.
@@ -130,6 +133,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
         HttpServer::new(move || actix_web::App::new().app_data(data.clone()).configure(http::routes))
             .workers(WORKERS)
             .tcp_nodelay(true)
+            .client_disconnect_timeout(LINGER)
             .disable_signals()
             .shutdown_timeout(FINISH_DEADLINE.as_secs())
             .listen(listener)

@@ -12,7 +12,7 @@ use crate::support::twilio::{RawStream, STREAM, call_sid, post, rings, webhook};
 
 async fn realtime(faults: &[&str]) -> Server {
     let faults = faults.iter().map(|fault| fault.parse::<Fault>().unwrap()).collect();
-    realtime::start(Options { fault: faults, ..Options::default() }).await.unwrap()
+    realtime::start(Options { faults, ..Options::default() }).await.unwrap()
 }
 
 async fn app() -> (TestApp, Server) {

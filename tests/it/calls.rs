@@ -20,8 +20,8 @@ struct House {
 
 impl House {
     async fn open(faults: &[&str]) -> Self {
-        let fault = faults.iter().map(|fault| fault.parse::<Fault>().unwrap()).collect();
-        let realtime = realtime::start(realtime::Options { fault, ..Default::default() }).await.unwrap();
+        let faults = faults.iter().map(|fault| fault.parse::<Fault>().unwrap()).collect();
+        let realtime = realtime::start(realtime::Options { faults, ..Default::default() }).await.unwrap();
         let database = TestDatabase::create().await;
         let app = Setup::new(&database.url, &format!("http://{}", realtime.addr())).start();
         Self { app, realtime }

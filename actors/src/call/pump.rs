@@ -49,28 +49,31 @@ struct Line {
 impl Pump {
     /// Serves one media stream from its upgrade to its end.
     pub async fn run(self, mut stream: StreamIn, out: StreamOut) {
-        let line = match timeout(START_WITHIN, self.open(&mut stream)).await {
+        self.serve(&mut stream, &out).await;
+        out.close();
+        stream.drain().await;
+    }
+
+    async fn serve(&self, stream: &mut StreamIn, out: &StreamOut) {
+        let line = match timeout(START_WITHIN, self.open(stream)).await {
             Ok(Ok(Some(line))) => line,
             Ok(Ok(None)) => return tracing::info!("a media stream ended before it started"),
-            Ok(Err(fault)) => return self.refuse(fault, None, &out),
-            Err(_) => return self.refuse(StreamFault::NoStart, None, &out),
+            Ok(Err(fault)) => return self.refuse(fault, None, out),
+            Err(_) => return self.refuse(StreamFault::NoStart, None, out),
         };
-        let call_sid = line.call_sid;
         let opened = OpenStream { epoch: line.epoch, stream_sid: line.start.stream_sid, out: out.clone() };
         if !send(&line.claimed.call, opened).await {
-            return out.close();
+            return;
         }
-        tracing::info!(call.sid = %call_sid, epoch = line.epoch, "the media stream is open");
-        let news = match self.pass(&mut stream, &line, &out).await {
+        tracing::info!(call.sid = %line.call_sid, epoch = line.epoch, "the media stream is open");
+        let news = match self.pass(stream, &line, out).await {
             Ok(news) => news,
             Err(fault) => {
-                self.refuse(fault, Some(call_sid), &out);
-                Some(CallerNews::Lost)
+                self.refuse(fault, Some(line.call_sid), out);
+                CallerNews::Lost
             }
         };
-        if let Some(news) = news {
-            self.finish(&line, news).await;
-        }
+        self.finish(&line, news).await;
     }
 
     /// Waits for `start` and claims the call's slot with its token.
@@ -97,13 +100,13 @@ impl Pump {
         }
     }
 
-    /// Passes what the caller sends until the stream ends; answers how it did, if the call's actor is to know.
+    /// Passes what the caller sends until the stream ends; answers how it did.
     async fn pass(
         &self,
         stream: &mut StreamIn,
         line: &Line,
         out: &StreamOut,
-    ) -> Result<Option<CallerNews>, StreamFault> {
+    ) -> Result<CallerNews, StreamFault> {
         let mut heard_at = Instant::now();
         let mut filled = Duration::ZERO;
         let mut pinged_at = heard_at;
@@ -115,12 +118,8 @@ impl Pump {
                 text = stream.next() => text,
                 () = &mut watch => {
                     let quiet = heard_at.elapsed();
-                    if quiet >= GONE_AFTER {
-                        return Ok(Some(CallerNews::Lost));
-                    }
-                    if line.claimed.call.upgrade().is_none() {
-                        out.close();
-                        return Ok(None);
+                    if quiet >= GONE_AFTER || line.claimed.call.upgrade().is_none() {
+                        return Ok(CallerNews::Lost);
                     }
                     if quiet >= QUIET_AFTER && filled < MAX_QUIET {
                         line.claimed.uplink.silence(QUIET_AFTER.as_millis() as u64 / 20 * 20);
@@ -134,11 +133,11 @@ impl Pump {
                     continue;
                 }
             };
-            let Some(text) = text.transpose()? else { return Ok(Some(CallerNews::Lost)) };
+            let Some(text) = text.transpose()? else { return Ok(CallerNews::Lost) };
             heard_at = Instant::now();
             filled = Duration::ZERO;
             if let Some(news) = self.message(&text, line).await? {
-                return Ok(Some(news));
+                return Ok(news);
             }
         }
     }

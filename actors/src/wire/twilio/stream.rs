@@ -7,6 +7,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use actix_codec::{Decoder, Encoder};
 use actix_http::body::{BodySize, MessageBody};
@@ -21,6 +22,8 @@ use super::sid::StreamSid;
 
 /// What may wait for Twilio's socket. The conversation bounds the audio at 300 s, which is below this.
 const MAX_WAITING_BYTES: usize = 8 << 20;
+/// From our close to the peer's.
+const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a stream is closed, as a close code (RFC 6455 section 7.4) and a word for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -117,7 +120,10 @@ impl StreamIn {
                 Ok(Some(Frame::Binary(_))) => return Some(Err(StreamFault::Binary)),
                 Ok(Some(Frame::Ping(data))) => self.out.control(Message::Pong(data)),
                 Ok(Some(Frame::Pong(_))) => {}
-                Ok(Some(Frame::Close(_))) => return None,
+                Ok(Some(Frame::Close(_))) => {
+                    self.out.close(); // the answer, unless we were first
+                    return None;
+                }
                 Ok(None) => match self.payload.next().await? {
                     Ok(chunk) => self.buffer.extend_from_slice(&chunk),
                     Err(_) => return None,
@@ -126,6 +132,13 @@ impl StreamIn {
                 Err(_) => return Some(Err(StreamFault::Protocol)),
             }
         }
+    }
+
+    /// Waits for the peer's side of a close, reading past what was on its way: a connection that is cut while
+    /// something is unread may cost the peer our close.
+    pub async fn drain(&mut self) {
+        let _ =
+            tokio::time::timeout(CLOSED_WITHIN, async { while let Some(Ok(_)) = self.next().await {} }).await;
     }
 
     fn continued(&mut self, item: Item) -> Result<Option<Bytes>, StreamFault> {
@@ -143,6 +156,15 @@ impl StreamIn {
     }
 }
 
+impl Drop for StreamIn {
+    /// Nobody reads any more: once what waits is sent, the connection ends.
+    fn drop(&mut self) {
+        let mut waiting = self.out.lock();
+        waiting.finished = true;
+        waiting.wake();
+    }
+}
+
 /// The writing end: usable from any thread, never waits.
 #[derive(Clone, Default)]
 pub struct StreamOut(Arc<Mutex<Waiting>>);
@@ -151,8 +173,10 @@ pub struct StreamOut(Arc<Mutex<Waiting>>);
 struct Waiting {
     buffer: BytesMut,
     waker: Option<Waker>,
-    /// Nothing more is taken; what waits still goes out.
+    /// The close is written: nothing more is taken; what waits still goes out.
     closing: bool,
+    /// The reading end is gone.
+    finished: bool,
 }
 
 impl StreamOut {
@@ -183,6 +207,11 @@ impl StreamOut {
         self.close_with(CloseCode::Normal, "");
     }
 
+    /// Whether we have closed, or the peer has.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closing
+    }
+
     /// Closes because of the peer's fault.
     pub fn refuse(&self, fault: StreamFault) {
         self.close_with(fault.close_code(), &fault.to_string());
@@ -191,9 +220,7 @@ impl StreamOut {
     fn close_with(&self, code: CloseCode, description: &str) {
         let description = (!description.is_empty()).then(|| description.to_owned());
         self.control(Message::Close(Some(CloseReason { code, description })));
-        let mut waiting = self.lock();
-        waiting.closing = true;
-        waiting.wake();
+        self.lock().closing = true;
     }
 
     fn control(&self, message: Message) {
@@ -246,7 +273,7 @@ impl MessageBody for StreamBody {
         if !waiting.buffer.is_empty() {
             return Poll::Ready(Some(Ok(waiting.buffer.split().freeze())));
         }
-        if waiting.closing {
+        if waiting.finished {
             return Poll::Ready(None);
         }
         waiting.waker = Some(cx.waker().clone());
