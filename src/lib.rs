@@ -1,6 +1,10 @@
 //! Switchboard answers the telephone with an AI. This crate holds the doors; the crate [`actors`] carries the calls.
 
+pub mod app;
 pub mod cli;
+pub mod http;
+pub mod logging;
 pub mod private_postgres;
+pub mod process_metrics;
 pub mod settings;
 pub mod sim;

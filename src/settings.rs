@@ -1,1 +1,398 @@
-//! Settings.
+//! Settings: read once, whole, from the environment and the optional agent file; all faults are reported together.
+//!
+//! The tree of structs mirrors the tree of modules that they are handed to. A variable that is set but empty counts as
+//! unset.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use actors::call::persona::Persona;
+use actors::secret::Secret;
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use tracing_subscriber::EnvFilter;
+use url::{Host, Url};
+
+mod agent_file;
+mod reader;
+
+pub use reader::{Fault, Faults};
+
+use reader::Reader;
+
+/// Everything that `switchboard serve` is told from outside.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Names this process in leases, spool and monitor (`INSTANCE_ID`; host name and port).
+    pub instance_id: String,
+    /// Signs our tokens and cookies (`SECRET_KEY`; derived from `TWILIO_AUTH_TOKEN`). Without both it is drawn at random,
+    /// which serves one process.
+    pub secret_key: Secret,
+    pub http: HttpSettings,
+    pub registry: RegistrySettings,
+    pub db: DatabaseSettings,
+    pub realtime: RealtimeSettings,
+    pub twilio: TwilioSettings,
+    /// From `AGENT_FILE`; the built-in one otherwise.
+    pub persona: Persona,
+    pub log: LogSettings,
+}
+
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// `BIND_ADDR` and `PORT`; port 0 is any free one.
+    pub bind: SocketAddr,
+    /// The origin that Twilio sees (`PUBLIC_URL`). None, on a loopback address only: where it listens.
+    pub public_url: Option<Url>,
+    pub api_auth: ApiAuth,
+}
+
+/// Who may use the API and the dashboard (`API_AUTH`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiAuth {
+    Required,
+    /// Whoever sits at this machine; only with a loopback `BIND_ADDR`.
+    Off,
+}
+
+#[derive(Debug, Clone)]
+pub struct RegistrySettings {
+    /// The ceiling (`MAX_CONCURRENT_CALLS`).
+    pub max_concurrent_calls: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct DatabaseSettings {
+    /// `DATABASE_URL` or `SUPABASE_URL`.
+    pub url: Secret,
+    /// For migrations (`DIRECT_DATABASE_URL`; the same).
+    pub direct_url: Secret,
+    pub pool_max: u32,
+    pub idle_timeout: Duration,
+    pub connect_timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct RealtimeSettings {
+    pub api_key: Secret,
+    /// `wss`, or `ws` to a loopback address; without query, which names the model.
+    pub url: Url,
+    pub model: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct TwilioSettings {
+    pub account_sid: Option<String>,
+    /// None only with `bypass_validation`.
+    pub auth_token: Option<Secret>,
+    /// Believe every webhook and stream (`BYPASS_TWILIO_VALIDATION`): for load tests only.
+    pub bypass_validation: bool,
+    /// Takes the call when nothing else helps; E.164.
+    pub human_fallback_number: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// Directives as `tracing` reads them (`RUST_LOG`).
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Everything that `switchboard migrate` is told from outside.
+#[derive(Debug, Clone)]
+pub struct MigrateSettings {
+    /// `DIRECT_DATABASE_URL`, else `DATABASE_URL` or `SUPABASE_URL`.
+    pub url: Secret,
+    pub log: LogSettings,
+}
+
+/// The real environment, as [`Settings::read`] wants it. What is not UTF-8 is read with replacement characters.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+impl Settings {
+    /// Reads the settings of `serve`. `lookup` gives the value of an environment variable; the agent file is read from disk.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
+        let mut reader = Reader::new(&lookup);
+        let http = HttpSettings::read(&mut reader);
+        let twilio = TwilioSettings::read(&mut reader);
+        let settings = Self {
+            instance_id: instance_id(&mut reader, http.bind.port()),
+            secret_key: secret_key(&mut reader, twilio.auth_token.as_ref()),
+            registry: RegistrySettings::read(&mut reader),
+            db: DatabaseSettings::read(&mut reader),
+            realtime: RealtimeSettings::read(&mut reader),
+            persona: persona(&mut reader),
+            log: LogSettings::read(&mut reader),
+            http,
+            twilio,
+        };
+        reader.finish(settings)
+    }
+}
+
+impl MigrateSettings {
+    /// Reads the settings of `migrate`: only those that it needs, so that it runs where no call is taken.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
+        let mut reader = Reader::new(&lookup);
+        let direct = postgres_url(&mut reader, "DIRECT_DATABASE_URL");
+        let url = direct.unwrap_or_else(|| database_url(&mut reader));
+        let settings = Self { url, log: LogSettings::read(&mut reader) };
+        reader.finish(settings)
+    }
+}
+
+impl HttpSettings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let ip =
+            reader.parsed("BIND_ADDR", IpAddr::V4(Ipv4Addr::LOCALHOST), "an IP address", |v| v.parse().ok());
+        let port = reader.parsed("PORT", 8080, "a port number", |v| v.parse().ok());
+        let public_url = reader.optional("PUBLIC_URL").and_then(|text| {
+            let url = Url::parse(&text).ok().filter(is_public_origin);
+            if url.is_none() {
+                let origin = "is not the origin that Twilio sees, such as https://voice.example.com";
+                let remedy =
+                    "give scheme and host, without path, query or user; http only for a loopback host";
+                reader.fault("PUBLIC_URL", origin, remedy);
+            }
+            url
+        });
+        if reader.is_unset("PUBLIC_URL") && !ip.is_loopback() {
+            reader.fault(
+                "PUBLIC_URL",
+                "is not set",
+                "give the origin that Twilio sees, such as https://voice.example.com",
+            );
+        }
+        let api_auth = reader.parsed("API_AUTH", ApiAuth::Required, "`required` or `off`", |v| match v {
+            "required" => Some(ApiAuth::Required),
+            "off" => Some(ApiAuth::Off),
+            _ => None,
+        });
+        if api_auth == ApiAuth::Off && !ip.is_loopback() {
+            let remedy = "bind to 127.0.0.1, or set API_AUTH=required";
+            reader.fault("API_AUTH", "`off` is for a loopback BIND_ADDR only", remedy);
+        }
+        Self { bind: SocketAddr::new(ip, port), public_url, api_auth }
+    }
+}
+
+impl RegistrySettings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        reader.parsed("FULL_HOUSE", (), "`message`, the one answer to a full house there is", |v| {
+            (v == "message").then_some(())
+        });
+        Self { max_concurrent_calls: reader.number("MAX_CONCURRENT_CALLS", 20, 1, 10_000) as usize }
+    }
+}
+
+impl DatabaseSettings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let url = database_url(reader);
+        Self {
+            direct_url: postgres_url(reader, "DIRECT_DATABASE_URL").unwrap_or_else(|| url.clone()),
+            url,
+            pool_max: reader.number("DB_POOL_MAX", 20, 1, 1_000),
+            idle_timeout: milliseconds(reader, "DB_POOL_IDLE_TIMEOUT_MS", 30_000),
+            connect_timeout: milliseconds(reader, "DB_POOL_CONNECT_TIMEOUT_MS", 10_000),
+        }
+    }
+}
+
+impl RealtimeSettings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let default_url = Url::parse("wss://api.openai.com/v1/realtime").expect("a constant URL parses");
+        let url = match reader.optional("OPENAI_REALTIME_URL") {
+            None => default_url,
+            Some(text) => Url::parse(&text).ok().filter(is_realtime_url).unwrap_or_else(|| {
+                let wrong = "is not a websocket URL such as wss://api.openai.com/v1/realtime";
+                let remedy = "give it without query or user; ws only for a loopback host";
+                reader.fault("OPENAI_REALTIME_URL", wrong, remedy);
+                default_url
+            }),
+        };
+        let model =
+            reader.parsed("OPENAI_REALTIME_MODEL", "gpt-realtime-2.1".into(), "a model's name", |v| {
+                (v.len() <= 128 && v.bytes().all(|b| b.is_ascii_graphic())).then(|| v.to_owned())
+            });
+        Self {
+            api_key: reader.required_secret("OPENAI_API_KEY", "give an API key of your OpenAI project"),
+            url,
+            model,
+        }
+    }
+}
+
+impl TwilioSettings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let bypass_validation =
+            reader.parsed("BYPASS_TWILIO_VALIDATION", false, "`true` or `false`", |v| match v {
+                "true" | "1" => Some(true),
+                "false" | "0" => Some(false),
+                _ => None,
+            });
+        let auth_token = if bypass_validation {
+            reader.optional_secret("TWILIO_AUTH_TOKEN")
+        } else {
+            Some(reader.required_secret("TWILIO_AUTH_TOKEN", "give the account's primary auth token"))
+        };
+        let account_sid = reader.optional("TWILIO_ACCOUNT_SID");
+        if account_sid.as_deref().is_some_and(|sid| !is_account_sid(sid)) {
+            reader.fault(
+                "TWILIO_ACCOUNT_SID",
+                "is not `AC` and 32 hexadecimal digits",
+                "copy it from Twilio's console",
+            );
+        }
+        let human_fallback_number = reader.optional("HUMAN_FALLBACK_NUMBER");
+        if human_fallback_number.as_deref().is_some_and(|number| !is_e164(number)) {
+            reader.fault(
+                "HUMAN_FALLBACK_NUMBER",
+                "is not a telephone number",
+                "write it in E.164, such as +15005550006",
+            );
+        }
+        Self { account_sid, auth_token, bypass_validation, human_fallback_number }
+    }
+}
+
+impl LogSettings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            filter: reader.parsed(
+                "RUST_LOG",
+                "info".into(),
+                "a log filter such as `info,actors=debug`",
+                |v| EnvFilter::try_new(v).is_ok().then(|| v.to_owned()),
+            ),
+            format: reader.parsed("LOG_FORMAT", LogFormat::Text, "`text` or `json`", |v| match v {
+                "text" => Some(LogFormat::Text),
+                "json" => Some(LogFormat::Json),
+                _ => None,
+            }),
+        }
+    }
+}
+
+fn instance_id(reader: &mut Reader<'_>, port: u16) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
+    let wanted = "up to 64 letters, digits, `.`, `_`, `:` and `-`, the first a letter or digit"; // it names a folder
+    reader.parsed("INSTANCE_ID", format!("{host}:{port}"), wanted, |v| {
+        let fits = v.len() <= 64
+            && v.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && v.chars().all(|c| c.is_ascii_alphanumeric() || "._:-".contains(c));
+        fits.then(|| v.to_owned())
+    })
+}
+
+fn secret_key(reader: &mut Reader<'_>, auth_token: Option<&Secret>) -> Secret {
+    match (reader.optional_secret("SECRET_KEY"), auth_token) {
+        (Some(key), _) => {
+            if key.expose().len() < 32 {
+                reader.fault(
+                    "SECRET_KEY",
+                    "is too short",
+                    "give at least 32 characters, the same on all instances",
+                );
+            }
+            key
+        }
+        (None, Some(token)) => {
+            let mut mac = Hmac::<Sha256>::new_from_slice(token.expose().as_bytes())
+                .expect("HMAC takes keys of any length");
+            mac.update(b"switchboard secret key");
+            Secret::new(format!("{:x}", mac.finalize().into_bytes()))
+        }
+        (None, None) => Secret::new(format!("{:032x}", rand::random::<u128>())),
+    }
+}
+
+fn database_url(reader: &mut Reader<'_>) -> Secret {
+    postgres_url(reader, "DATABASE_URL").or_else(|| postgres_url(reader, "SUPABASE_URL")).unwrap_or_else(
+        || {
+            reader.fault(
+                "DATABASE_URL",
+                "is not set",
+                "give the database, such as postgresql://user:password@host:6543/db",
+            );
+            Secret::new(String::new())
+        },
+    )
+}
+
+/// None when it is unset; what is wrong with it is never shown, as it holds a password.
+fn postgres_url(reader: &mut Reader<'_>, name: &str) -> Option<Secret> {
+    let url = reader.optional_secret(name)?;
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.expose().starts_with(scheme)) {
+        reader.fault(name, "is not a PostgreSQL URL", "begin it with postgresql://");
+    }
+    Some(url)
+}
+
+fn persona(reader: &mut Reader<'_>) -> Persona {
+    match reader.optional("AGENT_FILE") {
+        None => Persona::default(),
+        Some(path) => match std::fs::read_to_string(&path) {
+            Ok(text) => agent_file::parse(&text, &path, reader),
+            Err(error) => {
+                reader.fault(
+                    "AGENT_FILE",
+                    &format!("`{path}` cannot be read: {error}"),
+                    "name a readable file, or none",
+                );
+                Persona::default()
+            }
+        },
+    }
+}
+
+fn milliseconds(reader: &mut Reader<'_>, name: &str, default: u32) -> Duration {
+    Duration::from_millis(reader.number(name, default, 1, 3_600_000).into())
+}
+
+fn is_public_origin(url: &Url) -> bool {
+    let scheme_fits = url.scheme() == "https" || url.scheme() == "http" && is_loopback(url);
+    scheme_fits && has_no_extras(url) && url.path() == "/"
+}
+
+fn is_realtime_url(url: &Url) -> bool {
+    (url.scheme() == "wss" || url.scheme() == "ws" && is_loopback(url)) && has_no_extras(url)
+}
+
+fn has_no_extras(url: &Url) -> bool {
+    url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+fn is_account_sid(text: &str) -> bool {
+    text.strip_prefix("AC")
+        .is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// `+`, then 2 to 15 digits of which the first is not 0 (ITU-T E.164).
+fn is_e164(text: &str) -> bool {
+    text.strip_prefix('+').is_some_and(|digits| {
+        (2..=15).contains(&digits.len())
+            && !digits.starts_with('0')
+            && digits.bytes().all(|b| b.is_ascii_digit())
+    })
+}
+
+#[cfg(test)]
+mod tests;

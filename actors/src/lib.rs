@@ -2,5 +2,8 @@
 
 pub mod call;
 pub mod db;
+pub mod metrics;
 pub mod registry;
+pub mod secret;
+pub mod supervise;
 pub mod wire;

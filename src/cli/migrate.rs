@@ -1,5 +1,38 @@
-//! `switchboard migrate`.
+//! `switchboard migrate`: brings the database's schema up to date and says what was applied.
+
+use actors::db::migrate::{MigrateError, migrate};
+
+use crate::logging;
+use crate::settings::{MigrateSettings, environment};
 
 pub fn run() -> u8 {
-    super::FAILED
+    let settings = match MigrateSettings::read(environment) {
+        Ok(settings) => settings,
+        Err(faults) => {
+            eprintln!("switchboard migrate cannot start: {faults}");
+            return super::USAGE;
+        }
+    };
+    logging::start(&settings.log);
+    match actix_rt::System::new().block_on(migrate(settings.url.expose())) {
+        Ok(applied) if applied.is_empty() => {
+            println!("the schema is up to date");
+            super::FINE
+        }
+        Ok(applied) => {
+            for name in applied {
+                println!("applied {name}");
+            }
+            super::FINE
+        }
+        Err(error) => {
+            eprintln!("switchboard migrate failed: {error}");
+            match error {
+                MigrateError::Url(_) | MigrateError::TransactionPooler => super::USAGE,
+                MigrateError::Unavailable(_) | MigrateError::Locked(_) | MigrateError::Failed(_) => {
+                    super::FAILED
+                }
+            }
+        }
+    }
 }

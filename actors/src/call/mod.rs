@@ -1,3 +1,569 @@
-//! One live call.
+//! CallActor: one live call. It owns both sockets and carries out what the conversation decides.
+//!
+//! The registry starts it when the call is admitted, under a supervisor, and holds its only address: when the slot is
+//! released, the actor ends and closes both sockets. What it does runs inside [`caught`]; after a panic the supervisor
+//! starts the same actor again from its checkpoint, the conversation as of its last completed input. The pumps of both
+//! sockets do not notice. More than [`MAX_RESTARTS`] restarts in [`RESTARTS_WITHIN`]: the caller is given to a person.
+//! Its mailbox takes [`MAILBOX`] messages; a pump that finds it full waits.
 
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use bytes::Bytes;
+use chrono::{DateTime, TimeZone, Utc};
+use futures_util::{Stream, stream};
+use serde_json::json;
+
+use self::checkpoint::Checkpointed;
+use self::conversation::{CallResult, Conversation, Effect, Input, Next, Rules, Summary};
+use self::end::CallEnd;
+use self::persona::Persona;
+use self::turns::TurnUpdate;
+use crate::db::record::{CallClosed, Event, Record, Turn};
+use crate::metrics::Metrics;
+use crate::registry::picture::{CallState, Speaking};
+use crate::registry::{CallEnded, Registry};
+use crate::supervise::{Intensity, caught};
+use crate::wire::realtime::events::{self, ServerEvent};
+use crate::wire::realtime::socket::{self, ConnectError, Endpoint, Received, Uplink, UplinkCounts};
+use crate::wire::realtime::usage::PRICES_AS_OF;
+use crate::wire::twilio::frames::Mark;
+use crate::wire::twilio::sid::{CallSid, StreamSid};
+use crate::wire::twilio::stream::StreamOut;
+
+mod checkpoint;
+pub mod conversation;
 pub mod end;
+pub mod persona;
+pub mod playback;
+pub mod pump;
+pub mod responses;
+pub mod turns;
+
+/// Milliseconds since the Unix epoch, by a clock that only goes forward during a call.
+pub type Millis = u64;
+
+const MAILBOX: usize = 64;
+const MAX_RESTARTS: usize = 3;
+const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
+/// The registry has some seconds for each.
+const LET_GO_TRIES: u32 = 5;
+
+/// Where the facts of a call go. Never waits.
+pub trait Ledger: Send + Sync {
+    fn record(&self, record: Record);
+}
+
+/// What all calls of an instance share.
+pub struct CallSetup {
+    pub instance: String,
+    pub persona: Persona,
+    pub endpoint: Endpoint,
+    pub rules: Rules,
+    pub ledger: Arc<dyn Ledger>,
+    pub metrics: Metrics,
+}
+
+/// Which call this is.
+#[derive(Debug, Clone, Copy)]
+pub struct CallIdentity {
+    pub call_sid: CallSid,
+    /// Of the registry, to tell this actor from an earlier one of the same call.
+    pub serial: u64,
+    pub started_at: DateTime<Utc>,
+}
+
+/// What the live picture shows of a call.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveStatus {
+    pub summary: Summary,
+    pub restarts: u32,
+    pub reconnects: u32,
+}
+
+impl Default for LiveStatus {
+    fn default() -> Self {
+        let summary = Summary {
+            state: CallState::Reserved,
+            speaking: Speaking::None,
+            turns: 0,
+            barge_ins: 0,
+            first_audio_ms: None,
+            last_turn_ms: None,
+        };
+        Self { summary, restarts: 0, reconnects: 0 }
+    }
+}
+
+/// The caller's media stream was accepted.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct OpenStream {
+    pub epoch: u32,
+    pub stream_sid: StreamSid,
+    pub out: StreamOut,
+}
+
+/// Something other than audio came from the caller's stream.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct FromCaller {
+    pub epoch: u32,
+    pub news: CallerNews,
+}
+
+/// See [`FromCaller`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallerNews {
+    MarkPlayed(Mark),
+    Digit(char),
+    Stopped,
+    Lost,
+}
+
+/// Nobody opened the promised stream in time.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Unclaimed;
+
+/// Twilio says that the call has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct OverAtTwilio;
+
+/// The process is going down.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ShutDown;
+
+/// The actor of one live call.
+pub struct CallActor {
+    identity: CallIdentity,
+    setup: Arc<CallSetup>,
+    registry: Registry,
+    conversation: Option<Checkpointed<Conversation>>,
+    effects: Vec<Effect>,
+    clock: Clock,
+    uplink: Arc<Uplink>,
+    stream: Option<OpenStream>,
+    status: Arc<Mutex<LiveStatus>>,
+    /// The moment for which the next tick is set.
+    tick: Option<(Millis, SpawnHandle)>,
+    restarts: Intensity,
+    restarted: u32,
+    counted: UplinkCounts,
+    /// The registry is being told.
+    ended: Option<(CallEnd, Next)>,
+}
+
+/// Wall-clock time that does not jump during a call.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    began_at: Millis,
+    began: Instant,
+}
+
+impl Clock {
+    fn now(&self) -> Millis {
+        self.began_at + self.began.elapsed().as_millis() as Millis
+    }
+}
+
+impl CallActor {
+    pub(crate) fn new(
+        identity: CallIdentity,
+        setup: Arc<CallSetup>,
+        registry: Registry,
+        uplink: Arc<Uplink>,
+        status: Arc<Mutex<LiveStatus>>,
+    ) -> Self {
+        let began_at = identity.started_at.timestamp_millis().unsigned_abs();
+        Self {
+            identity,
+            setup,
+            registry,
+            conversation: None,
+            effects: Vec::with_capacity(8),
+            clock: Clock { began_at, began: Instant::now() },
+            uplink,
+            stream: None,
+            status,
+            tick: None,
+            restarts: Intensity::new(MAX_RESTARTS, RESTARTS_WITHIN),
+            restarted: 0,
+            counted: UplinkCounts::default(),
+            ended: None,
+        }
+    }
+
+    /// Feeds the conversation and carries out what it decides. A panic on the way throws the input away.
+    fn take(&mut self, input: &Input<'_>, ctx: &mut Context<Self>) {
+        let now = self.clock.now();
+        let worked = caught(|| {
+            let Some(conversation) = self.conversation.as_mut() else { return };
+            conversation
+                .step(|conversation, effects| conversation.step(input, now, effects), &mut self.effects);
+            self.carry_out(ctx);
+            if let Some(conversation) = self.conversation.as_mut() {
+                conversation.complete(|conversation, effects| conversation.step(input, now, effects));
+            }
+            if !matches!(input, Input::Service(ServerEvent::Audio(_))) {
+                self.publish();
+            }
+            self.set_tick(now, ctx);
+        });
+        if let Err(panic) = worked {
+            self.panicked(&panic, ctx);
+        }
+    }
+
+    /// Begins the call, or goes on with it after a restart: timers and readers are gone with the old context.
+    fn take_up(&mut self, ctx: &mut Context<Self>) {
+        let now = self.clock.now();
+        match (&self.conversation, self.ended, self.uplink.session()) {
+            (None, ..) => {
+                let conversation = Conversation::begin(self.setup.rules.clone(), now, &mut self.effects);
+                self.conversation = Some(Checkpointed::new(conversation));
+                self.carry_out(ctx);
+            }
+            (_, Some((end, next)), _) => self.let_go(end, next, ctx),
+            (_, _, Some(session)) => self.read(session, ctx),
+            (_, _, None) => self.take(&Input::ServiceLost { fatal: false, cause: "lost in a restart" }, ctx),
+        }
+        self.set_tick(now, ctx);
+    }
+
+    fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Play(payload) => {
+                    if let Some(stream) = &self.stream {
+                        stream.out.media(stream.stream_sid, &payload);
+                    }
+                    self.setup.metrics.deltas_down.inc();
+                }
+                Effect::Mark(mark) => {
+                    if let Some(stream) = &self.stream {
+                        stream.out.mark(stream.stream_sid, mark);
+                    }
+                }
+                Effect::Clear => {
+                    if let Some(stream) = &self.stream {
+                        stream.out.clear(stream.stream_sid);
+                    }
+                    self.setup.metrics.barge_ins.inc();
+                }
+                Effect::Ask(request) => self.uplink.send(request.to_json(&self.setup.persona)),
+                Effect::OpenGate => self.uplink.open(),
+                Effect::Connect { after } => connect_later(after, ctx),
+                Effect::WriteTurn(turn) => self.write_turn(turn),
+                Effect::WriteEvent { kind, data } => self.write_event(kind, data),
+                Effect::End { end, next, result } => self.end(end, next, &result, ctx),
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn end(&mut self, end: CallEnd, next: Next, result: &CallResult, ctx: &mut Context<Self>) {
+        self.ended = Some((end, next));
+        let (CallIdentity { call_sid, started_at, .. }, epoch) = (self.identity, self.epoch());
+        let elapsed_ms = self.clock.now() - self.clock.began_at;
+        tracing::info!(
+            call.sid = %call_sid, outcome = end.outcome.as_str(), reason = end.reason.as_str(), elapsed_ms,
+            "the call has ended"
+        );
+        self.setup.ledger.record(Record::Closed(CallClosed {
+            call_sid,
+            epoch,
+            ended_at: started_at + Duration::from_millis(elapsed_ms),
+            end,
+            barge_ins: result.barge_ins,
+            first_audio_ms: result.first_audio_ms,
+            usage: json!({
+                "model": self.setup.endpoint.model, "tokens": result.usage, "pricesAsOf": PRICES_AS_OF,
+            }),
+            cost_usd: result.usage.cost_usd(&self.setup.endpoint.model),
+        }));
+        self.count_result(result);
+        self.let_go(end, next, ctx);
+    }
+
+    /// What comes next is known to the registry before the slot, and with it the stream, is let go.
+    fn let_go(&self, end: CallEnd, next: Next, ctx: &mut Context<Self>) {
+        let CallIdentity { call_sid, serial, .. } = self.identity;
+        let registry = self.registry.clone();
+        let told = async move {
+            for _ in 0..LET_GO_TRIES {
+                if registry.end(CallEnded { call_sid, serial, end, next }).await.is_ok() {
+                    return;
+                }
+            }
+            tracing::error!(call.sid = %call_sid, "the registry did not take the end of a call");
+        };
+        ctx.spawn(told.into_actor(self));
+    }
+
+    fn count_result(&self, result: &CallResult) {
+        let (metrics, usage) = (&self.setup.metrics, &result.usage);
+        if let Some(first_audio_ms) = result.first_audio_ms {
+            metrics.first_audio.observe(f64::from(first_audio_ms) / 1000.0);
+        }
+        let input = &usage.input_token_details;
+        let cached = &input.cached_tokens_details;
+        for (direction, kind, tokens) in [
+            ("input", "text", input.text_tokens.saturating_sub(cached.text_tokens)),
+            ("input", "audio", input.audio_tokens.saturating_sub(cached.audio_tokens)),
+            ("cached", "text", cached.text_tokens),
+            ("cached", "audio", cached.audio_tokens),
+            ("output", "text", usage.output_token_details.text_tokens),
+            ("output", "audio", usage.output_token_details.audio_tokens),
+        ] {
+            metrics.tokens.with_label_values(&[direction, kind]).inc_by(tokens);
+        }
+    }
+
+    fn write_turn(&self, turn: TurnUpdate) {
+        let started_at = Utc.timestamp_millis_opt(turn.started_at as i64).single();
+        self.setup.ledger.record(Record::Turn(Turn {
+            call_sid: self.identity.call_sid,
+            epoch: self.epoch(),
+            ordinal: turn.ordinal,
+            speaker: turn.speaker,
+            text: turn.text,
+            started_at: started_at.unwrap_or(self.identity.started_at),
+            heard_ms: turn.heard_ms,
+            cut_off: turn.cut_off,
+        }));
+    }
+
+    fn write_event(&self, kind: &'static str, data: serde_json::Value) {
+        tracing::info!(call.sid = %self.identity.call_sid, kind, "noted in the call's log");
+        self.setup.ledger.record(Record::Event(Event {
+            call_sid: self.identity.call_sid,
+            at: Utc::now(),
+            kind: kind.to_owned(),
+            data,
+            dedupe_key: None,
+        }));
+    }
+
+    /// Of the stream in use; before the first one, that of the reservation.
+    fn epoch(&self) -> u32 {
+        self.stream.as_ref().map_or(1, |stream| stream.epoch)
+    }
+
+    /// Shows the live picture where the call stands, and counts what has passed since.
+    fn publish(&mut self) {
+        let Some(conversation) = &self.conversation else { return };
+        let summary = conversation.live().summary();
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let metrics = &self.setup.metrics;
+        if summary.last_turn_ms != status.summary.last_turn_ms {
+            let last_turn_ms = summary.last_turn_ms.unwrap_or_default();
+            metrics.turn_latency.observe(f64::from(last_turn_ms) / 1000.0);
+        }
+        *status = LiveStatus { summary, restarts: self.restarted, ..*status };
+        drop(status);
+        let counts = self.uplink.counts();
+        metrics.frames_up.inc_by(counts.frames - self.counted.frames);
+        metrics.frames_dropped.inc_by(counts.dropped - self.counted.dropped);
+        metrics.gaps.inc_by(counts.gaps - self.counted.gaps);
+        metrics.gap_milliseconds.inc_by(counts.gap_ms - self.counted.gap_ms);
+        self.counted = counts;
+    }
+
+    /// Sets the next tick; one that comes too early finds nothing to do and sets the next.
+    fn set_tick(&mut self, now: Millis, ctx: &mut Context<Self>) {
+        let Some(due) = self.conversation.as_ref().and_then(|conversation| conversation.live().deadline())
+        else {
+            return;
+        };
+        match self.tick {
+            Some((set_for, _)) if set_for <= due => return,
+            Some((_, handle)) => drop(ctx.cancel_future(handle)),
+            None => {}
+        }
+        let wait = Duration::from_millis(due.saturating_sub(now).max(1));
+        let handle = ctx.run_later(wait, |call, ctx| {
+            call.tick = None;
+            call.take(&Input::Tick, ctx);
+        });
+        self.tick = Some((due, handle));
+    }
+
+    fn panicked(&mut self, panic: &str, ctx: &mut Context<Self>) {
+        tracing::error!(call.sid = %self.identity.call_sid, actor = "call", panic, "an actor panicked");
+        self.setup.metrics.panics.with_label_values(&["call"]).inc();
+        ctx.stop(); // the supervisor starts this actor again
+    }
+
+    /// Reads the Realtime socket until it ends or another one takes its place.
+    fn read(&self, session: u32, ctx: &mut Context<Self>) {
+        ctx.add_stream(received(self.uplink.clone(), session));
+    }
+
+    fn connected(&mut self, result: Result<u32, ConnectError>, ctx: &mut Context<Self>) {
+        let label = if result.is_ok() { "connected" } else { "failed" };
+        self.setup.metrics.realtime_connects.with_label_values(&[label]).inc();
+        match result {
+            Ok(session) if self.ended.is_some() => {
+                tracing::debug!(session, "connected after the call's end");
+                self.uplink.close();
+            }
+            Ok(session) => self.read(session, ctx),
+            Err(error) => {
+                let fatal = matches!(error, ConnectError::Refused { .. });
+                let cause = error.to_string();
+                tracing::warn!(call.sid = %self.identity.call_sid, cause, "no connection to the Realtime service");
+                self.take(&Input::ServiceLost { fatal, cause: &cause }, ctx);
+            }
+        }
+    }
+}
+
+fn connect_later(after: Millis, ctx: &mut Context<CallActor>) {
+    ctx.run_later(Duration::from_millis(after), |call, ctx| {
+        let (setup, uplink) = (call.setup.clone(), call.uplink.clone());
+        let connect =
+            async move { socket::connect(&setup.endpoint).await.map(|socket| uplink.attach(socket)) };
+        ctx.spawn(connect.into_actor(call).map(|result, call, ctx| call.connected(result, ctx)));
+    });
+}
+
+fn received(uplink: Arc<Uplink>, session: u32) -> impl Stream<Item = Received> {
+    stream::unfold(uplink, move |uplink| async move {
+        let received = poll_fn(|cx| uplink.poll_received(session, cx)).await?;
+        Some((received, uplink))
+    })
+}
+
+impl Actor for CallActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        if let Err(panic) = caught(|| self.take_up(ctx)) {
+            self.panicked(&panic, ctx);
+        }
+    }
+}
+
+impl Supervised for CallActor {
+    fn restarting(&mut self, ctx: &mut Self::Context) {
+        self.effects.clear();
+        self.tick = None;
+        self.restarted += 1;
+        if let Some(conversation) = self.conversation.as_mut() {
+            conversation.restore();
+        }
+        if !self.restarts.allows(Instant::now()) {
+            self.take(&Input::ActorFailed, ctx);
+        }
+    }
+}
+
+impl Drop for CallActor {
+    /// Whatever ended it, both sockets are closed and the registry knows.
+    fn drop(&mut self) {
+        if let Some(stream) = &self.stream {
+            stream.out.close();
+        }
+        self.uplink.close();
+        self.registry.died(self.identity.call_sid, self.identity.serial, std::thread::panicking());
+    }
+}
+
+impl StreamHandler<Received> for CallActor {
+    fn handle(&mut self, received: Received, ctx: &mut Self::Context) {
+        match received {
+            Received::Event(message) => self.service_said(&message, ctx),
+            Received::Closed { fatal, cause } => {
+                tracing::warn!(call.sid = %self.identity.call_sid, cause, "the Realtime socket was lost");
+                self.take(&Input::ServiceLost { fatal, cause: &cause }, ctx);
+            }
+        }
+    }
+
+    /// The end of one socket is not the end of the call.
+    fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl CallActor {
+    fn service_said(&mut self, message: &Bytes, ctx: &mut Context<Self>) {
+        match events::parse(message) {
+            Ok(event) => {
+                if let ServerEvent::Error(error) = &event {
+                    let severity = if error.is_fatal() { "fatal" } else { "benign" };
+                    self.setup.metrics.realtime_errors.with_label_values(&[severity]).inc();
+                }
+                self.take(&Input::Service(event), ctx);
+            }
+            Err(error) => {
+                self.setup.metrics.realtime_errors.with_label_values(&["malformed"]).inc();
+                tracing::warn!(call.sid = %self.identity.call_sid, %error, "a malformed event of the Realtime service");
+            }
+        }
+    }
+}
+
+impl Handler<OpenStream> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, opened: OpenStream, ctx: &mut Self::Context) {
+        if self.ended.is_some() || self.stream.as_ref().is_some_and(|stream| stream.epoch >= opened.epoch) {
+            return opened.out.close();
+        }
+        self.uplink.stream_opened();
+        if let Some(old) = self.stream.replace(opened) {
+            old.out.close();
+            self.take(&Input::StreamLost, ctx);
+        }
+        self.take(&Input::StreamOpened, ctx);
+    }
+}
+
+impl Handler<FromCaller> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, message: FromCaller, ctx: &mut Self::Context) {
+        if self.epoch() != message.epoch {
+            return; // an old stream's end, arriving late
+        }
+        self.take(
+            &match message.news {
+                CallerNews::MarkPlayed(mark) => Input::Mark(mark),
+                CallerNews::Digit(digit) => Input::Digit(digit),
+                CallerNews::Stopped => Input::StreamStopped,
+                CallerNews::Lost => Input::StreamLost,
+            },
+            ctx,
+        );
+    }
+}
+
+impl Handler<Unclaimed> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Unclaimed, ctx: &mut Self::Context) {
+        self.take(&Input::Unclaimed, ctx);
+    }
+}
+
+impl Handler<OverAtTwilio> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, _: OverAtTwilio, ctx: &mut Self::Context) {
+        self.take(&Input::CallOver, ctx);
+    }
+}
+
+impl Handler<ShutDown> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, _: ShutDown, ctx: &mut Self::Context) {
+        self.take(&Input::Shutdown, ctx);
+    }
+}

@@ -1,3 +1,594 @@
 //! CallRegistry: the concurrency ceiling, the slots, who is on the line.
+//!
+//! Permanent, started by the app. It holds the only address of every CallActor: releasing a slot ends the actor, which
+//! closes both sockets. After a panic it goes on with the slots whose actors are alive. Its mailbox takes
+//! [`MAILBOX`] messages; who finds it full waits, up to [`ANSWER_WITHIN`], and is then told [`RegistryDown`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix::WeakAddr;
+use actix::prelude::*;
+use chrono::{DateTime, Utc};
+
+use self::picture::{Capacity, LiveCall, Picture};
+use self::slots::{CLAIM_WITHIN, NotClaimed, Reserved, Resumed, Slots};
+use crate::call::conversation::Next;
+use crate::call::end::{CallEnd, Outcome, Reason};
+use crate::call::{CallActor, CallIdentity, CallSetup, LiveStatus, OverAtTwilio, ShutDown, Unclaimed};
+use crate::db::record::{CallClosed, CallOpened, Record};
+use crate::supervise::caught;
+use crate::wire::realtime::socket::Uplink;
+use crate::wire::twilio::sid::CallSid;
 
 pub mod picture;
+pub mod slots;
+
+const MAILBOX: usize = 1024;
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Twilio asks what comes next right after the stream has ended.
+const REMEMBER_NEXT: Duration = Duration::from_secs(60);
+const MAX_REMEMBERED: usize = 1000;
+
+/// The registry does not answer: it is overrun, or gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the call registry does not answer")]
+pub struct RegistryDown;
+
+/// The way to the registry.
+#[derive(Clone)]
+pub struct Registry {
+    address: Addr<CallRegistry>,
+    capacity: Arc<Mutex<Capacity>>,
+}
+
+/// What became of a ringing call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It has a slot, and a stream of this epoch is expected.
+    Admitted {
+        epoch: u32,
+    },
+    Full,
+    /// The instance takes no new calls.
+    Draining,
+}
+
+/// What a stream needs of its call.
+pub struct Claimed {
+    pub call: WeakAddr<CallActor>,
+    pub uplink: Arc<Uplink>,
+}
+
+/// What a call does whose stream has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterStream {
+    /// What was decided when the stream was closed.
+    Decided(Next),
+    /// Nothing was decided: the stream is opened again.
+    Resume { epoch: u32 },
+    /// It was opened again too often.
+    GiveUp,
+    /// This instance does not know the call.
+    Unknown,
+}
+
+impl Registry {
+    /// Starts the registry on the current arbiter.
+    pub fn start(limit: usize, setup: Arc<CallSetup>) -> Self {
+        setup.metrics.calls_limit.set(limit as i64);
+        let capacity = Capacity { limit, active: 0, reserved: 0, queued: 0, available: limit };
+        let capacity = Arc::new(Mutex::new(capacity));
+        let shared = capacity.clone();
+        let address = Supervisor::start(move |_| CallRegistry {
+            slots: Slots::new(limit),
+            next: HashMap::new(),
+            draining: false,
+            capacity: shared,
+            setup,
+            serial: 0,
+        });
+        Self { address, capacity }
+    }
+
+    /// Reserves a slot for a ringing call; its actor starts on the current arbiter, the worker's that took the webhook.
+    pub async fn admit(
+        &self,
+        call_sid: CallSid,
+        from: String,
+        to: String,
+    ) -> Result<Admission, RegistryDown> {
+        self.ask(AdmitCall { call_sid, from, to, home: Arbiter::current() }).await
+    }
+
+    /// Gives a stream its call, once.
+    pub async fn claim(
+        &self,
+        call_sid: CallSid,
+        epoch: u32,
+    ) -> Result<Result<Claimed, NotClaimed>, RegistryDown> {
+        self.ask(ClaimStream { call_sid, epoch }).await
+    }
+
+    /// What comes after a stream that has ended.
+    pub async fn after_stream(&self, call_sid: CallSid) -> Result<AfterStream, RegistryDown> {
+        self.ask(EndStream { call_sid }).await
+    }
+
+    /// Twilio says that the call has ended.
+    pub async fn call_over(&self, call_sid: CallSid) -> Result<(), RegistryDown> {
+        self.ask(CallOver { call_sid }).await
+    }
+
+    /// A stream ended without the call's end: it has [`CLAIM_WITHIN`] to come back.
+    pub async fn stream_lost(&self, call_sid: CallSid, epoch: u32) -> Result<(), RegistryDown> {
+        self.ask(StreamLost { call_sid, epoch }).await
+    }
+
+    /// The live picture.
+    pub async fn picture(&self) -> Result<Picture, RegistryDown> {
+        self.ask(DrawPicture).await
+    }
+
+    /// How full the house is; never waits.
+    pub fn capacity(&self) -> Capacity {
+        *self.capacity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes no new calls from now on.
+    pub async fn drain(&self) -> Result<(), RegistryDown> {
+        self.ask(Drain).await
+    }
+
+    /// Ends the calls that are left: they are given to the human fallback.
+    pub async fn shut_down(&self) -> Result<(), RegistryDown> {
+        self.ask(EndCalls).await
+    }
+
+    pub(crate) async fn end(&self, ended: CallEnded) -> Result<(), RegistryDown> {
+        self.ask(ended).await
+    }
+
+    /// For a drop guard, which cannot wait.
+    pub(crate) fn died(&self, call_sid: CallSid, serial: u64, panicked: bool) {
+        self.address.do_send(CallDied { call_sid, serial, panicked });
+    }
+
+    async fn ask<M>(&self, message: M) -> Result<M::Result, RegistryDown>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        CallRegistry: Handler<M>,
+    {
+        match tokio::time::timeout(ANSWER_WITHIN, self.address.send(message)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) => Err(RegistryDown),
+        }
+    }
+}
+
+/// A call rings.
+#[derive(Message)]
+#[rtype(result = "Admission")]
+struct AdmitCall {
+    call_sid: CallSid,
+    from: String,
+    to: String,
+    home: ArbiterHandle,
+}
+
+/// A stream shows its token's epoch.
+#[derive(Message)]
+#[rtype(result = "Result<Claimed, NotClaimed>")]
+struct ClaimStream {
+    call_sid: CallSid,
+    epoch: u32,
+}
+
+/// Twilio asks what comes after the stream.
+#[derive(Message)]
+#[rtype(result = "AfterStream")]
+struct EndStream {
+    call_sid: CallSid,
+}
+
+/// Twilio reported the call's end.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct CallOver {
+    call_sid: CallSid,
+}
+
+/// The stream of `epoch` ended, and the call may go on.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct StreamLost {
+    call_sid: CallSid,
+    epoch: u32,
+}
+
+/// The call's actor has decided the end: what comes next is kept, and the slot is freed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CallEnded {
+    pub call_sid: CallSid,
+    pub serial: u64,
+    pub end: CallEnd,
+    pub next: Next,
+}
+
+/// A call's actor is gone, whatever ended it.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct CallDied {
+    call_sid: CallSid,
+    serial: u64,
+    panicked: bool,
+}
+
+/// Asks for the live picture.
+#[derive(Message)]
+#[rtype(result = "Picture")]
+struct DrawPicture;
+
+/// No new calls.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Drain;
+
+/// No calls any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct EndCalls;
+
+/// The actor behind [`Registry`].
+pub struct CallRegistry {
+    slots: Slots<Line>,
+    next: HashMap<CallSid, (Next, Instant)>,
+    draining: bool,
+    capacity: Arc<Mutex<Capacity>>,
+    setup: Arc<CallSetup>,
+    serial: u64,
+}
+
+/// A call that holds a slot.
+struct Line {
+    /// Tells this actor from an earlier one of the same call.
+    serial: u64,
+    call: Addr<CallActor>,
+    uplink: Arc<Uplink>,
+    status: Arc<Mutex<LiveStatus>>,
+    from: String,
+    to: String,
+    started_at: DateTime<Utc>,
+    began: Instant,
+}
+
+impl Actor for CallRegistry {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Supervised for CallRegistry {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.slots.retain(|line| line.call.connected());
+        self.publish();
+    }
+}
+
+impl CallRegistry {
+    /// Does `work`; a panic in it costs its answer, which is then `otherwise`, and a restart.
+    fn guarded<T>(
+        &mut self,
+        ctx: &mut Context<Self>,
+        otherwise: T,
+        work: impl FnOnce(&mut Self, &mut Context<Self>) -> T,
+    ) -> T {
+        match caught(|| work(self, ctx)) {
+            Ok(answer) => answer,
+            Err(panic) => {
+                tracing::error!(actor = "registry", panic, "an actor panicked");
+                self.setup.metrics.panics.with_label_values(&["registry"]).inc();
+                ctx.stop();
+                otherwise
+            }
+        }
+    }
+
+    fn admit(&mut self, message: AdmitCall, ctx: &mut Context<Self>) -> Admission {
+        let AdmitCall { call_sid, from, to, home } = message;
+        if self.draining && self.slots.get(call_sid).is_none() {
+            self.setup.metrics.admissions.with_label_values(&["draining"]).inc();
+            return Admission::Draining;
+        }
+        let started_at = Utc::now();
+        let opened = CallOpened {
+            call_sid,
+            epoch: 1,
+            from: from.clone(),
+            to: to.clone(),
+            started_at,
+            instance: self.setup.instance.clone(),
+        };
+        let (setup, registry, serial) = (self.setup.clone(), self.way_here(ctx), self.serial);
+        self.serial += 1;
+        let reserved = self.slots.reserve(call_sid, || {
+            let uplink = Arc::new(Uplink::default());
+            let status = Arc::new(Mutex::new(LiveStatus::default()));
+            let identity = CallIdentity { call_sid, serial, started_at };
+            let (shared_uplink, shared_status) = (uplink.clone(), status.clone());
+            let call = Supervisor::start_in_arbiter(&home, move |_| {
+                CallActor::new(identity, setup, registry, shared_uplink, shared_status)
+            });
+            Line { serial, call, uplink, status, from, to, started_at, began: Instant::now() }
+        });
+        match reserved {
+            Reserved::Slot { epoch, fresh } => {
+                if fresh {
+                    self.setup.metrics.admissions.with_label_values(&["admitted"]).inc();
+                    self.setup.ledger.record(Record::Opened(opened));
+                    expire_later(call_sid, epoch, ctx);
+                    self.publish();
+                }
+                Admission::Admitted { epoch }
+            }
+            Reserved::Full => {
+                self.setup.metrics.admissions.with_label_values(&["full"]).inc();
+                self.setup.ledger.record(Record::Opened(opened));
+                let end = CallEnd::new(Outcome::Refused, Reason::FullHouse);
+                self.write_end(call_sid, 1, end);
+                self.count_end(end);
+                Admission::Full
+            }
+        }
+    }
+
+    fn after_stream(&mut self, call_sid: CallSid, ctx: &mut Context<Self>) -> AfterStream {
+        if let Some((next, _)) = self.next.get(&call_sid) {
+            return AfterStream::Decided(*next);
+        }
+        match self.slots.resume(call_sid, Instant::now()) {
+            Resumed::Epoch(epoch) => {
+                expire_later(call_sid, epoch, ctx);
+                AfterStream::Resume { epoch }
+            }
+            Resumed::TooOften => AfterStream::GiveUp,
+            Resumed::NoSlot => AfterStream::Unknown,
+        }
+    }
+
+    /// Nobody has opened the stream of `epoch`: the call's conversation decides what that means.
+    fn expire(&mut self, call_sid: CallSid, epoch: u32) {
+        if let Some(line) = self.slots.revoke(call_sid, epoch) {
+            tell(line.call.clone(), Unclaimed);
+        }
+    }
+
+    fn stream_lost(&mut self, StreamLost { call_sid, epoch }: StreamLost, ctx: &mut Context<Self>) {
+        let Some(slot) = self.slots.get(call_sid).filter(|slot| slot.epoch == epoch && slot.claimed) else {
+            return;
+        };
+        let call = slot.call.call.clone();
+        match self.slots.resume(call_sid, Instant::now()) {
+            Resumed::Epoch(epoch) => expire_later(call_sid, epoch, ctx),
+            Resumed::TooOften | Resumed::NoSlot => tell(call, Unclaimed),
+        }
+    }
+
+    fn ended(&mut self, CallEnded { call_sid, serial, end, next }: CallEnded) {
+        if !self.is_on_the_line(call_sid, serial) {
+            return;
+        }
+        let Some(line) = self.slots.release(call_sid) else { return };
+        if next != Next::Nothing {
+            let now = Instant::now();
+            self.next.retain(|_, (_, since)| now.duration_since(*since) < REMEMBER_NEXT);
+            if self.next.len() < MAX_REMEMBERED {
+                self.next.insert(call_sid, (next, now));
+            }
+        }
+        self.setup.metrics.call_duration.observe(line.began.elapsed().as_secs_f64());
+        self.count_end(end);
+        self.publish();
+    }
+
+    fn is_on_the_line(&self, call_sid: CallSid, serial: u64) -> bool {
+        self.slots.get(call_sid).is_some_and(|slot| slot.call.serial == serial)
+    }
+
+    fn died(&mut self, CallDied { call_sid, serial, panicked }: CallDied) {
+        let Some(slot) = self.slots.get(call_sid).filter(|slot| slot.call.serial == serial) else { return };
+        let epoch = slot.epoch;
+        tracing::error!(call.sid = %call_sid, panicked, "a call's actor died");
+        let end = CallEnd::new(Outcome::Failed, Reason::ActorFailed);
+        self.write_end(call_sid, epoch, end);
+        self.ended(CallEnded { call_sid, serial, end, next: Next::Human });
+    }
+
+    /// Writes the end of a call that has no conversation to write it.
+    fn write_end(&self, call_sid: CallSid, epoch: u32, end: CallEnd) {
+        self.setup.ledger.record(Record::Closed(CallClosed {
+            call_sid,
+            epoch,
+            ended_at: Utc::now(),
+            end,
+            barge_ins: 0,
+            first_audio_ms: None,
+            usage: serde_json::json!({}),
+            cost_usd: None,
+        }));
+    }
+
+    fn count_end(&self, end: CallEnd) {
+        self.setup.metrics.call_ends.with_label_values(&[end.outcome.as_str(), end.reason.as_str()]).inc();
+    }
+
+    fn publish(&self) {
+        let (reserved, active) = self.slots.reserved_and_active();
+        let limit = self.slots.limit();
+        let available = limit - reserved - active;
+        let capacity = Capacity { limit, active, reserved, queued: 0, available };
+        *self.capacity.lock().unwrap_or_else(PoisonError::into_inner) = capacity;
+        self.setup.metrics.calls_active.set(active as i64);
+        self.setup.metrics.calls_reserved.set(reserved as i64);
+    }
+
+    fn picture(&self) -> Picture {
+        let now = Utc::now();
+        let mut calls: Vec<_> = self
+            .slots
+            .iter()
+            .map(|(call_sid, slot)| {
+                let line = &slot.call;
+                let status = *line.status.lock().unwrap_or_else(PoisonError::into_inner);
+                LiveCall {
+                    call_sid: *call_sid,
+                    instance: self.setup.instance.clone(),
+                    from: line.from.clone(),
+                    to: line.to.clone(),
+                    state: status.summary.state,
+                    started_at: line.started_at,
+                    duration_seconds: line.began.elapsed().as_secs(),
+                    speaking: status.summary.speaking,
+                    turns: status.summary.turns,
+                    barge_ins: status.summary.barge_ins,
+                    first_audio_ms: status.summary.first_audio_ms,
+                    last_turn_ms: status.summary.last_turn_ms,
+                    restarts: status.restarts,
+                    reconnects: status.reconnects,
+                }
+            })
+            .collect();
+        calls.sort_by_key(|call| (call.started_at, call.call_sid));
+        Picture {
+            generated_at: now,
+            instance: self.setup.instance.clone(),
+            draining: self.draining,
+            capacity: *self.capacity.lock().unwrap_or_else(PoisonError::into_inner),
+            calls,
+            queue: vec![],
+        }
+    }
+
+    fn way_here(&self, ctx: &Context<Self>) -> Registry {
+        Registry { address: ctx.address(), capacity: self.capacity.clone() }
+    }
+}
+
+/// Sends a message that should arrive, without making the registry wait for a full mailbox.
+fn tell<M>(call: Addr<CallActor>, message: M)
+where
+    M: Message<Result = ()> + Send + 'static,
+    CallActor: Handler<M>,
+{
+    actix_rt::spawn(async move {
+        if !matches!(tokio::time::timeout(ANSWER_WITHIN, call.send(message)).await, Ok(Ok(()))) {
+            tracing::debug!("a call ended before it could be told");
+        }
+    });
+}
+
+fn expire_later(call_sid: CallSid, epoch: u32, ctx: &mut Context<CallRegistry>) {
+    ctx.run_later(CLAIM_WITHIN, move |registry, ctx| {
+        registry.guarded(ctx, (), |registry, _| registry.expire(call_sid, epoch));
+    });
+}
+
+impl Handler<AdmitCall> for CallRegistry {
+    type Result = MessageResult<AdmitCall>;
+
+    fn handle(&mut self, message: AdmitCall, ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.guarded(ctx, Admission::Full, |registry, ctx| registry.admit(message, ctx)))
+    }
+}
+
+impl Handler<ClaimStream> for CallRegistry {
+    type Result = Result<Claimed, NotClaimed>;
+
+    fn handle(&mut self, message: ClaimStream, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, Err(NotClaimed::NoSlot), |registry, _| {
+            let slot = registry.slots.claim(message.call_sid, message.epoch)?;
+            let claimed = Claimed { call: slot.call.call.downgrade(), uplink: slot.call.uplink.clone() };
+            registry.publish();
+            Ok(claimed)
+        })
+    }
+}
+
+impl Handler<EndStream> for CallRegistry {
+    type Result = MessageResult<EndStream>;
+
+    fn handle(&mut self, message: EndStream, ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(
+            self.guarded(ctx, AfterStream::GiveUp, |registry, ctx| {
+                registry.after_stream(message.call_sid, ctx)
+            }),
+        )
+    }
+}
+
+impl Handler<CallOver> for CallRegistry {
+    type Result = ();
+
+    fn handle(&mut self, message: CallOver, ctx: &mut Self::Context) {
+        self.guarded(ctx, (), |registry, _| {
+            if let Some(slot) = registry.slots.get(message.call_sid) {
+                tell(slot.call.call.clone(), OverAtTwilio);
+            }
+        });
+    }
+}
+
+impl Handler<StreamLost> for CallRegistry {
+    type Result = ();
+
+    fn handle(&mut self, message: StreamLost, ctx: &mut Self::Context) {
+        self.guarded(ctx, (), |registry, ctx| registry.stream_lost(message, ctx));
+    }
+}
+
+impl Handler<CallEnded> for CallRegistry {
+    type Result = ();
+
+    fn handle(&mut self, message: CallEnded, ctx: &mut Self::Context) {
+        self.guarded(ctx, (), |registry, _| registry.ended(message));
+    }
+}
+
+impl Handler<CallDied> for CallRegistry {
+    type Result = ();
+
+    fn handle(&mut self, message: CallDied, ctx: &mut Self::Context) {
+        self.guarded(ctx, (), |registry, _| registry.died(message));
+    }
+}
+
+impl Handler<DrawPicture> for CallRegistry {
+    type Result = MessageResult<DrawPicture>;
+
+    fn handle(&mut self, _: DrawPicture, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.picture())
+    }
+}
+
+impl Handler<Drain> for CallRegistry {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
+        self.draining = true;
+    }
+}
+
+impl Handler<EndCalls> for CallRegistry {
+    type Result = ();
+
+    fn handle(&mut self, _: EndCalls, _: &mut Self::Context) {
+        self.draining = true;
+        let calls: Vec<_> = self.slots.iter().map(|(_, slot)| slot.call.call.clone()).collect();
+        calls.into_iter().for_each(|call| tell(call, ShutDown));
+    }
+}

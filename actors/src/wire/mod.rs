@@ -1,4 +1,5 @@
 //! The two protocols: Twilio's and the Realtime service's.
 
 pub mod realtime;
+pub mod scan;
 pub mod twilio;

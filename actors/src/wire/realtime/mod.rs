@@ -1,1 +1,6 @@
-//! The OpenAI Realtime service: events and the socket.
+//! The OpenAI Realtime service: its events, ours, and the socket.
+
+pub mod events;
+pub mod requests;
+pub mod socket;
+pub mod usage;

@@ -1,0 +1,19 @@
+# `make demo` and `make test` install what they need from the distribution's packages, build and run.
+
+.PHONY: demo test bench check
+
+demo:
+	@./.ci/need gcc postgresql
+	cargo run --release --locked --quiet -- demo $(ARGS)
+
+test:
+	@./.ci/need gcc postgresql
+	cargo test --workspace --locked
+
+bench:
+	@./.ci/need gcc postgresql
+	cargo bench --workspace --locked
+
+# What CI runs.
+check:
+	./.ci/run

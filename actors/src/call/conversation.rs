@@ -1,0 +1,538 @@
+//! The heart of a call, without I/O: `(state, input, now) -> effects`.
+//!
+//! Inputs are what Twilio's stream, the Realtime service and the clock bring; effects are what the actor carries out.
+//! The caller's audio does not come through here: it flows from socket to socket once the gate is open.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::Millis;
+use super::end::{CallEnd, Outcome, Reason};
+use super::playback::{Cut, Playback};
+use super::responses::{AfterFailure, Cancel, Responses};
+use super::turns::{TurnUpdate, Turns};
+use crate::registry::picture::{CallState, Speaking};
+use crate::wire::realtime::events::{AudioDelta, Item, Response, ServerEvent, ServiceError};
+use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request};
+use crate::wire::realtime::usage::Usage;
+use crate::wire::twilio::frames::{Mark, payload_bytes};
+
+/// The greeting may wait so long for the caller; more of it ends the response.
+const HELD_MS: u64 = 30_000;
+/// So much audio may wait to be heard; more of it ends the response, never the call.
+const UNHEARD_MS: u64 = 300_000;
+/// From connecting to a configured session.
+const SESSION_WITHIN_MS: Millis = 10_000;
+/// The first connection and its retries.
+const MAX_CONNECTS: u32 = 4;
+/// Doubled at each retry.
+const CONNECT_BACKOFF_MS: Millis = 200;
+/// Where a failed response does not say when to try again.
+const RETRY_RESPONSE_MS: Millis = 1_000;
+
+/// What can be chosen about a conversation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Speech shorter than this does not interrupt the agent.
+    pub barge_in_min_ms: Millis,
+    /// Spreads the retries of many calls; any number.
+    pub jitter_seed: u64,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The caller's media stream was accepted.
+    StreamOpened,
+    /// Twilio echoed a mark.
+    Mark(Mark),
+    /// The caller pressed a key.
+    Digit(char),
+    /// Twilio said `stop`: nothing more will be heard on this stream.
+    StreamStopped,
+    /// The stream's socket ended without `stop`.
+    StreamLost,
+    /// Nobody opened the stream in time.
+    Unclaimed,
+    /// Twilio says that the call has ended.
+    CallOver,
+    /// The process is going down.
+    Shutdown,
+    /// The call's actor failed more often than its supervisor allows.
+    ActorFailed,
+    Service(ServerEvent<'a>),
+    /// The Realtime socket could not be opened, or is gone.
+    ServiceLost {
+        fatal: bool,
+        cause: &'a str,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done about it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Open a Realtime socket, after a while.
+    Connect {
+        after: Millis,
+    },
+    Ask(Request),
+    /// The session understands μ-law: the caller's audio may flow.
+    OpenGate,
+    /// Base64 of μ-law for the caller.
+    Play(Bytes),
+    Mark(Mark),
+    /// Twilio is to forget what it has not played.
+    Clear,
+    WriteTurn(TurnUpdate),
+    WriteEvent {
+        kind: &'static str,
+        data: Value,
+    },
+    /// The call is over; nothing follows.
+    End {
+        end: CallEnd,
+        next: Next,
+        result: CallResult,
+    },
+}
+
+/// What the caller meets when the agent has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Nobody is on the line any more.
+    Nothing,
+    /// The human fallback, or an apology where there is none.
+    Human,
+}
+
+/// What is known of a call when it is over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallResult {
+    pub barge_ins: u32,
+    pub first_audio_ms: Option<u32>,
+    pub usage: Usage,
+}
+
+/// The live picture's part that the conversation knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    pub state: CallState,
+    pub speaking: Speaking,
+    pub turns: u32,
+    pub barge_ins: u32,
+    pub first_audio_ms: Option<u32>,
+    pub last_turn_ms: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    /// Admitted; the caller is not on the line yet.
+    Awaited,
+    Open,
+    Lost,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Session {
+    /// A socket is being opened and configured.
+    Opening {
+        until: Millis,
+    },
+    Ready,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Held {
+    Audio { ordinal: u32, payload: Bytes },
+    Completed { ordinal: u32 },
+}
+
+/// One call's conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conversation {
+    rules: Rules,
+    stream: Stream,
+    session: Session,
+    connects: u32,
+    ended: bool,
+    responses: Responses,
+    turns: Turns,
+    playback: Playback,
+    /// Audio made before the caller is on the line.
+    held: VecDeque<Held>,
+    held_bytes: u64,
+    /// Since when the caller speaks.
+    speaking_since: Option<Millis>,
+    /// When speech that goes on becomes an interruption.
+    interrupt_at: Option<Millis>,
+    answered_calls: Vec<String>,
+    opened_at: Option<Millis>,
+    last_word_at: Option<Millis>,
+    last_turn_ms: Option<u32>,
+    result: CallResult,
+}
+
+impl Conversation {
+    /// The conversation of a call that was just admitted, and its first effect: the session is opened now, so that
+    /// the greeting waits for the caller.
+    pub fn begin(rules: Rules, now: Millis, effects: &mut Vec<Effect>) -> Self {
+        effects.push(Effect::Connect { after: 0 });
+        Self {
+            rules,
+            stream: Stream::Awaited,
+            session: Session::Opening { until: now + SESSION_WITHIN_MS },
+            connects: 1,
+            ended: false,
+            responses: Responses::default(),
+            turns: Turns::default(),
+            playback: Playback::default(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            speaking_since: None,
+            interrupt_at: None,
+            answered_calls: vec![],
+            opened_at: None,
+            last_word_at: None,
+            last_turn_ms: None,
+            result: CallResult::default(),
+        }
+    }
+
+    /// Takes one input and pushes what is to be done about it. After the end nothing is.
+    pub fn step(&mut self, input: &Input<'_>, now: Millis, effects: &mut Vec<Effect>) {
+        if self.ended {
+            return;
+        }
+        match input {
+            Input::Service(ServerEvent::Audio(delta)) => return self.audio(delta, now, effects),
+            Input::Service(event) => self.service(event, now, effects),
+            Input::StreamOpened => self.stream_opened(now, effects),
+            Input::Mark(mark) => {
+                if let Some(heard) = self.playback.mark_played(*mark, now) {
+                    self.turns.heard(heard, |turn| effects.push(Effect::WriteTurn(turn)));
+                }
+                return;
+            }
+            Input::Digit(digit) => {
+                effects.push(Effect::WriteEvent { kind: "dtmf", data: json!({"digit": digit}) });
+            }
+            Input::StreamLost => {
+                self.stop_playing(now, effects);
+                self.stream = Stream::Lost;
+            }
+            Input::StreamStopped | Input::CallOver => self.caller_gone(now, effects),
+            Input::Unclaimed if self.opened_at.is_none() => {
+                self.end(Outcome::Abandoned, Reason::Unclaimed, Next::Nothing, now, effects);
+            }
+            Input::Unclaimed => self.end(Outcome::Failed, Reason::StreamLost, Next::Human, now, effects),
+            Input::Shutdown => self.end(Outcome::Failed, Reason::Shutdown, Next::Human, now, effects),
+            Input::ActorFailed => self.end(Outcome::Failed, Reason::ActorFailed, Next::Human, now, effects),
+            Input::ServiceLost { fatal, cause } => self.service_lost(*fatal, cause, now, effects),
+            Input::Tick => self.tick(now, effects),
+        }
+        self.ask(now, effects);
+    }
+
+    /// When [`Input::Tick`] is due.
+    pub fn deadline(&self) -> Option<Millis> {
+        let session = match self.session {
+            Session::Opening { until } => Some(until),
+            Session::Ready => self.responses.deadline(),
+        };
+        if self.ended { None } else { self.interrupt_at.into_iter().chain(session).min() }
+    }
+
+    pub fn summary(&self) -> Summary {
+        let state = match (self.ended, self.stream, self.session) {
+            (true, ..) => CallState::Ending,
+            (_, Stream::Awaited, _) => CallState::Reserved,
+            (_, Stream::Lost, _) => CallState::Reconnecting,
+            (_, Stream::Open, Session::Opening { .. }) => CallState::Connecting,
+            (_, Stream::Open, Session::Ready) => CallState::Live,
+        };
+        let speaking = match (self.speaking_since, self.playback.is_playing()) {
+            (Some(_), _) => Speaking::Caller,
+            (None, true) => Speaking::Agent,
+            (None, false) => Speaking::None,
+        };
+        Summary {
+            state,
+            speaking,
+            turns: self.turns.count(),
+            barge_ins: self.result.barge_ins,
+            first_audio_ms: self.result.first_audio_ms,
+            last_turn_ms: self.last_turn_ms,
+        }
+    }
+
+    fn stream_opened(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        self.stream = Stream::Open;
+        self.opened_at.get_or_insert(now);
+        self.held_bytes = 0;
+        for held in std::mem::take(&mut self.held) {
+            match held {
+                Held::Audio { ordinal, payload } => self.play(ordinal, payload, now, effects),
+                Held::Completed { ordinal } => self.complete(ordinal, effects),
+            }
+        }
+    }
+
+    fn service(&mut self, event: &ServerEvent<'_>, now: Millis, effects: &mut Vec<Effect>) {
+        match event {
+            ServerEvent::SessionCreated => effects.push(Effect::Ask(Request::Configure)),
+            ServerEvent::SessionUpdated if self.session != Session::Ready => {
+                self.session = Session::Ready;
+                effects.push(Effect::OpenGate);
+                self.responses.greet();
+            }
+            ServerEvent::SpeechStarted => {
+                self.speaking_since = Some(now);
+                if self.rules.barge_in_min_ms == 0 {
+                    self.barge_in(now, effects);
+                } else {
+                    self.interrupt_at = Some(now + self.rules.barge_in_min_ms);
+                }
+            }
+            ServerEvent::SpeechStopped => {
+                self.interrupt_at = None;
+                self.last_word_at = Some(now);
+            }
+            ServerEvent::Committed { item_id } => {
+                self.turns.committed(item_id, self.speaking_since.take().unwrap_or(now));
+                self.responses.utterance_committed(now);
+            }
+            ServerEvent::ItemAdded { kind, .. } if kind == "function_call_output" => {
+                self.responses.output_seen();
+            }
+            ServerEvent::TranscriptCompleted { item_id, transcript } => {
+                effects.extend(self.turns.transcribed(item_id, transcript).map(Effect::WriteTurn));
+            }
+            ServerEvent::TranscriptFailed { item_id, code } => {
+                effects.extend(self.turns.transcribed(item_id, "").map(Effect::WriteTurn));
+                effects
+                    .push(Effect::WriteEvent { kind: "transcription-failed", data: json!({"code": code}) });
+            }
+            ServerEvent::ResponseCreated { id } => {
+                let cancel = self.responses.created(id, self.caller_interrupts());
+                effects.extend(cancel.map(ask_cancel));
+            }
+            ServerEvent::AudioDone { item_id, .. } => self.audio_done(item_id, effects),
+            ServerEvent::TranscriptDelta { item_id, delta, .. } => {
+                self.turns.transcript_delta(item_id, delta)
+            }
+            ServerEvent::OutputItemDone { item } => self.answer_function_call(item, effects),
+            ServerEvent::ResponseDone(response) => self.response_done(response, now, effects),
+            ServerEvent::Error(error) => self.service_error(error, now, effects),
+            _ => {}
+        }
+    }
+
+    /// The audio path: nothing here may cost more than it must.
+    fn audio(&mut self, delta: &AudioDelta<'_>, now: Millis, effects: &mut Vec<Effect>) {
+        let bytes = payload_bytes(&delta.payload);
+        if !self.responses.plays(delta.response_id) {
+            return self.turns.late_audio(delta.item_id, bytes);
+        }
+        let ordinal = self.turns.audio(delta, bytes, now);
+        if self.stream == Stream::Open {
+            self.play(ordinal, delta.payload.clone(), now, effects);
+        } else {
+            self.held_bytes += bytes;
+            self.held.push_back(Held::Audio { ordinal, payload: delta.payload.clone() });
+        }
+        if self.held_bytes / 8 > HELD_MS || self.playback.unheard_ms() > UNHEARD_MS {
+            effects.push(Effect::WriteEvent { kind: "response-too-long", data: json!({}) });
+            effects.extend(self.responses.cancel().map(ask_cancel));
+        }
+    }
+
+    fn play(&mut self, ordinal: u32, payload: Bytes, now: Millis, effects: &mut Vec<Effect>) {
+        let mark = self.playback.sent(ordinal, payload_bytes(&payload), now);
+        effects.push(Effect::Play(payload));
+        effects.extend(mark.map(Effect::Mark));
+        if let Some(last_word_at) = self.last_word_at.take() {
+            self.last_turn_ms = u32::try_from(now - last_word_at).ok();
+        }
+        if let (None, Some(opened_at)) = (self.result.first_audio_ms, self.opened_at) {
+            self.result.first_audio_ms = u32::try_from(now - opened_at).ok();
+        }
+    }
+
+    fn audio_done(&mut self, item_id: &str, effects: &mut Vec<Effect>) {
+        if let Some(ordinal) = self.turns.ordinal_of(item_id) {
+            self.complete(ordinal, effects);
+        }
+    }
+
+    /// All audio of a turn has come.
+    fn complete(&mut self, ordinal: u32, effects: &mut Vec<Effect>) {
+        if self.stream == Stream::Open {
+            effects.extend(self.playback.completed(ordinal).map(Effect::Mark));
+        } else {
+            self.held.push_back(Held::Completed { ordinal });
+        }
+    }
+
+    fn caller_interrupts(&self) -> bool {
+        self.speaking_since.is_some() && self.interrupt_at.is_none()
+    }
+
+    /// The caller speaks: the agent falls silent, and the service forgets what was not heard.
+    fn barge_in(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        self.interrupt_at = None;
+        let was_heard = self.playback.is_playing();
+        let cancel = self.responses.cancel();
+        if was_heard {
+            self.result.barge_ins += 1;
+            effects.push(Effect::Clear);
+        }
+        effects.extend(cancel.map(ask_cancel));
+        self.stop_playing(now, effects);
+    }
+
+    /// Settles what was heard of all that was sent.
+    fn stop_playing(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        for cut in self.playback.interrupt(now) {
+            self.settle(cut, effects);
+        }
+    }
+
+    fn settle(&mut self, cut: Cut, effects: &mut Vec<Effect>) {
+        let place = self.turns.heard(cut, |turn| effects.push(Effect::WriteTurn(turn)));
+        if let (Some(place), false) = (place, cut.heard_in_full()) {
+            effects.push(Effect::Ask(Request::Truncate {
+                item_id: place.item_id,
+                content_index: place.content_index,
+                audio_end_ms: cut.heard_ms,
+            }));
+        }
+    }
+
+    /// Every function call is answered. The session has no tools, so the answer is that there is none of that name.
+    fn answer_function_call(&mut self, item: &Item, effects: &mut Vec<Effect>) {
+        let ("function_call", Some(call_id)) = (item.kind.as_str(), &item.call_id) else { return };
+        if self.answered_calls.contains(call_id) {
+            return;
+        }
+        self.answered_calls.push(call_id.clone());
+        let name = item.name.as_deref().unwrap_or_default();
+        effects.push(Effect::WriteEvent { kind: "unknown-tool", data: json!({"name": name}) });
+        let output = json!({"error": format!("there is no tool named {name}")});
+        effects.push(Effect::Ask(Request::FunctionOutput { call_id: call_id.clone(), output }));
+        self.responses.output_sent();
+    }
+
+    fn response_done(&mut self, response: &Response, now: Millis, effects: &mut Vec<Effect>) {
+        self.result.usage += response.usage.unwrap_or_default();
+        let ordinals = self.turns.response_done(response, |turn| effects.push(Effect::WriteTurn(turn)));
+        ordinals.into_iter().for_each(|ordinal| self.complete(ordinal, effects));
+        response.output.iter().for_each(|item| self.answer_function_call(item, effects));
+        if response.status != "failed" {
+            return self.responses.done(&response.id);
+        }
+        let error = response.status_details.as_ref().and_then(|details| details.error.as_ref());
+        let error = error.cloned().unwrap_or_default();
+        effects.push(Effect::WriteEvent { kind: "response-failed", data: json!({"code": error.code}) });
+        if error.is_fatal() {
+            return self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);
+        }
+        let delay = retry_after(error.message.as_deref().unwrap_or_default()).unwrap_or(RETRY_RESPONSE_MS);
+        if self.responses.failed(&response.id, delay, now) == AfterFailure::GiveUp {
+            self.end(Outcome::Failed, Reason::RealtimeUnavailable, Next::Human, now, effects);
+        }
+    }
+
+    fn service_error(&mut self, error: &ServiceError, now: Millis, effects: &mut Vec<Effect>) {
+        effects.push(Effect::WriteEvent {
+            kind: "realtime-error",
+            data: json!({"code": error.code, "type": error.kind, "about": error.event_id}),
+        });
+        let about = error.event_id.as_deref().unwrap_or_default();
+        if error.is_fatal() || about == CONFIGURE_ID {
+            self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);
+        } else if error.code() == "conversation_already_has_active_response" {
+            self.responses.refused();
+        } else if about.starts_with(RESPOND_PREFIX) {
+            self.responses.not_begun();
+        }
+    }
+
+    fn service_lost(&mut self, fatal: bool, cause: &str, now: Millis, effects: &mut Vec<Effect>) {
+        effects.push(Effect::WriteEvent { kind: "realtime-lost", data: json!({"cause": cause}) });
+        if fatal {
+            self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);
+        } else if self.session == Session::Ready || self.connects == MAX_CONNECTS {
+            self.end(Outcome::Failed, Reason::RealtimeUnavailable, Next::Human, now, effects);
+        } else {
+            let after = self.connect_backoff();
+            self.connects += 1;
+            self.session = Session::Opening { until: now + after + SESSION_WITHIN_MS };
+            effects.push(Effect::Connect { after });
+        }
+    }
+
+    /// Between half of the doubled back-off and all of it, another moment for each call.
+    fn connect_backoff(&self) -> Millis {
+        let full = CONNECT_BACKOFF_MS << self.connects;
+        full / 2 + self.rules.jitter_seed.wrapping_mul(u64::from(self.connects)) % (full / 2)
+    }
+
+    fn tick(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        if self.interrupt_at.is_some_and(|at| at <= now) {
+            self.barge_in(now, effects);
+        }
+        if matches!(self.session, Session::Opening { until } if until <= now) {
+            self.service_lost(false, "the session was not ready in time", now, effects);
+        }
+    }
+
+    fn ask(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        if self.ended || self.session != Session::Ready {
+            return;
+        }
+        if let Some(ask) = self.responses.ask(self.speaking_since.is_some(), now) {
+            let number = ask.number;
+            let request = if ask.greeting { Request::Greet { number } } else { Request::Respond { number } };
+            effects.push(Effect::Ask(request));
+        }
+    }
+
+    fn caller_gone(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let outcome =
+            if self.result.first_audio_ms.is_some() { Outcome::Completed } else { Outcome::Abandoned };
+        self.end(outcome, Reason::CallerHungUp, Next::Nothing, now, effects);
+    }
+
+    fn end(&mut self, outcome: Outcome, reason: Reason, next: Next, now: Millis, effects: &mut Vec<Effect>) {
+        self.ended = true;
+        for cut in self.playback.interrupt(now) {
+            self.turns.heard(cut, |turn| effects.push(Effect::WriteTurn(turn)));
+        }
+        self.turns.close(|turn| effects.push(Effect::WriteTurn(turn)));
+        self.held.clear();
+        let result = self.result.clone();
+        effects.push(Effect::End { end: CallEnd::new(outcome, reason), next, result });
+    }
+}
+
+fn ask_cancel(Cancel(response_id): Cancel) -> Effect {
+    Effect::Ask(Request::Cancel { response_id })
+}
+
+/// "Please try again in 3.2s." (reference: OpenAI Realtime, "Errors").
+fn retry_after(message: &str) -> Option<Millis> {
+    let (_, rest) = message.split_once("try again in ")?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    let (number, unit) = rest.split_at(digits);
+    let number: f64 = number.trim_end_matches('.').parse().ok()?;
+    let millis = if unit.starts_with("ms") { number } else { number * 1000.0 };
+    Some(millis.clamp(0.0, 20_000.0) as Millis)
+}
+
+#[cfg(test)]
+#[path = "conversation_tests.rs"]
+mod tests;

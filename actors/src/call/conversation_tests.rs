@@ -1,0 +1,370 @@
+//! Conversations as timelines: what comes in at which moment, and what is done about it.
+
+use super::*;
+use crate::wire::realtime::events;
+
+/// A conversation under test, and everything it has done.
+struct Timeline {
+    conversation: Conversation,
+    done: Vec<Effect>,
+}
+
+impl Timeline {
+    fn admitted() -> Self {
+        let mut done = vec![];
+        let conversation = Conversation::begin(Rules::default(), 0, &mut done);
+        assert_eq!(done, [Effect::Connect { after: 0 }]);
+        done.clear();
+        Self { conversation, done }
+    }
+
+    /// The session is ready, and the greeting asked for.
+    fn ready() -> Self {
+        let mut call = Self::admitted();
+        call.service(10, r#"{"type":"session.created","session":{}}"#);
+        call.service(20, r#"{"type":"session.updated","session":{}}"#);
+        assert_eq!(
+            call.take(),
+            [Effect::Ask(Request::Configure), Effect::OpenGate, Effect::Ask(Request::Greet { number: 1 })]
+        );
+        call
+    }
+
+    /// The caller has heard the greeting, turn 1.
+    fn greeted() -> Self {
+        let mut call = Self::ready();
+        call.at(1_000, Input::StreamOpened);
+        call.says(1_000, "r1", "a1", 5, "Hello there.");
+        call.at(2_000, Input::Mark(Mark { generation: 0, ordinal: 1, sent_ms: 1_000 }));
+        call.take();
+        call
+    }
+
+    fn at(&mut self, now: Millis, input: Input<'_>) -> &mut Self {
+        self.conversation.step(&input, now, &mut self.done);
+        self
+    }
+
+    fn service(&mut self, now: Millis, event: &str) -> &mut Self {
+        let message = Bytes::copy_from_slice(event.as_bytes());
+        let event = events::parse(&message).unwrap();
+        self.at(now, Input::Service(event))
+    }
+
+    fn created(&mut self, now: Millis, response: &str) -> &mut Self {
+        self.service(now, &format!(r#"{{"type":"response.created","response":{{"id":"{response}"}}}}"#))
+    }
+
+    /// 200 ms of the agent's voice.
+    fn delta(&mut self, now: Millis, response: &str, item: &str) -> &mut Self {
+        let audio = "/".repeat(1600 / 3 * 4 + 4);
+        let audio = &audio[..audio.len() - 2]; // 1600 bytes: two thirds of the last group
+        self.service(
+            now,
+            &format!(
+                r#"{{"type":"response.output_audio.delta","response_id":"{response}","item_id":"{item}","content_index":0,"delta":"{audio}=="}}"#
+            ),
+        )
+    }
+
+    fn response_done(
+        &mut self,
+        now: Millis,
+        response: &str,
+        status: &str,
+        item: &str,
+        text: &str,
+    ) -> &mut Self {
+        self.service(
+            now,
+            &format!(
+                r#"{{"type":"response.done","response":{{"id":"{response}","status":"{status}","output":[{{"id":"{item}","type":"message","content":[{{"transcript":"{text}"}}]}}],"usage":{{"input_tokens":10,"output_tokens":5}}}}}}"#
+            ),
+        )
+    }
+
+    /// A whole response of `deltas` times 200 ms, made at once.
+    fn says(&mut self, now: Millis, response: &str, item: &str, deltas: u32, text: &str) -> &mut Self {
+        self.created(now, response);
+        for _ in 0..deltas {
+            self.delta(now, response, item);
+        }
+        self.service(
+            now,
+            &format!(
+                r#"{{"type":"response.output_audio.done","response_id":"{response}","item_id":"{item}"}}"#
+            ),
+        );
+        self.response_done(now, response, "completed", item, text)
+    }
+
+    fn caller_starts(&mut self, now: Millis) -> &mut Self {
+        self.service(now, r#"{"type":"input_audio_buffer.speech_started","audio_start_ms":0,"item_id":"u"}"#)
+    }
+
+    fn caller_stops(&mut self, now: Millis, item: &str) -> &mut Self {
+        self.service(now, r#"{"type":"input_audio_buffer.speech_stopped","audio_end_ms":0,"item_id":"u"}"#);
+        self.service(now, &format!(r#"{{"type":"input_audio_buffer.committed","item_id":"{item}"}}"#))
+    }
+
+    fn take(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.done)
+    }
+
+    fn requests(&mut self) -> Vec<Request> {
+        let requests = self.take().into_iter().filter_map(|effect| match effect {
+            Effect::Ask(request) => Some(request),
+            _ => None,
+        });
+        requests.collect()
+    }
+
+    /// `(ordinal, text, heard_ms, cut_off)` of each turn as it stands at last.
+    fn turns(&mut self) -> Vec<(u32, String, Option<u32>, bool)> {
+        let mut turns = std::collections::BTreeMap::new();
+        for effect in self.take() {
+            if let Effect::WriteTurn(turn) = effect {
+                turns.insert(turn.ordinal, (turn.ordinal, turn.text, turn.heard_ms, turn.cut_off));
+            }
+        }
+        turns.into_values().collect()
+    }
+
+    fn end(&mut self) -> Option<(CallEnd, Next)> {
+        self.take().into_iter().find_map(|effect| match effect {
+            Effect::End { end, next, .. } => Some((end, next)),
+            _ => None,
+        })
+    }
+}
+
+fn cancel(id: &str) -> Request {
+    Request::Cancel { response_id: Some(id.into()) }
+}
+
+fn truncate(item: &str, audio_end_ms: u32) -> Request {
+    Request::Truncate { item_id: item.into(), content_index: 0, audio_end_ms }
+}
+
+#[test]
+fn the_greeting_waits_for_the_caller_and_is_given_once() {
+    let mut call = Timeline::ready();
+    call.says(100, "r1", "a1", 2, "Hello.");
+    assert!(!call.take().iter().any(|effect| matches!(effect, Effect::Play(_) | Effect::Mark(_))));
+    call.at(900, Input::StreamOpened);
+    let played = call.take();
+    assert_eq!(played.iter().filter(|effect| matches!(effect, Effect::Play(_))).count(), 2);
+    assert!(played.contains(&Effect::Mark(Mark { generation: 0, ordinal: 1, sent_ms: 400 })));
+    call.service(1_000, r#"{"type":"session.updated","session":{}}"#);
+    assert_eq!(call.requests(), []);
+    assert_eq!(call.conversation.summary().first_audio_ms, Some(0));
+}
+
+#[test]
+fn barge_in_clears_cancels_and_truncates_at_what_was_heard() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").created(4_010, "r2");
+    for _ in 0..10 {
+        call.delta(4_200, "r2", "a2");
+    }
+    call.at(4_800, Input::Mark(Mark { generation: 0, ordinal: 3, sent_ms: 600 }));
+    call.take();
+    call.caller_starts(4_850);
+    let done = call.take();
+    assert_eq!(done[0], Effect::Clear, "the ear first");
+    assert_eq!(done[1], Effect::Ask(cancel("r2")));
+    assert!(done.contains(&Effect::Ask(truncate("a2", 650))));
+    call.delta(4_900, "r2", "a2");
+    assert_eq!(call.take(), [], "late audio is dropped");
+    assert_eq!(call.conversation.summary().barge_ins, 1);
+}
+
+#[test]
+fn barge_in_works_after_the_response_is_done() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").says(4_200, "r2", "a2", 10, "one two three four");
+    call.take();
+    call.caller_starts(5_200);
+    let done = call.take();
+    assert_eq!(done[0], Effect::Clear);
+    assert!(done.contains(&Effect::Ask(truncate("a2", 200))), "not beyond the first mark: {done:?}");
+    assert!(!done.iter().any(|effect| matches!(effect, Effect::Ask(Request::Cancel { .. }))));
+}
+
+#[test]
+fn a_caller_who_speaks_after_the_agent_interrupts_nothing() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000);
+    assert_eq!(call.take(), []);
+    assert_eq!(call.conversation.summary().speaking, Speaking::Caller);
+}
+
+#[test]
+fn short_sounds_do_not_interrupt_when_a_minimum_is_set() {
+    let mut call = Timeline::greeted();
+    call.conversation.rules.barge_in_min_ms = 300;
+    call.caller_starts(3_000).caller_stops(3_100, "u1").says(3_200, "r2", "a2", 10, "text");
+    call.take();
+    call.caller_starts(4_000);
+    assert_eq!((call.take(), call.conversation.deadline()), (vec![], Some(4_300)));
+    call.caller_stops(4_100, "u2");
+    call.at(4_300, Input::Tick);
+    assert!(!call.take().contains(&Effect::Clear));
+    call.caller_starts(4_500).at(4_800, Input::Tick);
+    assert!(call.take().contains(&Effect::Clear));
+}
+
+#[test]
+fn the_log_reads_in_the_order_of_speaking_and_ends_where_the_hearing_did() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1");
+    call.says(4_200, "r2", "a2", 10, "one two three four");
+    call.caller_starts(5_200).caller_stops(6_000, "u2");
+    call.service(
+        6_100,
+        r#"{"type":"conversation.item.input_audio_transcription.completed","item_id":"u2","transcript":"Stop."}"#,
+    );
+    call.service(
+        6_200,
+        r#"{"type":"conversation.item.input_audio_transcription.completed","item_id":"u1","transcript":"Hi."}"#,
+    );
+    let turns = call.turns();
+    assert_eq!(
+        turns,
+        [(2, "Hi.".into(), None, false), (3, "".into(), Some(200), true), (4, "Stop.".into(), None, false)]
+    );
+}
+
+#[test]
+fn a_function_call_is_answered_once_and_then_the_agent_goes_on() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").created(4_010, "r2");
+    let item = r#"{"id":"f1","type":"function_call","status":"completed","call_id":"c1","name":"lookup","arguments":"{}"}"#;
+    call.service(
+        4_100,
+        &format!(r#"{{"type":"response.output_item.done","response_id":"r2","item":{item}}}"#),
+    );
+    let requests = call.requests();
+    assert!(matches!(&requests[..], [Request::FunctionOutput { call_id, .. }] if call_id == "c1"));
+    call.service(
+        4_110,
+        &format!(
+            r#"{{"type":"response.done","response":{{"id":"r2","status":"completed","output":[{item}]}}}}"#
+        ),
+    );
+    assert_eq!(call.requests(), [Request::Respond { number: 2 }]);
+}
+
+#[test]
+fn benign_errors_end_nothing() {
+    let mut call = Timeline::greeted();
+    for code in ["response_cancel_not_active", "input_audio_buffer_commit_empty", "something_new"] {
+        call.service(3_000, &format!(r#"{{"type":"error","error":{{"type":"x","code":"{code}"}}}}"#));
+    }
+    call.service(3_000, r#"{"type":"error","error":{"type":"server_error","code":null}}"#);
+    assert_eq!(call.end(), None);
+}
+
+#[test]
+fn an_answer_the_service_could_not_begin_is_asked_for_when_the_active_one_is_done() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").created(4_010, "r2");
+    call.service(
+        4_500,
+        r#"{"type":"error","error":{"code":"conversation_already_has_active_response","event_id":null}}"#,
+    );
+    assert_eq!(call.requests(), []);
+    call.response_done(5_000, "r2", "cancelled", "a2", "");
+    assert_eq!(call.requests(), [Request::Respond { number: 2 }]);
+}
+
+#[test]
+fn a_bad_key_or_no_quota_ends_the_call_and_never_loops() {
+    let refused = (CallEnd::new(Outcome::Failed, Reason::RealtimeRefused), Next::Human);
+    let mut call = Timeline::admitted();
+    call.service(10, r#"{"type":"error","error":{"code":"invalid_api_key"}}"#);
+    assert_eq!(call.end(), Some(refused));
+    call.at(20, Input::ServiceLost { fatal: false, cause: "closed" });
+    assert_eq!(call.take(), [], "no effect after the end");
+
+    let mut call = Timeline::ready();
+    call.created(30, "r1").service(
+        40,
+        r#"{"type":"response.done","response":{"id":"r1","status":"failed","status_details":{"error":{"code":"insufficient_quota"}}}}"#,
+    );
+    assert_eq!(call.end(), Some(refused));
+}
+
+#[test]
+fn a_failed_response_is_asked_for_again_when_the_service_says_so() {
+    let mut call = Timeline::ready();
+    call.created(30, "r1").service(
+        1_000,
+        r#"{"type":"response.done","response":{"id":"r1","status":"failed","status_details":{"error":{"code":"rate_limit_exceeded","message":"Please try again in 3.2s."}}}}"#,
+    );
+    assert_eq!((call.requests(), call.conversation.deadline()), (vec![], Some(4_200)));
+    call.at(4_200, Input::Tick);
+    assert_eq!(call.requests(), [Request::Greet { number: 2 }]);
+}
+
+#[test]
+fn an_unreachable_service_is_tried_a_few_times_and_then_a_person_takes_over() {
+    let mut call = Timeline::admitted();
+    for _ in 0..3 {
+        call.at(1_000, Input::ServiceLost { fatal: false, cause: "refused" });
+        assert!(matches!(call.take()[..], [_, Effect::Connect { after: 1.. }]));
+    }
+    call.at(5_000, Input::ServiceLost { fatal: false, cause: "refused" });
+    let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
+    assert_eq!(call.end(), Some((unavailable, Next::Human)));
+}
+
+#[test]
+fn a_session_that_is_never_configured_counts_as_lost() {
+    let mut call = Timeline::admitted();
+    assert_eq!(call.conversation.deadline(), Some(10_000));
+    call.at(10_000, Input::Tick);
+    assert!(call.take().iter().any(|effect| matches!(effect, Effect::Connect { .. })));
+}
+
+#[test]
+fn a_call_ends_once_with_the_turn_cut_at_what_was_heard() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").says(4_200, "r2", "a2", 10, "one two three four");
+    call.take();
+    call.at(4_800, Input::Mark(Mark { generation: 0, ordinal: 3, sent_ms: 600 }));
+    call.at(5_000, Input::StreamStopped).at(5_001, Input::CallOver);
+    let ends = call.done.iter().filter(|effect| matches!(effect, Effect::End { .. })).count();
+    assert_eq!(ends, 1);
+    let Some(Effect::End { end, next, result }) = call.done.last().cloned() else { panic!() };
+    assert_eq!((end, next), (CallEnd::new(Outcome::Completed, Reason::CallerHungUp), Next::Nothing));
+    assert_eq!(result.usage.input_tokens, 20, "summed over both responses");
+    assert_eq!(call.turns(), [(2, "".into(), None, false), (3, "one two".into(), Some(800), true)]);
+}
+
+#[test]
+fn nobody_on_the_line_is_an_abandoned_call() {
+    let mut call = Timeline::ready();
+    call.at(15_000, Input::Unclaimed);
+    let abandoned = CallEnd::new(Outcome::Abandoned, Reason::Unclaimed);
+    assert_eq!(call.end(), Some((abandoned, Next::Nothing)));
+}
+
+#[test]
+fn a_greeting_of_more_than_thirty_seconds_is_ended_not_the_call() {
+    let mut call = Timeline::ready();
+    call.created(30, "r1");
+    for _ in 0..151 {
+        call.delta(40, "r1", "a1");
+    }
+    assert_eq!(call.requests(), [cancel("r1")]);
+    assert_eq!(call.end(), None);
+}
+
+#[test]
+fn the_time_to_try_again_is_read_from_the_message() {
+    assert_eq!(retry_after("Rate limit reached. Please try again in 3.2s."), Some(3_200));
+    assert_eq!(retry_after("Please try again in 320ms."), Some(320));
+    assert_eq!(retry_after("Please try again in 3s. Or not."), Some(3_000));
+    assert_eq!(retry_after("no idea"), None);
+}

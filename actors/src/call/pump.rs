@@ -1,0 +1,193 @@
+//! The pump of a media stream: it reads the caller's socket on the worker that took it, passes audio straight to the
+//! Realtime socket, and gives everything else to the call's actor. It outlives a restart of the actor, and ends when the
+//! socket does or the call's slot is released.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix::WeakAddr;
+use bytes::Bytes;
+use tokio::time::{Instant, timeout};
+
+use super::{CallActor, CallerNews, FromCaller, OpenStream};
+use crate::metrics::Metrics;
+use crate::registry::slots::NotClaimed;
+use crate::registry::{Claimed, Registry};
+use crate::wire::twilio::frames::{Inbound, Mark, Start};
+use crate::wire::twilio::sid::CallSid;
+use crate::wire::twilio::stream::{StreamFault, StreamIn, StreamOut};
+use crate::wire::twilio::token::{TOKEN_PARAMETER, TokenKey};
+
+/// From the upgrade to the `start` message.
+const START_WITHIN: Duration = Duration::from_secs(5);
+/// Twilio sends a frame every 20 ms; after this pause the service hears silence instead.
+const QUIET_AFTER: Duration = Duration::from_millis(750);
+/// Of one pause.
+const MAX_QUIET: Duration = Duration::from_secs(10);
+/// A peer that sends nothing is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// A peer that says nothing at all for so long is gone.
+const GONE_AFTER: Duration = Duration::from_secs(60);
+/// For the call's actor to take a message.
+const TAKEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the pump of every stream needs.
+#[derive(Clone)]
+pub struct Pump {
+    pub registry: Registry,
+    pub tokens: TokenKey,
+    pub metrics: Metrics,
+}
+
+/// A stream that has got its call.
+struct Line {
+    call_sid: CallSid,
+    epoch: u32,
+    claimed: Claimed,
+    start: Start,
+}
+
+impl Pump {
+    /// Serves one media stream from its upgrade to its end.
+    pub async fn run(self, mut stream: StreamIn, out: StreamOut) {
+        let line = match timeout(START_WITHIN, self.open(&mut stream)).await {
+            Ok(Ok(Some(line))) => line,
+            Ok(Ok(None)) => return tracing::info!("a media stream ended before it started"),
+            Ok(Err(fault)) => return self.refuse(fault, None, &out),
+            Err(_) => return self.refuse(StreamFault::NoStart, None, &out),
+        };
+        let call_sid = line.call_sid;
+        let opened = OpenStream { epoch: line.epoch, stream_sid: line.start.stream_sid, out: out.clone() };
+        if !send(&line.claimed.call, opened).await {
+            return out.close();
+        }
+        tracing::info!(call.sid = %call_sid, epoch = line.epoch, "the media stream is open");
+        let news = match self.pass(&mut stream, &line, &out).await {
+            Ok(news) => news,
+            Err(fault) => {
+                self.refuse(fault, Some(call_sid), &out);
+                Some(CallerNews::Lost)
+            }
+        };
+        if let Some(news) = news {
+            self.finish(&line, news).await;
+        }
+    }
+
+    /// Waits for `start` and claims the call's slot with its token.
+    async fn open(&self, stream: &mut StreamIn) -> Result<Option<Line>, StreamFault> {
+        loop {
+            let Some(text) = stream.next().await.transpose()? else { return Ok(None) };
+            match Inbound::parse(&text).map_err(|_| StreamFault::Malformed)? {
+                Inbound::Start(start) => return self.claim(*start).await.map(Some),
+                Inbound::Connected | Inbound::Unknown => {}
+                _ => return Err(StreamFault::OutOfPlace),
+            }
+        }
+    }
+
+    async fn claim(&self, start: Start) -> Result<Line, StreamFault> {
+        let token = start.custom_parameters.get(TOKEN_PARAMETER).ok_or(StreamFault::BadToken)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let call_sid = start.call_sid;
+        let epoch = self.tokens.check(token, call_sid, now).map_err(|_| StreamFault::BadToken)?;
+        match self.registry.claim(call_sid, epoch).await {
+            Ok(Ok(claimed)) => Ok(Line { call_sid, epoch, claimed, start }),
+            Ok(Err(NotClaimed::WrongEpoch)) => Err(StreamFault::BadToken),
+            Ok(Err(NotClaimed::NoSlot)) | Err(_) => Err(StreamFault::NoSlot),
+        }
+    }
+
+    /// Passes what the caller sends until the stream ends; answers how it did, if the call's actor is to know.
+    async fn pass(
+        &self,
+        stream: &mut StreamIn,
+        line: &Line,
+        out: &StreamOut,
+    ) -> Result<Option<CallerNews>, StreamFault> {
+        let mut heard_at = Instant::now();
+        let mut filled = Duration::ZERO;
+        let mut pinged_at = heard_at;
+        let watch = tokio::time::sleep(QUIET_AFTER);
+        tokio::pin!(watch);
+        loop {
+            let text = tokio::select! {
+                biased;
+                text = stream.next() => text,
+                () = &mut watch => {
+                    let quiet = heard_at.elapsed();
+                    if quiet >= GONE_AFTER {
+                        return Ok(Some(CallerNews::Lost));
+                    }
+                    if line.claimed.call.upgrade().is_none() {
+                        out.close();
+                        return Ok(None);
+                    }
+                    if quiet >= QUIET_AFTER && filled < MAX_QUIET {
+                        line.claimed.uplink.silence(QUIET_AFTER.as_millis() as u64 / 20 * 20);
+                        filled += QUIET_AFTER;
+                    }
+                    if pinged_at.elapsed() >= PING_EVERY {
+                        out.ping();
+                        pinged_at = Instant::now();
+                    }
+                    watch.as_mut().reset(Instant::now() + QUIET_AFTER.saturating_sub(quiet).max(QUIET_AFTER / 3));
+                    continue;
+                }
+            };
+            let Some(text) = text.transpose()? else { return Ok(Some(CallerNews::Lost)) };
+            heard_at = Instant::now();
+            filled = Duration::ZERO;
+            if let Some(news) = self.message(&text, line).await? {
+                return Ok(Some(news));
+            }
+        }
+    }
+
+    /// One message of an open stream; answers the last news if it ends the stream.
+    async fn message(&self, text: &Bytes, line: &Line) -> Result<Option<CallerNews>, StreamFault> {
+        let news = match Inbound::parse(text).map_err(|_| StreamFault::Malformed)? {
+            Inbound::Media(media) if media.stream_sid == line.start.stream_sid.as_str().as_bytes() => {
+                line.claimed.uplink.audio(media.timestamp_ms, media.payload);
+                return Ok(None);
+            }
+            Inbound::Stop => return Ok(Some(CallerNews::Stopped)),
+            Inbound::Mark { name } => match Mark::parse(&name) {
+                Some(mark) => CallerNews::MarkPlayed(mark),
+                None => return Ok(None),
+            },
+            Inbound::Dtmf { digit } => CallerNews::Digit(digit),
+            Inbound::Unknown => return Ok(None),
+            Inbound::Media(_) | Inbound::Connected | Inbound::Start(_) => {
+                return Err(StreamFault::OutOfPlace);
+            }
+        };
+        send(&line.claimed.call, FromCaller { epoch: line.epoch, news }).await;
+        Ok(None)
+    }
+
+    async fn finish(&self, line: &Line, news: CallerNews) {
+        tracing::info!(call.sid = %line.call_sid, epoch = line.epoch, ?news, "the media stream has ended");
+        send(&line.claimed.call, FromCaller { epoch: line.epoch, news }).await;
+        if news == CallerNews::Lost && self.registry.stream_lost(line.call_sid, line.epoch).await.is_err() {
+            tracing::error!(call.sid = %line.call_sid, "the registry was not told of a lost stream");
+        }
+    }
+
+    fn refuse(&self, fault: StreamFault, call_sid: Option<CallSid>, out: &StreamOut) {
+        let code = u16::from(fault.close_code());
+        let call_sid = call_sid.map(tracing::field::display);
+        tracing::warn!(call.sid = call_sid, code, cause = %fault, "a media stream was closed");
+        self.metrics.stream_faults.with_label_values(&[fault.label()]).inc();
+        out.refuse(fault);
+    }
+}
+
+/// Gives the call's actor a message, waiting while its mailbox is full; false if the call is over.
+async fn send<M>(call: &WeakAddr<CallActor>, message: M) -> bool
+where
+    M: actix::Message<Result = ()> + Send + 'static,
+    CallActor: actix::Handler<M>,
+{
+    let Some(call) = call.upgrade() else { return false };
+    matches!(timeout(TAKEN_WITHIN, call.send(message)).await, Ok(Ok(())))
+}

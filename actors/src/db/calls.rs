@@ -1,0 +1,207 @@
+//! Table `calls`: one row a call.
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::{case_when, max};
+use diesel::prelude::*;
+use diesel::sql_types::{Integer, Nullable, Timestamptz};
+use diesel::upsert::excluded;
+use diesel_async::RunQueryDsl;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::connection::Connection;
+use super::record::{CallClosed, CallOpened};
+use super::schema::{calls, turns};
+use super::statement::Statement;
+use super::text::{int, json, text};
+use crate::wire::twilio::sid::CallSid;
+
+diesel::define_sql_function! {
+    fn least(a: Timestamptz, b: Timestamptz) -> Timestamptz;
+}
+diesel::define_sql_function! {
+    fn coalesce(a: Nullable<Integer>, b: Integer) -> Integer;
+}
+
+/// A call as the log lists it. A time, outcome or number not known is null.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallSummary {
+    pub call_sid: String,
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub started_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub duration_seconds: Option<i64>,
+    pub outcome: Option<String>,
+    pub reason: Option<String>,
+    pub urgent: bool,
+    pub turns: i32,
+    pub recordings: u32,
+    pub cost_usd: Option<f64>,
+}
+
+/// A call as its own log shows it: the summary and what is known beyond it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallDetail {
+    #[serde(flatten)]
+    pub summary: CallSummary,
+    pub instance: Option<String>,
+    pub barge_ins: i32,
+    pub first_audio_ms: Option<i32>,
+}
+
+/// A row, without what only the database needs.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = calls, check_for_backend(diesel::pg::Pg))]
+pub(super) struct CallRow {
+    call_sid: String,
+    from_number: Option<String>,
+    to_number: Option<String>,
+    instance: Option<String>,
+    started_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+    outcome: Option<String>,
+    reason: Option<String>,
+    urgent: bool,
+    turns: i32,
+    barge_ins: i32,
+    first_audio_ms: Option<i32>,
+    pub(super) usage: Value,
+    cost_usd: Option<f64>,
+}
+
+impl CallRow {
+    pub(super) fn summary(self) -> CallSummary {
+        CallSummary {
+            call_sid: self.call_sid,
+            from: self.from_number,
+            to: self.to_number,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            duration_seconds: self.ended_at.map(|ended_at| (ended_at - self.started_at).num_seconds()),
+            outcome: self.outcome,
+            reason: self.reason,
+            urgent: self.urgent,
+            turns: self.turns,
+            recordings: 0,
+            cost_usd: self.cost_usd,
+        }
+    }
+
+    pub(super) fn detail(self) -> CallDetail {
+        CallDetail {
+            instance: self.instance.clone(),
+            barge_ins: self.barge_ins,
+            first_audio_ms: self.first_audio_ms,
+            summary: self.summary(),
+        }
+    }
+}
+
+/// Opens a call, or takes it up again: only a later epoch opens one that is closed, an earlier one changes nothing.
+pub(super) fn open(opened: &CallOpened) -> QueryResult<Statement> {
+    use diesel::query_dsl::methods::FilterDsl; // the WHERE of an upsert
+
+    let same_epoch = || calls::epoch.eq(excluded(calls::epoch));
+    Statement::of(
+        &diesel::insert_into(calls::table)
+            .values((
+                calls::call_sid.eq(opened.call_sid.as_str()),
+                calls::epoch.eq(int(opened.epoch)),
+                calls::from_number.eq(text(&opened.from)),
+                calls::to_number.eq(text(&opened.to)),
+                calls::instance.eq(text(&opened.instance)),
+                calls::started_at.eq(opened.started_at),
+            ))
+            .on_conflict(calls::call_sid)
+            .do_update()
+            .set((
+                calls::epoch.eq(excluded(calls::epoch)),
+                calls::from_number.eq(excluded(calls::from_number)),
+                calls::to_number.eq(excluded(calls::to_number)),
+                calls::instance.eq(excluded(calls::instance)),
+                calls::started_at.eq(least(calls::started_at, excluded(calls::started_at))),
+                calls::ended_at.eq(case_when(same_epoch(), calls::ended_at)),
+                calls::outcome.eq(case_when(same_epoch(), calls::outcome)),
+                calls::reason.eq(case_when(same_epoch(), calls::reason)),
+            ))
+            .filter(calls::epoch.le(excluded(calls::epoch))),
+    )
+}
+
+/// Closes a call; one that was never opened is inserted with what is known. An earlier epoch changes nothing.
+pub(super) fn close(closed: &CallClosed) -> QueryResult<Statement> {
+    use diesel::query_dsl::methods::FilterDsl; // the WHERE of an upsert
+
+    let sid = closed.call_sid.as_str();
+    let turns_of_call = QueryDsl::filter(turns::table, turns::call_sid.eq(sid));
+    let last_turn = turns_of_call.select(max(turns::ordinal)).single_value();
+    Statement::of(
+        &diesel::insert_into(calls::table)
+            .values((
+                calls::call_sid.eq(sid),
+                calls::epoch.eq(int(closed.epoch)),
+                calls::started_at.eq(closed.ended_at),
+                calls::ended_at.eq(closed.ended_at),
+                calls::outcome.eq(closed.end.outcome.as_str()),
+                calls::reason.eq(closed.end.reason.as_str()),
+                calls::turns.eq(coalesce(last_turn, 0)),
+                calls::barge_ins.eq(int(closed.barge_ins)),
+                calls::first_audio_ms.eq(closed.first_audio_ms.map(int)),
+                calls::usage.eq(json(&closed.usage)),
+                calls::cost_usd.eq(closed.cost_usd),
+            ))
+            .on_conflict(calls::call_sid)
+            .do_update()
+            .set((
+                calls::epoch.eq(excluded(calls::epoch)),
+                calls::ended_at.eq(excluded(calls::ended_at)),
+                calls::outcome.eq(excluded(calls::outcome)),
+                calls::reason.eq(excluded(calls::reason)),
+                calls::turns.eq(excluded(calls::turns)),
+                calls::barge_ins.eq(excluded(calls::barge_ins)),
+                calls::first_audio_ms.eq(excluded(calls::first_audio_ms)),
+                calls::usage.eq(excluded(calls::usage)),
+                calls::cost_usd.eq(excluded(calls::cost_usd)),
+            ))
+            .filter(calls::epoch.le(excluded(calls::epoch))),
+    )
+}
+
+/// Lets the call's count of turns reach `ordinal`; ordinals are dense, so the highest is the count.
+pub(super) fn count_turn(call_sid: &CallSid, ordinal: u32) -> QueryResult<Statement> {
+    let ordinal = int(ordinal);
+    Statement::of(
+        &diesel::update(calls::table)
+            .filter(calls::call_sid.eq(call_sid.as_str()).and(calls::turns.lt(ordinal)))
+            .set(calls::turns.eq(ordinal)),
+    )
+}
+
+/// A page of calls, newest first.
+pub(super) async fn newest(
+    connection: &mut Connection,
+    offset: i64,
+    limit: i64,
+) -> QueryResult<Vec<CallSummary>> {
+    let rows: Vec<CallRow> = calls::table
+        .order((calls::started_at.desc(), calls::call_sid.desc()))
+        .offset(offset)
+        .limit(limit)
+        .select(CallRow::as_select())
+        .load(connection)
+        .await?;
+    Ok(rows.into_iter().map(CallRow::summary).collect())
+}
+
+/// How many calls there are.
+pub(super) async fn count(connection: &mut Connection) -> QueryResult<i64> {
+    calls::table.count().get_result(connection).await
+}
+
+/// One call, if it is written.
+pub(super) async fn find(connection: &mut Connection, call_sid: &CallSid) -> QueryResult<Option<CallRow>> {
+    calls::table.find(call_sid.as_str()).select(CallRow::as_select()).first(connection).await.optional()
+}

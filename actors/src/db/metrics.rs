@@ -1,0 +1,112 @@
+//! The database's metrics.
+
+use std::sync::Arc;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use super::error::DbError;
+use super::pool::Pool;
+use super::queue::Queue;
+
+/// From a local answer to the longest deadline, in seconds.
+const DURATION_BUCKETS: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// What is counted as it happens.
+pub(super) struct Metrics {
+    /// Queries by name and result: `ok`, `unavailable`, `busy` or `refused`.
+    queries: IntCounterVec,
+    /// Seconds from asking for a connection to the answer.
+    durations: HistogramVec,
+    /// Records that could not be kept: refused by a full queue, refused by the database, or left at shutdown.
+    unwritten: IntCounter,
+}
+
+impl Metrics {
+    /// Registers the metrics; fails if the registry has them already.
+    pub(super) fn register(registry: &Registry, pool: Pool, queue: Arc<Queue>) -> prometheus::Result<Self> {
+        let queries = IntCounterVec::new(
+            Opts::new("switchboard_db_queries_total", "Queries by name and result"),
+            &["query", "result"],
+        )?;
+        let durations = HistogramVec::new(
+            HistogramOpts::new(
+                "switchboard_db_query_duration_seconds",
+                "Seconds from asking for a connection to the answer",
+            )
+            .buckets(DURATION_BUCKETS.to_vec()),
+            &["query"],
+        )?;
+        let unwritten = IntCounter::new(
+            "switchboard_db_unwritten_records_total",
+            "Records that could not be kept: queue full, refused by the database, or left at shutdown",
+        )?;
+        registry.register(Box::new(queries.clone()))?;
+        registry.register(Box::new(durations.clone()))?;
+        registry.register(Box::new(unwritten.clone()))?;
+        registry.register(Box::new(Gauges::new(pool, queue)?))?;
+        Ok(Self { queries, durations, unwritten })
+    }
+
+    pub(super) fn answered<T>(&self, query: &str, result: &Result<T, DbError>, seconds: f64) {
+        let result = match result {
+            Ok(_) => "ok",
+            Err(DbError::Unavailable(_)) => "unavailable",
+            Err(DbError::Busy(_)) => "busy",
+            Err(DbError::Refused(_)) => "refused",
+        };
+        self.queries.with_label_values(&[query, result]).inc();
+        self.durations.with_label_values(&[query]).observe(seconds);
+    }
+
+    pub(super) fn unwritten(&self, records: usize) {
+        self.unwritten.inc_by(records as u64);
+    }
+}
+
+/// What is read when it is scraped.
+struct Gauges {
+    pool: Pool,
+    queue: Arc<Queue>,
+    total: IntGauge,
+    idle: IntGauge,
+    waiting: IntGauge,
+    depth: IntGauge,
+}
+
+impl Gauges {
+    fn new(pool: Pool, queue: Arc<Queue>) -> prometheus::Result<Self> {
+        Ok(Self {
+            pool,
+            queue,
+            total: IntGauge::new("switchboard_db_pool_connections", "Open database connections")?,
+            idle: IntGauge::new("switchboard_db_pool_idle_connections", "Open connections nobody uses")?,
+            waiting: IntGauge::new(
+                "switchboard_db_pool_waiting_queries",
+                "Queries waiting for a connection",
+            )?,
+            depth: IntGauge::new("switchboard_db_queue_depth", "Records waiting to be written")?,
+        })
+    }
+
+    fn all(&self) -> [&IntGauge; 4] {
+        [&self.total, &self.idle, &self.waiting, &self.depth]
+    }
+}
+
+impl Collector for Gauges {
+    fn desc(&self) -> Vec<&Desc> {
+        self.all().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let stats = self.pool.stats();
+        self.total.set(stats.total as i64);
+        self.idle.set(stats.idle as i64);
+        self.waiting.set(stats.waiting as i64);
+        self.depth.set(self.queue.depth() as i64);
+        self.all().into_iter().flat_map(Collector::collect).collect()
+    }
+}

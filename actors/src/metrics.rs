@@ -1,0 +1,123 @@
+//! Every Prometheus metric of the calls. The doc comment of a metric is its help text.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry as PrometheusRegistry,
+};
+
+/// What the macro below needs to know of each kind of metric.
+trait Kind: Collector + Clone + Sized + 'static {
+    fn build(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Self;
+}
+
+impl Kind for IntCounter {
+    fn build(name: &str, help: &str, _: &[&str], _: &[f64]) -> Self {
+        Self::new(name, help).expect(INVALID)
+    }
+}
+
+impl Kind for IntGauge {
+    fn build(name: &str, help: &str, _: &[&str], _: &[f64]) -> Self {
+        Self::new(name, help).expect(INVALID)
+    }
+}
+
+impl Kind for IntCounterVec {
+    fn build(name: &str, help: &str, labels: &[&str], _: &[f64]) -> Self {
+        Self::new(Opts::new(name, help), labels).expect(INVALID)
+    }
+}
+
+impl Kind for Histogram {
+    fn build(name: &str, help: &str, _: &[&str], buckets: &[f64]) -> Self {
+        Self::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())).expect(INVALID)
+    }
+}
+
+const INVALID: &str = "names and labels in this file are valid";
+/// Seconds; speech is judged between a tenth of a second and a few seconds.
+const SPEECH: &[f64] = &[0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0];
+/// Seconds; from a wrong number to an hour.
+const CALL: &[f64] = &[5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 2400.0, 3600.0];
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $field:ident: $kind:ty = $name:literal $([$($label:literal),+])? $({$buckets:expr})?;)+) => {
+        /// The metrics of the calls; a clone counts into the same ones.
+        #[derive(Clone)]
+        pub struct Metrics { $($(#[doc = $help])+ pub $field: $kind,)+ }
+
+        impl Metrics {
+            /// Makes the metrics and registers them.
+            ///
+            /// # Panics
+            /// If `registry` has metrics of these names already.
+            pub fn register(registry: &PrometheusRegistry) -> Self {
+                $(
+                    let help = [$($help.trim()),+].join(" ");
+                    let labels: &[&str] = &[$($($label),+)?];
+                    let buckets: &[f64] = [$($buckets)?].first().copied().unwrap_or_default();
+                    let $field = <$kind as Kind>::build($name, help.trim_end_matches('.'), labels, buckets);
+                    registry.register(Box::new($field.clone())).expect("each metric is registered once");
+                )+
+                Self { $($field,)+ }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Calls whose media stream is open or waited for again.
+    calls_active: IntGauge = "switchboard_calls_active";
+    /// Slots held for a stream that has not come yet.
+    calls_reserved: IntGauge = "switchboard_calls_reserved";
+    /// The ceiling of concurrent calls.
+    calls_limit: IntGauge = "switchboard_calls_limit";
+    /// Calls that asked for a slot, by result.
+    admissions: IntCounterVec = "switchboard_admissions_total" ["result"];
+    /// Ended calls, by outcome and reason.
+    call_ends: IntCounterVec = "switchboard_call_ends_total" ["outcome", "reason"];
+    /// Duration of ended calls.
+    call_duration: Histogram = "switchboard_call_duration_seconds" {CALL};
+    /// From the start of the stream to the first audio sent to the caller.
+    first_audio: Histogram = "switchboard_first_audio_seconds" {SPEECH};
+    /// From the caller's last word, as the service heard it, to the first audio of the answer.
+    turn_latency: Histogram = "switchboard_turn_latency_seconds" {SPEECH};
+    /// Interruptions of the agent by the caller.
+    barge_ins: IntCounter = "switchboard_barge_ins_total";
+    /// 20 ms frames of callers passed up.
+    frames_up: IntCounter = "switchboard_caller_frames_total";
+    /// Pieces of the agent's audio passed down.
+    deltas_down: IntCounter = "switchboard_agent_deltas_total";
+    /// Caller frames that found no room while the service could not take them.
+    frames_dropped: IntCounter = "switchboard_caller_frames_dropped_total";
+    /// Holes in the callers' audio, filled with silence.
+    gaps: IntCounter = "switchboard_caller_gaps_total";
+    /// Length of the holes in the callers' audio.
+    gap_milliseconds: IntCounter = "switchboard_caller_gap_milliseconds_total";
+    /// Media streams closed because of what they sent, by fault.
+    stream_faults: IntCounterVec = "switchboard_stream_faults_total" ["fault"];
+    /// Errors the Realtime service reported, by whether they ended the call.
+    realtime_errors: IntCounterVec = "switchboard_realtime_errors_total" ["severity"];
+    /// Realtime sockets that were opened, by result.
+    realtime_connects: IntCounterVec = "switchboard_realtime_connects_total" ["result"];
+    /// Panics caught in actors, by actor.
+    panics: IntCounterVec = "switchboard_actor_panics_total" ["actor"];
+    /// Tokens of the Realtime service, by direction and kind.
+    tokens: IntCounterVec = "switchboard_realtime_tokens_total" ["direction", "kind"];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_says_what_it_is() {
+        let registry = PrometheusRegistry::new();
+        let metrics = Metrics::register(&registry);
+        metrics.calls_limit.set(20);
+        metrics.barge_ins.inc();
+        let families = registry.gather();
+        assert!(families.iter().all(|family| family.help().len() > 10));
+        assert!(families.iter().any(|family| family.name() == "switchboard_barge_ins_total"));
+    }
+}

@@ -1,0 +1,208 @@
+//! The ceiling, as plain data: a slot is reserved when the call rings, claimed by its stream, freed exactly once.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::supervise::Intensity;
+use crate::wire::twilio::sid::CallSid;
+
+/// A stream that was promised comes within this time, or the slot is free again.
+pub const CLAIM_WITHIN: Duration = Duration::from_secs(15);
+/// A call may lose its stream this often within [`RESUME_WITHIN`] and be taken up again.
+const MAX_RESUMES: usize = 3;
+const RESUME_WITHIN: Duration = Duration::from_secs(60);
+
+/// The slots; `T` is what a slot holds for its call.
+pub struct Slots<T> {
+    limit: usize,
+    held: HashMap<CallSid, Slot<T>>,
+}
+
+/// A place under the ceiling.
+pub struct Slot<T> {
+    pub call: T,
+    /// Of the stream that is open, or promised.
+    pub epoch: u32,
+    /// The stream of this epoch is open.
+    pub claimed: bool,
+    resumes: Intensity,
+}
+
+/// What became of a reservation.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// The call holds a slot; `fresh` if it did not before.
+    Slot { epoch: u32, fresh: bool },
+    /// Every slot is held by another call.
+    Full,
+}
+
+/// Why a stream does not get its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotClaimed {
+    /// The call holds no slot.
+    NoSlot,
+    /// The token's epoch is not the one that is promised: used before, or overtaken.
+    WrongEpoch,
+}
+
+/// What a call that lost its stream may do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Resumed {
+    Epoch(u32),
+    /// It has done so too often.
+    TooOften,
+    NoSlot,
+}
+
+impl<T> Slots<T> {
+    pub fn new(limit: usize) -> Self {
+        Self { limit, held: HashMap::with_capacity(limit) }
+    }
+
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Reserves a slot for a ringing call. A call that holds one keeps it, so asking twice changes nothing.
+    pub fn reserve(&mut self, call_sid: CallSid, start: impl FnOnce() -> T) -> Reserved {
+        if let Some(slot) = self.held.get(&call_sid) {
+            return Reserved::Slot { epoch: slot.epoch, fresh: false };
+        }
+        if self.held.len() >= self.limit {
+            return Reserved::Full;
+        }
+        let resumes = Intensity::new(MAX_RESUMES, RESUME_WITHIN);
+        self.held.insert(call_sid, Slot { call: start(), epoch: 1, claimed: false, resumes });
+        Reserved::Slot { epoch: 1, fresh: true }
+    }
+
+    /// The stream of `epoch` is here: once.
+    pub fn claim(&mut self, call_sid: CallSid, epoch: u32) -> Result<&Slot<T>, NotClaimed> {
+        let slot = self.held.get_mut(&call_sid).ok_or(NotClaimed::NoSlot)?;
+        if slot.claimed || slot.epoch != epoch {
+            return Err(NotClaimed::WrongEpoch);
+        }
+        slot.claimed = true;
+        Ok(slot)
+    }
+
+    /// The call's stream has ended though the call has not: another one is promised, of the next epoch.
+    pub fn resume(&mut self, call_sid: CallSid, now: Instant) -> Resumed {
+        let Some(slot) = self.held.get_mut(&call_sid) else { return Resumed::NoSlot };
+        if slot.claimed {
+            if !slot.resumes.allows(now) {
+                return Resumed::TooOften;
+            }
+            slot.epoch += 1;
+            slot.claimed = false;
+        }
+        Resumed::Epoch(slot.epoch)
+    }
+
+    /// The promise of `epoch` has run out, if its stream has not come: it cannot be claimed any more.
+    pub fn revoke(&mut self, call_sid: CallSid, epoch: u32) -> Option<&T> {
+        let slot = self.held.get_mut(&call_sid).filter(|slot| slot.epoch == epoch && !slot.claimed)?;
+        slot.epoch += 1;
+        Some(&slot.call)
+    }
+
+    /// Frees the slot. Answers what it held the first time, nothing after that.
+    pub fn release(&mut self, call_sid: CallSid) -> Option<T> {
+        self.held.remove(&call_sid).map(|slot| slot.call)
+    }
+
+    pub fn get(&self, call_sid: CallSid) -> Option<&Slot<T>> {
+        self.held.get(&call_sid)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&CallSid, &Slot<T>)> {
+        self.held.iter()
+    }
+
+    /// Keeps the slots of calls that are still there.
+    pub fn retain(&mut self, mut alive: impl FnMut(&T) -> bool) {
+        self.held.retain(|_, slot| alive(&slot.call));
+    }
+
+    /// Slots held for a stream that has not come, and slots with a stream or a lost one.
+    pub fn reserved_and_active(&self) -> (usize, usize) {
+        let reserved = self.held.values().filter(|slot| slot.epoch == 1 && !slot.claimed).count();
+        (reserved, self.held.len() - reserved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sid(number: u8) -> CallSid {
+        format!("CA{number:032x}").parse().unwrap()
+    }
+
+    #[test]
+    fn reserving_twice_is_one_slot() {
+        let mut slots = Slots::new(1);
+        assert_eq!(slots.reserve(sid(1), || ()), Reserved::Slot { epoch: 1, fresh: true });
+        assert_eq!(slots.reserve(sid(1), || ()), Reserved::Slot { epoch: 1, fresh: false });
+        assert_eq!(slots.reserve(sid(2), || ()), Reserved::Full);
+    }
+
+    #[test]
+    fn an_epoch_is_claimed_once() {
+        let mut slots = Slots::new(1);
+        assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::NoSlot));
+        slots.reserve(sid(1), || ());
+        assert_eq!(slots.claim(sid(1), 2).err(), Some(NotClaimed::WrongEpoch));
+        assert!(slots.claim(sid(1), 1).is_ok());
+        assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::WrongEpoch));
+    }
+
+    #[test]
+    fn a_promise_that_has_run_out_cannot_be_claimed() {
+        let mut slots = Slots::new(1);
+        slots.reserve(sid(1), || ());
+        assert!(slots.revoke(sid(1), 1).is_some());
+        assert!(slots.revoke(sid(1), 1).is_none());
+        assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::WrongEpoch));
+    }
+
+    #[test]
+    fn a_lost_stream_is_promised_again_with_the_next_epoch_but_not_for_ever() {
+        let mut slots = Slots::new(1);
+        let now = Instant::now();
+        assert_eq!(slots.resume(sid(1), now), Resumed::NoSlot);
+        slots.reserve(sid(1), || ());
+        for epoch in 1..=3 {
+            assert!(slots.claim(sid(1), epoch).is_ok());
+            assert_eq!(slots.resume(sid(1), now), Resumed::Epoch(epoch + 1));
+            assert_eq!(slots.resume(sid(1), now), Resumed::Epoch(epoch + 1), "asked twice");
+        }
+        assert!(slots.claim(sid(1), 4).is_ok());
+        assert_eq!(slots.resume(sid(1), now), Resumed::TooOften);
+        assert_eq!(slots.resume(sid(1), now + Duration::from_secs(61)), Resumed::Epoch(5));
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: never more calls than the limit, and every admitted call is freed once.
+        #[test]
+        fn slots_balance(steps in proptest::collection::vec((0u8..6, 0u8..5), 1..200)) {
+            let mut slots = Slots::new(3);
+            let (mut admitted, mut freed) = (0, 0);
+            for (call, step) in steps {
+                match step {
+                    0 | 1 => if let Reserved::Slot { fresh: true, .. } = slots.reserve(sid(call), || ()) {
+                        admitted += 1;
+                    },
+                    2 => drop(slots.claim(sid(call), 1).is_ok()),
+                    3 => drop(slots.resume(sid(call), Instant::now())),
+                    _ => freed += usize::from(slots.release(sid(call)).is_some()),
+                }
+                let (reserved, active) = slots.reserved_and_active();
+                prop_assert!(reserved + active <= 3);
+                prop_assert_eq!(reserved + active, admitted - freed);
+            }
+        }
+    }
+}

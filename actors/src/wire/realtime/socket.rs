@@ -1,0 +1,489 @@
+//! The socket to the Realtime service, shared by the pump that brings the caller's audio and the actor that reads.
+//!
+//! The caller's audio is spliced, undecoded, into `input_audio_buffer.append` events. Until the session understands it,
+//! and while the socket takes nothing, frames wait in a ring of 5 s; when it is full the oldest goes and is counted as a
+//! gap. Writers never wait: what the socket does not take now goes out when the reader learns that it takes more, or
+//! with the next frame. The lock is never held over an await.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Sink, Stream};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::Error as WsError;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+use crate::secret::Secret;
+use crate::wire::twilio::frames::payload_ms;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// An utterance comes back whole in some events (reference: OpenAI Realtime, "Connecting").
+const MAX_MESSAGE_BYTES: usize = 16 << 20;
+/// tungstenite zeroes it before every read, so a large one costs (reference: audio path).
+const READ_BUFFER_BYTES: usize = 8 << 10;
+/// What may wait inside the socket; audio does not, so this is for our few requests.
+const WRITE_BUFFER_BYTES: usize = 1 << 20;
+/// Opening the socket: resolving, connecting, TLS and the upgrade.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Of the caller's audio that waits.
+const RING_MS: u64 = 5_000;
+/// A longer hole in the caller's audio is not filled further.
+const MAX_FILL_MS: u64 = 10_000;
+/// Timestamps may be off by less than a frame.
+const GAP_TOLERANCE_MS: u64 = 20;
+const FRAME_MS: u64 = 20;
+
+/// Where the service is, and who we are there.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// `wss://…/v1/realtime`, without the model.
+    pub url: String,
+    pub model: String,
+    pub api_key: Secret,
+}
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("not connected within {} s", CONNECT_WITHIN.as_secs())]
+    TimedOut,
+    #[error("{0}")]
+    Failed(String),
+    /// The service refused us, and will refuse us again.
+    #[error("the service answered {status}")]
+    Refused { status: u16 },
+}
+
+/// Opens a socket to the service. "Connected" means that it answered the upgrade; whether it accepts us shows in its
+/// first event.
+pub async fn connect(endpoint: &Endpoint) -> Result<Socket, ConnectError> {
+    let failed = |error: WsError| ConnectError::Failed(error.to_string());
+    let url = format!("{}?model={}", endpoint.url, endpoint.model);
+    let mut request = url.into_client_request().map_err(failed)?;
+    let authorization = HeaderValue::from_str(&format!("Bearer {}", endpoint.api_key.expose()));
+    let mut authorization =
+        authorization.map_err(|_| ConnectError::Failed("OPENAI_API_KEY is no header value".into()))?;
+    authorization.set_sensitive(true);
+    request.headers_mut().insert(AUTHORIZATION, authorization);
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES))
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES);
+    match tokio::time::timeout(CONNECT_WITHIN, connect_async_with_config(request, Some(config), true)).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(WsError::Http(response))) => match response.status().as_u16() {
+            status @ (401 | 403) => Err(ConnectError::Refused { status }),
+            status => Err(ConnectError::Failed(format!("the service answered {status}"))),
+        },
+        Ok(Err(error)) => Err(failed(error)),
+        Err(_) => Err(ConnectError::TimedOut),
+    }
+}
+
+/// What the reader of the socket learns.
+#[derive(Debug)]
+pub enum Received {
+    /// One event.
+    Event(Bytes),
+    /// The service ended the session, or the connection broke.
+    Closed { fatal: bool, cause: String },
+}
+
+/// What has passed, for the metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UplinkCounts {
+    pub frames: u64,
+    /// Frames that did not fit into the ring.
+    pub dropped: u64,
+    /// Holes in what Twilio sent, filled with silence.
+    pub gaps: u64,
+    pub gap_ms: u64,
+}
+
+/// The way up, from the caller to the service.
+#[derive(Default)]
+pub struct Uplink {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    socket: Option<Socket>,
+    /// Raised with every socket, so that the reader of an old one ends.
+    session: u32,
+    open: bool,
+    stalled: bool,
+    ring: VecDeque<Box<[u8]>>,
+    ring_ms: u64,
+    scratch: BytesMut,
+    /// Where the caller's audio goes on, by Twilio's timestamps; none before a stream's first frame.
+    next_ms: Option<u64>,
+    counts: UplinkCounts,
+}
+
+impl Uplink {
+    /// Takes a new socket in use; its gate is shut until [`open`](Self::open). Answers its session's number.
+    pub fn attach(&self, socket: Socket) -> u32 {
+        let mut inner = self.lock();
+        inner.socket = Some(socket);
+        inner.session += 1;
+        inner.open = false;
+        inner.stalled = false;
+        inner.session
+    }
+
+    /// The session in use, if there is one.
+    pub fn session(&self) -> Option<u32> {
+        let inner = self.lock();
+        inner.socket.as_ref().map(|_| inner.session)
+    }
+
+    /// The session understands μ-law: what has waited is sent, and the rest flows.
+    pub fn open(&self) {
+        let mut inner = self.lock();
+        inner.open = true;
+        inner.drain();
+    }
+
+    /// A frame of the caller: base64 of μ-law, and its presentation time on the stream.
+    pub fn audio(&self, timestamp_ms: u64, payload: &[u8]) {
+        let mut inner = self.lock();
+        if let Some(expected) = inner.next_ms {
+            let gap_ms = timestamp_ms.saturating_sub(expected);
+            if gap_ms > GAP_TOLERANCE_MS {
+                inner.fill(gap_ms.min(MAX_FILL_MS));
+            }
+        }
+        inner.next_ms = Some(timestamp_ms + payload_ms(payload));
+        inner.counts.frames += 1;
+        inner.pass(payload);
+    }
+
+    /// No frame has come for a while: the service hears silence instead, so that it can tell when a turn has ended.
+    pub fn silence(&self, ms: u64) {
+        let mut inner = self.lock();
+        if let Some(next_ms) = inner.next_ms {
+            inner.next_ms = Some(next_ms + ms);
+            inner.fill(ms);
+        }
+    }
+
+    /// A new stream counts its time from zero again.
+    pub fn stream_opened(&self) {
+        self.lock().next_ms = None;
+    }
+
+    /// Sends one of our requests. A socket that takes no more is as good as lost: its reader will say so.
+    pub fn send(&self, event: String) {
+        self.lock().write(event.into());
+    }
+
+    pub fn counts(&self) -> UplinkCounts {
+        self.lock().counts
+    }
+
+    /// Ends the session in use, with a normal close if the socket still takes one.
+    pub fn close(&self) {
+        let mut inner = self.lock();
+        inner.open = false;
+        if let Some(mut socket) = inner.socket.take() {
+            let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::from_static("") };
+            let mut close = Some(Message::Close(Some(frame)));
+            let _ = at_once(|cx| {
+                ready!(Pin::new(&mut socket).poll_ready(cx))?;
+                close.take().map_or(Ok(()), |close| Pin::new(&mut socket).start_send(close))?;
+                Pin::new(&mut socket).poll_flush(cx)
+            });
+        }
+    }
+
+    /// The next thing received on `session`; the end of it when another session is in use.
+    pub fn poll_received(&self, session: u32, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+        let mut inner = self.lock();
+        if inner.session != session {
+            return Poll::Ready(None);
+        }
+        if inner.stalled {
+            inner.flush(); // the socket wakes its reader also when it can be written to
+            inner.drain();
+        }
+        loop {
+            let Some(socket) = inner.socket.as_mut() else { return Poll::Ready(None) };
+            let closed = match ready!(Pin::new(socket).poll_next(cx)) {
+                Some(Ok(Message::Text(text))) => return Poll::Ready(Some(Received::Event(text.into()))),
+                Some(Ok(Message::Close(frame))) => closed_by(frame),
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => Received::Closed { fatal: false, cause: error.to_string() },
+                None => Received::Closed { fatal: false, cause: "the connection ended".into() },
+            };
+            inner.socket = None;
+            inner.open = false;
+            return Poll::Ready(Some(closed));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic under the lock leaves at worst a socket whose next write fails.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// 3000 and 4000 are refusals; another session would be refused as well (reference: "Errors").
+fn closed_by(frame: Option<CloseFrame>) -> Received {
+    let Some(frame) = frame else {
+        return Received::Closed { fatal: false, cause: "closed without a code".into() };
+    };
+    let code = u16::from(frame.code);
+    Received::Closed {
+        fatal: matches!(code, 3000 | 4000),
+        cause: format!("closed with {code} {}", frame.reason),
+    }
+}
+
+impl Inner {
+    fn pass(&mut self, payload: &[u8]) {
+        if self.open && self.ring.is_empty() && !self.stalled {
+            return self.append(payload);
+        }
+        self.ring.push_back(payload.into());
+        self.ring_ms += payload_ms(payload);
+        while self.ring_ms > RING_MS {
+            let Some(oldest) = self.ring.pop_front() else { break };
+            self.ring_ms -= payload_ms(&oldest);
+            self.counts.dropped += 1;
+        }
+        self.drain();
+    }
+
+    /// Sends what waits, as far as the socket takes it.
+    fn drain(&mut self) {
+        if !self.open {
+            return;
+        }
+        self.flush();
+        while !self.stalled {
+            let Some(payload) = self.ring.pop_front() else { break };
+            self.ring_ms -= payload_ms(&payload);
+            self.append(&payload);
+        }
+    }
+
+    fn append(&mut self, payload: &[u8]) {
+        if let Some(event) = write_append(&mut self.scratch, payload) {
+            self.write(event);
+        }
+    }
+
+    fn fill(&mut self, ms: u64) {
+        self.counts.gaps += 1;
+        self.counts.gap_ms += ms;
+        let silence = silent_frame();
+        for _ in 0..ms / FRAME_MS {
+            self.pass(silence);
+        }
+    }
+
+    fn write(&mut self, event: Utf8Bytes) {
+        if let Some(socket) = self.socket.as_mut() {
+            let mut event = Some(event);
+            self.stalled = at_once(|cx| {
+                let _ = Pin::new(&mut *socket).poll_ready(cx); // pending or not, `start_send` queues within its bound
+                if let Some(event) = event.take() {
+                    let _ = Pin::new(&mut *socket).start_send(Message::Text(event));
+                }
+                Pin::new(&mut *socket).poll_flush(cx)
+            })
+            .is_pending();
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(socket) = self.socket.as_mut() {
+            self.stalled = at_once(|cx| Pin::new(&mut *socket).poll_flush(cx)).is_pending();
+        }
+    }
+}
+
+/// The event that carries `payload`, base64 of μ-law, up to the service; none if it is no text. `scratch` is the storage,
+/// which comes back from the socket when the event is gone.
+pub fn write_append(scratch: &mut BytesMut, payload: &[u8]) -> Option<Utf8Bytes> {
+    const OPEN: &[u8] = br#"{"type":"input_audio_buffer.append","audio":""#;
+    const CLOSE: &[u8] = br#""}"#;
+    scratch.reserve(OPEN.len() + payload.len() + CLOSE.len());
+    for part in [OPEN, payload, CLOSE] {
+        scratch.extend_from_slice(part);
+    }
+    Utf8Bytes::try_from(scratch.split().freeze()).ok()
+}
+
+/// Polls without waiting: no waker of its own, so the reader's stays registered, and outside tokio's budget of
+/// operations, so that "pending" means a full socket and nothing else.
+fn at_once<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    let unbudgeted = std::pin::pin!(tokio::task::coop::unconstrained(std::future::poll_fn(poll)));
+    unbudgeted.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// 20 ms of μ-law silence (0xFF) in base64.
+fn silent_frame() -> &'static [u8] {
+    const FRAME: [u8; 216] = {
+        let mut frame = [b'/'; 216];
+        frame[213] = b'w';
+        frame[214] = b'=';
+        frame[215] = b'=';
+        frame
+    };
+    &FRAME
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+    use futures_util::{SinkExt, StreamExt};
+    use tokio::net::TcpListener;
+
+    type Peer = WebSocketStream<TcpStream>;
+
+    /// An uplink and the service's end of its socket.
+    async fn pair() -> (Uplink, Peer) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint {
+            url: format!("ws://{}/v1/realtime", listener.local_addr().unwrap()),
+            model: "m".into(),
+            api_key: Secret::new("sk-test".to_owned()),
+        };
+        let accept = async {
+            let (tcp, _) = listener.accept().await.unwrap();
+            tokio_tungstenite::accept_async(tcp).await.unwrap()
+        };
+        let (socket, peer) = tokio::join!(connect(&endpoint), accept);
+        let uplink = Uplink::default();
+        uplink.attach(socket.unwrap());
+        (uplink, peer)
+    }
+
+    fn frame(number: u8) -> String {
+        BASE64_STANDARD.encode([number; 160])
+    }
+
+    /// The first sample of each of the next `count` appended frames.
+    async fn heard(peer: &mut Peer, count: usize) -> Vec<u8> {
+        let mut numbers = vec![];
+        while numbers.len() < count {
+            let message = tokio::time::timeout(Duration::from_secs(5), peer.next()).await;
+            let text = message.expect("a message in time").unwrap().unwrap().into_text().unwrap();
+            let event: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(event["type"], "input_audio_buffer.append");
+            let audio = BASE64_STANDARD.decode(event["audio"].as_str().unwrap()).unwrap();
+            assert_eq!(audio.len(), 160);
+            numbers.push(audio[0]);
+        }
+        numbers
+    }
+
+    #[actix_rt::test]
+    async fn audio_before_the_gate_opens_is_sent_when_it_does_in_order() {
+        let (uplink, mut peer) = pair().await;
+        for number in 0..50 {
+            uplink.audio(u64::from(number) * 20, frame(number).as_bytes());
+        }
+        uplink.open();
+        uplink.audio(1000, frame(50).as_bytes());
+        assert_eq!(heard(&mut peer, 51).await, (0..=50).collect::<Vec<u8>>());
+    }
+
+    #[actix_rt::test]
+    async fn the_ring_keeps_the_last_five_seconds() {
+        let (uplink, mut peer) = pair().await;
+        for number in 0..=255u8 {
+            uplink.audio(u64::from(number) * 20, frame(number).as_bytes());
+        }
+        uplink.open();
+        assert_eq!(heard(&mut peer, 250).await, (6..=255).collect::<Vec<u8>>());
+        assert_eq!(uplink.counts().dropped, 6);
+    }
+
+    #[actix_rt::test]
+    async fn a_hole_in_the_timestamps_is_filled_with_silence() {
+        let (uplink, mut peer) = pair().await;
+        uplink.open();
+        uplink.audio(64, frame(1).as_bytes());
+        uplink.audio(144, frame(2).as_bytes());
+        assert_eq!(heard(&mut peer, 5).await, [1, 0xFF, 0xFF, 0xFF, 2]);
+        assert_eq!((uplink.counts().gaps, uplink.counts().gap_ms), (1, 60));
+    }
+
+    #[actix_rt::test]
+    async fn silence_filled_in_meanwhile_is_not_filled_in_again() {
+        let (uplink, mut peer) = pair().await;
+        uplink.open();
+        uplink.silence(100); // before the first frame there is nothing to go on from
+        uplink.audio(0, frame(1).as_bytes());
+        uplink.silence(60);
+        uplink.audio(80, frame(2).as_bytes());
+        assert_eq!(heard(&mut peer, 5).await, [1, 0xFF, 0xFF, 0xFF, 2]);
+    }
+
+    #[actix_rt::test]
+    async fn a_socket_that_takes_nothing_delays_audio_and_loses_only_the_oldest() {
+        let (uplink, mut peer) = pair().await;
+        uplink.open();
+        let filler = "x".repeat(900_000);
+        for _ in 0..20 {
+            uplink.send(filler.clone()); // until the kernel's buffers are full and the socket's own as well
+        }
+        for number in 0..=255u8 {
+            uplink.audio(u64::from(number) * 20, frame(number).as_bytes());
+        }
+        assert_eq!(uplink.counts().dropped, 6, "the ring holds 250 frames");
+        let reader = async {
+            loop {
+                let text = peer.next().await.unwrap().unwrap().into_text().unwrap();
+                if text.len() < 1_000 {
+                    break text;
+                }
+            }
+        };
+        let drainer = std::future::poll_fn(|cx| uplink.poll_received(1, cx));
+        let first = tokio::select! { text = reader => text, _ = drainer => panic!("nothing was said") };
+        let event: serde_json::Value = serde_json::from_str(&first).unwrap();
+        assert_eq!(event["audio"], frame(6));
+    }
+
+    #[actix_rt::test]
+    async fn a_refusal_by_close_code_is_fatal_and_other_ends_are_not() {
+        for (code, expected) in [(3000u16, true), (1011, false)] {
+            let (uplink, mut peer) = pair().await;
+            let frame = CloseFrame { code: code.into(), reason: "invalid_request_error".into() };
+            peer.send(Message::Close(Some(frame))).await.unwrap();
+            let received = std::future::poll_fn(|cx| uplink.poll_received(1, cx)).await;
+            assert!(matches!(received, Some(Received::Closed { fatal, .. }) if fatal == expected));
+            assert!(std::future::poll_fn(|cx| uplink.poll_received(1, cx)).await.is_none());
+        }
+    }
+
+    #[actix_rt::test]
+    async fn nobody_listening_is_an_error_with_its_cause() {
+        let endpoint = Endpoint {
+            url: "ws://127.0.0.1:9/v1/realtime".into(),
+            model: "m".into(),
+            api_key: Secret::new("sk-secret".to_owned()),
+        };
+        let error = connect(&endpoint).await.unwrap_err().to_string();
+        assert!(error.contains("refused") && !error.contains("sk-secret"), "{error}");
+    }
+}

@@ -1,0 +1,167 @@
+//! Tokens and what they cost (reference: OpenAI Realtime, "Usage accounting and prices").
+
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+
+/// Which edition of the price table a cost was computed with.
+pub const PRICES_AS_OF: &str = "2026-11";
+
+/// The tokens of one response, or of many. Cached tokens are part of the input tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    #[serde(deserialize_with = "or_default")]
+    pub input_token_details: InputTokens,
+    #[serde(deserialize_with = "or_default")]
+    pub output_token_details: OutputTokens,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InputTokens {
+    pub text_tokens: u64,
+    pub audio_tokens: u64,
+    #[serde(deserialize_with = "or_default")]
+    pub cached_tokens_details: CachedTokens,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CachedTokens {
+    pub text_tokens: u64,
+    pub audio_tokens: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OutputTokens {
+    pub text_tokens: u64,
+    pub audio_tokens: u64,
+}
+
+/// The service may send `null` where it has nothing to say.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.input_tokens += other.input_tokens;
+        self.output_tokens += other.output_tokens;
+        self.input_token_details.text_tokens += other.input_token_details.text_tokens;
+        self.input_token_details.audio_tokens += other.input_token_details.audio_tokens;
+        let (cached, more) = (
+            &mut self.input_token_details.cached_tokens_details,
+            other.input_token_details.cached_tokens_details,
+        );
+        cached.text_tokens += more.text_tokens;
+        cached.audio_tokens += more.audio_tokens;
+        self.output_token_details.text_tokens += other.output_token_details.text_tokens;
+        self.output_token_details.audio_tokens += other.output_token_details.audio_tokens;
+    }
+}
+
+/// US dollars for a million tokens.
+struct Prices {
+    text_in: f64,
+    text_cached: f64,
+    text_out: f64,
+    audio_in: f64,
+    audio_cached: f64,
+    audio_out: f64,
+}
+
+/// The first entry whose name begins the model's name counts, so that dated editions are found too.
+const PRICES: [(&str, Prices); 3] = [
+    (
+        "gpt-realtime-2.1-mini",
+        Prices {
+            text_in: 0.60,
+            text_cached: 0.06,
+            text_out: 2.40,
+            audio_in: 10.0,
+            audio_cached: 0.30,
+            audio_out: 20.0,
+        },
+    ),
+    (
+        "gpt-realtime-2",
+        Prices {
+            text_in: 4.0,
+            text_cached: 0.40,
+            text_out: 24.0,
+            audio_in: 32.0,
+            audio_cached: 0.40,
+            audio_out: 64.0,
+        },
+    ),
+    (
+        "gpt-realtime-1.5",
+        Prices {
+            text_in: 4.0,
+            text_cached: 0.40,
+            text_out: 16.0,
+            audio_in: 32.0,
+            audio_cached: 0.40,
+            audio_out: 64.0,
+        },
+    ),
+];
+
+impl Usage {
+    /// US dollars, by the table of [`PRICES_AS_OF`]; none for a model whose price is not known.
+    pub fn cost_usd(&self, model: &str) -> Option<f64> {
+        let (_, prices) = PRICES.iter().find(|(name, _)| model.starts_with(name))?;
+        let (input, output) = (&self.input_token_details, &self.output_token_details);
+        let cached = &input.cached_tokens_details;
+        let millionths = input.text_tokens.saturating_sub(cached.text_tokens) as f64 * prices.text_in
+            + cached.text_tokens as f64 * prices.text_cached
+            + input.audio_tokens.saturating_sub(cached.audio_tokens) as f64 * prices.audio_in
+            + cached.audio_tokens as f64 * prices.audio_cached
+            + output.text_tokens as f64 * prices.text_out
+            + output.audio_tokens as f64 * prices.audio_out;
+        Some(millionths / 1e6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Usage {
+        serde_json::from_str(
+            r#"{"total_tokens":253,"input_tokens":132,"output_tokens":121,
+                "input_token_details":{"text_tokens":119,"audio_tokens":13,"cached_tokens":64,
+                  "cached_tokens_details":{"text_tokens":64,"audio_tokens":0}},
+                "output_token_details":{"text_tokens":30,"audio_tokens":91}}"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn the_reference_example_costs_what_the_reference_says() {
+        let cost = example().cost_usd("gpt-realtime-1.5").unwrap();
+        assert!((cost - 0.006_965_6).abs() < 1e-9, "{cost}");
+    }
+
+    #[test]
+    fn a_model_without_a_known_price_has_no_cost() {
+        assert_eq!(example().cost_usd("gpt-someday"), None);
+        assert!(example().cost_usd("gpt-realtime-2.1-mini") < example().cost_usd("gpt-realtime-2.1"));
+    }
+
+    #[test]
+    fn usage_is_summed_and_missing_details_count_nothing() {
+        let mut sum = example();
+        sum += example();
+        sum += serde_json::from_str(r#"{"input_tokens":1,"input_token_details":null}"#).unwrap();
+        assert_eq!((sum.input_tokens, sum.output_token_details.audio_tokens), (265, 182));
+    }
+}

@@ -1,0 +1,264 @@
+//! The media stream's socket: taken with `actix_web_actors::ws::handshake`, read frame by frame, written through a
+//! buffer that the response's body empties (reference: Twilio, "Media Streams: connection"; audio path).
+//!
+//! Frames are copied into one buffer of our own, always: copying 300 bytes is cheaper than the two allocations that not
+//! copying costs.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use actix_codec::{Decoder, Encoder};
+use actix_http::body::{BodySize, MessageBody};
+use actix_http::ws::{CloseCode, CloseReason, Codec, Frame, Item, Message, ProtocolError};
+use actix_web::web::Payload;
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+
+use super::frames::{self, MAX_FRAME_BYTES, Mark};
+use super::sid::StreamSid;
+
+/// What may wait for Twilio's socket. The conversation bounds the audio at 300 s, which is below this.
+const MAX_WAITING_BYTES: usize = 8 << 20;
+
+/// Why a stream is closed, as a close code (RFC 6455 section 7.4) and a word for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StreamFault {
+    #[error("a message over 64 KiB")]
+    TooLarge,
+    #[error("a binary frame")]
+    Binary,
+    #[error("a message that is no JSON of Twilio's")]
+    Malformed,
+    #[error("a frame out of place")]
+    OutOfPlace,
+    #[error("no `start` in time")]
+    NoStart,
+    #[error("a token that is wrong, used or expired")]
+    BadToken,
+    #[error("a call that holds no slot")]
+    NoSlot,
+    #[error("a broken websocket frame")]
+    Protocol,
+    #[error("more waiting for it than it may hold")]
+    Overflow,
+}
+
+impl StreamFault {
+    /// As a metric's label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too-large",
+            Self::Binary => "binary",
+            Self::Malformed => "malformed",
+            Self::OutOfPlace => "out-of-place",
+            Self::NoStart => "no-start",
+            Self::BadToken => "bad-token",
+            Self::NoSlot => "no-slot",
+            Self::Protocol => "protocol",
+            Self::Overflow => "overflow",
+        }
+    }
+
+    pub fn close_code(self) -> CloseCode {
+        match self {
+            Self::TooLarge => CloseCode::Size,
+            Self::Binary => CloseCode::Unsupported,
+            Self::Malformed => CloseCode::Invalid,
+            Self::OutOfPlace | Self::Protocol => CloseCode::Protocol,
+            Self::NoStart | Self::BadToken | Self::NoSlot => CloseCode::Policy,
+            Self::Overflow => CloseCode::Error,
+        }
+    }
+}
+
+/// Answers the upgrade; gives the two ends of the socket.
+///
+/// # Errors
+/// A request that is no websocket upgrade.
+pub fn accept(
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<(HttpResponse, StreamIn, StreamOut), actix_web::Error> {
+    let mut response = actix_web_actors::ws::handshake(request)?;
+    let out = StreamOut::default();
+    let stream = StreamIn {
+        payload,
+        codec: Codec::new().max_size(MAX_FRAME_BYTES),
+        buffer: BytesMut::with_capacity(4096),
+        fragments: BytesMut::new(),
+        out: out.clone(),
+    };
+    let response = response.message_body(StreamBody(out.clone()))?.map_into_boxed_body();
+    Ok((response, stream, out))
+}
+
+/// The reading end. `Payload` is not `Send`, so it stays on the worker that took the connection.
+pub struct StreamIn {
+    payload: Payload,
+    codec: Codec,
+    buffer: BytesMut,
+    fragments: BytesMut,
+    out: StreamOut,
+}
+
+impl StreamIn {
+    /// The next text message; none when the peer has closed or is gone. Pings are answered on the way.
+    pub async fn next(&mut self) -> Option<Result<Bytes, StreamFault>> {
+        loop {
+            match self.codec.decode(&mut self.buffer) {
+                Ok(Some(Frame::Text(text))) => return Some(Ok(text)),
+                Ok(Some(Frame::Continuation(item))) => match self.continued(item) {
+                    Ok(None) => {}
+                    Ok(Some(text)) => return Some(Ok(text)),
+                    Err(fault) => return Some(Err(fault)),
+                },
+                Ok(Some(Frame::Binary(_))) => return Some(Err(StreamFault::Binary)),
+                Ok(Some(Frame::Ping(data))) => self.out.control(Message::Pong(data)),
+                Ok(Some(Frame::Pong(_))) => {}
+                Ok(Some(Frame::Close(_))) => return None,
+                Ok(None) => match self.payload.next().await? {
+                    Ok(chunk) => self.buffer.extend_from_slice(&chunk),
+                    Err(_) => return None,
+                },
+                Err(ProtocolError::Overflow) => return Some(Err(StreamFault::TooLarge)),
+                Err(_) => return Some(Err(StreamFault::Protocol)),
+            }
+        }
+    }
+
+    fn continued(&mut self, item: Item) -> Result<Option<Bytes>, StreamFault> {
+        let (part, last) = match item {
+            Item::FirstText(part) => (part, false),
+            Item::FirstBinary(_) => return Err(StreamFault::Binary),
+            Item::Continue(part) => (part, false),
+            Item::Last(part) => (part, true),
+        };
+        if self.fragments.len() + part.len() > MAX_FRAME_BYTES {
+            return Err(StreamFault::TooLarge);
+        }
+        self.fragments.extend_from_slice(&part);
+        Ok(last.then(|| self.fragments.split().freeze()))
+    }
+}
+
+/// The writing end: usable from any thread, never waits.
+#[derive(Clone, Default)]
+pub struct StreamOut(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    buffer: BytesMut,
+    waker: Option<Waker>,
+    /// Nothing more is taken; what waits still goes out.
+    closing: bool,
+}
+
+impl StreamOut {
+    /// Audio for the caller: base64 of μ-law, as it came.
+    pub fn media(&self, stream: StreamSid, payload: &[u8]) {
+        self.write(|buffer| frames::write_media(buffer, stream, payload));
+    }
+
+    pub fn mark(&self, stream: StreamSid, mark: Mark) {
+        self.write(|buffer| frames::write_mark(buffer, stream, mark));
+    }
+
+    /// Twilio forgets what it has not played; what we have not sent is forgotten here.
+    pub fn clear(&self, stream: StreamSid) {
+        self.write(|buffer| {
+            buffer.clear(); // the body takes whole frames, so what is left begins with one
+            frames::write_clear(buffer, stream);
+        });
+    }
+
+    /// Asks whether the peer is alive; it answers, or its socket fails.
+    pub fn ping(&self) {
+        self.control(Message::Ping(Bytes::new()));
+    }
+
+    /// Closes normally: Twilio goes on with the call's next instruction.
+    pub fn close(&self) {
+        self.close_with(CloseCode::Normal, "");
+    }
+
+    /// Closes because of the peer's fault.
+    pub fn refuse(&self, fault: StreamFault) {
+        self.close_with(fault.close_code(), &fault.to_string());
+    }
+
+    fn close_with(&self, code: CloseCode, description: &str) {
+        let description = (!description.is_empty()).then(|| description.to_owned());
+        self.control(Message::Close(Some(CloseReason { code, description })));
+        let mut waiting = self.lock();
+        waiting.closing = true;
+        waiting.wake();
+    }
+
+    fn control(&self, message: Message) {
+        self.write(|buffer| {
+            Codec::new().encode(message, buffer).expect("a control frame can always be encoded");
+        });
+    }
+
+    fn write(&self, write: impl FnOnce(&mut BytesMut)) {
+        let mut waiting = self.lock();
+        if waiting.closing {
+            return;
+        }
+        write(&mut waiting.buffer);
+        let overflown = waiting.buffer.len() > MAX_WAITING_BYTES;
+        waiting.wake();
+        if overflown {
+            waiting.buffer.clear();
+            drop(waiting);
+            self.refuse(StreamFault::Overflow);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // What a panic can leave under this lock is a frame too few.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The response's body: whatever waits, in one piece.
+struct StreamBody(StreamOut);
+
+impl MessageBody for StreamBody {
+    type Error = std::io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let mut waiting = self.0.lock();
+        if !waiting.buffer.is_empty() {
+            return Poll::Ready(Some(Ok(waiting.buffer.split().freeze())));
+        }
+        if waiting.closing {
+            return Poll::Ready(None);
+        }
+        waiting.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for StreamBody {
+    /// The connection is gone: nothing needs to be kept for it.
+    fn drop(&mut self) {
+        let mut waiting = self.0.lock();
+        waiting.closing = true;
+        waiting.buffer = BytesMut::new();
+    }
+}

@@ -1,0 +1,249 @@
+//! TwiML: the documents we answer Twilio with (reference: twilio.md section 2).
+
+/// Ends every webhook URL that we hand out: Twilio then retries a connection that fails, a read that takes too long and
+/// a 5xx answer for up to 15 s, so a restart of ours costs the caller a moment, not the call. Twilio neither sends nor
+/// signs it (reference: twilio.md section 6.1). A websocket URL takes no fragment.
+pub const DELIVERY_FRAGMENT: &str = "#ct=1000&rt=5000&rc=5&rp=ct,rt,5xx&tt=15000";
+
+/// `Content-Type` of every TwiML answer.
+pub const CONTENT_TYPE: &str = "text/xml; charset=utf-8";
+
+/// `<Connect><Stream>`: the call's audio, both ways, over a websocket of ours. All webhook URLs are absolute, without fragment.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectStream<'a> {
+    /// Asked what comes next once the stream has ended; its answer replaces the rest of the document.
+    pub action: &'a str,
+    /// `wss` (`ws` only between simulators), without query.
+    pub stream_url: &'a str,
+    pub status_callback: &'a str,
+    /// Arrive as `start.customParameters`; name and value together are under 500 characters.
+    pub parameters: &'a [(&'a str, &'a str)],
+}
+
+/// `<Dial>` of one telephone number.
+#[derive(Debug, Clone, Copy)]
+pub struct Dial<'a> {
+    /// E.164.
+    pub number: &'a str,
+    /// Asked what comes next once the dialled call has ended; without it the next verb runs.
+    pub action: Option<&'a str>,
+    /// How long it rings, in seconds.
+    pub timeout_seconds: u32,
+}
+
+/// A document being written: verbs run in the order they are added. Without any it is the empty answer that a status
+/// callback gets.
+#[derive(Debug, Clone, Default)]
+pub struct Twiml(String);
+
+impl Twiml {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn connect_stream(mut self, connect: ConnectStream<'_>) -> Self {
+        self.open("Connect");
+        self.webhook("action", "method", connect.action);
+        self.0.push('>');
+        self.open("Stream");
+        self.attribute("url", connect.stream_url);
+        self.webhook("statusCallback", "statusCallbackMethod", connect.status_callback);
+        self.0.push('>');
+        for (name, value) in connect.parameters {
+            self.open("Parameter");
+            self.attribute("name", name);
+            self.attribute("value", value);
+            self.0.push_str("/>");
+        }
+        self.0.push_str("</Stream></Connect>");
+        self
+    }
+
+    pub fn say(mut self, text: &str) -> Self {
+        self.0.push_str("<Say>");
+        self.text(text);
+        self.0.push_str("</Say>");
+        self
+    }
+
+    pub fn pause(mut self, seconds: u32) -> Self {
+        self.open("Pause");
+        self.attribute("length", &seconds.to_string());
+        self.0.push_str("/>");
+        self
+    }
+
+    pub fn dial(mut self, dial: Dial<'_>) -> Self {
+        self.open("Dial");
+        self.attribute("timeout", &dial.timeout_seconds.to_string());
+        if let Some(action) = dial.action {
+            self.webhook("action", "method", action);
+        }
+        self.0.push_str("><Number>");
+        self.text(dial.number);
+        self.0.push_str("</Number></Dial>");
+        self
+    }
+
+    /// Goes on with another document of ours; verbs after it never run.
+    pub fn redirect(mut self, url: &str) -> Self {
+        self.0.push_str(r#"<Redirect method="POST">"#);
+        self.text(url);
+        self.text(DELIVERY_FRAGMENT);
+        self.0.push_str("</Redirect>");
+        self
+    }
+
+    pub fn hangup(mut self) -> Self {
+        self.0.push_str("<Hangup/>");
+        self
+    }
+
+    /// The whole document, to be sent as [`CONTENT_TYPE`].
+    pub fn render(&self) -> String {
+        let verbs = &self.0;
+        let header = r#"<?xml version="1.0" encoding="UTF-8"?>"#;
+        if verbs.is_empty() {
+            format!("{header}<Response/>")
+        } else {
+            format!("{header}<Response>{verbs}</Response>")
+        }
+    }
+
+    fn open(&mut self, element: &str) {
+        self.0.push('<');
+        self.0.push_str(element);
+    }
+
+    fn attribute(&mut self, name: &str, value: &str) {
+        self.0.push(' ');
+        self.0.push_str(name);
+        self.0.push_str("=\"");
+        for c in value.chars().filter(|&c| is_xml(c)) {
+            match c {
+                '"' => self.0.push_str("&quot;"),
+                '\t' => self.0.push_str("&#09;"),
+                '\n' => self.0.push_str("&#10;"),
+                other => self.text_char(other),
+            }
+        }
+        self.0.push('"');
+    }
+
+    fn webhook(&mut self, url_attribute: &str, method_attribute: &str, url: &str) {
+        self.attribute(url_attribute, &format!("{url}{DELIVERY_FRAGMENT}"));
+        self.attribute(method_attribute, "POST");
+    }
+
+    fn text(&mut self, text: &str) {
+        text.chars().filter(|&c| is_xml(c)).for_each(|c| self.text_char(c));
+    }
+
+    fn text_char(&mut self, c: char) {
+        match c {
+            '&' => self.0.push_str("&amp;"),
+            '<' => self.0.push_str("&lt;"),
+            '>' => self.0.push_str("&gt;"),
+            '\r' => self.0.push_str("&#13;"), // a parser would turn a bare one into a line feed
+            other => self.0.push(other),
+        }
+    }
+}
+
+/// Whether XML 1.0 may hold the character at all; Twilio ends the call over one that it may not (error 12100).
+fn is_xml(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..='\u{10FFFF}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use quick_xml::Reader;
+    use quick_xml::events::Event;
+
+    use super::*;
+
+    #[test]
+    fn a_call_is_connected_to_a_stream() {
+        let twiml = Twiml::new()
+            .connect_stream(ConnectStream {
+                action: "https://voice.example.com/api/voice/after-stream",
+                stream_url: "wss://voice.example.com/api/voice/stream",
+                status_callback: "https://voice.example.com/api/voice/stream-status?a=1&b=2",
+                parameters: &[("token", "k1.\"9f2c\"")],
+            })
+            .say("Sorry, we lost the connection.")
+            .hangup();
+        let expected = concat!(
+            r#"<?xml version="1.0" encoding="UTF-8"?><Response>"#,
+            r#"<Connect action="https://voice.example.com/api/voice/after-stream"#,
+            r#"#ct=1000&amp;rt=5000&amp;rc=5&amp;rp=ct,rt,5xx&amp;tt=15000" method="POST">"#,
+            r#"<Stream url="wss://voice.example.com/api/voice/stream""#,
+            r#" statusCallback="https://voice.example.com/api/voice/stream-status?a=1&amp;b=2"#,
+            r#"#ct=1000&amp;rt=5000&amp;rc=5&amp;rp=ct,rt,5xx&amp;tt=15000" statusCallbackMethod="POST">"#,
+            r#"<Parameter name="token" value="k1.&quot;9f2c&quot;"/></Stream></Connect>"#,
+            r#"<Say>Sorry, we lost the connection.</Say><Hangup/></Response>"#,
+        );
+        assert_eq!(twiml.render(), expected);
+    }
+
+    #[test]
+    fn a_caller_is_given_to_a_person() {
+        let twiml = Twiml::new()
+            .say("One moment <please> & thanks")
+            .pause(2)
+            .dial(Dial { number: "+14155550123", action: None, timeout_seconds: 20 })
+            .redirect("https://voice.example.com/next");
+        let expected = concat!(
+            r#"<?xml version="1.0" encoding="UTF-8"?><Response><Say>One moment &lt;please&gt; &amp; thanks</Say>"#,
+            r#"<Pause length="2"/><Dial timeout="20"><Number>+14155550123</Number></Dial>"#,
+            r#"<Redirect method="POST">https://voice.example.com/next"#,
+            r#"#ct=1000&amp;rt=5000&amp;rc=5&amp;rp=ct,rt,5xx&amp;tt=15000</Redirect></Response>"#,
+        );
+        assert_eq!(twiml.render(), expected);
+    }
+
+    #[test]
+    fn a_document_without_verbs_is_the_empty_answer() {
+        assert_eq!(Twiml::new().render(), r#"<?xml version="1.0" encoding="UTF-8"?><Response/>"#);
+    }
+
+    #[test]
+    fn characters_that_xml_cannot_hold_are_dropped() {
+        assert!(Twiml::new().say("a\0b\u{1b}c\u{ffff}d").render().contains("<Say>abcd</Say>"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_parser_reads_back_what_was_written(value in any::<String>(), text in any::<String>()) {
+            let legal = |s: &str| s.chars().filter(|&c| is_xml(c)).collect::<String>();
+            let document = Twiml::new()
+                .connect_stream(ConnectStream {
+                    action: "a", stream_url: "s", status_callback: "c", parameters: &[("token", &value)],
+                })
+                .say(&text)
+                .render();
+            let mut reader = Reader::from_str(&document);
+            let (mut read_value, mut read_text, mut in_say) = (String::new(), String::new(), false);
+            loop {
+                match reader.read_event().unwrap() {
+                    Event::Empty(element) => {
+                        let attribute = element.try_get_attribute("value").unwrap().unwrap();
+                        read_value = attribute.unescape_value().unwrap().into_owned();
+                    }
+                    Event::Start(element) => in_say = element.name().as_ref() == b"Say",
+                    Event::End(_) => in_say = false,
+                    Event::Text(piece) if in_say => read_text.push_str(&piece.decode().unwrap()),
+                    Event::GeneralRef(entity) if in_say => {
+                        let name = entity.decode().unwrap();
+                        read_text.push_str(&quick_xml::escape::unescape(&format!("&{name};")).unwrap());
+                    }
+                    Event::Eof => break,
+                    _ => {}
+                }
+            }
+            prop_assert_eq!(read_value, legal(&value));
+            prop_assert_eq!(read_text, legal(&text));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a 20 ms frame costs on its way up, and a piece of the agent's voice on its way down, without the sockets'
+//! system calls: parsing, bookkeeping and writing.
+
+use std::hint::black_box;
+
+use actors::call::conversation::{Conversation, Effect, Input, Rules};
+use actors::wire::realtime::events;
+use actors::wire::realtime::socket::write_append;
+use actors::wire::twilio::frames::{Inbound, write_mark, write_media};
+use actors::wire::twilio::sid::StreamSid;
+use bytes::{Bytes, BytesMut};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+const STREAM: &str = "MZ00000000000000000000000000000001";
+
+fn caller_frame() -> String {
+    format!(
+        r#"{{"event":"media","sequenceNumber":"4711","media":{{"track":"inbound","chunk":"4710","timestamp":"94200","payload":"{}"}},"streamSid":"{STREAM}"}}"#,
+        "/".repeat(214) + "=="
+    )
+}
+
+fn delta() -> Bytes {
+    let text = format!(
+        r#"{{"type":"response.output_audio.delta","event_id":"event_0026","response_id":"resp_0001","item_id":"item_A001","output_index":0,"content_index":0,"delta":"{}"}}"#,
+        "/".repeat(214) + "=="
+    );
+    Bytes::from(text)
+}
+
+/// A conversation that is playing a response.
+fn speaking() -> Conversation {
+    let mut effects = vec![];
+    let mut conversation = Conversation::begin(Rules::default(), 0, &mut effects);
+    conversation.step(&Input::StreamOpened, 0, &mut effects);
+    for event in
+        [r#"{"type":"session.updated"}"#, r#"{"type":"response.created","response":{"id":"resp_0001"}}"#]
+    {
+        let message = Bytes::from_static(event.as_bytes());
+        let event = events::parse(&message).expect("the event is valid");
+        conversation.step(&Input::Service(event), 0, &mut effects);
+    }
+    conversation
+}
+
+fn up(criterion: &mut Criterion) {
+    let frame = caller_frame();
+    let mut scratch = BytesMut::with_capacity(4096);
+    let mut group = criterion.benchmark_group("audio_path");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("caller frame to append", |bencher| {
+        bencher.iter(|| {
+            let Ok(Inbound::Media(media)) = Inbound::parse(black_box(frame.as_bytes())) else {
+                unreachable!("it is a media frame")
+            };
+            black_box(write_append(&mut scratch, media.payload))
+        });
+    });
+    group.finish();
+}
+
+fn down(criterion: &mut Criterion) {
+    let stream: StreamSid = STREAM.parse().expect("a valid identifier");
+    let message = delta();
+    let mut conversation = speaking();
+    let mut effects = Vec::with_capacity(8);
+    let mut out = BytesMut::with_capacity(1 << 16);
+    let mut now = 0;
+    let mut group = criterion.benchmark_group("audio_path");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("delta to media frame and mark", |bencher| {
+        bencher.iter(|| {
+            let event = events::parse(black_box(&message)).expect("the event is valid");
+            now += 20;
+            conversation.step(&Input::Service(event), now, &mut effects);
+            for effect in effects.drain(..) {
+                match effect {
+                    Effect::Play(payload) => write_media(&mut out, stream, &payload),
+                    Effect::Mark(mark) => {
+                        write_mark(&mut out, stream, mark);
+                        conversation.step(&Input::Mark(mark), now, &mut vec![]);
+                    }
+                    _ => unreachable!("audio is played and marked"),
+                }
+            }
+            if out.len() > 60_000 {
+                out.clear();
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, up, down);
+criterion_main!(benches);

@@ -1,0 +1,77 @@
+//! Admission and release: the plain data, and the whole way through the registry actor.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use actors::call::conversation::Rules;
+use actors::call::persona::Persona;
+use actors::call::{CallSetup, Ledger};
+use actors::db::record::Record;
+use actors::metrics::Metrics;
+use actors::registry::Registry;
+use actors::registry::slots::Slots;
+use actors::secret::Secret;
+use actors::wire::realtime::socket::Endpoint;
+use actors::wire::twilio::sid::CallSid;
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn sid(number: u64) -> CallSid {
+    format!("CA{number:032x}").parse().expect("a valid identifier")
+}
+
+fn slots(criterion: &mut Criterion) {
+    let mut slots = Slots::new(20);
+    for number in 0..19 {
+        slots.reserve(sid(number), || ());
+    }
+    let call = sid(99);
+    criterion.bench_function("registry/slots: admit and release", |bencher| {
+        bencher.iter(|| {
+            black_box(slots.reserve(black_box(call), || ()));
+            black_box(slots.release(call))
+        });
+    });
+}
+
+/// Nothing is kept.
+struct Nowhere;
+
+impl Ledger for Nowhere {
+    fn record(&self, record: Record) {
+        black_box(record);
+    }
+}
+
+/// Each admission starts a call's actor, which opens a socket that nobody answers; each release ends it.
+fn actor(criterion: &mut Criterion) {
+    let system = actix_rt::System::new();
+    let setup = CallSetup {
+        instance: "bench".into(),
+        persona: Persona::default(),
+        endpoint: Endpoint {
+            url: "ws://127.0.0.1:9/v1/realtime".into(),
+            model: "none".into(),
+            api_key: Secret::new("none".into()),
+        },
+        rules: Rules::default(),
+        ledger: Arc::new(Nowhere),
+        metrics: Metrics::register(&prometheus::Registry::new()),
+    };
+    let registry = system.block_on(async { Registry::start(20, Arc::new(setup)) });
+    let mut number = 0;
+    criterion.bench_function("registry/actor: admit and release", |bencher| {
+        bencher.iter(|| {
+            number += 1;
+            system.block_on(async {
+                registry.admit(sid(number), String::new(), String::new()).await.expect("it answers");
+                registry.call_over(sid(number)).await.expect("it answers");
+                while registry.capacity().available < 20 {
+                    tokio::task::yield_now().await;
+                }
+            });
+        });
+    });
+}
+
+criterion_group!(benches, slots, actor);
+criterion_main!(benches);

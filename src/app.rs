@@ -1,0 +1,255 @@
+//! Settings -> App -> run -> drain: the only place where parts are wired together.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::{HttpServer, web};
+use actors::call::CallSetup;
+use actors::call::conversation::Rules;
+use actors::call::pump::Pump;
+use actors::db::{Db, DbSettings, SchemaState};
+use actors::metrics::Metrics;
+use actors::registry::Registry;
+use actors::wire::realtime::socket::Endpoint;
+use actors::wire::twilio::signature::Validator;
+use actors::wire::twilio::token::TokenKey;
+use listenfd::ListenFd;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, timeout};
+use url::Url;
+
+use crate::http;
+use crate::http::voice::Voice;
+use crate::process_metrics::ProcessMetrics;
+use crate::settings::{DatabaseSettings, Settings};
+
+/// HTTP workers: a call's sockets and its actor share one thread. A measurement decides when this should grow.
+const WORKERS: usize = 1;
+/// Connections that wait to be accepted, so that a storm of webhooks is delayed, not refused.
+const BACKLOG: u32 = 1024;
+/// How long live calls may go on after the first signal.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+/// How often a draining process looks whether the last call is over.
+const DRAIN_POLL: Duration = Duration::from_millis(100);
+/// How long requests under way, and then unwritten records, are waited for at the very end.
+const FINISH_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What every door can reach.
+pub struct App {
+    pub settings: Settings,
+    pub db: Db,
+    pub registry: Registry,
+    pub voice: Voice,
+    pub metrics: prometheus::Registry,
+    pub started_at: Instant,
+    draining: AtomicBool,
+}
+
+/// Why the process does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address}: {cause}; free it, or set PORT and BIND_ADDR")]
+    Bind { address: SocketAddr, cause: std::io::Error },
+    #[error("the socket handed over by LISTEN_FDS cannot be used: {0}; hand over a listening TCP socket")]
+    Inherited(std::io::Error),
+    #[error("the database's schema is older than this program ({} missing); run `switchboard migrate`", .missing.join(", "))]
+    SchemaOlder { missing: Vec<String> },
+    #[error(transparent)]
+    Internal(#[from] anyhow::Error),
+}
+
+impl App {
+    /// Starts the parts in order, on the current actix system; none of them waits for another machine.
+    pub fn start(settings: Settings, listening_on: SocketAddr) -> anyhow::Result<Self> {
+        let metrics = prometheus::Registry::new();
+        metrics.register(Box::new(ProcessMetrics::new()?))?;
+        let public_url = match &settings.http.public_url {
+            Some(url) => url.clone(),
+            None => Url::parse(&format!("http://{listening_on}"))?,
+        };
+        let db = Db::start(db_settings(&settings.db), &metrics)?;
+        let call_metrics = Metrics::register(&metrics);
+        let setup = call_setup(&settings, db.clone(), call_metrics.clone());
+        let registry = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
+        let voice = voice(&settings, &public_url, registry.clone(), call_metrics);
+        Ok(Self {
+            settings,
+            db,
+            registry,
+            voice,
+            metrics,
+            started_at: Instant::now(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// No new calls from now on; those on the line go on.
+    pub async fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        if let Err(error) = self.registry.drain().await {
+            tracing::error!(%error, "new calls are not refused");
+        }
+    }
+
+    /// Gives the calls that are left to the human fallback.
+    async fn hand_over(&self) {
+        if let Err(error) = self.registry.shut_down().await {
+            tracing::error!(%error, "the calls that are left were not handed over");
+        }
+        let _ = timeout(FINISH_DEADLINE, self.last_call_is_over()).await;
+    }
+
+    async fn last_call_is_over(&self) {
+        loop {
+            let capacity = self.registry.capacity();
+            if capacity.active + capacity.reserved == 0 {
+                return;
+            }
+            sleep(DRAIN_POLL).await;
+        }
+    }
+}
+
+/// Serves until a signal: the first SIGTERM or SIGINT drains, a second one stops at once.
+pub async fn run(settings: Settings) -> Result<(), StartError> {
+    let mut signals = Signals::new()?;
+    let listener = listen(settings.http.bind)?;
+    let address = listener.local_addr().map_err(StartError::Inherited)?;
+    let app = web::Data::new(App::start(settings, address)?);
+    check_schema(&app.db).await?;
+
+    let data = app.clone();
+    let server =
+        HttpServer::new(move || actix_web::App::new().app_data(data.clone()).configure(http::routes))
+            .workers(WORKERS)
+            .tcp_nodelay(true)
+            .disable_signals()
+            .shutdown_timeout(FINISH_DEADLINE.as_secs())
+            .listen(listener)
+            .map_err(|cause| StartError::Bind { address, cause })?
+            .run();
+    let handle = server.handle();
+    let serving = actix_rt::spawn(server);
+    announce(address);
+
+    signals.next().await;
+    app.drain().await;
+    tracing::info!(calls = app.registry.capacity().active, "draining");
+    let graceful = tokio::select! {
+        ended = timeout(DRAIN_DEADLINE, app.last_call_is_over()) => ended.is_ok(),
+        () = signals.next() => false,
+    };
+    if !graceful {
+        tokio::select! {
+            () = app.hand_over() => {}
+            () = signals.next() => {}
+        }
+    }
+    tokio::select! {
+        () = handle.stop(graceful) => {}
+        () = signals.next() => handle.stop(false).await,
+    }
+    serving.abort();
+    let unwritten = app.db.finish(FINISH_DEADLINE).await;
+    tracing::info!(graceful, unwritten, "stopped");
+    Ok(())
+}
+
+/// The socket handed over by whoever started us, so that a restart refuses nobody; otherwise one of our own.
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let inherited = ListenFd::from_env().take_tcp_listener(0).map_err(StartError::Inherited)?;
+    if let Some(listener) = inherited {
+        return Ok(listener);
+    }
+    let bind = || {
+        let socket = match address {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    bind().map_err(|cause| StartError::Bind { address, cause })
+}
+
+/// A schema too old would fail every write: better not to start. A database that is away is no reason not to.
+async fn check_schema(db: &Db) -> Result<(), StartError> {
+    match db.check_schema().await {
+        Ok(SchemaState::Older { missing }) => return Err(StartError::SchemaOlder { missing }),
+        Ok(SchemaState::Newer) => tracing::warn!("the database's schema is newer than this program"),
+        Ok(SchemaState::Fits | SchemaState::Unknown) => {}
+        Err(error) => tracing::warn!(%error, "starting without the database"),
+    }
+    Ok(())
+}
+
+/// The first line on standard output, for people and for programs that start us.
+fn announce(address: SocketAddr) {
+    let mut stdout = std::io::stdout();
+    let said = writeln!(stdout, "switchboard listening on http://{address}").and_then(|()| stdout.flush());
+    if let Err(error) = said {
+        tracing::warn!(%error, "standard output is closed");
+    }
+}
+
+fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
+    CallSetup {
+        instance: settings.instance_id.clone(),
+        persona: settings.persona.clone(),
+        endpoint: Endpoint {
+            url: settings.realtime.url.to_string(),
+            model: settings.realtime.model.clone(),
+            api_key: settings.realtime.api_key.clone(),
+        },
+        rules: Rules { barge_in_min_ms: 0, jitter_seed: rand::random() },
+        ledger: Arc::new(db),
+        metrics,
+    }
+}
+
+fn voice(settings: &Settings, public_url: &Url, registry: Registry, metrics: Metrics) -> Voice {
+    let twilio = &settings.twilio;
+    let token = twilio.auth_token.clone().filter(|_| !twilio.bypass_validation);
+    let validator = token.map(|token| Validator::new(token, public_url));
+    let tokens = TokenKey::new(settings.secret_key.clone());
+    let pump = Pump { registry, tokens: tokens.clone(), metrics };
+    Voice::new(public_url, validator, tokens, pump)
+}
+
+fn db_settings(settings: &DatabaseSettings) -> DbSettings {
+    DbSettings {
+        url: settings.url.expose().to_owned(),
+        direct_url: settings.direct_url.expose().to_owned(),
+        pool_max: settings.pool_max,
+        idle_timeout: settings.idle_timeout,
+        connect_timeout: settings.connect_timeout,
+    }
+}
+
+/// SIGTERM and SIGINT, which mean the same to us.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, StartError> {
+        let of = |kind| signal(kind).map_err(|error| StartError::Internal(error.into()));
+        Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Who may use the API and the dashboard.
+//!
+//! There are no logins yet: `API_AUTH=required` lets nobody in, `off` lets in whoever sits at this machine. That is a
+//! connection from a loopback address that no proxy has forwarded, for a host name that only this machine answers to
+//! (a page elsewhere could point its own name at 127.0.0.1 and read on).
+
+use std::net::IpAddr;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::uri::Authority;
+use actix_web::middleware::Next;
+use actix_web::{Error, ResponseError as _, web};
+
+use super::problem::ApiError;
+use crate::app::App;
+use crate::settings::ApiAuth;
+
+/// Stands before every route that is not for Twilio or a monitor.
+pub async fn gate(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let open =
+        request.app_data::<web::Data<App>>().is_some_and(|app| app.settings.http.api_auth == ApiAuth::Off);
+    if open && is_from_this_machine(&request) {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    Ok(request.into_response(ApiError::Unauthorized.error_response()))
+}
+
+fn is_from_this_machine(request: &ServiceRequest) -> bool {
+    let from_loopback = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    from_loopback && !is_forwarded(request.headers()) && is_for_loopback(request.headers())
+}
+
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name == header::FORWARDED || name.as_str().starts_with("x-forwarded-"))
+}
+
+/// A request without `Host` is no browser's.
+fn is_for_loopback(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

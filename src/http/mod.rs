@@ -1,0 +1,76 @@
+//! The doors: the one list of routes.
+
+use std::future::ready;
+
+use actix_web::guard::{Any, Get, Head};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, PayloadConfig, ServiceConfig};
+use actix_web::{FromRequest, Handler, Resource, Responder, Route};
+
+mod auth;
+mod call_logs;
+mod dashboard;
+mod health;
+mod metrics;
+mod monitor;
+pub mod problem;
+pub mod voice;
+
+use problem::ApiError;
+
+/// A webhook is a few KiB; the media stream has limits of its own.
+const BODY_LIMIT: usize = 64 << 10;
+
+/// All routes, for [`actix_web::App::configure`]; they want [`App`](crate::app::App) as [`web::Data`].
+pub fn routes(config: &mut ServiceConfig) {
+    let api = web::scope("/api")
+        .wrap(from_fn(auth::gate))
+        .service(get("/call-monitor", monitor::call_monitor))
+        .service(get("/call-logs", call_logs::list))
+        .service(get("/call-logs/{callSid}", call_logs::one));
+    let twilio = web::scope("/api/voice")
+        .service(post("/incoming", voice::incoming))
+        .service(get("/stream", voice::stream))
+        .service(post("/after-stream", voice::after_stream))
+        .service(post("/call-status", voice::call_status))
+        .service(post("/stream-status", voice::stream_status));
+    let all = web::scope("")
+        .wrap(from_fn(problem::envelope))
+        .app_data(PayloadConfig::new(BODY_LIMIT))
+        .service(get("/healthz", health::healthz))
+        .service(get("/readyz", health::readyz))
+        .service(get("/metrics", metrics::metrics))
+        .service(twilio)
+        .service(api)
+        .service(get("/", dashboard::dashboard).wrap(from_fn(auth::gate)))
+        .default_service(web::to(async || Err::<&str, _>(ApiError::NotFound)));
+    config.service(all);
+}
+
+/// A resource to be read; other methods are told so.
+fn get<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    only("GET, HEAD", path, web::route().guard(Any(Get()).or(Head())).to(handler))
+}
+
+/// A resource that takes what is posted; other methods are told so.
+fn post<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    only("POST", path, web::post().to(handler))
+}
+
+fn only(methods: &'static str, path: &str, route: Route) -> Resource {
+    let refusal = web::to(move || ready(Err::<&str, _>(ApiError::MethodNotAllowed(methods))));
+    web::resource(path).route(route).default_service(refusal)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Every error as `application/problem+json` (RFC 9457), whoever found it: our handlers, an extractor or the router.
+
+use std::fmt::Display;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpResponse, ResponseError};
+use serde::Serialize;
+
+const CONTENT_TYPE: &str = "application/problem+json";
+/// How long a client waits before it asks a door again that is closed for the moment.
+const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// Why a request got no answer of its own. A 5xx body is fixed; its cause is logged when the answer is made.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// 400: a parameter is missing or wrong.
+    #[error("{field} {wrong}")]
+    BadRequest { field: &'static str, wrong: &'static str },
+    /// 401: there is no way in without logging in.
+    #[error("log in to use this")]
+    Unauthorized,
+    /// 403: the request is not from whom it says.
+    #[error("the request is not signed by Twilio")]
+    Forbidden,
+    /// 404.
+    #[error("there is nothing here")]
+    NotFound,
+    /// 405; the methods that are allowed.
+    #[error("use {0}")]
+    MethodNotAllowed(&'static str),
+    /// 503: not now, for a reason that is no failure and may be told.
+    #[error("{0}")]
+    NotReady(&'static str),
+    /// 503: something that we need is away; the cause.
+    #[error("temporarily unavailable")]
+    Unavailable(String),
+    /// Any other status, as the framework gave it.
+    #[error("{}", reason(*.0))]
+    Other(StatusCode),
+}
+
+/// The body (RFC 9457 section 3). `field` names the parameter that is wrong.
+#[derive(Serialize)]
+struct Problem {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'static str>,
+}
+
+impl ApiError {
+    /// 503 after something that we need failed.
+    pub fn unavailable(cause: impl Display) -> Self {
+        Self::Unavailable(cause.to_string())
+    }
+
+    fn from_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::NotFound,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotReady(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Other(status) => *status,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        let status = self.status_code();
+        let mut response = HttpResponse::build(status);
+        response.content_type(CONTENT_TYPE);
+        match self {
+            Self::Unauthorized => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::MethodNotAllowed(allowed) => {
+                response.insert_header((header::ALLOW, *allowed));
+            }
+            Self::Unavailable(cause) => {
+                tracing::warn!(%cause, "request answered with 503");
+                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
+            }
+            Self::NotReady(_) => {
+                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
+            }
+            _ => {}
+        }
+        let field = match self {
+            Self::BadRequest { field, .. } => Some(*field),
+            _ => None,
+        };
+        response.json(Problem {
+            r#type: "about:blank",
+            title: reason(status),
+            status: status.as_u16(),
+            detail: self.to_string(),
+            field,
+        })
+    }
+}
+
+/// Wraps all routes: an error that is not yet a problem becomes one; nothing is sniffed, nothing is stored by caches
+/// unless the answer says so.
+pub async fn envelope(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    let status = response.status();
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == CONTENT_TYPE);
+    if (status.is_client_error() || status.is_server_error()) && !is_problem {
+        if let Some(cause) = response.response().error().filter(|_| status.is_server_error()) {
+            tracing::error!(%cause, "request failed");
+        }
+        let problem = ApiError::from_status(status).error_response();
+        response = response.into_response(problem);
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(response)
+}
+
+fn reason(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("Error")
+}

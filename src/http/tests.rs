@@ -1,0 +1,255 @@
+use actix_web::dev::ServiceResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::test::{self, TestRequest};
+use actix_web::web;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::settings::Settings;
+
+const CALL: &str = "/api/call-logs/CA00000000000000000000000000000001";
+
+/// An app whose database cannot be reached, with these settings besides.
+fn app(more: &[(&str, &str)]) -> web::Data<App> {
+    let settings = Settings::read(|name| {
+        let known = [
+            ("TWILIO_AUTH_TOKEN", "token"),
+            ("OPENAI_API_KEY", "sk-1"),
+            ("DATABASE_URL", "postgres://app@127.0.0.1:1/app"),
+            ("INSTANCE_ID", "here"),
+        ];
+        let found = more.iter().chain(&known).find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    });
+    let address = "127.0.0.1:8080".parse().unwrap();
+    web::Data::new(App::start(settings.unwrap(), address).unwrap())
+}
+
+async fn answer(app: &web::Data<App>, request: TestRequest) -> ServiceResponse {
+    let service = actix_web::App::new().app_data(app.clone()).configure(super::routes);
+    test::call_service(&test::init_service(service).await, request.to_request()).await
+}
+
+/// A request from this machine, as a browser would send it.
+fn local(path: &str) -> TestRequest {
+    TestRequest::get()
+        .uri(path)
+        .peer_addr("127.0.0.1:50000".parse().unwrap())
+        .insert_header((header::HOST, "localhost:8080"))
+}
+
+async fn body(response: ServiceResponse) -> Value {
+    test::read_body_json(response).await
+}
+
+fn header_of(response: &ServiceResponse, name: header::HeaderName) -> &str {
+    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+#[actix_rt::test]
+async fn every_route_of_the_list_is_there() {
+    let app = app(&[("API_AUTH", "off")]);
+    let routes = [
+        ("/healthz", StatusCode::OK),
+        ("/readyz", StatusCode::SERVICE_UNAVAILABLE), // the schema is not known
+        ("/metrics", StatusCode::OK),
+        ("/api/call-monitor", StatusCode::OK),
+        ("/api/call-logs", StatusCode::SERVICE_UNAVAILABLE),
+        (CALL, StatusCode::SERVICE_UNAVAILABLE),
+        ("/", StatusCode::OK),
+    ];
+    for (path, expected) in routes {
+        assert_eq!(answer(&app, local(path)).await.status(), expected, "{path}");
+        assert_eq!(
+            answer(&app, local(path).method(actix_web::http::Method::HEAD)).await.status(),
+            expected,
+            "{path}"
+        );
+        let posted = answer(&app, local(path).method(actix_web::http::Method::POST)).await;
+        assert_eq!(posted.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(header_of(&posted, header::ALLOW), "GET, HEAD");
+        assert_eq!(body(posted).await["title"], "Method Not Allowed");
+    }
+}
+
+#[actix_rt::test]
+async fn a_path_that_leads_nowhere_is_a_problem_too() {
+    let app = app(&[("API_AUTH", "off")]);
+    for path in ["/nowhere", "/api/nowhere", "/healthz/"] {
+        let response = answer(&app, local(path)).await;
+        assert_eq!(header_of(&response, header::CONTENT_TYPE), "application/problem+json", "{path}");
+        let problem = json!({"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is nothing here"});
+        assert_eq!(body(response).await, problem, "{path}");
+    }
+}
+
+#[actix_rt::test]
+async fn an_error_of_the_framework_becomes_a_problem() {
+    let service = actix_web::App::new().service(
+        web::scope("")
+            .wrap(actix_web::middleware::from_fn(super::problem::envelope))
+            .app_data(web::PayloadConfig::new(10))
+            .route("/", web::post().to(async |_: web::Bytes| "read")),
+    );
+    let service = test::init_service(service).await;
+    let request = TestRequest::post().uri("/").set_payload("more than ten bytes").to_request();
+    let response = test::call_service(&service, request).await;
+    assert_eq!(header_of(&response, header::CONTENT_TYPE), "application/problem+json");
+    assert_eq!(header_of(&response, header::X_CONTENT_TYPE_OPTIONS), "nosniff");
+    assert_eq!(body(response).await["status"], 413);
+}
+
+#[actix_rt::test]
+async fn health_is_told_while_the_database_is_away() {
+    let app = app(&[("MAX_CONCURRENT_CALLS", "7")]);
+    let mut health = body(answer(&app, TestRequest::get().uri("/healthz")).await).await;
+    assert!(health["databaseError"].take().is_string());
+    assert!(health["uptimeSeconds"].take().is_u64());
+    let expected = json!({
+        "status": "degraded", "database": "unavailable", "databaseError": null,
+        "poolStats": {"total": 0, "idle": 0, "waiting": 0}, "calls": {"active": 0, "limit": 7},
+        "spool": {"pending": 0}, "version": env!("CARGO_PKG_VERSION"), "uptimeSeconds": null,
+    });
+    assert_eq!(health, expected);
+}
+
+#[actix_rt::test]
+async fn a_draining_process_is_alive_and_not_ready() {
+    let app = app(&[]);
+    app.drain().await;
+    let health = answer(&app, TestRequest::get().uri("/healthz")).await;
+    assert_eq!(health.status(), StatusCode::OK);
+    assert_eq!(body(health).await["status"], "draining");
+    let ready = answer(&app, TestRequest::get().uri("/readyz")).await;
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body(ready).await["detail"], "draining: no new calls are taken");
+}
+
+#[actix_rt::test]
+async fn what_a_page_asks_for_must_be_possible() {
+    let app = app(&[("API_AUTH", "off")]);
+    let asked = [
+        ("?page=0", "page"),
+        ("?page=x", "page"),
+        ("?page=-1", "page"),
+        ("?pageSize=0", "pageSize"),
+        ("?pageSize=201", "pageSize"),
+        ("?page=1&pageSize=", "pageSize"),
+        ("/CA123", "callSid"),
+        ("/MZ00000000000000000000000000000001", "callSid"),
+    ];
+    for (more, field) in asked {
+        let response = answer(&app, local(&format!("/api/call-logs{more}"))).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{more}");
+        assert_eq!(body(response).await["field"], field, "{more}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_database_that_is_away_is_503_without_its_cause() {
+    let app = app(&[("API_AUTH", "off")]);
+    for path in ["/api/call-logs?page=2&pageSize=200&other=1", CALL] {
+        let response = answer(&app, local(path)).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(header_of(&response, header::RETRY_AFTER), "2");
+        assert_eq!(body(response).await["detail"], "temporarily unavailable");
+    }
+}
+
+#[actix_rt::test]
+async fn the_live_picture_is_told() {
+    let app = app(&[("API_AUTH", "off")]);
+    let mut picture = body(answer(&app, local("/api/call-monitor")).await).await;
+    assert!(picture["generatedAt"].take().is_string());
+    let expected = json!({
+        "generatedAt": null, "instance": "here", "draining": false,
+        "capacity": {"limit": 20, "active": 0, "reserved": 0, "queued": 0, "available": 20}, "calls": [], "queue": [],
+    });
+    assert_eq!(picture, expected);
+}
+
+#[actix_rt::test]
+async fn nobody_is_let_in_when_a_login_is_required() {
+    let app = app(&[]);
+    for path in ["/", "/api/call-monitor", "/api/call-logs", CALL, "/api/nowhere"] {
+        let response = answer(&app, local(path)).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(header_of(&response, header::WWW_AUTHENTICATE), "Bearer");
+        assert_eq!(body(response).await["title"], "Unauthorized");
+    }
+    assert_eq!(answer(&app, local("/healthz")).await.status(), StatusCode::OK);
+}
+
+#[actix_rt::test]
+async fn without_logins_only_this_machine_is_let_in() {
+    let app = app(&[("API_AUTH", "off")]);
+    let from = |peer: &str| local("/api/call-monitor").peer_addr(peer.parse().unwrap());
+    let host = |host: &'static str| local("/api/call-monitor").insert_header((header::HOST, host));
+    for allowed in [
+        from("127.0.0.5:1"),
+        from("[::1]:1"),
+        from("[::ffff:127.0.0.1]:1"),
+        host("[::1]:8080"),
+        host("127.0.0.1"),
+    ] {
+        assert_eq!(answer(&app, allowed).await.status(), StatusCode::OK);
+    }
+    let refused = [
+        from("192.0.2.1:1"),
+        from("[2001:db8::1]:1"),
+        TestRequest::get().uri("/api/call-monitor"), // no peer known
+        local("/api/call-monitor").insert_header(("Forwarded", "for=127.0.0.1")),
+        local("/api/call-monitor").insert_header(("X-Forwarded-For", "127.0.0.1")),
+        local("/api/call-monitor").insert_header(("X-Forwarded-Proto", "https")),
+        host("voice.example.com"),
+        host("127.0.0.1.example.com"),
+        host("localhost:8080/@voice.example.com:x"),
+        local("/").peer_addr("192.0.2.1:1".parse().unwrap()),
+    ];
+    for request in refused {
+        assert_eq!(answer(&app, request).await.status(), StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[actix_rt::test]
+async fn the_page_runs_its_own_script_and_no_other() {
+    let app = app(&[("API_AUTH", "off")]);
+    let response = answer(&app, local("/")).await;
+    let policy = header_of(&response, header::CONTENT_SECURITY_POLICY);
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(header_of(&response, header::X_CONTENT_TYPE_OPTIONS), "nosniff");
+    let page = String::from_utf8(test::read_body(response).await.to_vec()).unwrap();
+    for from_elsewhere in ["http://", "https://", " src=", "innerHTML", " style=", " onclick="] {
+        assert!(!page.contains(from_elsewhere), "{from_elsewhere}");
+    }
+}
+
+#[actix_rt::test]
+async fn metrics_are_readable_by_prometheus() {
+    let app = app(&[]);
+    let response = answer(&app, TestRequest::get().uri("/metrics")).await;
+    assert!(header_of(&response, header::CONTENT_TYPE).starts_with("text/plain; version=0.0.4"));
+    let text = String::from_utf8(test::read_body(response).await.to_vec()).unwrap();
+    let cpu = text.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total ")).unwrap();
+    assert!(cpu.parse::<f64>().unwrap() > 0.0);
+    assert!(text.contains("process_resident_memory_bytes "));
+}
+
+#[actix_rt::test]
+async fn twilios_doors_ask_for_a_signature_and_not_for_a_login() {
+    let app = app(&[]);
+    for path in [
+        "/api/voice/incoming",
+        "/api/voice/after-stream",
+        "/api/voice/call-status",
+        "/api/voice/stream-status",
+    ] {
+        let response = answer(&app, TestRequest::post().uri(path).set_payload("CallSid=CA1")).await;
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(answer(&app, local(path)).await.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+    }
+    assert_eq!(answer(&app, local("/api/voice/stream")).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(answer(&app, local("/api/voice/nowhere")).await.status(), StatusCode::NOT_FOUND);
+}

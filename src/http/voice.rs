@@ -1,0 +1,225 @@
+//! Twilio's doors: the call's webhooks, its media stream and its status callbacks.
+//!
+//! Nothing of a request is believed before its signature holds. What steers a call is answered with TwiML; a status
+//! callback is acknowledged when it is durable.
+
+use actix_web::web::{Bytes, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use actors::call::conversation::Next;
+use actors::call::pump::Pump;
+use actors::db::record::Event;
+use actors::registry::{Admission, AfterStream};
+use actors::wire::twilio::form::Form;
+use actors::wire::twilio::sid::CallSid;
+use actors::wire::twilio::signature::Validator;
+use actors::wire::twilio::stream;
+use actors::wire::twilio::token::{TOKEN_PARAMETER, TokenKey};
+use actors::wire::twilio::twiml::{self, ConnectStream, Dial, Twiml};
+use chrono::Utc;
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::problem::ApiError;
+use crate::app::App;
+
+const FULL_HOUSE: &str = "Thank you for calling. All our lines are busy at the moment. Please call again in a few minutes. Goodbye.";
+const CONNECTING_YOU: &str = "One moment please, I am connecting you.";
+const NOBODY: &str =
+    "We are sorry, we cannot take your call right now. Please call again in a few minutes. Goodbye.";
+/// How long the person who takes over is rung.
+const RING_SECONDS: u32 = 30;
+/// The statuses after which a call is over (reference: Twilio, "CallStatus").
+const TERMINAL: [&str; 5] = ["completed", "busy", "failed", "no-answer", "canceled"];
+
+/// What Twilio's doors need besides the app's parts.
+pub struct Voice {
+    /// None where `BYPASS_TWILIO_VALIDATION` is set.
+    pub validator: Option<Validator>,
+    pub tokens: TokenKey,
+    pub pump: Pump,
+    urls: Urls,
+}
+
+/// The URLs we hand out, without fragment.
+struct Urls {
+    after_stream: String,
+    stream: String,
+    stream_status: String,
+}
+
+impl Voice {
+    /// `public_url` is the origin that Twilio sees; its scheme decides the stream's.
+    pub fn new(public_url: &Url, validator: Option<Validator>, tokens: TokenKey, pump: Pump) -> Self {
+        let origin = public_url.origin().ascii_serialization();
+        let websocket = origin.replacen("http", "ws", 1);
+        let urls = Urls {
+            after_stream: format!("{origin}/api/voice/after-stream"),
+            stream: format!("{websocket}/api/voice/stream"),
+            stream_status: format!("{origin}/api/voice/stream-status"),
+        };
+        Self { validator, tokens, pump, urls }
+    }
+
+    /// The media stream of `epoch`, with its one-time token.
+    fn connect(&self, call_sid: CallSid, epoch: u32) -> Twiml {
+        let token = self.tokens.mint(call_sid, epoch, Utc::now().timestamp().unsigned_abs());
+        Twiml::new().connect_stream(ConnectStream {
+            action: &self.urls.after_stream,
+            stream_url: &self.urls.stream,
+            status_callback: &self.urls.stream_status,
+            parameters: &[(TOKEN_PARAMETER, &token)],
+        })
+    }
+}
+
+/// `POST /api/voice/incoming`: a call rings.
+pub async fn incoming(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<HttpResponse, ApiError> {
+    let form = signed_form(&app, &request, &body)?;
+    let call_sid = call_sid(&form)?;
+    tracing::info!(call.sid = %call_sid, "a call rings");
+    let answer = match admit(&app, call_sid, &form).await? {
+        Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
+        Admission::Full => Twiml::new().say(FULL_HOUSE).hangup(),
+        // Twilio tries again, and then meets another instance or the next process.
+        Admission::Draining => return Err(ApiError::NotReady("no new calls: this instance is draining")),
+    };
+    Ok(steer(&answer))
+}
+
+/// `POST /api/voice/after-stream`: the media stream has ended; what comes next?
+pub async fn after_stream(
+    app: Data<App>,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let form = signed_form(&app, &request, &body)?;
+    let call_sid = call_sid(&form)?;
+    if form.get("CallStatus").is_some_and(|status| status != "in-progress") {
+        app.registry.call_over(call_sid).await.map_err(ApiError::unavailable)?;
+        return Ok(steer(&Twiml::new()));
+    }
+    let after = app.registry.after_stream(call_sid).await.map_err(ApiError::unavailable)?;
+    tracing::info!(call.sid = %call_sid, ?after, "what comes after the stream");
+    Ok(steer(&match after {
+        AfterStream::Decided(Next::Nothing) => Twiml::new().hangup(),
+        AfterStream::Decided(Next::Human) | AfterStream::GiveUp => human(&app),
+        AfterStream::Resume { epoch } => app.voice.connect(call_sid, epoch),
+        AfterStream::Unknown => match admit(&app, call_sid, &form).await? {
+            Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
+            Admission::Full | Admission::Draining => human(&app),
+        },
+    }))
+}
+
+/// `GET /api/voice/stream`: Twilio opens the media stream.
+pub async fn stream(
+    app: Data<App>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, actix_web::Error> {
+    if let Some(validator) = &app.voice.validator {
+        validator.verify_upgrade(path_and_query(&request), signature(&request)).map_err(forged)?;
+    }
+    let (response, incoming, outgoing) = stream::accept(&request, payload)?;
+    actix_rt::spawn(app.voice.pump.clone().run(incoming, outgoing));
+    Ok(response)
+}
+
+/// `POST /api/voice/call-status`: how the call goes, at Twilio.
+pub async fn call_status(
+    app: Data<App>,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let form = signed_form(&app, &request, &body)?;
+    let call_sid = call_sid(&form)?;
+    let status = required(&form, "CallStatus")?;
+    if TERMINAL.contains(&status) {
+        app.registry.call_over(call_sid).await.map_err(ApiError::unavailable)?;
+    }
+    store(&app, call_sid, "call-status", format!("call-status {status}"), &form).await
+}
+
+/// `POST /api/voice/stream-status`: how the media stream goes, at Twilio.
+pub async fn stream_status(
+    app: Data<App>,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let form = signed_form(&app, &request, &body)?;
+    let call_sid = call_sid(&form)?;
+    let event = required(&form, "StreamEvent")?;
+    let key = format!("{event} {}", form.get("StreamSid").unwrap_or_default());
+    store(&app, call_sid, event, key, &form).await
+}
+
+async fn admit(app: &App, call_sid: CallSid, form: &Form) -> Result<Admission, ApiError> {
+    let text = |name| form.get(name).unwrap_or_default().to_owned();
+    app.registry.admit(call_sid, text("From"), text("To")).await.map_err(ApiError::unavailable)
+}
+
+/// A person takes over, if there is one; else the caller is told so.
+fn human(app: &App) -> Twiml {
+    match &app.settings.twilio.human_fallback_number {
+        Some(number) => Twiml::new()
+            .say(CONNECTING_YOU)
+            .dial(Dial { number, action: None, timeout_seconds: RING_SECONDS })
+            .say(NOBODY)
+            .hangup(),
+        None => Twiml::new().say(NOBODY).hangup(),
+    }
+}
+
+/// Acknowledges the callback once it is in the database; Twilio sends it again otherwise.
+async fn store(
+    app: &App,
+    call_sid: CallSid,
+    kind: &str,
+    key: String,
+    form: &Form,
+) -> Result<HttpResponse, ApiError> {
+    let data: Map<_, _> = form.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
+    let event = Event {
+        call_sid,
+        at: Utc::now(),
+        kind: kind.to_owned(),
+        data: Value::Object(data),
+        dedupe_key: Some(key),
+    };
+    app.db.store_event(event).await.map_err(ApiError::unavailable)?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn signed_form(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Form, ApiError> {
+    if let Some(validator) = &app.voice.validator {
+        validator.verify_form(path_and_query(request), body, signature(request)).map_err(forged)?;
+    }
+    Ok(Form::parse(body))
+}
+
+fn forged(cause: impl std::fmt::Display) -> ApiError {
+    tracing::warn!(%cause, "a request was refused: not signed by Twilio");
+    ApiError::Forbidden
+}
+
+fn signature(request: &HttpRequest) -> &str {
+    let header = request.headers().get("X-Twilio-Signature");
+    header.and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn path_and_query(request: &HttpRequest) -> &str {
+    request.uri().path_and_query().map_or("/", |path| path.as_str())
+}
+
+fn call_sid(form: &Form) -> Result<CallSid, ApiError> {
+    let wrong = "must be `CA` and 32 hexadecimal digits";
+    required(form, "CallSid")?.parse().map_err(|_| ApiError::BadRequest { field: "CallSid", wrong })
+}
+
+fn required<'a>(form: &'a Form, field: &'static str) -> Result<&'a str, ApiError> {
+    form.get(field).ok_or(ApiError::BadRequest { field, wrong: "is missing" })
+}
+
+fn steer(answer: &Twiml) -> HttpResponse {
+    HttpResponse::Ok().content_type(twiml::CONTENT_TYPE).body(answer.render())
+}

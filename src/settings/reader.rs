@@ -1,0 +1,105 @@
+//! Reads variables one by one and gathers what is wrong with them.
+
+use std::fmt;
+
+use actors::secret::Secret;
+
+/// One thing wrong with the settings: it never holds a secret's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The variable, or file and line.
+    pub name: String,
+    pub wrong: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// All that is wrong with the settings: at least one fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => write!(f, "one setting is wrong:")?,
+            n => write!(f, "{n} settings are wrong:")?,
+        }
+        for Fault { name, wrong, remedy } in &self.0 {
+            write!(f, "\n  {name} {wrong}: {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// Gives every variable a value, faulty ones a stand-in; [`finish`](Self::finish) hands out the whole only without faults.
+pub(super) struct Reader<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { lookup, faults: Vec::new() }
+    }
+
+    pub(super) fn fault(&mut self, name: &str, wrong: &str, remedy: &str) {
+        self.faults.push(Fault { name: name.into(), wrong: wrong.into(), remedy: remedy.into() });
+    }
+
+    pub(super) fn optional(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn is_unset(&self, name: &str) -> bool {
+        self.optional(name).is_none()
+    }
+
+    /// A secret goes into headers and keys as it is, so white space, a line break at its end above all, is a fault.
+    pub(super) fn optional_secret(&mut self, name: &str) -> Option<Secret> {
+        let value = self.optional(name)?;
+        if !value.bytes().all(|b| b.is_ascii_graphic()) {
+            self.fault(name, "holds white space or characters beyond ASCII", "set it without them");
+        }
+        Some(Secret::new(value))
+    }
+
+    pub(super) fn required_secret(&mut self, name: &str, remedy: &str) -> Secret {
+        self.optional_secret(name).unwrap_or_else(|| {
+            self.fault(name, "is not set", remedy);
+            Secret::new(String::new())
+        })
+    }
+
+    /// `wanted` says what the value must be; the value itself is shown, so this is not for secrets.
+    pub(super) fn parsed<T>(
+        &mut self,
+        name: &str,
+        default: T,
+        wanted: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> T {
+        let Some(value) = self.optional(name) else { return default };
+        parse(&value).unwrap_or_else(|| {
+            self.fault(name, &format!("is {value:?}"), &format!("give {wanted}"));
+            default
+        })
+    }
+
+    pub(super) fn number(&mut self, name: &str, default: u32, least: u32, most: u32) -> u32 {
+        self.parsed(name, default, &format!("a number from {least} to {most}"), |value| {
+            value.parse().ok().filter(|number| (least..=most).contains(number))
+        })
+    }
+
+    pub(super) fn finish<T>(self, settings: T) -> Result<T, Faults> {
+        if self.faults.is_empty() { Ok(settings) } else { Err(Faults(self.faults)) }
+    }
+}

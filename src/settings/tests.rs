@@ -1,0 +1,245 @@
+use std::collections::HashMap;
+use std::io::Write as _;
+
+use super::*;
+
+const REQUIRED: [(&str, &str); 3] = [
+    ("TWILIO_AUTH_TOKEN", "token-of-twilio"),
+    ("OPENAI_API_KEY", "sk-key-of-openai"),
+    ("DATABASE_URL", "postgresql://app:hunter2@db.example.com:6543/app"),
+];
+
+fn read(variables: &[(&str, &str)]) -> Result<Settings, Faults> {
+    let variables: HashMap<&str, &str> = variables.iter().copied().collect();
+    Settings::read(|name| variables.get(name).map(ToString::to_string))
+}
+
+fn with(more: &[(&str, &str)]) -> Result<Settings, Faults> {
+    read(&[&REQUIRED, more].concat())
+}
+
+fn faulty(more: &[(&str, &str)]) -> Vec<String> {
+    with(more).expect_err("a fault").iter().map(|fault| fault.name.clone()).collect()
+}
+
+fn with_agent_file(text: &str) -> Result<Settings, Faults> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    with(&[("AGENT_FILE", file.path().to_str().unwrap())])
+}
+
+#[test]
+fn three_variables_are_enough_and_the_rest_has_defaults() {
+    let settings = with(&[]).unwrap();
+    assert_eq!(settings.http.bind, "127.0.0.1:8080".parse().unwrap());
+    assert_eq!(settings.http.public_url, None);
+    assert_eq!(settings.http.api_auth, ApiAuth::Required);
+    assert!(settings.instance_id.ends_with(":8080"), "{}", settings.instance_id);
+    assert_eq!(settings.registry.max_concurrent_calls, 20);
+    assert_eq!(settings.db.direct_url, settings.db.url);
+    assert_eq!(settings.db.pool_max, 20);
+    assert_eq!(settings.db.idle_timeout, Duration::from_secs(30));
+    assert_eq!(settings.db.connect_timeout, Duration::from_secs(10));
+    assert_eq!(settings.realtime.url.as_str(), "wss://api.openai.com/v1/realtime");
+    assert_eq!(settings.realtime.model, "gpt-realtime-2.1");
+    assert_eq!(settings.twilio.account_sid, None);
+    assert!(!settings.twilio.bypass_validation);
+    assert_eq!(settings.twilio.human_fallback_number, None);
+    assert_eq!(settings.persona, Persona::default());
+    assert_eq!(settings.log.filter, "info");
+    assert_eq!(settings.log.format, LogFormat::Text);
+}
+
+#[test]
+fn every_variable_is_read() {
+    let settings = read(&[
+        ("PORT", "9000"),
+        ("BIND_ADDR", "0.0.0.0"),
+        ("PUBLIC_URL", "https://voice.example.com:8443"),
+        ("INSTANCE_ID", "b-2.example:9000"),
+        ("SECRET_KEY", "0123456789abcdef0123456789abcdef"),
+        ("SUPABASE_URL", "postgres://app@%2Ftmp%2Fpg/app"),
+        ("DIRECT_DATABASE_URL", "postgres://app@db:5432/app"),
+        ("DB_POOL_MAX", "10"),
+        ("DB_POOL_IDLE_TIMEOUT_MS", "1000"),
+        ("DB_POOL_CONNECT_TIMEOUT_MS", "500"),
+        ("MAX_CONCURRENT_CALLS", "100"),
+        ("FULL_HOUSE", "message"),
+        ("OPENAI_API_KEY", "sk-1"),
+        ("OPENAI_REALTIME_URL", "ws://127.0.0.1:9/v1/realtime"),
+        ("OPENAI_REALTIME_MODEL", "gpt-realtime-9"),
+        ("TWILIO_ACCOUNT_SID", "AC00000000000000000000000000000001"),
+        ("BYPASS_TWILIO_VALIDATION", "1"),
+        ("HUMAN_FALLBACK_NUMBER", "+14155550123"),
+        ("API_AUTH", "required"),
+        ("RUST_LOG", "warn,actors=debug"),
+        ("LOG_FORMAT", "json"),
+    ])
+    .unwrap();
+    assert_eq!(settings.http.bind, "0.0.0.0:9000".parse().unwrap());
+    assert_eq!(settings.http.public_url.unwrap().as_str(), "https://voice.example.com:8443/");
+    assert_eq!(settings.instance_id, "b-2.example:9000");
+    assert_eq!(settings.secret_key.expose(), "0123456789abcdef0123456789abcdef");
+    assert_eq!(settings.db.url.expose(), "postgres://app@%2Ftmp%2Fpg/app");
+    assert_eq!(settings.db.direct_url.expose(), "postgres://app@db:5432/app");
+    assert_eq!(settings.db.pool_max, 10);
+    assert_eq!(settings.db.idle_timeout, Duration::from_secs(1));
+    assert_eq!(settings.db.connect_timeout, Duration::from_millis(500));
+    assert_eq!(settings.registry.max_concurrent_calls, 100);
+    assert_eq!(settings.realtime.url.as_str(), "ws://127.0.0.1:9/v1/realtime");
+    assert_eq!(settings.realtime.model, "gpt-realtime-9");
+    assert_eq!(settings.twilio.account_sid.as_deref(), Some("AC00000000000000000000000000000001"));
+    assert_eq!(settings.twilio.auth_token, None);
+    assert!(settings.twilio.bypass_validation);
+    assert_eq!(settings.twilio.human_fallback_number.as_deref(), Some("+14155550123"));
+    assert_eq!(settings.log.filter, "warn,actors=debug");
+    assert_eq!(settings.log.format, LogFormat::Json);
+}
+
+#[test]
+fn all_faults_are_told_at_once_with_name_and_remedy() {
+    let faults = read(&[("PORT", "eighty"), ("BIND_ADDR", "0.0.0.0"), ("API_AUTH", "off")]).unwrap_err();
+    let told = faults.to_string();
+    insta::assert_snapshot!(told, @r#"
+    6 settings are wrong:
+      PORT is "eighty": give a port number
+      PUBLIC_URL is not set: give the origin that Twilio sees, such as https://voice.example.com
+      API_AUTH `off` is for a loopback BIND_ADDR only: bind to 127.0.0.1, or set API_AUTH=required
+      TWILIO_AUTH_TOKEN is not set: give the account's primary auth token
+      DATABASE_URL is not set: give the database, such as postgresql://user:password@host:6543/db
+      OPENAI_API_KEY is not set: give an API key of your OpenAI project
+    "#);
+}
+
+#[test]
+fn each_faulty_value_is_a_fault_of_its_variable() {
+    let cases = [
+        ("PORT", "70000"),
+        ("BIND_ADDR", "localhost"),
+        ("PUBLIC_URL", "voice.example.com"),
+        ("PUBLIC_URL", "https://voice.example.com/path"),
+        ("PUBLIC_URL", "https://voice.example.com/?a=1"),
+        ("PUBLIC_URL", "https://me@voice.example.com"),
+        ("PUBLIC_URL", "http://voice.example.com"),
+        ("INSTANCE_ID", "../other"),
+        ("SECRET_KEY", "short"),
+        ("DATABASE_URL", "mysql://db/app"),
+        ("DIRECT_DATABASE_URL", "db:5432"),
+        ("DB_POOL_MAX", "0"),
+        ("DB_POOL_IDLE_TIMEOUT_MS", "30s"),
+        ("DB_POOL_CONNECT_TIMEOUT_MS", "-1"),
+        ("MAX_CONCURRENT_CALLS", "0"),
+        ("FULL_HOUSE", "queue,voicemail"),
+        ("OPENAI_API_KEY", "sk-1\n"),
+        ("OPENAI_REALTIME_URL", "ws://api.openai.com/v1/realtime"),
+        ("OPENAI_REALTIME_URL", "https://api.openai.com/v1/realtime"),
+        ("OPENAI_REALTIME_MODEL", "two words"),
+        ("TWILIO_ACCOUNT_SID", "AC123"),
+        ("BYPASS_TWILIO_VALIDATION", "perhaps"),
+        ("HUMAN_FALLBACK_NUMBER", "0041 44 123"),
+        ("HUMAN_FALLBACK_NUMBER", "+0123"),
+        ("API_AUTH", "none"),
+        ("AGENT_FILE", "/no/such/agent.toml"),
+        ("RUST_LOG", "actors=loud"),
+        ("LOG_FORMAT", "xml"),
+    ];
+    for (name, value) in cases {
+        assert_eq!(faulty(&[(name, value)]), [name], "{name}={value}");
+    }
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    let secrets = [
+        ("TWILIO_AUTH_TOKEN", "hush twilio"),
+        ("OPENAI_API_KEY", "hush openai"),
+        ("SECRET_KEY", "hush"),
+        ("DATABASE_URL", "app:hush@db"),
+        ("DIRECT_DATABASE_URL", "app:hush@db"),
+        ("PUBLIC_URL", "https://me:hush@voice.example.com"),
+        ("OPENAI_REALTIME_URL", "wss://me:hush@api.openai.com/"),
+    ];
+    let faults = read(&secrets).unwrap_err();
+    assert!(!format!("{faults} {faults:?}").contains("hush"), "{faults}");
+    let settings = format!("{:?}", with(&[]).unwrap());
+    for secret in ["token-of-twilio", "sk-key-of-openai", "hunter2"] {
+        assert!(!settings.contains(secret), "{settings}");
+    }
+}
+
+#[test]
+fn a_variable_set_to_nothing_is_unset() {
+    assert_eq!(with(&[("PORT", ""), ("FULL_HOUSE", "")]).unwrap().http.bind.port(), 8080);
+    assert_eq!(faulty(&[("OPENAI_API_KEY", "")]), ["OPENAI_API_KEY"]);
+}
+
+#[test]
+fn the_secret_key_follows_from_the_auth_token() {
+    let key = |token| with(&[("TWILIO_AUTH_TOKEN", token)]).unwrap().secret_key;
+    assert_eq!(key("one"), key("one"));
+    assert_ne!(key("one"), key("two"));
+    assert_eq!(key("one").expose().len(), 64);
+}
+
+#[test]
+fn migrate_wants_a_database_and_nothing_else() {
+    let read = |variables: &[(&str, &str)]| {
+        let variables: HashMap<&str, &str> = variables.iter().copied().collect();
+        MigrateSettings::read(|name| variables.get(name).map(ToString::to_string))
+    };
+    let (direct, pooled) =
+        (("DIRECT_DATABASE_URL", "postgres://direct/a"), ("DATABASE_URL", "postgres://pooled/a"));
+    assert_eq!(read(&[direct, pooled]).unwrap().url.expose(), "postgres://direct/a");
+    assert_eq!(read(&[direct]).unwrap().url.expose(), "postgres://direct/a");
+    assert_eq!(read(&[pooled]).unwrap().url.expose(), "postgres://pooled/a");
+    assert_eq!(read(&[]).unwrap_err().iter().count(), 1);
+}
+
+#[test]
+fn the_agent_file_makes_the_persona() {
+    let persona = with_agent_file(
+        "name = \"Harbor Clinic\"\nvoice = \"cedar\"\nemergency_number = \"112\"\ninstructions = \"\"\"\nBe kind.\n\"\"\"\n",
+    )
+    .unwrap()
+    .persona;
+    assert_eq!(persona.name, "Harbor Clinic");
+    assert_eq!(persona.voice, "cedar");
+    assert_eq!(persona.instructions, "Be kind.\n");
+    assert!(
+        persona.greeting.contains("this is Harbor Clinic, an automated assistant"),
+        "{}",
+        persona.greeting
+    );
+    assert!(persona.greeting.contains("dial 112"));
+}
+
+#[test]
+fn faults_of_the_agent_file_name_their_lines() {
+    let faults =
+        with_agent_file("name = \"Ada\"\nvoise = \"cedar\"\n\ngreeting = 5\nlanguage = \"de\"\n[tools]\n")
+            .unwrap_err();
+    let told: Vec<_> = faults
+        .iter()
+        .map(|fault| format!("{} {}", fault.name.rsplit_once(':').map_or("", |(_, line)| line), fault.wrong))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "2 has the unknown key `voise`",
+            "4 has a `greeting` that is not a text",
+            "6 has the unknown key `tools`"
+        ]
+    );
+    let broken = with_agent_file("name = \"Ada\nvoice = \"cedar\"\n").unwrap_err();
+    assert!(
+        broken.iter().any(|fault| fault.name.ends_with(":1") && fault.wrong.contains("not TOML")),
+        "{broken}"
+    );
+}
+
+#[test]
+fn another_language_needs_a_greeting_of_its_own() {
+    assert_eq!(with_agent_file("language = \"de\"").unwrap_err().iter().count(), 1);
+    let persona = with_agent_file("language = \"de\"\ngreeting = \"Guten Tag\"").unwrap().persona;
+    assert_eq!((persona.language.as_str(), persona.greeting.as_str()), ("de", "Guten Tag"));
+}

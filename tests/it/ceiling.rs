@@ -1,0 +1,87 @@
+//! The ceiling is exact, and every slot comes free.
+
+use switchboard::sim::realtime::{self, Options};
+
+use crate::support::app::{Setup, TestApp};
+use crate::support::postgres::TestDatabase;
+use crate::support::twilio::{RawStream, call_sid, rings, webhook};
+use crate::support::eventually;
+
+async fn app(ceiling: u32) -> (TestApp, realtime::Server) {
+    let database = TestDatabase::create().await;
+    let realtime = realtime::start(Options::default()).await.unwrap();
+    let setup = Setup::new(&database.url, &format!("http://{}", realtime.addr()));
+    (setup.with("MAX_CONCURRENT_CALLS", &ceiling.to_string()).start(), realtime)
+}
+
+async fn over(app: &TestApp, call: u32) {
+    let parameters = [("CallSid", &*call_sid(call)), ("CallStatus", "completed")];
+    assert_eq!(webhook(app, "/api/voice/call-status", &parameters).await.status, 204);
+}
+
+#[actix_rt::test]
+async fn the_call_over_the_ceiling_hears_a_sentence_whatever_the_timing() {
+    let (app, _realtime) = app(5).await;
+    let ringing = (0..20).map(|call| {
+        let app = &app;
+        async move { (call, rings(app, &call_sid(call)).await.body) }
+    });
+    let answers = futures_util::future::join_all(ringing).await;
+    let (admitted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, body)| body.contains("<Connect"));
+    assert_eq!((admitted.len(), refused.len()), (5, 15));
+    assert!(refused.iter().all(|(_, body)| body.contains("<Say>") && body.contains("<Hangup/>")));
+    let again = rings(&app, &call_sid(admitted[0].0)).await.body;
+    assert!(again.contains("<Connect"), "a webhook delivered twice keeps its slot");
+    assert_eq!(app.capacity().await, (0, 5));
+    let log = app.logged(&call_sid(refused[0].0)).await;
+    assert_eq!((&log["call"]["outcome"], &log["call"]["reason"]), (&"refused".into(), &"full-house".into()));
+    for (call, _) in admitted {
+        over(&app, call).await;
+        over(&app, call).await;
+    }
+    app.empties().await;
+    assert!(rings(&app, &call_sid(100)).await.body.contains("<Connect"));
+    over(&app, 100).await;
+    app.empties().await;
+}
+
+#[actix_rt::test]
+async fn a_slot_that_no_stream_claims_is_free_after_fifteen_seconds() {
+    let (app, _realtime) = app(1).await;
+    let token = rings(&app, &call_sid(1)).await.token();
+    app.empties().await;
+    let log = app.logged(&call_sid(1)).await;
+    assert_eq!((&log["call"]["outcome"], &log["call"]["reason"]), (&"abandoned".into(), &"unclaimed".into()));
+    assert!(log["call"]["durationSeconds"].as_u64().unwrap() >= 14, "{log}");
+    let mut late = RawStream::open(&app).await;
+    late.start(&call_sid(1), &token).await;
+    assert_eq!(late.close_code().await, 1008);
+}
+
+#[actix_rt::test]
+async fn a_stream_that_is_lost_is_opened_again_and_the_old_token_is_not() {
+    let (app, _realtime) = app(1).await;
+    let call = call_sid(1);
+    let first = rings(&app, &call).await.token();
+    let mut stream = RawStream::open(&app).await;
+    stream.start(&call, &first).await;
+    stream.hears().await;
+    drop(stream);
+    let in_progress = [("CallSid", &*call), ("CallStatus", "in-progress")];
+    let second = webhook(&app, "/api/voice/after-stream", &in_progress).await.token();
+    eventually("the call waits for its stream", async || {
+        app.get("/api/call-monitor").await["calls"][0]["state"] == "reconnecting"
+    })
+    .await;
+    let mut replayed = RawStream::open(&app).await;
+    replayed.start(&call, &first).await;
+    assert_eq!(replayed.close_code().await, 1008);
+    let mut stream = RawStream::open(&app).await;
+    stream.start(&call, &second).await;
+    eventually("the call is live again", async || {
+        app.get("/api/call-monitor").await["calls"][0]["state"] == "live"
+    })
+    .await;
+    stream.stop().await;
+    app.empties().await;
+}

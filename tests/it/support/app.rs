@@ -1,0 +1,157 @@
+//! The real program under test: `switchboard serve` as a process of its own.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::eventually;
+use super::postgres::TestDatabase;
+
+/// What Twilio and the program under test share.
+pub const AUTH_TOKEN: &str = "12345678901234567890123456789012";
+
+/// A running program. Its drop fails the test if a slot is still held, an actor panicked, a record stayed unwritten or
+/// the program did not end well.
+pub struct TestApp {
+    child: Child,
+    pub origin: String,
+    /// Whether the database is expected to be there at the end.
+    expect_written: bool,
+}
+
+/// Settings of the program under test besides the usual ones.
+pub struct Setup {
+    environment: Vec<(String, String)>,
+    expect_written: bool,
+}
+
+impl Setup {
+    /// With this database and this Realtime service (an origin, `http://…`).
+    pub fn new(database_url: &str, realtime: &str) -> Self {
+        let realtime_url = format!("{}/v1/realtime", realtime.replacen("http", "ws", 1));
+        let environment = [
+            ("BIND_ADDR", "127.0.0.1"),
+            ("PORT", "0"),
+            ("API_AUTH", "off"),
+            ("DATABASE_URL", database_url),
+            ("OPENAI_API_KEY", "sk-test"),
+            ("OPENAI_REALTIME_URL", &realtime_url),
+            ("TWILIO_AUTH_TOKEN", AUTH_TOKEN),
+            ("RUST_LOG", "info"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Self { environment, expect_written: true }
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The database is away, so records stay unwritten.
+    pub fn without_database(mut self) -> Self {
+        self.expect_written = false;
+        self
+    }
+
+    /// Starts the program and waits until it listens.
+    pub fn start(self) -> TestApp {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
+            .arg("serve")
+            .env_clear()
+            .envs(self.environment)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("a line of standard output");
+        let origin = line.trim().strip_prefix("switchboard listening on ").expect("the address").to_owned();
+        TestApp { child, origin, expect_written: self.expect_written }
+    }
+}
+
+impl TestApp {
+    pub fn start(database: &TestDatabase, realtime: &str) -> Self {
+        Setup::new(&database.url, realtime).start()
+    }
+
+    /// `GET` of a JSON document.
+    pub async fn get(&self, path: &str) -> Value {
+        let mut response = awc::Client::default().get(self.url(path)).send().await.expect("an answer");
+        assert!(response.status().is_success() || response.status() == 503, "{path}: {}", response.status());
+        response.json().await.expect("JSON")
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.origin)
+    }
+
+    pub async fn capacity(&self) -> (u64, u64) {
+        let monitor = self.get("/api/call-monitor").await;
+        let number = |field: &str| monitor["capacity"][field].as_u64().expect("a number");
+        (number("active"), number("reserved"))
+    }
+
+    /// Waits until no slot is held.
+    pub async fn empties(&self) {
+        eventually("all slots are free", async || self.capacity().await == (0, 0)).await;
+    }
+
+    /// Waits until the log has the call's end; answers the call.
+    pub async fn logged(&self, call_sid: &str) -> Value {
+        let mut call = Value::Null;
+        eventually("the call's end is logged", async || {
+            call = self.get(&format!("/api/call-logs/{call_sid}")).await;
+            call["call"]["outcome"].is_string()
+        })
+        .await;
+        call
+    }
+
+    /// The sum of a metric over its labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let mut response = awc::Client::default().get(self.url("/metrics")).send().await.expect("an answer");
+        let text = String::from_utf8(response.body().await.expect("a body").to_vec()).expect("text");
+        sum(&text, name)
+    }
+
+    fn scrape(&self) -> Option<String> {
+        let address = self.origin.strip_prefix("http://")?;
+        let mut socket = std::net::TcpStream::connect(address).ok()?;
+        socket.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        std::io::Write::write_all(&mut socket, b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
+        let mut text = String::new();
+        socket.read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+}
+
+fn sum(metrics: &str, name: &str) -> f64 {
+    let values = metrics.lines().filter_map(|line| {
+        let (key, value) = line.rsplit_once(' ')?;
+        (key == name || key.strip_prefix(name)?.starts_with('{')).then(|| value.parse::<f64>().ok())?
+    });
+    values.sum()
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        let metrics = self.scrape().unwrap_or_default();
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let status = self.child.wait();
+        if std::thread::panicking() {
+            return;
+        }
+        assert!(status.is_ok_and(|status| status.success()), "the program ended well");
+        assert_eq!(sum(&metrics, "switchboard_actor_panics_total"), 0.0, "no actor panicked");
+        assert_eq!(sum(&metrics, "switchboard_calls_active"), 0.0, "no call is live");
+        assert_eq!(sum(&metrics, "switchboard_calls_reserved"), 0.0, "no slot is reserved");
+        if self.expect_written {
+            assert_eq!(sum(&metrics, "switchboard_db_unwritten_records_total"), 0.0, "every record is written");
+        }
+    }
+}
