@@ -213,8 +213,11 @@ pub async fn simulate(options: Options) -> anyhow::Result<Outcome> {
         async move {
             sleep_until(started + ramp * u32::from(index) / u32::from(calls)).await;
             let call = script::call(net, clips, seconds).await?;
-            let counter =
-                if call.verdict == Verdict::Completed { &progress.completed } else { &progress.failed };
+            let counter = match call.verdict {
+                Verdict::Completed => &progress.completed,
+                Verdict::Refused => &progress.refused,
+                Verdict::Failed(_) => &progress.failed,
+            };
             counter.update(|count| count + 1);
             anyhow::Ok(call)
         }
