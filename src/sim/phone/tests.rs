@@ -468,6 +468,8 @@ async fn a_call_without_a_greeting_fails() {
     let outcome = simulate(Options { seconds: 12 * SECOND, ..bridge.options() }).await.unwrap();
     assert_eq!(outcome.calls[0].verdict, Verdict::Failed("the agent was not heard within 10s".into()));
     assert!(outcome.calls[0].silence_ms >= 10_000);
+    let outcome = simulate(Options { seconds: SECOND, ..bridge.options() }).await.unwrap();
+    assert_eq!(outcome.calls[0].verdict, Verdict::Failed("the agent was never heard".into()));
 }
 
 #[test]
