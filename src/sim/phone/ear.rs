@@ -208,7 +208,7 @@ mod tests {
     }
 
     fn latencies() -> Histogram<u64> {
-        Histogram::new(3).unwrap()
+        crate::sim::phone::network::histogram()
     }
 
     fn ear_of(frames: &[[u8; FRAME_BYTES]]) -> Ear {

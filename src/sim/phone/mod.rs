@@ -1,8 +1,8 @@
 //! `sim phone`: the simulated telephone network and its callers, as a program and as a library for tests.
 //!
 //! A [`Network`] rings the number of a bridge as Twilio does: it asks the voice webhook ([`delivery`] is the plan of
-//! such a request, [`webhook`] its wire), follows the [`twiml`] that comes back ([`leg`]), opens the media stream
-//! ([`stream`], [`playback`]) and reports status. A [`Caller`] is the person at the other end of the [`mod@line`]: it
+//! such a request, `webhook` its wire), follows the [`twiml`] that comes back (`leg`), opens the media stream
+//! (`stream`, [`playback`]) and reports status. A [`Caller`] is the person at the other end of the [`mod@line`]: it
 //! speaks, listens ([`ear`]), interrupts, presses keys and hangs up. [`script`] has what each of many callers does,
 //! [`report`] what came of it.
 //!
@@ -51,6 +51,9 @@ mod progress;
 mod stream;
 mod table;
 mod webhook;
+
+#[cfg(test)]
+mod tests;
 
 pub use caller::{Caller, Trouble};
 pub use ear::Heard;
@@ -210,8 +213,11 @@ pub async fn simulate(options: Options) -> anyhow::Result<Outcome> {
         async move {
             sleep_until(started + ramp * u32::from(index) / u32::from(calls)).await;
             let call = script::call(net, clips, seconds).await?;
-            let counter =
-                if call.verdict == Verdict::Completed { &progress.completed } else { &progress.failed };
+            let counter = match call.verdict {
+                Verdict::Completed => &progress.completed,
+                Verdict::Refused => &progress.refused,
+                Verdict::Failed(_) => &progress.failed,
+            };
             counter.update(|count| count + 1);
             anyhow::Ok(call)
         }

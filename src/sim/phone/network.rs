@@ -158,7 +158,7 @@ impl Inner {
     }
 }
 
-/// Microseconds, to three digits.
+/// Microseconds up to ten minutes, to three digits.
 pub(super) fn histogram() -> Histogram<u64> {
-    Histogram::new(3).expect("three digits are within the range")
+    Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are in order")
 }

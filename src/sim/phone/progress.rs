@@ -14,6 +14,7 @@ use super::report::percentiles;
 #[derive(Debug, Default)]
 pub struct Progress {
     pub completed: Cell<usize>,
+    pub refused: Cell<usize>,
     pub failed: Cell<usize>,
 }
 
@@ -45,8 +46,11 @@ impl Progress {
     fn line(&self, net: &Inner) -> String {
         let p95 = percentiles(&net.latencies.borrow()).p95;
         let p95 = p95.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
-        let (live, completed, failed) = (net.live.get(), self.completed.get(), self.failed.get());
-        format!("{live} live  {completed} completed  {failed} failed  added latency p95 {p95}")
+        let (live, completed, refused) = (net.live.get(), self.completed.get(), self.refused.get());
+        let failed = self.failed.get();
+        format!(
+            "{live} live  {completed} completed  {refused} refused  {failed} failed  added latency p95 {p95}"
+        )
     }
 }
 

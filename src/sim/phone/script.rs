@@ -23,7 +23,7 @@ const INTERRUPT_EVERY: usize = 3;
 /// How a scripted call went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It lasted until the caller hung up.
+    /// The agent was heard, and the call lasted until the caller hung up.
     Completed,
     /// The bridge told the caller something, or rejected the call, and never connected it.
     Refused,
@@ -65,8 +65,7 @@ pub async fn call(net: &Network, clips: &[Clip], length: Duration) -> anyhow::Re
         (_, Some(End::ByBridge)) if !connected && told => Verdict::Refused,
         (Ok(trouble), _) => Verdict::Failed(trouble.to_string()),
         (Err(_), _) if caller.first_audio().is_some() => Verdict::Completed,
-        (Err(_), _) if connected => Verdict::Failed("the agent was never heard".into()),
-        (Err(_), _) => Verdict::Failed("never connected".into()),
+        (Err(_), _) => Verdict::Failed("the agent was never heard".into()),
     };
     let (silence_ms, events) = (caller.silence_ms(), caller.events());
     Ok(caller.line().with(|state| CallDetail {

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -272,10 +273,12 @@ impl Media {
             }
             Some(Ok(_)) => {}
             Some(Err(error)) => {
-                if matches!(error, Error::Capacity(_) | Error::Protocol(_) | Error::Utf8(_))
-                    && !error.to_string().contains("without closing handshake")
-                {
-                    self.violation("31924", error.to_string());
+                match &error {
+                    Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {}
+                    Error::Protocol(_) | Error::Capacity(_) | Error::Utf8(_) => {
+                        self.violation("31924", error.to_string());
+                    }
+                    _ => {}
                 }
                 return Err(StreamEnd::Lost(error.to_string()));
             }
