@@ -29,6 +29,8 @@ const SESSION_WITHIN_MS: Millis = 10_000;
 const MAX_CONNECTS: u32 = 4;
 /// Doubled at each retry.
 const CONNECT_BACKOFF_MS: Millis = 200;
+/// Errors of the service noted in a call's log; the rest is only counted.
+const MAX_ERRORS_NOTED: u32 = 50;
 /// Where a failed response does not say when to try again.
 const RETRY_RESPONSE_MS: Millis = 1_000;
 
@@ -170,6 +172,7 @@ pub struct Conversation {
     /// When speech that goes on becomes an interruption.
     interrupt_at: Option<Millis>,
     answered_calls: Vec<String>,
+    errors: u32,
     opened_at: Option<Millis>,
     last_word_at: Option<Millis>,
     last_turn_ms: Option<u32>,
@@ -195,6 +198,7 @@ impl Conversation {
             speaking_since: None,
             interrupt_at: None,
             answered_calls: vec![],
+            errors: 0,
             opened_at: None,
             last_word_at: None,
             last_turn_ms: None,
@@ -447,10 +451,11 @@ impl Conversation {
     }
 
     fn service_error(&mut self, error: &ServiceError, now: Millis, effects: &mut Vec<Effect>) {
-        effects.push(Effect::WriteEvent {
-            kind: "realtime-error",
-            data: json!({"code": error.code, "type": error.kind, "about": error.event_id}),
-        });
+        self.errors += 1;
+        if self.errors <= MAX_ERRORS_NOTED {
+            let data = json!({"code": error.code, "type": error.kind, "about": error.event_id});
+            effects.push(Effect::WriteEvent { kind: "realtime-error", data });
+        }
         let about = error.event_id.as_deref().unwrap_or_default();
         if error.is_fatal() || about == CONFIGURE_ID {
             self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);

@@ -39,7 +39,7 @@ impl Setup {
             ("OPENAI_API_KEY", "sk-test"),
             ("OPENAI_REALTIME_URL", &realtime_url),
             ("TWILIO_AUTH_TOKEN", AUTH_TOKEN),
-            ("RUST_LOG", "info"),
+            ("RUST_LOG", "error"),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Self { environment, expect_written: true }
