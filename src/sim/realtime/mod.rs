@@ -1,8 +1,151 @@
-//! `sim realtime`: the simulated Realtime service.
+//! `sim realtime`: the simulated Realtime service. It speaks the protocol of openai-realtime.md on real sockets, as
+//! strict as the real service: what that would refuse is refused in its way and counted as a violation. It listens on
+//! loopback only.
+//!
+//! `server` has the sockets, `session` the state machine of one session, `events` and `schema` what a client may say,
+//! `config` the session's settings, `vad` the hearing, `voice` the speaking, `faults` what can be made to go wrong.
 
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::cli;
+use crate::sim::report::RealtimeReport;
+use server::Service;
+use session::Manners;
+
+mod config;
+mod events;
+mod faults;
+mod record;
+mod schema;
+mod server;
+mod session;
+mod vad;
+mod voice;
+
+pub use faults::Fault;
+
+const THINK_MS: u64 = 200;
+const TRANSCRIPT_DELAY_MS: u64 = 300;
+
+/// How the service behaves.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Options {}
-
-pub fn run(_: Options) -> u8 {
-    crate::cli::FAILED
+pub struct Options {
+    /// Where to listen, on loopback; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value_t = any_port(), value_parser = loopback)]
+    pub listen: SocketAddr,
+    /// From the end of an utterance, or a response.create, to the first audio
+    #[arg(long, value_name = "MS", default_value_t = THINK_MS)]
+    pub think_ms: u64,
+    /// From the end of an utterance to its transcript
+    #[arg(long, value_name = "MS", default_value_t = TRANSCRIPT_DELAY_MS)]
+    pub transcript_delay_ms: u64,
+    /// Something to do wrong, as often as wanted: accept-delay=MS, session-delay=MS, refuse, quota, rate-limit=N,
+    /// function-call=N, unknown-events, benign-errors, burst, close=MS, stall=MS, drop=MS
+    #[arg(long = "fault", value_name = "NAME[=VALUE]")]
+    pub faults: Vec<Fault>,
 }
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: any_port(),
+            think_ms: THINK_MS,
+            transcript_delay_ms: TRANSCRIPT_DELAY_MS,
+            faults: Vec::new(),
+        }
+    }
+}
+
+fn any_port() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let addr: SocketAddr =
+        text.parse().map_err(|_| "an address and a port are wanted: 127.0.0.1:0".to_owned())?;
+    if addr.ip().is_loopback() { Ok(addr) } else { Err(NOT_LOOPBACK.to_owned()) }
+}
+
+const NOT_LOOPBACK: &str = "the simulated service has no TLS: it listens on loopback only";
+
+/// A running service. Dropped, it stops in its own time; [`Server::stop`] waits.
+#[derive(Debug)]
+pub struct Server {
+    addr: SocketAddr,
+    service: Arc<Service>,
+    stop: watch::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What `GET /report` answers.
+    pub fn report(&self) -> RealtimeReport {
+        self.service.report()
+    }
+
+    /// Closes every session with 1001 and stops; the report is then final.
+    pub async fn stop(self) -> RealtimeReport {
+        drop(self.stop);
+        // A connection needs its two seconds to close; one that hangs for longer is left to the runtime.
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.serving).await;
+        self.service.report()
+    }
+}
+
+/// Starts the service in the runtime of the caller.
+pub async fn start(options: Options) -> anyhow::Result<Server> {
+    anyhow::ensure!(options.listen.ip().is_loopback(), NOT_LOOPBACK);
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", options.listen))?;
+    let addr = listener.local_addr()?;
+    let service = Arc::new(Service::new(Manners {
+        think_us: options.think_ms * 1_000,
+        transcript_delay_us: options.transcript_delay_ms * 1_000,
+        faults: options.faults.as_slice().into(),
+    }));
+    let (stop, stopped) = watch::channel(());
+    let serving = tokio::spawn(server::serve(listener, service.clone(), stopped));
+    Ok(Server { addr, service, stop, serving })
+}
+
+/// The command: says where it listens, and serves until it is interrupted or terminated.
+pub fn run(options: Options) -> u8 {
+    let serve = async {
+        let mut terminated = signal(SignalKind::terminate())?;
+        let server = start(options).await?;
+        println!("sim realtime listening on http://{}", server.addr());
+        std::io::stdout().flush()?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _ = terminated.recv() => {}
+        }
+        server.stop().await;
+        anyhow::Ok(())
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.context("cannot start a runtime").and_then(|runtime| runtime.block_on(serve)) {
+        Ok(()) => cli::FINE,
+        Err(error) => {
+            eprintln!("sim realtime: {error:#}");
+            cli::FAILED
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! What the simulated service can be told to do wrong, for tests: `--fault NAME[=VALUE]`.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+/// One fault. Those that count responses count each session's from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// `accept-delay=MS`: the upgrade is answered that late.
+    AcceptDelay(Duration),
+    /// `session-delay=MS`: a `session.update` is applied and answered that late.
+    SessionDelay(Duration),
+    /// `refuse`: the upgrade is answered with 503.
+    Refuse,
+    /// `quota`: responses fail with `insufficient_quota`.
+    Quota,
+    /// `rate-limit=N`: the Nth response fails with `rate_limit_exceeded`.
+    RateLimit(u32),
+    /// `function-call=N`: the Nth response also calls `lookup_order`.
+    FunctionCall(u32),
+    /// `unknown-events`: every event has a field, and many are followed by an event, that nobody knows.
+    UnknownEvents,
+    /// `benign-errors`: every tenth client event is followed by an `error` that means nothing, and every second
+    /// transcription fails.
+    BenignErrors,
+    /// `burst`: all the audio of a response comes at once.
+    Burst,
+    /// `close=MS`: the socket is closed with 1001, that long after the first `session.updated`.
+    Close(Duration),
+    /// `stall=MS`: nothing is read or sent any more, that long after the first `session.updated`.
+    Stall(Duration),
+    /// `drop=MS`: the connection is reset, that long after the first `session.updated`.
+    Drop(Duration),
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        let number = || {
+            value
+                .and_then(|value| value.parse().ok())
+                .ok_or_else(|| format!("{name} needs a number: {name}=…"))
+        };
+        let millis = || number().map(|ms: u32| Duration::from_millis(ms.into()));
+        let fault = match name {
+            "accept-delay" => Self::AcceptDelay(millis()?),
+            "session-delay" => Self::SessionDelay(millis()?),
+            "rate-limit" => Self::RateLimit(number()?),
+            "function-call" => Self::FunctionCall(number()?),
+            "close" => Self::Close(millis()?),
+            "stall" => Self::Stall(millis()?),
+            "drop" => Self::Drop(millis()?),
+            _ if value.is_some() => return Err(format!("no fault of the name {name} takes a value")),
+            "refuse" => Self::Refuse,
+            "quota" => Self::Quota,
+            "unknown-events" => Self::UnknownEvents,
+            "benign-errors" => Self::BenignErrors,
+            "burst" => Self::Burst,
+            _ => return Err(format!("there is no fault {name}")),
+        };
+        Ok(fault)
+    }
+}
+
+/// How a session is ended by a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Close,
+    Stall,
+    Reset,
+}
+
+/// The faults of a run together.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    pub accept_delay: Duration,
+    pub session_delay: Duration,
+    pub refuse: bool,
+    pub quota: bool,
+    pub rate_limit: Option<u32>,
+    pub function_call: Option<u32>,
+    pub unknown_events: bool,
+    pub benign_errors: bool,
+    pub burst: bool,
+    /// What happens how long after the first `session.updated`.
+    pub ending: Option<(Duration, Ending)>,
+}
+
+impl From<&[Fault]> for Faults {
+    fn from(faults: &[Fault]) -> Self {
+        let mut all = Self::default();
+        for fault in faults {
+            match *fault {
+                Fault::AcceptDelay(delay) => all.accept_delay = delay,
+                Fault::SessionDelay(delay) => all.session_delay = delay,
+                Fault::Refuse => all.refuse = true,
+                Fault::Quota => all.quota = true,
+                Fault::RateLimit(nth) => all.rate_limit = Some(nth),
+                Fault::FunctionCall(nth) => all.function_call = Some(nth),
+                Fault::UnknownEvents => all.unknown_events = true,
+                Fault::BenignErrors => all.benign_errors = true,
+                Fault::Burst => all.burst = true,
+                Fault::Close(after) => all.ending = Some((after, Ending::Close)),
+                Fault::Stall(after) => all.ending = Some((after, Ending::Stall)),
+                Fault::Drop(after) => all.ending = Some((after, Ending::Reset)),
+            }
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_read_by_name_and_value_and_nothing_else_is() {
+        assert_eq!("stall=250".parse(), Ok(Fault::Stall(Duration::from_millis(250))));
+        assert_eq!("rate-limit=2".parse(), Ok(Fault::RateLimit(2)));
+        assert_eq!("quota".parse(), Ok(Fault::Quota));
+        for wrong in ["", "stall", "stall=soon", "quota=1", "earthquake", "earthquake=7", "drop=-1"] {
+            assert!(wrong.parse::<Fault>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What is kept of a session for `GET /report`, also after its end.
+
+use crate::sim::report::{ResponseReport, SessionReport, Violation};
+use crate::sim::tag::{FRAME_BYTES, NO_CLIP, Tag, TagError};
+
+/// Arrivals kept of a session: an hour of frames, the longest it can last. Later ones are only counted among callers.
+const MAX_ARRIVALS: usize = 60 * 60 * 50;
+/// Violations kept of a session; later ones are dropped.
+const MAX_VIOLATIONS: usize = 1_000;
+
+/// One session's record.
+#[derive(Debug, Default)]
+pub struct Record {
+    pub report: SessionReport,
+    pub violations: Vec<Violation>,
+}
+
+impl Record {
+    pub fn new(session: u16) -> Self {
+        Self {
+            report: SessionReport { session, open: true, ..SessionReport::default() },
+            violations: Vec::new(),
+        }
+    }
+
+    pub fn violation(&mut self, kind: &str, detail: impl Into<String>) {
+        if self.violations.len() < MAX_VIOLATIONS {
+            let source = self.report.session;
+            self.violations.push(Violation { source, kind: kind.to_owned(), detail: detail.into() });
+        }
+    }
+
+    /// Notes a frame that arrived at `now_us`; tells which clip is said in it.
+    pub fn arrival(&mut self, frame: &[u8; FRAME_BYTES], now_us: u64) -> Option<u16> {
+        let report = &mut self.report;
+        let tag = match Tag::read(frame) {
+            Ok(tag) => tag,
+            Err(TagError::Untagged) => {
+                report.untagged += 1;
+                return None;
+            }
+            Err(TagError::Corrupted) => {
+                report.corrupted += 1;
+                return None;
+            }
+        };
+        if !report.callers.contains(&tag.source) {
+            report.callers.push(tag.source);
+        }
+        if report.arrivals.len() < MAX_ARRIVALS {
+            let latency_us = now_us.wrapping_sub(tag.sent_us) & ((1 << 48) - 1);
+            report.arrivals.push((tag.sequence, u32::try_from(latency_us).unwrap_or(u32::MAX)));
+        }
+        (tag.clip != NO_CLIP).then_some(tag.clip)
+    }
+
+    /// Opens the report of the next response with audio; its number.
+    pub fn response(&mut self) -> u16 {
+        let response = self.report.responses.len() as u16;
+        let status = "in_progress".to_owned();
+        self.report.responses.push(ResponseReport { response, status, ..ResponseReport::default() });
+        response
+    }
+
+    pub fn response_mut(&mut self, response: u16) -> Option<&mut ResponseReport> {
+        self.report.responses.get_mut(usize::from(response))
+    }
+}

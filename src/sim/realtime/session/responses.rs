@@ -1,0 +1,411 @@
+//! The talking: a response from `response.created` to `response.done` (openai-realtime.md section 4).
+
+use serde_json::{Map, Value, json};
+
+use super::conversation::{Item, Speech, Tokens, text_tokens, usage};
+use super::{FunctionCall, Session};
+use crate::sim::realtime::config::Config;
+use crate::sim::realtime::events::Refusal;
+use crate::sim::realtime::schema::{self, Format, Modality};
+use crate::sim::realtime::voice::{self, Voice, pcm_24k};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+pub const NOT_ACTIVE: &str = "Cancellation failed: no active response found";
+
+/// How many times faster than real time the audio comes.
+const SPEED: u64 = 4;
+/// The function of the fault `function-call` and its arguments.
+const FUNCTION: (&str, &str) = ("lookup_order", r#"{"order_number":"48213"}"#);
+
+/// What a response is asked to be.
+#[derive(Debug)]
+pub struct Asked {
+    by_client: bool,
+    in_conversation: bool,
+    text: bool,
+    mulaw: bool,
+    instructions_len: usize,
+    /// What `response.created` repeats of it.
+    head: Map<String, Value>,
+}
+
+impl Asked {
+    /// By turn detection: the session's own configuration.
+    pub fn by_service(config: &Config) -> Self {
+        let mut head = config.response_head();
+        head.insert("metadata".into(), Value::Null);
+        Self {
+            by_client: false,
+            in_conversation: true,
+            text: config.writes(),
+            mulaw: config.speaks_mulaw(),
+            instructions_len: config.instructions_len(),
+            head,
+        }
+    }
+
+    /// By a `response.create`.
+    pub fn by_client(config: &Config, json: Value, checked: &schema::Response) -> Result<Self, Refusal> {
+        config.check_reasoning(checked.reasoning.is_some() || checked.parallel_tool_calls.is_some())?;
+        let mut asked = Self { by_client: true, ..Self::by_service(config) };
+        asked.in_conversation = checked.conversation != Some(schema::Conversation::None);
+        if let Some([modality]) = checked.output_modalities {
+            asked.text = modality == Modality::Text;
+        }
+        let output = checked.audio.as_ref().and_then(|audio| audio.output.as_ref());
+        if let Some(format) = output.and_then(|output| output.format) {
+            asked.mulaw = format == Format::Pcmu {};
+        }
+        if let Some(instructions) = &checked.instructions {
+            asked.instructions_len = instructions.len();
+        }
+        for name in ["output_modalities", "max_output_tokens", "metadata"] {
+            if let Some(value) = json.get(name) {
+                asked.head.insert(name.into(), value.clone());
+            }
+        }
+        for name in ["format", "voice"] {
+            if let Some(value) = json.pointer(&format!("/audio/output/{name}")) {
+                asked.head["audio"]["output"][name] = value.clone();
+            }
+        }
+        Ok(asked)
+    }
+}
+
+/// A response in progress.
+#[derive(Debug)]
+pub struct Response {
+    id: String,
+    /// Counted from 1.
+    turn: u32,
+    asked: Asked,
+    voice: Voice,
+    due: u64,
+    /// Its message, once there is one.
+    item_id: Option<String>,
+    /// The number in its tags, once there is audio.
+    number: Option<u16>,
+    input: Tokens,
+    cached: Tokens,
+}
+
+impl Response {
+    /// When it goes on.
+    pub fn due(&self) -> u64 {
+        self.due
+    }
+
+    fn json(&self, conversation: &str, status: &str) -> Value {
+        let mut response = Value::Object(self.asked.head.clone());
+        response["object"] = "realtime.response".into();
+        response["id"] = self.id.as_str().into();
+        response["status"] = status.into();
+        response["conversation_id"] =
+            if self.asked.in_conversation { conversation.into() } else { Value::Null };
+        response
+    }
+
+    /// The fields that place an event in it, with those of `more`.
+    fn place(&self, more: Value) -> Value {
+        let mut fields = json!({
+            "response_id": self.id,
+            "item_id": self.item_id,
+            "output_index": 0,
+            "content_index": 0,
+        });
+        if let (Value::Object(fields), Value::Object(more)) = (&mut fields, more) {
+            fields.extend(more);
+        }
+        fields
+    }
+
+    /// Its message with this status and what has been said of it so far.
+    fn message(&self, status: &str) -> Value {
+        let content = match (status, self.asked.text) {
+            ("in_progress", _) => json!([]),
+            (_, true) => json!([{"type": "output_text", "text": self.voice.text()}]),
+            (_, false) => json!([{"type": "output_audio", "transcript": self.voice.spoken_text()}]),
+        };
+        json!({
+            "id": self.item_id,
+            "object": "realtime.item",
+            "type": "message",
+            "status": status,
+            "role": "assistant",
+            "content": content,
+        })
+    }
+}
+
+/// How a response ends.
+#[derive(Debug, Clone, Copy)]
+enum Outcome {
+    Completed,
+    /// With the reason.
+    Cancelled(&'static str),
+    /// With the code and the message.
+    Failed(&'static str, &'static str),
+}
+
+impl Session {
+    /// Begins a response, unless it would be the second one in the conversation.
+    pub fn respond(&mut self, asked: Asked, now: u64) -> Result<(), Refusal> {
+        if asked.in_conversation
+            && let Some(position) = self.active()
+        {
+            let message = format!(
+                "Conversation already has an active response in progress: {}. Wait until the response is finished \
+                 before creating a new one.",
+                self.responses[position].id
+            );
+            return Err(Refusal::new("second-response", "conversation_already_has_active_response", message));
+        }
+        self.turns += 1;
+        let greets =
+            asked.by_client && asked.in_conversation && self.turns == 1 && self.conversation.is_empty();
+        let clip = if greets {
+            voice::greeting()
+        } else {
+            voice::answer(self.question.take_if(|_| asked.in_conversation), self.turns as usize)
+        };
+        let mut input = self.conversation.tokens();
+        input.text += asked.instructions_len.div_ceil(4) as u32;
+        if asked.in_conversation {
+            self.idle_at = None;
+        }
+        let response = Response {
+            id: self.new_id("resp"),
+            turn: self.turns,
+            asked,
+            voice: Voice::new(clip),
+            due: now + self.manners.think_us,
+            item_id: None,
+            number: None,
+            input,
+            cached: Tokens {
+                text: self.cached.text.min(input.text),
+                audio: self.cached.audio.min(input.audio),
+            },
+        };
+        self.cached = input;
+        let mut created = response.json(&self.conversation_id(), "in_progress");
+        created["status_details"] = Value::Null;
+        created["output"] = json!([]);
+        created["usage"] = Value::Null;
+        self.responses.push(response);
+        self.out.event("response.created", json!({ "response": created }));
+        let limits = json!([
+            {"name": "requests", "limit": 1000, "remaining": 999, "reset_seconds": 0.06},
+            {"name": "tokens", "limit": 50000, "remaining": 45728, "reset_seconds": 5.126},
+        ]);
+        self.out.event("rate_limits.updated", json!({"rate_limits": limits}));
+        Ok(())
+    }
+
+    /// `response.cancel`, of one response or of the active one.
+    pub fn cancel(&mut self, id: Option<&str>, now: u64) -> Result<(), Refusal> {
+        let position = match id {
+            Some(id) => self.responses.iter().position(|response| response.id == id),
+            None => self.active(),
+        };
+        let position = position.ok_or_else(|| Refusal::benign("response_cancel_not_active", NOT_ACTIVE))?;
+        let response = self.responses.remove(position);
+        self.finish(response, Outcome::Cancelled("client_cancelled"), now);
+        Ok(())
+    }
+
+    /// Cancels the conversation's response, if there is one.
+    pub fn cancel_active(&mut self, reason: &'static str, now: u64) {
+        if let Some(position) = self.active() {
+            let response = self.responses.remove(position);
+            self.finish(response, Outcome::Cancelled(reason), now);
+        }
+    }
+
+    /// Takes the response at `position` one step further.
+    pub fn advance(&mut self, position: usize, now: u64) {
+        let mut response = self.responses.remove(position);
+        let faults = &self.manners.faults;
+        if faults.quota {
+            let message = "You exceeded your current quota, please check your plan and billing details.";
+            return self.finish(response, Outcome::Failed("insufficient_quota", message), now);
+        }
+        if faults.rate_limit == Some(response.turn) {
+            let message = "Rate limit reached. Please try again in 1s.";
+            return self.finish(response, Outcome::Failed("rate_limit_exceeded", message), now);
+        }
+        if response.item_id.is_none() {
+            self.open_message(&mut response);
+        }
+        if response.asked.text {
+            for word in response.voice.text().split_inclusive(' ') {
+                self.out.event("response.output_text.delta", response.place(json!({"delta": word})));
+            }
+            return self.finish(response, Outcome::Completed, now);
+        }
+        self.speak(&mut response, now);
+        if response.voice.is_over() {
+            self.finish(response, Outcome::Completed, now);
+        } else {
+            self.responses.push(response);
+        }
+    }
+
+    fn active(&self) -> Option<usize> {
+        self.responses.iter().position(|response| response.asked.in_conversation)
+    }
+
+    fn open_message(&mut self, response: &mut Response) {
+        response.item_id = Some(self.new_id("item"));
+        let message = response.message("in_progress");
+        self.open_item(response, 0, message);
+        let part = if response.asked.text {
+            json!({"type": "text", "text": ""})
+        } else {
+            json!({"type": "audio", "transcript": ""})
+        };
+        self.out.event("response.content_part.added", response.place(json!({ "part": part })));
+    }
+
+    fn open_item(&mut self, response: &Response, index: u32, json: Value) {
+        let added = json!({"response_id": response.id, "output_index": index, "item": json});
+        self.out.event("response.output_item.added", added);
+        if response.asked.in_conversation {
+            let fields = json!({"previous_item_id": self.conversation.last_id(), "item": json});
+            self.conversation.push(Item::new(json));
+            self.out.event("conversation.item.added", fields);
+        }
+    }
+
+    fn close_item(&mut self, response: &Response, index: u32, json: &Value) {
+        let id = json["id"].as_str().unwrap_or_default();
+        if let Some(item) = self.conversation.find(id) {
+            item.json = json.clone();
+            let fields = json!({"previous_item_id": self.conversation.before(id), "item": json});
+            self.out.event("conversation.item.done", fields);
+        }
+        let done = json!({"response_id": response.id, "output_index": index, "item": json});
+        self.out.event("response.output_item.done", done);
+    }
+
+    /// The next delta; in a burst all of them.
+    fn speak(&mut self, response: &mut Response, now: u64) {
+        let number = *response.number.get_or_insert_with(|| self.record.response());
+        let burst = self.manners.faults.burst;
+        while let Some(delta) = response.voice.next((self.number(), number), burst, now) {
+            if !delta.text.is_empty() {
+                let fields = response.place(json!({"delta": delta.text}));
+                self.out.event("response.output_audio_transcript.delta", fields);
+            }
+            let audio = match response.asked.mulaw {
+                true => STANDARD.encode(&delta.audio),
+                false => STANDARD.encode(pcm_24k(&delta.audio)),
+            };
+            self.out.event("response.output_audio.delta", response.place(json!({"delta": audio})));
+            response.due = now + delta.audio.len() as u64 / 8 * 1_000 / SPEED;
+            if !burst {
+                break;
+            }
+        }
+        if let Some(report) = self.record.response_mut(number) {
+            report.frames = response.voice.spoken_frames();
+        }
+        let item = response.item_id.as_deref().and_then(|id| self.conversation.find(id));
+        if let Some(item) = item {
+            item.speech = Some(Speech { response: number, millis: response.voice.spoken_ms() });
+        }
+    }
+
+    fn finish(&mut self, response: Response, outcome: Outcome, now: u64) {
+        let (status, details) = match outcome {
+            Outcome::Completed => ("completed", Value::Null),
+            Outcome::Cancelled(reason) => ("cancelled", json!({"type": "cancelled", "reason": reason})),
+            Outcome::Failed(code, message) => {
+                let error = json!({"type": "invalid_request_error", "code": code, "message": message});
+                ("failed", json!({"type": "failed", "error": error}))
+            }
+        };
+        let mut output = Vec::new();
+        if response.item_id.is_some() {
+            output.push(self.close_message(&response, status));
+        }
+        if status == "completed" && self.manners.faults.function_call == Some(response.turn) {
+            output.push(self.call_function(&response, now));
+        }
+        if let Some(report) = response.number.and_then(|number| self.record.response_mut(number)) {
+            report.status = status.into();
+        }
+        let spoken = match (response.item_id.is_some(), response.asked.text) {
+            (false, _) => Tokens::default(),
+            (true, true) => Tokens { text: text_tokens(response.voice.text()), audio: 0 },
+            (true, false) => Tokens {
+                text: text_tokens(response.voice.spoken_text()),
+                audio: response.voice.spoken_ms() / 50,
+            },
+        };
+        let mut done = response.json(&self.conversation_id(), status);
+        done["status_details"] = details;
+        done["output"] = output.into();
+        done["usage"] = match status {
+            "failed" => usage(Tokens::default(), Tokens::default(), Tokens::default()),
+            _ => usage(response.input, response.cached, spoken),
+        };
+        self.out.event("response.done", json!({ "response": done }));
+        let timeout = self.config.detection().and_then(|detection| detection.idle_timeout_ms);
+        if response.asked.in_conversation && self.utterance.is_none() {
+            let silent_ms = timeout.map(|timeout| timeout + response.voice.spoken_ms());
+            self.idle_at = silent_ms.map(|ms| now + u64::from(ms) * 1_000);
+        }
+    }
+
+    fn close_message(&mut self, response: &Response, status: &str) -> Value {
+        let message = response.message(if status == "completed" { status } else { "incomplete" });
+        let part = if response.asked.text {
+            let text = response.voice.text();
+            self.out.event("response.output_text.done", response.place(json!({ "text": text })));
+            json!({"type": "text", "text": text})
+        } else {
+            let transcript = response.voice.spoken_text();
+            self.out.event("response.output_audio.done", response.place(json!({})));
+            let fields = response.place(json!({ "transcript": transcript }));
+            self.out.event("response.output_audio_transcript.done", fields);
+            json!({"type": "audio", "transcript": transcript})
+        };
+        self.out.event("response.content_part.done", response.place(json!({ "part": part })));
+        self.close_item(response, 0, &message);
+        message
+    }
+
+    fn call_function(&mut self, response: &Response, now: u64) -> Value {
+        let (name, arguments) = FUNCTION;
+        let (id, call_id) = (self.new_id("item"), self.new_id("call"));
+        let mut item = json!({
+            "id": id,
+            "object": "realtime.item",
+            "type": "function_call",
+            "status": "in_progress",
+            "name": name,
+            "call_id": call_id,
+            "arguments": "",
+        });
+        self.open_item(response, 1, item.clone());
+        let place = json!({"response_id": response.id, "item_id": id, "output_index": 1, "call_id": call_id});
+        let (first, second) = arguments.split_at(arguments.len() / 2);
+        for delta in [first, second] {
+            let mut fields = place.clone();
+            fields["delta"] = delta.into();
+            self.out.event("response.function_call_arguments.delta", fields);
+        }
+        let mut fields = place;
+        fields["name"] = name.into();
+        fields["arguments"] = arguments.into();
+        self.out.event("response.function_call_arguments.done", fields);
+        item["status"] = "completed".into();
+        item["arguments"] = arguments.into();
+        self.close_item(response, 1, &item);
+        self.calls.push(FunctionCall { call_id, made_at: Some(now), answered: false });
+        item
+    }
+}
