@@ -145,7 +145,7 @@ fn read(kind: &str, fields: Value) -> Result<ClientEvent<'static>, Refusal> {
         "conversation.item.create" => {
             let schema::ItemCreate { item, previous_item_id: previous } = strict(fields)?;
             let checked = checked_item(&item)?;
-            if matches!(checked, Item::ItemReference { .. }) {
+            if matches!(checked, Item::Reference { .. }) {
                 let message = "An item_reference can only be used in the input of a response.";
                 return Err(Refusal::new("wrong-value", "invalid_value", message).on("item.type"));
             }
