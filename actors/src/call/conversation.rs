@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use super::Millis;
 use super::end::{CallEnd, Outcome, Reason};
+use super::history::{History, Said};
+use super::link::{AfterLoss, Link};
 use super::playback::{Cut, Playback};
 use super::responses::{AfterFailure, Cancel, Responses};
 use super::turns::{TurnUpdate, Turns};
@@ -23,12 +25,10 @@ use crate::wire::twilio::frames::{Mark, payload_bytes};
 const HELD_MS: u64 = 30_000;
 /// So much audio may wait to be heard; more of it ends the response, never the call.
 const UNHEARD_MS: u64 = 300_000;
-/// From connecting to a configured session.
-const SESSION_WITHIN_MS: Millis = 10_000;
-/// The first connection and its retries.
-const MAX_CONNECTS: u32 = 4;
-/// Doubled at each retry.
-const CONNECT_BACKOFF_MS: Millis = 200;
+/// What a session is told that takes the place of another.
+const GO_ON: &str = "The connection was interrupted for a moment; the call goes on. Above is what was said so far. \
+                     Go on exactly where you were. Do not greet the caller again and do not mention the interruption, \
+                     unless you did not hear their last words: then ask them to repeat.";
 /// Errors of the service noted in a call's log; the rest is only counted.
 const MAX_ERRORS_NOTED: u32 = 50;
 /// Where a failed response does not say when to try again.
@@ -81,6 +81,8 @@ pub enum Effect {
     Connect {
         after: Millis,
     },
+    /// Close the one in use.
+    Disconnect,
     Ask(Request),
     /// The session understands μ-law: the caller's audio may flow.
     OpenGate,
@@ -128,6 +130,7 @@ pub struct Summary {
     pub barge_ins: u32,
     pub first_audio_ms: Option<u32>,
     pub last_turn_ms: Option<u32>,
+    pub reconnects: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,15 +139,6 @@ enum Stream {
     Awaited,
     Open,
     Lost,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Session {
-    /// A socket is being opened and configured.
-    Opening {
-        until: Millis,
-    },
-    Ready,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -158,11 +152,11 @@ enum Held {
 pub struct Conversation {
     rules: Rules,
     stream: Stream,
-    session: Session,
-    connects: u32,
+    link: Link,
     ended: bool,
     responses: Responses,
     turns: Turns,
+    history: History,
     playback: Playback,
     /// Audio made before the caller is on the line.
     held: VecDeque<Held>,
@@ -184,14 +178,15 @@ impl Conversation {
     /// the greeting waits for the caller.
     pub fn begin(rules: Rules, now: Millis, effects: &mut Vec<Effect>) -> Self {
         effects.push(Effect::Connect { after: 0 });
+        let jitter_seed = rules.jitter_seed;
         Self {
             rules,
             stream: Stream::Awaited,
-            session: Session::Opening { until: now + SESSION_WITHIN_MS },
-            connects: 1,
+            link: Link::open(jitter_seed, now),
             ended: false,
             responses: Responses::default(),
             turns: Turns::default(),
+            history: History::default(),
             playback: Playback::default(),
             held: VecDeque::new(),
             held_bytes: 0,
@@ -217,7 +212,7 @@ impl Conversation {
             Input::StreamOpened => self.stream_opened(now, effects),
             Input::Mark(mark) => {
                 if let Some(heard) = self.playback.mark_played(*mark, now) {
-                    self.turns.heard(heard, |turn| effects.push(Effect::WriteTurn(turn)));
+                    self.turns.heard(heard, |turn| write(&mut self.history, turn, effects));
                 }
                 return;
             }
@@ -243,20 +238,20 @@ impl Conversation {
 
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Millis> {
-        let session = match self.session {
-            Session::Opening { until } => Some(until),
-            Session::Ready => self.responses.deadline(),
-        };
-        if self.ended { None } else { self.interrupt_at.into_iter().chain(session).min() }
+        let link = self.link.deadline(self.responses.is_due(), self.is_idle());
+        let response = self.responses.deadline().filter(|_| self.link.is_ready());
+        let due = self.interrupt_at.into_iter().chain(response).fold(link, Millis::min);
+        (!self.ended).then_some(due)
     }
 
     pub fn summary(&self) -> Summary {
-        let state = match (self.ended, self.stream, self.session) {
+        let state = match (self.ended, self.stream, self.link.is_ready()) {
             (true, ..) => CallState::Ending,
             (_, Stream::Awaited, _) => CallState::Reserved,
             (_, Stream::Lost, _) => CallState::Reconnecting,
-            (_, Stream::Open, Session::Opening { .. }) => CallState::Connecting,
-            (_, Stream::Open, Session::Ready) => CallState::Live,
+            (_, Stream::Open, true) => CallState::Live,
+            (_, Stream::Open, false) if self.link.has_been_ready() => CallState::Reconnecting,
+            (_, Stream::Open, false) => CallState::Connecting,
         };
         let speaking = match (self.speaking_since, self.playback.is_playing()) {
             (Some(_), _) => Speaking::Caller,
@@ -270,7 +265,13 @@ impl Conversation {
             barge_ins: self.result.barge_ins,
             first_audio_ms: self.result.first_audio_ms,
             last_turn_ms: self.last_turn_ms,
+            reconnects: self.link.reconnects(),
         }
+    }
+
+    /// Nobody speaks, and nothing is being made or heard.
+    fn is_idle(&self) -> bool {
+        self.speaking_since.is_none() && !self.playback.is_playing() && !self.responses.is_due()
     }
 
     fn stream_opened(&mut self, now: Millis, effects: &mut Vec<Effect>) {
@@ -286,13 +287,10 @@ impl Conversation {
     }
 
     fn service(&mut self, event: &ServerEvent<'_>, now: Millis, effects: &mut Vec<Effect>) {
+        self.link.heard(now);
         match event {
             ServerEvent::SessionCreated => effects.push(Effect::Ask(Request::Configure)),
-            ServerEvent::SessionUpdated if self.session != Session::Ready => {
-                self.session = Session::Ready;
-                effects.push(Effect::OpenGate);
-                self.responses.greet();
-            }
+            ServerEvent::SessionUpdated if !self.link.is_ready() => self.session_ready(now, effects),
             ServerEvent::SpeechStarted => {
                 self.speaking_since = Some(now);
                 if self.rules.barge_in_min_ms == 0 {
@@ -313,10 +311,10 @@ impl Conversation {
                 self.responses.output_seen();
             }
             ServerEvent::TranscriptCompleted { item_id, transcript } => {
-                effects.extend(self.turns.transcribed(item_id, transcript).map(Effect::WriteTurn));
+                self.transcribed(item_id, transcript, effects);
             }
             ServerEvent::TranscriptFailed { item_id, code } => {
-                effects.extend(self.turns.transcribed(item_id, "").map(Effect::WriteTurn));
+                self.transcribed(item_id, "", effects);
                 effects
                     .push(Effect::WriteEvent { kind: "transcription-failed", data: json!({"code": code}) });
             }
@@ -335,9 +333,24 @@ impl Conversation {
         }
     }
 
+    fn session_ready(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        self.link.ready(now);
+        if self.turns.count() == 0 {
+            self.responses.greet();
+        } else {
+            let said = self.history.turns().cloned();
+            effects.extend(
+                said.map(|Said { speaker, text, .. }| Effect::Ask(Request::Recall { speaker, text })),
+            );
+            effects.push(Effect::Ask(Request::Note { text: GO_ON }));
+        }
+        effects.push(Effect::OpenGate);
+    }
+
     /// The audio path: nothing here may cost more than it must.
     fn audio(&mut self, delta: &AudioDelta<'_>, now: Millis, effects: &mut Vec<Effect>) {
         let bytes = payload_bytes(&delta.payload);
+        self.link.heard(now);
         if !self.responses.plays(delta.response_id) {
             return self.turns.late_audio(delta.item_id, bytes);
         }
@@ -363,6 +376,12 @@ impl Conversation {
         }
         if let (None, Some(opened_at)) = (self.result.first_audio_ms, self.opened_at) {
             self.result.first_audio_ms = u32::try_from(now - opened_at).ok();
+        }
+    }
+
+    fn transcribed(&mut self, item_id: &str, text: &str, effects: &mut Vec<Effect>) {
+        if let Some(turn) = self.turns.transcribed(item_id, text) {
+            write(&mut self.history, turn, effects);
         }
     }
 
@@ -406,7 +425,7 @@ impl Conversation {
     }
 
     fn settle(&mut self, cut: Cut, effects: &mut Vec<Effect>) {
-        let place = self.turns.heard(cut, |turn| effects.push(Effect::WriteTurn(turn)));
+        let place = self.turns.heard(cut, |turn| write(&mut self.history, turn, effects));
         if let (Some(place), false) = (place, cut.heard_in_full()) {
             effects.push(Effect::Ask(Request::Truncate {
                 item_id: place.item_id,
@@ -432,7 +451,7 @@ impl Conversation {
 
     fn response_done(&mut self, response: &Response, now: Millis, effects: &mut Vec<Effect>) {
         self.result.usage += response.usage.unwrap_or_default();
-        let ordinals = self.turns.response_done(response, |turn| effects.push(Effect::WriteTurn(turn)));
+        let ordinals = self.turns.response_done(response, |turn| write(&mut self.history, turn, effects));
         ordinals.into_iter().for_each(|ordinal| self.complete(ordinal, effects));
         response.output.iter().for_each(|item| self.answer_function_call(item, effects));
         if response.status != "failed" {
@@ -457,7 +476,7 @@ impl Conversation {
             effects.push(Effect::WriteEvent { kind: "realtime-error", data });
         }
         let about = error.event_id.as_deref().unwrap_or_default();
-        if error.is_fatal() || about == CONFIGURE_ID {
+        if error.is_fatal() || (about == CONFIGURE_ID && !self.link.is_ready()) {
             self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);
         } else if error.code() == "conversation_already_has_active_response" {
             self.responses.refused();
@@ -469,34 +488,40 @@ impl Conversation {
     fn service_lost(&mut self, fatal: bool, cause: &str, now: Millis, effects: &mut Vec<Effect>) {
         effects.push(Effect::WriteEvent { kind: "realtime-lost", data: json!({"cause": cause}) });
         if fatal {
-            self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);
-        } else if self.session == Session::Ready || self.connects == MAX_CONNECTS {
-            self.end(Outcome::Failed, Reason::RealtimeUnavailable, Next::Human, now, effects);
-        } else {
-            let after = self.connect_backoff();
-            self.connects += 1;
-            self.session = Session::Opening { until: now + after + SESSION_WITHIN_MS };
-            effects.push(Effect::Connect { after });
+            return self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);
+        }
+        if self.link.is_ready() {
+            self.session_gone(effects);
+        }
+        match self.link.lost(now) {
+            AfterLoss::Connect { after } => effects.push(Effect::Connect { after }),
+            AfterLoss::GiveUp => {
+                self.end(Outcome::Failed, Reason::RealtimeUnavailable, Next::Human, now, effects);
+            }
         }
     }
 
-    /// Between half of the doubled back-off and all of it, another moment for each call.
-    fn connect_backoff(&self) -> Millis {
-        let full = CONNECT_BACKOFF_MS << self.connects;
-        full / 2 + self.rules.jitter_seed.wrapping_mul(u64::from(self.connects)) % (full / 2)
+    /// What the session was doing will not be finished. Audio that was made goes on to be heard.
+    fn session_gone(&mut self, effects: &mut Vec<Effect>) {
+        let caller_was_speaking = self.speaking_since.take().is_some();
+        self.interrupt_at = None;
+        self.responses.session_lost(caller_was_speaking || self.responses.is_due());
+        let ended = self.turns.session_lost(|turn| write(&mut self.history, turn, effects));
+        ended.into_iter().for_each(|ordinal| self.complete(ordinal, effects));
     }
 
     fn tick(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         if self.interrupt_at.is_some_and(|at| at <= now) {
             self.barge_in(now, effects);
         }
-        if matches!(self.session, Session::Opening { until } if until <= now) {
-            self.service_lost(false, "the session was not ready in time", now, effects);
+        if let Some(cause) = self.link.verdict(self.responses.is_due(), self.is_idle(), now) {
+            effects.push(Effect::Disconnect);
+            self.service_lost(false, cause, now, effects);
         }
     }
 
     fn ask(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        if self.ended || self.session != Session::Ready {
+        if self.ended || !self.link.is_ready() {
             return;
         }
         if let Some(ask) = self.responses.ask(self.speaking_since.is_some(), now) {
@@ -515,13 +540,19 @@ impl Conversation {
     fn end(&mut self, outcome: Outcome, reason: Reason, next: Next, now: Millis, effects: &mut Vec<Effect>) {
         self.ended = true;
         for cut in self.playback.interrupt(now) {
-            self.turns.heard(cut, |turn| effects.push(Effect::WriteTurn(turn)));
+            self.turns.heard(cut, |turn| write(&mut self.history, turn, effects));
         }
-        self.turns.close(|turn| effects.push(Effect::WriteTurn(turn)));
+        self.turns.close(|turn| write(&mut self.history, turn, effects));
         self.held.clear();
         let result = self.result.clone();
         effects.push(Effect::End { end: CallEnd::new(outcome, reason), next, result });
     }
+}
+
+/// A turn is known, or known better.
+fn write(history: &mut History, turn: TurnUpdate, effects: &mut Vec<Effect>) {
+    history.learn(&turn);
+    effects.push(Effect::WriteTurn(turn));
 }
 
 fn ask_cancel(Cancel(response_id): Cancel) -> Effect {

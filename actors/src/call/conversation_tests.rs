@@ -1,6 +1,7 @@
 //! Conversations as timelines: what comes in at which moment, and what is done about it.
 
 use super::*;
+use crate::db::record::Speaker;
 use crate::wire::realtime::events;
 
 /// A conversation under test, and everything it has done.
@@ -367,4 +368,114 @@ fn the_time_to_try_again_is_read_from_the_message() {
     assert_eq!(retry_after("Please try again in 320ms."), Some(320));
     assert_eq!(retry_after("Please try again in 3s. Or not."), Some(3_000));
     assert_eq!(retry_after("no idea"), None);
+}
+
+/// What a new session is told, in order: `(speaker, text)`.
+fn recalled(requests: &[Request]) -> Vec<(Speaker, &str)> {
+    let told = requests.iter().filter_map(|request| match request {
+        Request::Recall { speaker, text } => Some((*speaker, text.as_str())),
+        _ => None,
+    });
+    told.collect()
+}
+
+impl Timeline {
+    /// The session is lost, and another one is ready.
+    fn reconnects(&mut self, now: Millis) -> Vec<Request> {
+        self.at(now, Input::ServiceLost { fatal: false, cause: "closed" });
+        assert!(self.take().contains(&Effect::Connect { after: 0 }), "at once");
+        self.service(now + 200, r#"{"type":"session.created","session":{}}"#);
+        self.service(now + 300, r#"{"type":"session.updated","session":{}}"#);
+        let done = self.take();
+        let gate = done.iter().position(|effect| *effect == Effect::OpenGate).expect("the gate opens");
+        let last_recall =
+            done.iter().rposition(|effect| matches!(effect, Effect::Ask(Request::Recall { .. })));
+        assert!(last_recall < Some(gate), "the caller is heard when the session knows what was said");
+        self.done = done;
+        self.requests()
+    }
+}
+
+#[test]
+fn a_lost_session_is_replaced_and_told_what_was_heard() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1");
+    call.service(
+        4_100,
+        r#"{"type":"conversation.item.input_audio_transcription.completed","item_id":"u1","transcript":"Hi."}"#,
+    );
+    call.says(4_200, "r2", "a2", 10, "one two three four");
+    call.at(4_800, Input::Mark(Mark { generation: 0, ordinal: 3, sent_ms: 600 }));
+    call.caller_starts(4_900).caller_stops(5_500, "u2");
+    let requests = call.reconnects(5_600);
+    let expected = [(Speaker::Agent, "Hello there."), (Speaker::Caller, "Hi."), (Speaker::Agent, "one")];
+    assert_eq!(recalled(&requests), expected);
+    assert!(requests.contains(&Request::Note { text: GO_ON }));
+    assert_eq!(requests.last(), Some(&Request::Respond { number: 2 }), "the question is answered");
+    assert_eq!(call.conversation.summary().reconnects, 1);
+}
+
+#[test]
+fn a_session_lost_in_mid_answer_leaves_the_ear_its_audio_and_the_agent_goes_on() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").created(4_010, "r2");
+    for _ in 0..5 {
+        call.delta(4_200, "r2", "a2");
+    }
+    call.take();
+    call.at(4_500, Input::ServiceLost { fatal: false, cause: "closed" });
+    let done = call.take();
+    assert!(!done.contains(&Effect::Clear));
+    assert!(done.contains(&Effect::Mark(Mark { generation: 0, ordinal: 3, sent_ms: 1_000 })), "{done:?}");
+    call.service(4_700, r#"{"type":"session.created","session":{}}"#);
+    call.service(4_800, r#"{"type":"session.updated","session":{}}"#);
+    assert_eq!(call.requests().last(), Some(&Request::Respond { number: 2 }));
+    call.caller_starts(4_900);
+    assert!(
+        !call.requests().iter().any(|request| matches!(request, Request::Truncate { .. })),
+        "it is not known there"
+    );
+}
+
+#[test]
+fn a_session_lost_while_nobody_speaks_is_replaced_in_silence() {
+    let mut call = Timeline::greeted();
+    let requests = call.reconnects(9_000);
+    assert_eq!(recalled(&requests), [(Speaker::Agent, "Hello there.")]);
+    assert!(
+        !requests.iter().any(|request| matches!(request, Request::Respond { .. } | Request::Greet { .. }))
+    );
+}
+
+#[test]
+fn a_greeting_that_was_not_begun_is_given_by_the_next_session() {
+    let mut call = Timeline::ready();
+    let requests = call.reconnects(100);
+    assert_eq!(requests, [Request::Configure, Request::Greet { number: 2 }]);
+}
+
+#[test]
+fn a_service_that_stalls_is_given_up_and_replaced() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").created(4_010, "r2");
+    assert_eq!(call.conversation.deadline(), Some(9_010));
+    call.take();
+    call.at(9_010, Input::Tick);
+    let done = call.take();
+    assert!(done.contains(&Effect::Disconnect) && done.contains(&Effect::Connect { after: 0 }), "{done:?}");
+}
+
+#[test]
+fn an_old_session_is_replaced_between_two_turns() {
+    let mut call = Timeline::greeted();
+    let old = 20 + 55 * 60_000;
+    assert_eq!(call.conversation.deadline(), Some(old));
+    call.caller_starts(old - 1_000);
+    call.at(old, Input::Tick);
+    assert_eq!(call.take(), [], "not while the caller speaks");
+    call.caller_stops(old + 100, "u1").says(old + 200, "r2", "a2", 1, "Yes.");
+    call.at(old + 500, Input::Mark(Mark { generation: 0, ordinal: 3, sent_ms: 200 }));
+    call.take();
+    call.at(old + 501, Input::Tick);
+    assert!(call.take().contains(&Effect::Disconnect));
 }

@@ -36,6 +36,8 @@ use crate::wire::twilio::stream::StreamOut;
 mod checkpoint;
 pub mod conversation;
 pub mod end;
+pub mod history;
+pub mod link;
 pub mod persona;
 pub mod playback;
 pub mod pump;
@@ -80,7 +82,6 @@ pub struct CallIdentity {
 pub struct LiveStatus {
     pub summary: Summary,
     pub restarts: u32,
-    pub reconnects: u32,
 }
 
 impl Default for LiveStatus {
@@ -92,8 +93,9 @@ impl Default for LiveStatus {
             barge_ins: 0,
             first_audio_ms: None,
             last_turn_ms: None,
+            reconnects: 0,
         };
-        Self { summary, restarts: 0, reconnects: 0 }
+        Self { summary, restarts: 0 }
     }
 }
 
@@ -259,6 +261,7 @@ impl CallActor {
                 Effect::Ask(request) => self.uplink.send(request.to_json(&self.setup.persona)),
                 Effect::OpenGate => self.uplink.open(),
                 Effect::Connect { after } => connect_later(after, ctx),
+                Effect::Disconnect => self.uplink.close(),
                 Effect::WriteTurn(turn) => self.write_turn(turn),
                 Effect::WriteEvent { kind, data } => self.write_event(kind, data),
                 Effect::End { end, next, result } => self.end(end, next, &result, ctx),
@@ -366,7 +369,7 @@ impl CallActor {
             let last_turn_ms = summary.last_turn_ms.unwrap_or_default();
             metrics.turn_latency.observe(f64::from(last_turn_ms) / 1000.0);
         }
-        *status = LiveStatus { summary, restarts: self.restarted, ..*status };
+        *status = LiveStatus { summary, restarts: self.restarted };
         drop(status);
         let counts = self.uplink.counts();
         metrics.frames_up.inc_by(counts.frames - self.counted.frames);

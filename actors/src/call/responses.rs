@@ -114,6 +114,22 @@ impl Responses {
         if caller_speaking && !cancelled { self.cancel() } else { None }
     }
 
+    /// The service owes the caller something: a response is active, asked for, expected or wanted.
+    pub fn is_due(&self) -> bool {
+        self.wanted || !matches!(self.stage, Stage::Idle | Stage::Active { cancelled: true, .. })
+    }
+
+    /// The session is gone, and with it whatever was active or asked for. `again`: another response is wanted once
+    /// there is a session.
+    pub fn session_lost(&mut self, again: bool) {
+        if let Stage::Requested { greeting, .. } | Stage::Active { greeting, .. } = self.stage {
+            self.greeting_due |= greeting && again;
+        }
+        self.stage = Stage::Idle;
+        self.outputs_unseen = 0;
+        self.wanted = again;
+    }
+
     /// Whether audio of this response is meant for the caller.
     pub fn plays(&self, response_id: &str) -> bool {
         matches!(&self.stage, Stage::Active { id, cancelled: false, .. } if id == response_id)

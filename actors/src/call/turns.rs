@@ -26,6 +26,8 @@ struct AgentTurn {
     made_bytes: u64,
     heard: Heard,
     response_done: bool,
+    /// The session in use knows the item.
+    known: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -118,6 +120,7 @@ impl Turns {
                 made_bytes: 0,
                 heard: Heard::NotYet,
                 response_done: false,
+                known: true,
             });
             self.agent.len() - 1
         });
@@ -144,7 +147,7 @@ impl Turns {
         self.agent.iter().find(|turn| turn.item_id == item_id).map(|turn| turn.ordinal)
     }
 
-    /// Playback of a turn has ended: at its end, or cut.
+    /// Playback of a turn has ended: at its end, or cut. Answers where the service keeps its audio, if it does.
     pub fn heard(&mut self, cut: Cut, mut updated: impl FnMut(TurnUpdate)) -> Option<AudioPlace> {
         let turn = self.agent.iter_mut().find(|turn| turn.ordinal == cut.ordinal)?;
         turn.heard = if cut.heard_in_full() {
@@ -154,8 +157,9 @@ impl Turns {
         };
         updated(turn.update());
         let place = AudioPlace { item_id: turn.item_id.clone(), content_index: turn.content_index };
+        let place = turn.known.then_some(place);
         self.agent.retain(|turn| !turn.is_written());
-        Some(place)
+        place
     }
 
     /// A response is final: its items' transcripts are whole. Answers the ordinals of its turns.
@@ -172,6 +176,20 @@ impl Turns {
             ordinals.push(turn.ordinal);
             updated(turn.update());
         }
+        self.agent.retain(|turn| !turn.is_written());
+        ordinals
+    }
+
+    /// The session is gone: what it made is all there will be, and what it was to write down it never will. Answers the
+    /// ordinals of the agent's turns whose audio ends here.
+    pub fn session_lost(&mut self, mut updated: impl FnMut(TurnUpdate)) -> Vec<u32> {
+        self.caller.drain(..).for_each(|turn| updated(turn.update(String::new())));
+        for turn in &mut self.agent {
+            turn.known = false;
+            turn.response_done = true;
+            updated(turn.update());
+        }
+        let ordinals = self.agent.iter().map(|turn| turn.ordinal).collect();
         self.agent.retain(|turn| !turn.is_written());
         ordinals
     }

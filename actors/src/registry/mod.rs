@@ -459,7 +459,7 @@ impl CallRegistry {
                     first_audio_ms: status.summary.first_audio_ms,
                     last_turn_ms: status.summary.last_turn_ms,
                     restarts: status.restarts,
-                    reconnects: status.reconnects,
+                    reconnects: status.summary.reconnects,
                 }
             })
             .collect();

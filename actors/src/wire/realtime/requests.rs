@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::call::persona::Persona;
+use crate::db::record::Speaker;
 
 /// The event id of the session's configuration.
 pub const CONFIGURE_ID: &str = "configure";
@@ -19,6 +20,10 @@ pub enum Request {
     Greet { number: u32 },
     /// Asks for a response.
     Respond { number: u32 },
+    /// Tells a new session what was said before.
+    Recall { speaker: Speaker, text: String },
+    /// Tells the session something that nobody said.
+    Note { text: &'static str },
     /// Ends a response; the active one if none is named.
     Cancel { response_id: Option<String> },
     /// Takes back what the caller did not hear of an item.
@@ -42,6 +47,9 @@ impl Request {
             Self::Respond { number } => {
                 json!({"type": "response.create", "event_id": format!("{RESPOND_PREFIX}{number}")})
             }
+            Self::Recall { speaker: Speaker::Caller, text } => message("user", "input_text", text),
+            Self::Recall { speaker: Speaker::Agent, text } => message("assistant", "output_text", text),
+            Self::Note { text } => message("system", "input_text", text),
             Self::Cancel { response_id: Some(id) } => {
                 json!({"type": "response.cancel", "event_id": format!("cancel-{id}"), "response_id": id})
             }
@@ -57,6 +65,14 @@ impl Request {
         }
         .to_string()
     }
+}
+
+/// A message of the conversation. The agent's own can be created as text only (reference: section 9).
+fn message(role: &str, kind: &str, text: &str) -> Value {
+    json!({
+        "type": "conversation.item.create", "event_id": "recall",
+        "item": {"type": "message", "role": role, "content": [{"type": kind, "text": text}]},
+    })
 }
 
 /// Turn-taking is ours, so the service neither interrupts itself nor prods a silent caller.

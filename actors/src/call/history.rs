@@ -1,0 +1,71 @@
+//! What was said so far, as another session is told it: only what the caller heard.
+
+use std::collections::VecDeque;
+
+use super::turns::TurnUpdate;
+use crate::db::record::Speaker;
+
+/// A new session is told the last turns; older ones are rarely needed, and each costs tokens.
+const REMEMBERED: usize = 20;
+
+/// The last turns of a call, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History(VecDeque<Said>);
+
+/// One turn, as it is known now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub ordinal: u32,
+    pub speaker: Speaker,
+    pub text: String,
+}
+
+impl History {
+    /// Learns a turn, or better of it.
+    pub fn learn(&mut self, turn: &TurnUpdate) {
+        let said = Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text.clone() };
+        match self.0.iter().rposition(|known| known.ordinal <= turn.ordinal) {
+            Some(at) if self.0[at].ordinal == turn.ordinal => self.0[at] = said,
+            Some(at) => self.0.insert(at + 1, said),
+            None if self.0.len() == REMEMBERED => {}
+            None => self.0.push_front(said),
+        }
+        if self.0.len() > REMEMBERED {
+            self.0.pop_front();
+        }
+    }
+
+    /// The turns in which something was heard.
+    pub fn turns(&self) -> impl Iterator<Item = &Said> {
+        self.0.iter().filter(|said| !said.text.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(ordinal: u32, text: &str) -> TurnUpdate {
+        let speaker = if ordinal % 2 == 0 { Speaker::Caller } else { Speaker::Agent };
+        TurnUpdate { ordinal, speaker, text: text.into(), started_at: 0, heard_ms: None, cut_off: false }
+    }
+
+    #[test]
+    fn turns_stand_in_order_however_late_they_are_known_and_unheard_ones_are_left_out() {
+        let mut history = History::default();
+        for (ordinal, text) in [(1, "one"), (3, ""), (4, "four"), (2, "two"), (1, "one, cut")] {
+            history.learn(&turn(ordinal, text));
+        }
+        let told: Vec<_> = history.turns().map(|said| (said.ordinal, said.text.as_str())).collect();
+        assert_eq!(told, [(1, "one, cut"), (2, "two"), (4, "four")]);
+    }
+
+    #[test]
+    fn only_the_last_turns_are_remembered() {
+        let mut history = History::default();
+        (1..=50).for_each(|ordinal| history.learn(&turn(ordinal, "x")));
+        history.learn(&turn(1, "late"));
+        let ordinals: Vec<_> = history.turns().map(|said| said.ordinal).collect();
+        assert_eq!(ordinals, (31..=50).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,214 @@
+//! The link to the Realtime service: when to open a socket, when to try again, when to stop trusting one, and when to
+//! give up. Pure: it is told what happened and when.
+//!
+//! A session is "ready" once it is configured; until then nobody is heard. One that falls silent while an answer is due,
+//! or comes near its age limit at a turn boundary, is replaced like one that was lost (reference: OpenAI Realtime,
+//! "Reconnecting and restoring a conversation").
+
+use super::Millis;
+
+/// From connecting to a configured session.
+const READY_WITHIN: Millis = 10_000;
+/// A conversation that has not begun has a caller who hears nothing: they are not kept waiting long.
+const MAX_FIRST_CONNECTS: u32 = 4;
+/// A conversation that was under way is worth more patience.
+const OUTAGE: Millis = 30_000;
+/// All connections of a call: a service that drops every session is no service.
+const MAX_CONNECTS: u32 = 100;
+/// The first pause, doubled at each retry.
+const BACKOFF: Millis = 100;
+const MAX_BACKOFF: Millis = 2_000;
+/// While an answer is due the service is never silent for so long.
+const SILENT: Millis = 5_000;
+/// Sessions end after 60 minutes; from here on the next turn boundary is used.
+const ROTATE_AFTER: Millis = 55 * 60_000;
+/// From here on any moment is.
+const ROTATE_AT_LAST: Millis = 59 * 60_000;
+
+/// The link of one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    stage: Stage,
+    jitter_seed: u64,
+    /// Sockets asked for, in the whole call and since a session was ready.
+    connects: u32,
+    attempts: u32,
+    /// Since when a conversation that was under way has had no session.
+    lost_at: Option<Millis>,
+    heard_at: Millis,
+    sessions: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Opening { until: Millis },
+    Ready { since: Millis },
+}
+
+/// What to do about a lost session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterLoss {
+    Connect { after: Millis },
+    GiveUp,
+}
+
+impl Link {
+    /// A socket is being opened now.
+    pub fn open(jitter_seed: u64, now: Millis) -> Self {
+        Self {
+            stage: Stage::Opening { until: now + READY_WITHIN },
+            jitter_seed,
+            connects: 1,
+            attempts: 1,
+            lost_at: None,
+            heard_at: now,
+            sessions: 0,
+        }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Ready { .. })
+    }
+
+    /// A conversation is, or was, under way.
+    pub fn has_been_ready(&self) -> bool {
+        self.sessions > 0
+    }
+
+    /// Sessions that took the place of an earlier one.
+    pub fn reconnects(&self) -> u32 {
+        self.sessions.saturating_sub(1)
+    }
+
+    /// The service said something.
+    pub fn heard(&mut self, now: Millis) {
+        self.heard_at = now;
+    }
+
+    /// The session is configured.
+    pub fn ready(&mut self, now: Millis) {
+        self.stage = Stage::Ready { since: now };
+        self.heard_at = now;
+        self.attempts = 0;
+        self.lost_at = None;
+        self.sessions += 1;
+    }
+
+    /// The session is gone, or could not be opened.
+    pub fn lost(&mut self, now: Millis) -> AfterLoss {
+        if self.is_ready() {
+            self.lost_at = Some(now);
+        }
+        let given_up = match self.lost_at {
+            Some(lost_at) => now.saturating_sub(lost_at) >= OUTAGE,
+            None => self.attempts >= MAX_FIRST_CONNECTS,
+        };
+        if given_up || self.connects >= MAX_CONNECTS {
+            return AfterLoss::GiveUp;
+        }
+        let after = if self.attempts == 0 { 0 } else { self.backoff() };
+        self.connects += 1;
+        self.attempts += 1;
+        self.stage = Stage::Opening { until: now + after + READY_WITHIN };
+        AfterLoss::Connect { after }
+    }
+
+    /// Why the session in use is to be given up now, if it is. `answer_due`: the service owes us a response;
+    /// `idle`: nobody speaks and nothing is being made.
+    pub fn verdict(&self, answer_due: bool, idle: bool, now: Millis) -> Option<&'static str> {
+        match self.stage {
+            Stage::Opening { until } => (until <= now).then_some("the session was not ready in time"),
+            Stage::Ready { .. } if answer_due && self.heard_at + SILENT <= now => {
+                Some("the service fell silent while an answer was due")
+            }
+            Stage::Ready { since } => {
+                let limit = if idle { ROTATE_AFTER } else { ROTATE_AT_LAST };
+                (since + limit <= now).then_some("the session is near its age limit")
+            }
+        }
+    }
+
+    /// When [`verdict`](Self::verdict) may change by itself.
+    pub fn deadline(&self, answer_due: bool, idle: bool) -> Millis {
+        match self.stage {
+            Stage::Opening { until } => until,
+            Stage::Ready { since } => {
+                let limit = since + if idle { ROTATE_AFTER } else { ROTATE_AT_LAST };
+                if answer_due { limit.min(self.heard_at + SILENT) } else { limit }
+            }
+        }
+    }
+
+    /// Between half of the doubled pause and all of it, another moment for each call.
+    fn backoff(&self) -> Millis {
+        let full = (BACKOFF << self.attempts.min(10)).min(MAX_BACKOFF);
+        full / 2 + self.jitter_seed.wrapping_mul(u64::from(self.attempts)) % (full / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Millis = 60_000;
+
+    fn ready() -> Link {
+        let mut link = Link::open(7, 0);
+        link.ready(100);
+        link
+    }
+
+    #[test]
+    fn a_conversation_that_has_not_begun_gives_up_after_a_few_tries() {
+        let mut link = Link::open(7, 0);
+        let tries = (0..10).take_while(|_| matches!(link.lost(0), AfterLoss::Connect { .. })).count();
+        assert_eq!(tries, 3);
+    }
+
+    #[test]
+    fn a_conversation_under_way_is_taken_up_at_once_and_for_half_a_minute() {
+        let mut link = ready();
+        assert_eq!(link.lost(1_000), AfterLoss::Connect { after: 0 });
+        let mut now = 1_000;
+        let mut pauses = vec![];
+        while let AfterLoss::Connect { after } = link.lost(now) {
+            pauses.push(after);
+            now += after.max(10);
+        }
+        assert!((31_000..34_000).contains(&now), "{now}");
+        assert!(pauses.windows(2).all(|pair| pair[1] <= MAX_BACKOFF) && pauses[0] < 200, "{pauses:?}");
+        let mut link = ready();
+        link.lost(1_000);
+        link.ready(1_500);
+        assert_eq!(link.reconnects(), 1);
+    }
+
+    #[test]
+    fn a_service_that_drops_every_session_is_given_up() {
+        let mut link = ready();
+        let mut now = 0;
+        while let AfterLoss::Connect { .. } = link.lost(now) {
+            now += 10;
+            link.ready(now);
+        }
+        assert_eq!(link.reconnects(), MAX_CONNECTS - 1);
+    }
+
+    #[test]
+    fn silence_counts_only_while_an_answer_is_due() {
+        let mut link = ready();
+        link.heard(1_000);
+        assert_eq!(link.verdict(true, false, 5_999), None);
+        assert!(link.verdict(true, false, 6_000).is_some());
+        assert_eq!(link.verdict(false, false, 600_000), None);
+        assert_eq!(link.deadline(true, false), 6_000);
+    }
+
+    #[test]
+    fn an_old_session_is_replaced_at_a_turn_boundary_or_at_last_anyway() {
+        let link = ready();
+        assert_eq!(link.verdict(false, false, 56 * MINUTE), None);
+        assert!(link.verdict(false, true, 56 * MINUTE).is_some());
+        assert!(link.verdict(false, false, 60 * MINUTE).is_some());
+    }
+}
