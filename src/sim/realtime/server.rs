@@ -271,7 +271,9 @@ async fn converse(
     let session = &session.0;
     loop {
         let (out, wake_at) = {
+            // Here, not where the timer fires: a client that sends without a pause must not hold up what is due.
             let mut session = lock(session);
+            session.tick(monotonic_us());
             (session.take_out(), session.wake_at())
         };
         match send(socket, out).await? {
@@ -291,7 +293,7 @@ async fn converse(
                 Some(_) => {}
                 None => return Ok(()),
             },
-            () = wake => lock(session).tick(monotonic_us()),
+            () = wake => {}
             _ = stop.changed() => return close(socket, 1001, "the service stops").await,
         }
     }

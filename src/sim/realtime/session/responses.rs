@@ -163,8 +163,7 @@ impl Session {
             return Err(Refusal::new("second-response", "conversation_already_has_active_response", message));
         }
         self.turns += 1;
-        let greets =
-            asked.by_client && asked.in_conversation && self.turns == 1 && self.conversation.is_empty();
+        let greets = asked.by_client && asked.in_conversation && self.conversation.is_empty();
         let clip = if greets {
             voice::greeting()
         } else {

@@ -288,7 +288,7 @@ fn a_cancelled_response_stops_at_once_and_is_truncated_within_what_was_sent() {
     assert_eq!(error, format!("Audio content of {sent}ms is already shorter than {}ms", sent + 1));
     client.send(truncate(sent / 2));
     assert_eq!(client.last("conversation.item.truncated")["audio_end_ms"], sent / 2);
-    client.send(truncate(sent));
+    client.send(truncate(sent / 2)).send(truncate(sent));
     assert_eq!(client.violations(), ["truncate-beyond-audio"; 2]);
     client.send(json!({"type": "conversation.item.retrieve", "item_id": item}));
     let heard = client.last("conversation.item.retrieved")["item"]["content"][0]["transcript"].clone();
