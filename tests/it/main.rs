@@ -8,3 +8,4 @@ mod ceiling;
 mod database;
 mod private_postgres;
 mod support;
+mod survival;

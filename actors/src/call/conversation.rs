@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Millis;
 use super::end::{CallEnd, Outcome, Reason};
 use super::history::{History, Said};
-use super::link::{AfterLoss, Link};
+use super::link::{AfterLoss, Link, Verdict};
 use super::playback::{Cut, Playback};
 use super::responses::{AfterFailure, Cancel, Responses};
 use super::turns::{TurnUpdate, Turns};
@@ -65,6 +65,8 @@ pub enum Input<'a> {
     /// The call's actor failed more often than its supervisor allows.
     ActorFailed,
     Service(ServerEvent<'a>),
+    /// The service answered a ping.
+    Pong,
     /// The Realtime socket could not be opened, or is gone.
     ServiceLost {
         fatal: bool,
@@ -83,6 +85,8 @@ pub enum Effect {
     },
     /// Close the one in use.
     Disconnect,
+    /// Ask the service for a sign of life.
+    Ping,
     Ask(Request),
     /// The session understands μ-law: the caller's audio may flow.
     OpenGate,
@@ -209,6 +213,7 @@ impl Conversation {
         match input {
             Input::Service(ServerEvent::Audio(delta)) => return self.audio(delta, now, effects),
             Input::Service(event) => self.service(event, now, effects),
+            Input::Pong => self.link.heard(now),
             Input::StreamOpened => self.stream_opened(now, effects),
             Input::Mark(mark) => {
                 if let Some(heard) = self.playback.mark_played(*mark, now) {
@@ -514,9 +519,14 @@ impl Conversation {
         if self.interrupt_at.is_some_and(|at| at <= now) {
             self.barge_in(now, effects);
         }
-        if let Some(cause) = self.link.verdict(self.responses.is_due(), self.is_idle(), now) {
+        if let Some(verdict) = self.link.verdict(self.responses.is_due(), self.is_idle(), now) {
             effects.push(Effect::Disconnect);
-            self.service_lost(false, cause, now, effects);
+            self.service_lost(false, verdict.cause(), now, effects);
+            if verdict == Verdict::Stalled {
+                self.responses.want(); // what the caller said to it is lost: the next session asks them to repeat
+            }
+        } else if self.link.ping(now) {
+            effects.push(Effect::Ping);
         }
     }
 

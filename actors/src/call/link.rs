@@ -20,6 +20,10 @@ const BACKOFF: Millis = 100;
 const MAX_BACKOFF: Millis = 2_000;
 /// While an answer is due the service is never silent for so long.
 const SILENT: Millis = 5_000;
+/// A service that says nothing for so long is asked whether it is there,
+const PING_AFTER: Millis = 2_000;
+/// and answers within this time.
+const PONG_WITHIN: Millis = 3_000;
 /// Sessions end after 60 minutes; from here on the next turn boundary is used.
 const ROTATE_AFTER: Millis = 55 * 60_000;
 /// From here on any moment is.
@@ -36,6 +40,7 @@ pub struct Link {
     /// Since when a conversation that was under way has had no session.
     lost_at: Option<Millis>,
     heard_at: Millis,
+    pinged_at: Option<Millis>,
     sessions: u32,
 }
 
@@ -52,6 +57,29 @@ pub enum AfterLoss {
     GiveUp,
 }
 
+/// Why a session is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    NotReady,
+    Stalled,
+    Old,
+}
+
+impl Verdict {
+    /// For the call's log.
+    pub fn cause(self) -> &'static str {
+        match self {
+            Self::NotReady => "the session was not ready in time",
+            Self::Stalled => "the service gave no sign of life",
+            Self::Old => "the session is near its age limit",
+        }
+    }
+}
+
+fn age_limit(idle: bool) -> Millis {
+    if idle { ROTATE_AFTER } else { ROTATE_AT_LAST }
+}
+
 impl Link {
     /// A socket is being opened now.
     pub fn open(jitter_seed: u64, now: Millis) -> Self {
@@ -62,6 +90,7 @@ impl Link {
             attempts: 1,
             lost_at: None,
             heard_at: now,
+            pinged_at: None,
             sessions: 0,
         }
     }
@@ -80,15 +109,25 @@ impl Link {
         self.sessions.saturating_sub(1)
     }
 
-    /// The service said something.
+    /// The service said something, if only that it is there.
     pub fn heard(&mut self, now: Millis) {
         self.heard_at = now;
+        self.pinged_at = None;
+    }
+
+    /// Whether to ask the service for a sign of life now; it is then taken as asked.
+    pub fn ping(&mut self, now: Millis) -> bool {
+        let due = self.is_ready() && self.pinged_at.is_none() && self.heard_at + PING_AFTER <= now;
+        if due {
+            self.pinged_at = Some(now);
+        }
+        due
     }
 
     /// The session is configured.
     pub fn ready(&mut self, now: Millis) {
         self.stage = Stage::Ready { since: now };
-        self.heard_at = now;
+        self.heard(now);
         self.attempts = 0;
         self.lost_at = None;
         self.sessions += 1;
@@ -115,26 +154,26 @@ impl Link {
 
     /// Why the session in use is to be given up now, if it is. `answer_due`: the service owes us a response;
     /// `idle`: nobody speaks and nothing is being made.
-    pub fn verdict(&self, answer_due: bool, idle: bool, now: Millis) -> Option<&'static str> {
+    pub fn verdict(&self, answer_due: bool, idle: bool, now: Millis) -> Option<Verdict> {
         match self.stage {
-            Stage::Opening { until } => (until <= now).then_some("the session was not ready in time"),
-            Stage::Ready { .. } if answer_due && self.heard_at + SILENT <= now => {
-                Some("the service fell silent while an answer was due")
-            }
+            Stage::Opening { until } => (until <= now).then_some(Verdict::NotReady),
             Stage::Ready { since } => {
-                let limit = if idle { ROTATE_AFTER } else { ROTATE_AT_LAST };
-                (since + limit <= now).then_some("the session is near its age limit")
+                let silent = answer_due && self.heard_at + SILENT <= now;
+                let gone = self.pinged_at.is_some_and(|at| at + PONG_WITHIN <= now);
+                let old = since + age_limit(idle) <= now;
+                (silent || gone).then_some(Verdict::Stalled).or(old.then_some(Verdict::Old))
             }
         }
     }
 
-    /// When [`verdict`](Self::verdict) may change by itself.
+    /// When [`verdict`](Self::verdict) or [`ping`](Self::ping) may change by themselves.
     pub fn deadline(&self, answer_due: bool, idle: bool) -> Millis {
         match self.stage {
             Stage::Opening { until } => until,
             Stage::Ready { since } => {
-                let limit = since + if idle { ROTATE_AFTER } else { ROTATE_AT_LAST };
-                if answer_due { limit.min(self.heard_at + SILENT) } else { limit }
+                let sign_of_life = self.pinged_at.map_or(self.heard_at + PING_AFTER, |at| at + PONG_WITHIN);
+                let answer = if answer_due { self.heard_at + SILENT } else { Millis::MAX };
+                sign_of_life.min(answer).min(since + age_limit(idle))
             }
         }
     }
@@ -195,20 +234,31 @@ mod tests {
     }
 
     #[test]
-    fn silence_counts_only_while_an_answer_is_due() {
+    fn a_silent_service_is_asked_for_a_sign_of_life() {
+        let mut link = ready();
+        link.heard(1_000);
+        assert_eq!((link.ping(2_999), link.deadline(false, true)), (false, 3_000));
+        assert!(link.ping(3_000) && !link.ping(3_001), "once");
+        link.heard(3_010);
+        assert_eq!(link.verdict(false, true, 6_000), None);
+        assert!(link.ping(6_000));
+        assert_eq!(link.verdict(false, true, 8_999), None);
+        assert_eq!(link.verdict(false, true, 9_000), Some(Verdict::Stalled));
+    }
+
+    #[test]
+    fn an_answer_that_is_due_is_waited_for_no_longer_than_it_can_take() {
         let mut link = ready();
         link.heard(1_000);
         assert_eq!(link.verdict(true, false, 5_999), None);
-        assert!(link.verdict(true, false, 6_000).is_some());
-        assert_eq!(link.verdict(false, false, 600_000), None);
-        assert_eq!(link.deadline(true, false), 6_000);
+        assert_eq!(link.verdict(true, false, 6_000), Some(Verdict::Stalled));
     }
 
     #[test]
     fn an_old_session_is_replaced_at_a_turn_boundary_or_at_last_anyway() {
         let link = ready();
         assert_eq!(link.verdict(false, false, 56 * MINUTE), None);
-        assert!(link.verdict(false, true, 56 * MINUTE).is_some());
-        assert!(link.verdict(false, false, 60 * MINUTE).is_some());
+        assert_eq!(link.verdict(false, true, 56 * MINUTE), Some(Verdict::Old));
+        assert_eq!(link.verdict(false, false, 60 * MINUTE), Some(Verdict::Old));
     }
 }

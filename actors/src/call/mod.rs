@@ -262,6 +262,7 @@ impl CallActor {
                 Effect::OpenGate => self.uplink.open(),
                 Effect::Connect { after } => connect_later(after, ctx),
                 Effect::Disconnect => self.uplink.close(),
+                Effect::Ping => self.uplink.ping(),
                 Effect::WriteTurn(turn) => self.write_turn(turn),
                 Effect::WriteEvent { kind, data } => self.write_event(kind, data),
                 Effect::End { end, next, result } => self.end(end, next, &result, ctx),
@@ -484,6 +485,7 @@ impl StreamHandler<Received> for CallActor {
     fn handle(&mut self, received: Received, ctx: &mut Self::Context) {
         match received {
             Received::Event(message) => self.service_said(&message, ctx),
+            Received::Pong => self.take(&Input::Pong, ctx),
             Received::Closed { fatal, cause } => {
                 tracing::warn!(call.sid = %self.identity.call_sid, cause, "the Realtime socket was lost");
                 self.take(&Input::ServiceLost { fatal, cause: &cause }, ctx);

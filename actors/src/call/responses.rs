@@ -83,6 +83,11 @@ impl Responses {
         self.wanted = true;
     }
 
+    /// The agent is to speak as soon as it can.
+    pub fn want(&mut self) {
+        self.wanted = true;
+    }
+
     /// A function's output was sent: the agent is to go on with it.
     pub fn output_sent(&mut self) {
         self.outputs_unseen += 1;

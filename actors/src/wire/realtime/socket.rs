@@ -98,6 +98,8 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Socket, ConnectError> {
 pub enum Received {
     /// One event.
     Event(Bytes),
+    /// The answer to our [`ping`](Uplink::ping).
+    Pong,
     /// The service ended the session, or the connection broke.
     Closed { fatal: bool, cause: String },
 }
@@ -188,7 +190,12 @@ impl Uplink {
 
     /// Sends one of our requests. A socket that takes no more is as good as lost: its reader will say so.
     pub fn send(&self, event: String) {
-        self.lock().write(event.into());
+        self.lock().write(Message::Text(event.into()));
+    }
+
+    /// Asks the service for a sign of life.
+    pub fn ping(&self) {
+        self.lock().write(Message::Ping(Bytes::new()));
     }
 
     pub fn counts(&self) -> UplinkCounts {
@@ -224,6 +231,7 @@ impl Uplink {
             let Some(socket) = inner.socket.as_mut() else { return Poll::Ready(None) };
             let closed = match ready!(Pin::new(socket).poll_next(cx)) {
                 Some(Ok(Message::Text(text))) => return Poll::Ready(Some(Received::Event(text.into()))),
+                Some(Ok(Message::Pong(_))) => return Poll::Ready(Some(Received::Pong)),
                 Some(Ok(Message::Close(frame))) => closed_by(frame),
                 Some(Ok(_)) => continue,
                 Some(Err(error)) => Received::Closed { fatal: false, cause: error.to_string() },
@@ -283,7 +291,7 @@ impl Inner {
 
     fn append(&mut self, payload: &[u8]) {
         if let Some(event) = write_append(&mut self.scratch, payload) {
-            self.write(event);
+            self.write(Message::Text(event));
         }
     }
 
@@ -296,13 +304,13 @@ impl Inner {
         }
     }
 
-    fn write(&mut self, event: Utf8Bytes) {
+    fn write(&mut self, message: Message) {
         if let Some(socket) = self.socket.as_mut() {
-            let mut event = Some(event);
+            let mut message = Some(message);
             self.stalled = at_once(|cx| {
                 let _ = Pin::new(&mut *socket).poll_ready(cx); // pending or not, `start_send` queues within its bound
-                if let Some(event) = event.take() {
-                    let _ = Pin::new(&mut *socket).start_send(Message::Text(event));
+                if let Some(message) = message.take() {
+                    let _ = Pin::new(&mut *socket).start_send(message);
                 }
                 Pin::new(&mut *socket).poll_flush(cx)
             })
