@@ -541,3 +541,7 @@ fn retry_after(message: &str) -> Option<Millis> {
 #[cfg(test)]
 #[path = "conversation_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "conversation_properties.rs"]
+mod properties;
