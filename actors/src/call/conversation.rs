@@ -245,7 +245,7 @@ impl Conversation {
     pub fn deadline(&self) -> Option<Millis> {
         let session = match self.session {
             Session::Opening { until } => Some(until),
-            Session::Ready => self.responses.deadline(),
+            Session::Ready => self.responses.deadline(self.speaking_since.is_some()),
         };
         if self.ended { None } else { self.interrupt_at.into_iter().chain(session).min() }
     }
