@@ -244,7 +244,8 @@ impl Conversation {
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Millis> {
         let link = self.link.deadline(self.responses.is_due(), self.is_idle());
-        let response = self.responses.deadline().filter(|_| self.link.is_ready());
+        let response =
+            self.responses.deadline(self.speaking_since.is_some()).filter(|_| self.link.is_ready());
         let due = self.interrupt_at.into_iter().chain(response).fold(link, Millis::min);
         (!self.ended).then_some(due)
     }
@@ -582,3 +583,7 @@ fn retry_after(message: &str) -> Option<Millis> {
 #[cfg(test)]
 #[path = "conversation_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "conversation_properties.rs"]
+mod properties;

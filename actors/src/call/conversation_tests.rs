@@ -257,6 +257,16 @@ fn a_function_call_is_answered_once_and_then_the_agent_goes_on() {
 }
 
 #[test]
+fn no_tick_is_asked_for_while_what_is_wanted_waits_for_the_caller() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").caller_starts(4_100);
+    call.at(9_000, Input::Tick);
+    assert_eq!((call.requests(), call.conversation.deadline()), (vec![], None));
+    call.caller_stops(9_500, "u2");
+    assert_eq!(call.conversation.deadline(), Some(14_500));
+}
+
+#[test]
 fn benign_errors_end_nothing() {
     let mut call = Timeline::greeted();
     for code in ["response_cancel_not_active", "input_audio_buffer_commit_empty", "something_new"] {

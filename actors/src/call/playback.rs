@@ -70,9 +70,7 @@ impl Cut {
 impl Playback {
     /// Audio of `ordinal`'s turn goes out now; answers the mark to send after it, if one is due.
     pub fn sent(&mut self, ordinal: u32, bytes: u64, now: Millis) -> Option<Mark> {
-        if self.turns.is_empty() {
-            self.heard_at = now;
-        }
+        self.resume_if_played_out(now);
         if self.turns.back().is_none_or(|turn| turn.ordinal != ordinal) {
             self.turns.push_back(Turn::new(ordinal));
         }
@@ -126,6 +124,19 @@ impl Playback {
                 complete: turn.complete,
             })
             .collect()
+    }
+
+    /// Where all that was sent has been heard, the line was silent until now.
+    fn resume_if_played_out(&mut self, now: Millis) {
+        let heard_ms = self.heard_ms(now);
+        match self.turns.make_contiguous() {
+            [] => self.heard_at = now,
+            [turn] if heard_ms >= turn.sent_ms() => {
+                turn.heard_ms = heard_ms;
+                self.heard_at = now;
+            }
+            _ => {}
+        }
     }
 
     /// How much of the turn being played was heard by now: never beyond the next mark that is still out.
@@ -206,6 +217,16 @@ mod tests {
         }
         playback.mark_played(mark(0, 1, 200), 200);
         assert_eq!(playback.interrupt(5_000)[0].heard_ms, 400, "the line stood still after the first mark");
+    }
+
+    #[test]
+    fn silence_for_want_of_audio_is_not_taken_for_hearing() {
+        let mut playback = Playback::default();
+        playback.sent(1, 300 * MS, 0);
+        playback.mark_played(mark(0, 1, 300), 300);
+        playback.sent(1, 100 * MS, 350);
+        playback.sent(1, 5_000 * MS, 2_000);
+        assert_eq!(playback.interrupt(2_250)[0].heard_ms, 650);
     }
 
     #[test]

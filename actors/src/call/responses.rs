@@ -212,11 +212,11 @@ impl Responses {
         Some(Ask { number: self.asked, greeting })
     }
 
-    /// When [`ask`](Self::ask) is worth calling again though nothing has happened.
-    pub fn deadline(&self) -> Option<Millis> {
+    /// When [`ask`](Self::ask) is worth calling again though nothing has happened. While the caller speaks it is not.
+    pub fn deadline(&self, caller_speaking: bool) -> Option<Millis> {
         match self.stage {
             Stage::Expected { until } => Some(until),
-            Stage::Idle if self.wanted => Some(self.not_before),
+            Stage::Idle if self.wanted && !caller_speaking => Some(self.not_before),
             _ => None,
         }
     }
@@ -262,7 +262,7 @@ mod tests {
         let mut responses = Responses::default();
         responses.utterance_committed(1_000);
         assert_eq!(responses.ask(false, 1_100), None);
-        assert_eq!(responses.deadline(), Some(6_000));
+        assert_eq!(responses.deadline(false), Some(6_000));
         assert!(responses.ask(false, 6_000).is_some());
     }
 
@@ -297,6 +297,14 @@ mod tests {
         assert_eq!(responses.ask(false, 0), None);
         responses.done("r1");
         assert!(responses.ask(false, 0).is_some());
+    }
+
+    #[test]
+    fn what_waits_for_the_caller_to_finish_waits_for_no_moment() {
+        let mut responses = Responses::default();
+        responses.greet();
+        assert_eq!(responses.deadline(true), None);
+        assert_eq!(responses.deadline(false), Some(0));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub struct Turns {
     last_ordinal: u32,
     agent: Vec<AgentTurn>,
     caller: Vec<CallerTurn>,
+    /// The words of an item whose audio has not begun: item id and text.
+    early_words: Option<(String, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -110,12 +112,13 @@ impl Turns {
     pub fn audio(&mut self, delta: &AudioDelta<'_>, bytes: u64, now: Millis) -> u32 {
         let at = self.agent.iter().rposition(|turn| turn.item_id == delta.item_id).unwrap_or_else(|| {
             self.last_ordinal += 1;
+            let early_words = self.early_words.take().filter(|(item_id, _)| item_id == delta.item_id);
             self.agent.push(AgentTurn {
                 ordinal: self.last_ordinal,
                 response_id: delta.response_id.to_owned(),
                 item_id: delta.item_id.to_owned(),
                 content_index: delta.content_index,
-                transcript: String::new(),
+                transcript: early_words.map(|(_, text)| text).unwrap_or_default(),
                 started_at: now,
                 made_bytes: 0,
                 heard: Heard::NotYet,
@@ -135,10 +138,14 @@ impl Turns {
         }
     }
 
-    /// More of what the agent says, in writing.
+    /// More of what the agent says, in writing; it may come before its audio.
     pub fn transcript_delta(&mut self, item_id: &str, delta: &str) {
         if let Some(turn) = self.agent.iter_mut().find(|turn| turn.item_id == item_id) {
-            turn.transcript.push_str(delta);
+            return turn.transcript.push_str(delta);
+        }
+        match &mut self.early_words {
+            Some((early, text)) if early == item_id => text.push_str(delta),
+            early_words => *early_words = Some((item_id.to_owned(), delta.to_owned())),
         }
     }
 
@@ -290,6 +297,20 @@ mod tests {
         });
         let last = last.unwrap();
         assert_eq!((last.text.as_str(), last.heard_ms, last.cut_off), ("one two", Some(1000), true));
+    }
+
+    #[test]
+    fn words_that_come_before_their_audio_are_kept() {
+        let mut turns = Turns::default();
+        turns.transcript_delta("dropped", "never spoken ");
+        turns.transcript_delta("i", "one ");
+        turns.transcript_delta("i", "two ");
+        turns.audio(&delta("r", "i"), 8_000, 0);
+        turns.transcript_delta("i", "three");
+        let mut closed = vec![];
+        turns.heard(Cut { ordinal: 1, heard_ms: 1000, sent_ms: 1000, complete: true }, |_| {});
+        turns.close(|update| closed.push(update.text));
+        assert_eq!(closed, ["one two three"]);
     }
 
     #[test]

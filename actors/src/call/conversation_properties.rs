@@ -1,0 +1,153 @@
+//! What holds of every conversation, whatever comes in and in whatever order: each property is tried against
+//! arbitrary calls played by the [`model`].
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+#[path = "conversation_model.rs"]
+mod model;
+
+use model::{Act, Connection, Ending, Part, Plan, Property, Scenario, Utterance, play};
+
+fn part() -> impl Strategy<Value = Part> {
+    let gap = prop_oneof![4 => Just(0), 4 => 1..250u64, 1 => 250..1_500u64];
+    let bytes = prop_oneof![8 => 8..4_000u32, 2 => 4_000..20_000u32, 1 => 20_000..300_000u32];
+    let pieces = prop::collection::vec((gap, bytes), 1..20);
+    prop_oneof![
+        4 => (pieces, any::<bool>()).prop_map(|(pieces, words_first)| Part::Speech { pieces, words_first }),
+        1 => any::<bool>().prop_map(|early| Part::Call { early }),
+    ]
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let told = select(&["Please try again in 3.2s.", "try again in 320ms", "no idea"]);
+    let outcome = prop_oneof![
+        20 => Just(Ending::Completed),
+        1 => Just(Ending::Incomplete),
+        2 => told.prop_map(Ending::Failed),
+        1 => Just(Ending::NotBegun),
+        1 => prop::bool::weighted(0.2).prop_map(|fatal| if fatal { Ending::Fatal } else { Ending::Completed }),
+    ];
+    (prop::collection::vec(part(), 0..4), outcome).prop_map(|(parts, outcome)| Plan { parts, outcome })
+}
+
+fn utterance() -> impl Strategy<Value = Utterance> {
+    (prop::option::weighted(0.8, (0..8_000u64, prop::bool::weighted(0.8))), prop::bool::weighted(0.9))
+        .prop_map(|(transcript, answered)| Utterance { transcript, answered })
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let benign = select(&["response_cancel_not_active", "input_audio_buffer_commit_empty", "invalid_value"]);
+    prop_oneof![
+        60 => (20..4_000u64).prop_map(Act::Speak),
+        10 => Just(Act::OpenStream),
+        6 => Just(Act::LoseStream),
+        3 => Just(Act::Digit),
+        6 => Just(Act::Tick),
+        4 => benign.prop_map(Act::BenignError),
+        2 => Just(Act::HangUp),
+        1 => Just(Act::CallOver),
+        1 => Just(Act::Unclaimed),
+        1 => Just(Act::Shutdown),
+        1 => Just(Act::LoseService),
+    ]
+}
+
+fn connection() -> impl Strategy<Value = Connection> {
+    prop_oneof![
+        12 => Just(Connection::Opens),
+        4 => Just(Connection::Fails),
+        2 => (0..11_000u64).prop_map(Connection::Slow),
+        1 => Just(Connection::Refused),
+    ]
+}
+
+/// Any call at all; Twilio is `ear_ms` away.
+fn scenario(ear_ms: impl Strategy<Value = u64>) -> impl Strategy<Value = Scenario> {
+    let distances = (prop_oneof![Just(0), 1..60u64, 60..700u64], ear_ms, 0..20u64);
+    let rules = (select(&[0u64, 0, 0, 200, 600]), prop_oneof![3 => Just(0), 1 => 0..30u64]);
+    let peers = (
+        prop::collection::vec(connection(), 0..3),
+        prop::collection::vec(plan(), 0..8),
+        prop::collection::vec(utterance(), 0..8),
+    );
+    let gap = prop_oneof![1 => Just(0), 6 => 0..1_200u64, 3 => 1_200..9_000u64];
+    let acts = (gap.clone(), prop::collection::vec((gap, act()), 0..16));
+    (distances, rules, peers, (any::<bool>(), any::<bool>()), acts).prop_map(
+        |(distances, rules, peers, told, acts)| {
+            let (service_ms, ear_ms, frame_phase) = distances;
+            let (barge_in_min_ms, tick_late_ms) = rules;
+            let (connects, responses, utterances) = peers;
+            let (opened_after, mut acts) = acts;
+            acts.insert(0, (opened_after, Act::OpenStream));
+            Scenario {
+                barge_in_min_ms,
+                service_ms,
+                ear_ms,
+                frame_phase,
+                tick_late_ms,
+                connects,
+                responses,
+                utterances,
+                tells_of_unanswered: told.0,
+                cancelled_has_transcript: told.1,
+                acts,
+            }
+        },
+    )
+}
+
+fn any_scenario() -> impl Strategy<Value = Scenario> {
+    scenario(prop_oneof![Just(0), 1..=20u64, 20..150u64])
+}
+
+fn holds(property: Property, scenario: &Scenario) -> Result<(), TestCaseError> {
+    let faults = play(scenario).faults;
+    let first = faults.into_iter().find(|(broken, _)| *broken == property);
+    prop_assert!(first.is_none(), "{}", first.map(|(_, what)| what).unwrap_or_default());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn at_most_one_response_is_asked_for(call in any_scenario()) {
+        holds(Property::OneResponse, &call)?;
+    }
+
+    #[test]
+    fn every_function_call_is_answered_exactly_once(call in any_scenario()) {
+        holds(Property::CallsAnswered, &call)?;
+    }
+
+    #[test]
+    fn truncation_is_what_the_ear_heard(call in any_scenario()) {
+        holds(Property::Truncation, &call)?;
+    }
+
+    #[test]
+    fn the_log_is_dense_in_order_and_true(call in any_scenario()) {
+        holds(Property::Turns, &call)?;
+    }
+
+    #[test]
+    fn there_is_one_end_and_nothing_after_it(call in any_scenario()) {
+        holds(Property::End, &call)?;
+    }
+
+    #[test]
+    fn audio_is_played_once_in_order_and_never_after_it_was_discarded(call in any_scenario()) {
+        holds(Property::Playing, &call)?;
+    }
+
+    #[test]
+    fn nobody_waits_for_ever(call in any_scenario()) {
+        holds(Property::Liveness, &call)?;
+    }
+
+    #[test]
+    fn the_same_inputs_have_the_same_effects(call in any_scenario()) {
+        holds(Property::Determinism, &call)?;
+    }
+}
