@@ -469,8 +469,12 @@ impl Conversation {
         if error.is_fatal() {
             return self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);
         }
-        let delay = retry_after(error.message.as_deref().unwrap_or_default()).unwrap_or(RETRY_RESPONSE_MS);
-        if self.responses.failed(&response.id, delay, now) == AfterFailure::GiveUp {
+        let after = self.responses.failed(&response.id, retry_delay(&error), now);
+        self.after_failure(after, now, effects);
+    }
+
+    fn after_failure(&mut self, after: AfterFailure, now: Millis, effects: &mut Vec<Effect>) {
+        if after == AfterFailure::GiveUp {
             self.end(Outcome::Failed, Reason::RealtimeUnavailable, Next::Human, now, effects);
         }
     }
@@ -487,7 +491,8 @@ impl Conversation {
         } else if error.code() == "conversation_already_has_active_response" {
             self.responses.refused();
         } else if about.starts_with(RESPOND_PREFIX) {
-            self.responses.not_begun();
+            let after = self.responses.not_begun(retry_delay(error), now);
+            self.after_failure(after, now, effects);
         }
     }
 
@@ -568,6 +573,11 @@ fn write(history: &mut History, turn: TurnUpdate, effects: &mut Vec<Effect>) {
 
 fn ask_cancel(Cancel(response_id): Cancel) -> Effect {
     Effect::Ask(Request::Cancel { response_id })
+}
+
+/// How long to wait after this error of a response.
+fn retry_delay(error: &ServiceError) -> Millis {
+    retry_after(error.message.as_deref().unwrap_or_default()).unwrap_or(RETRY_RESPONSE_MS)
 }
 
 /// "Please try again in 3.2s." (reference: OpenAI Realtime, "Errors").

@@ -320,6 +320,23 @@ fn a_failed_response_is_asked_for_again_when_the_service_says_so() {
 }
 
 #[test]
+fn a_response_that_could_not_begin_is_asked_for_again_and_not_for_ever() {
+    let mut call = Timeline::ready();
+    for (attempt, now) in (1u32..4).zip([1_000, 5_000, 9_000]) {
+        call.service(
+            now,
+            &format!(r#"{{"type":"error","error":{{"type":"server_error","event_id":"respond-{attempt}"}}}}"#),
+        );
+        assert_eq!((call.requests(), call.conversation.deadline()), (vec![], Some(now + 1_000)));
+        call.at(now + 1_000, Input::Tick);
+        assert_eq!(call.requests(), [Request::Greet { number: attempt + 1 }]);
+    }
+    call.service(12_000, r#"{"type":"error","error":{"type":"server_error","event_id":"respond-4"}}"#);
+    let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
+    assert_eq!(call.end(), Some((unavailable, Next::Human)));
+}
+
+#[test]
 fn an_unreachable_service_is_tried_a_few_times_and_then_a_person_takes_over() {
     let mut call = Timeline::admitted();
     for _ in 0..3 {

@@ -167,6 +167,10 @@ impl Responses {
     pub fn failed(&mut self, response_id: &str, delay: Millis, now: Millis) -> AfterFailure {
         let greeting = matches!(&self.stage, Stage::Active { id, greeting: true, .. } if id == response_id);
         self.stage = Stage::Idle;
+        self.again(greeting, delay, now)
+    }
+
+    fn again(&mut self, greeting: bool, delay: Millis, now: Millis) -> AfterFailure {
         self.failures += 1;
         if self.failures > MAX_FAILURES {
             return AfterFailure::GiveUp;
@@ -188,11 +192,14 @@ impl Responses {
         self.wanted = true;
     }
 
-    /// The service could not begin the response we asked for, whatever the reason.
-    pub fn not_begun(&mut self) {
+    /// The service could not begin the response we asked for, whatever the reason; it may be asked for again after
+    /// `delay`.
+    pub fn not_begun(&mut self, delay: Millis, now: Millis) -> AfterFailure {
+        let greeting = matches!(self.stage, Stage::Requested { greeting: true, .. });
         if matches!(self.stage, Stage::Requested { .. }) {
             self.stage = Stage::Idle;
         }
+        self.again(greeting, delay, now)
     }
 
     /// The response to ask for now, if one is wanted and none is active or on its way. While the caller speaks the
