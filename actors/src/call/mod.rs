@@ -152,12 +152,24 @@ pub struct CallActor {
     stream: Option<OpenStream>,
     status: Arc<Mutex<LiveStatus>>,
     /// The moment for which the next tick is set.
-    tick: Option<(Millis, SpawnHandle)>,
+    tick: Option<Millis>,
     restarts: Intensity,
     restarted: u32,
+    /// It failed more often than it may.
+    worn_out: bool,
     counted: UplinkCounts,
-    /// The registry is being told.
-    ended: Option<(CallEnd, Next)>,
+    ended: Option<Ended>,
+}
+
+/// The call is over, and the registry is being told.
+#[derive(Debug, Clone, Copy)]
+enum Ended {
+    AsDecided {
+        end: CallEnd,
+        next: Next,
+    },
+    /// The conversation cannot even end: the registry ends the call without it.
+    WornOut,
 }
 
 /// Wall-clock time that does not jump during a call.
@@ -195,13 +207,18 @@ impl CallActor {
             tick: None,
             restarts: Intensity::new(MAX_RESTARTS, RESTARTS_WITHIN),
             restarted: 0,
+            worn_out: false,
             counted: UplinkCounts::default(),
             ended: None,
         }
     }
 
-    /// Feeds the conversation and carries out what it decides. A panic on the way throws the input away.
+    /// Feeds the conversation and carries out what it decides. A panic on the way throws the input away; after the
+    /// end nothing is taken.
     fn take(&mut self, input: &Input<'_>, ctx: &mut Context<Self>) {
+        if self.ended.is_some() {
+            return;
+        }
         let now = self.clock.now();
         let worked = caught(|| {
             let Some(conversation) = self.conversation.as_mut() else { return };
@@ -223,18 +240,41 @@ impl CallActor {
 
     /// Begins the call, or goes on with it after a restart: timers and readers are gone with the old context.
     fn take_up(&mut self, ctx: &mut Context<Self>) {
+        if let Some(ended) = self.ended {
+            return self.let_go(ended, ctx);
+        }
+        if self.worn_out {
+            return self.give_up(ctx);
+        }
         let now = self.clock.now();
-        match (&self.conversation, self.ended, self.uplink.session()) {
-            (None, ..) => {
+        match (&self.conversation, self.uplink.session()) {
+            (None, _) => {
                 let conversation = Conversation::begin(self.setup.rules.clone(), now, &mut self.effects);
                 self.conversation = Some(Checkpointed::new(conversation));
                 self.carry_out(ctx);
             }
-            (_, Some((end, next)), _) => self.let_go(end, next, ctx),
-            (_, _, Some(session)) => self.read(session, ctx),
-            (_, _, None) => self.take(&Input::ServiceLost { fatal: false, cause: "lost in a restart" }, ctx),
+            (_, Some(session)) => self.read(session, ctx),
+            (_, None) => self.take(&Input::ServiceLost { fatal: false, cause: "lost in a restart" }, ctx),
+        }
+        if self.has_missed_its_stream() {
+            self.take(&Input::StreamOpened, ctx);
         }
         self.set_tick(now, ctx);
+    }
+
+    /// The stream's opening was thrown away with a panic: the caller would be on the line and never hear a word.
+    fn has_missed_its_stream(&self) -> bool {
+        let state = self.conversation.as_ref().map(|conversation| conversation.live().summary().state);
+        let is_open = self.stream.as_ref().is_some_and(|stream| !stream.out.is_closed());
+        is_open && matches!(state, Some(CallState::Reserved | CallState::Reconnecting))
+    }
+
+    /// Gives the caller to a person: with the conversation's last words if it still has any.
+    fn give_up(&mut self, ctx: &mut Context<Self>) {
+        self.take(&Input::ActorFailed, ctx);
+        if self.ended.is_none() {
+            self.ended = Some(Ended::WornOut);
+        }
     }
 
     fn carry_out(&mut self, ctx: &mut Context<Self>) {
@@ -272,7 +312,8 @@ impl CallActor {
     }
 
     fn end(&mut self, end: CallEnd, next: Next, result: &CallResult, ctx: &mut Context<Self>) {
-        self.ended = Some((end, next));
+        let ended = Ended::AsDecided { end, next };
+        self.ended = Some(ended);
         let (CallIdentity { call_sid, started_at, .. }, epoch) = (self.identity, self.epoch());
         let elapsed_ms = self.clock.now() - self.clock.began_at;
         tracing::info!(
@@ -292,16 +333,22 @@ impl CallActor {
             cost_usd: result.usage.cost_usd(&self.setup.endpoint.model),
         }));
         self.count_result(result);
-        self.let_go(end, next, ctx);
+        self.let_go(ended, ctx);
     }
 
     /// What comes next is known to the registry before the slot, and with it the stream, is let go.
-    fn let_go(&self, end: CallEnd, next: Next, ctx: &mut Context<Self>) {
+    fn let_go(&self, ended: Ended, ctx: &mut Context<Self>) {
         let CallIdentity { call_sid, serial, .. } = self.identity;
         let registry = self.registry.clone();
         let told = async move {
             for _ in 0..LET_GO_TRIES {
-                if registry.end(CallEnded { call_sid, serial, end, next }).await.is_ok() {
+                let answer = match ended {
+                    Ended::AsDecided { end, next } => {
+                        registry.end(CallEnded { call_sid, serial, end, next }).await
+                    }
+                    Ended::WornOut => registry.gave_up(call_sid, serial).await,
+                };
+                if answer.is_ok() {
                     return;
                 }
             }
@@ -380,29 +427,34 @@ impl CallActor {
         self.counted = counts;
     }
 
-    /// Sets the next tick; one that comes too early finds nothing to do and sets the next.
+    /// Sets the next tick. One that was overtaken by an earlier one does nothing; it is not cancelled, because actix would
+    /// apply a cancellation that a panic came before to the restarted actor's futures, whose handles are counted anew.
     fn set_tick(&mut self, now: Millis, ctx: &mut Context<Self>) {
         let Some(due) = self.conversation.as_ref().and_then(|conversation| conversation.live().deadline())
         else {
             return;
         };
-        match self.tick {
-            Some((set_for, _)) if set_for <= due => return,
-            Some((_, handle)) => drop(ctx.cancel_future(handle)),
-            None => {}
+        if self.tick.is_some_and(|set_for| set_for <= due) {
+            return;
         }
-        let wait = Duration::from_millis(due.saturating_sub(now).max(1));
-        let handle = ctx.run_later(wait, |call, ctx| {
-            call.tick = None;
-            call.take(&Input::Tick, ctx);
+        self.tick = Some(due);
+        ctx.run_later(Duration::from_millis(due.saturating_sub(now).max(1)), move |call, ctx| {
+            if call.tick == Some(due) {
+                call.tick = None;
+                call.take(&Input::Tick, ctx);
+            }
         });
-        self.tick = Some((due, handle));
     }
 
+    /// Goes back to the last completed input; the supervisor starts this actor again.
     fn panicked(&mut self, panic: &str, ctx: &mut Context<Self>) {
         tracing::error!(call.sid = %self.identity.call_sid, actor = "call", panic, "an actor panicked");
         self.setup.metrics.panics.with_label_values(&["call"]).inc();
-        ctx.stop(); // the supervisor starts this actor again
+        self.effects.clear();
+        if let Some(conversation) = self.conversation.as_mut() {
+            conversation.restore();
+        }
+        ctx.stop();
     }
 
     /// Reads the Realtime socket until it ends or another one takes its place.
@@ -457,16 +509,10 @@ impl Actor for CallActor {
 }
 
 impl Supervised for CallActor {
-    fn restarting(&mut self, ctx: &mut Self::Context) {
-        self.effects.clear();
+    fn restarting(&mut self, _: &mut Self::Context) {
         self.tick = None;
         self.restarted += 1;
-        if let Some(conversation) = self.conversation.as_mut() {
-            conversation.restore();
-        }
-        if !self.restarts.allows(Instant::now()) {
-            self.take(&Input::ActorFailed, ctx);
-        }
+        self.worn_out |= !self.restarts.allows(Instant::now());
     }
 }
 

@@ -2,10 +2,12 @@
 //! Realtime socket, and gives everything else to the call's actor. It outlives a restart of the actor, and ends when the
 //! socket does or the call's slot is released.
 
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix::WeakAddr;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
 use super::{CallActor, CallerNews, FromCaller, OpenStream};
@@ -49,31 +51,40 @@ struct Line {
 impl Pump {
     /// Serves one media stream from its upgrade to its end.
     pub async fn run(self, mut stream: StreamIn, out: StreamOut) {
-        self.serve(&mut stream, &out).await;
+        match timeout(START_WITHIN, self.open(&mut stream)).await {
+            Ok(Ok(Some(line))) => self.serve(&mut stream, &line, &out).await,
+            Ok(Ok(None)) => tracing::info!("a media stream ended before it started"),
+            Ok(Err(fault)) => self.refuse(fault, None, &out),
+            Err(_) => self.refuse(StreamFault::NoStart, None, &out),
+        }
         out.close();
         stream.drain().await;
     }
 
-    async fn serve(&self, stream: &mut StreamIn, out: &StreamOut) {
-        let line = match timeout(START_WITHIN, self.open(stream)).await {
-            Ok(Ok(Some(line))) => line,
-            Ok(Ok(None)) => return tracing::info!("a media stream ended before it started"),
-            Ok(Err(fault)) => return self.refuse(fault, None, out),
-            Err(_) => return self.refuse(StreamFault::NoStart, None, out),
-        };
+    /// Serves a stream that has got its call. However it ends, a panic included, the call and the registry are told.
+    async fn serve(&self, stream: &mut StreamIn, line: &Line, out: &StreamOut) {
         let opened = OpenStream { epoch: line.epoch, stream_sid: line.start.stream_sid, out: out.clone() };
-        if !send(&line.claimed.call, opened).await {
-            return;
-        }
-        tracing::info!(call.sid = %line.call_sid, epoch = line.epoch, "the media stream is open");
-        let news = match self.pass(stream, &line, out).await {
-            Ok(news) => news,
-            Err(fault) => {
+        let served = async {
+            if !send(&line.claimed.call, opened).await {
+                return Ok(CallerNews::Lost);
+            }
+            tracing::info!(call.sid = %line.call_sid, epoch = line.epoch, "the media stream is open");
+            self.pass(stream, line, out).await
+        };
+        let news = match AssertUnwindSafe(served).catch_unwind().await {
+            Ok(Ok(news)) => news,
+            Ok(Err(fault)) => {
                 self.refuse(fault, Some(line.call_sid), out);
                 CallerNews::Lost
             }
+            Err(_) => {
+                tracing::error!(call.sid = %line.call_sid, "the pump of a media stream panicked");
+                self.metrics.panics.with_label_values(&["pump"]).inc();
+                CallerNews::Lost
+            }
         };
-        self.finish(&line, news).await;
+        out.close();
+        self.finish(line, news).await;
     }
 
     /// Waits for `start` and claims the call's slot with its token.
@@ -118,7 +129,7 @@ impl Pump {
                 text = stream.next() => text,
                 () = &mut watch => {
                     let quiet = heard_at.elapsed();
-                    if quiet >= GONE_AFTER || line.claimed.call.upgrade().is_none() {
+                    if quiet >= GONE_AFTER || out.is_closed() || line.claimed.call.upgrade().is_none() {
                         return Ok(CallerNews::Lost);
                     }
                     if quiet >= QUIET_AFTER && filled < MAX_QUIET {
@@ -167,8 +178,9 @@ impl Pump {
     async fn finish(&self, line: &Line, news: CallerNews) {
         tracing::info!(call.sid = %line.call_sid, epoch = line.epoch, ?news, "the media stream has ended");
         send(&line.claimed.call, FromCaller { epoch: line.epoch, news }).await;
-        if news == CallerNews::Lost && self.registry.stream_lost(line.call_sid, line.epoch).await.is_err() {
-            tracing::error!(call.sid = %line.call_sid, "the registry was not told of a lost stream");
+        // Also after a `stop`: should the actor not have taken it, the slot is free in a while all the same.
+        if self.registry.stream_lost(line.call_sid, line.epoch).await.is_err() {
+            tracing::error!(call.sid = %line.call_sid, "the registry was not told of a stream's end");
         }
     }
 

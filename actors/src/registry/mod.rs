@@ -1,7 +1,7 @@
 //! CallRegistry: the concurrency ceiling, the slots, who is on the line.
 //!
 //! Permanent, started by the app. It holds the only address of every CallActor: releasing a slot ends the actor, which
-//! closes both sockets. After a panic it goes on with the slots whose actors are alive. Its mailbox takes
+//! closes both sockets. After a panic it goes on with its slots; the calls do not notice. Its mailbox takes
 //! [`MAILBOX`] messages; who finds it full waits, up to [`ANSWER_WITHIN`], and is then told [`RegistryDown`].
 
 use std::collections::HashMap;
@@ -121,7 +121,7 @@ impl Registry {
         self.ask(CallOver { call_sid }).await
     }
 
-    /// A stream ended without the call's end: it has [`CLAIM_WITHIN`] to come back.
+    /// A stream ended. If the call has not, another stream has [`CLAIM_WITHIN`] to come.
     pub async fn stream_lost(&self, call_sid: CallSid, epoch: u32) -> Result<(), RegistryDown> {
         self.ask(StreamLost { call_sid, epoch }).await
     }
@@ -148,6 +148,11 @@ impl Registry {
 
     pub(crate) async fn end(&self, ended: CallEnded) -> Result<(), RegistryDown> {
         self.ask(ended).await
+    }
+
+    /// A call's actor has panicked too often to end its call.
+    pub(crate) async fn gave_up(&self, call_sid: CallSid, serial: u64) -> Result<(), RegistryDown> {
+        self.ask(CallDied { call_sid, serial, panicked: true }).await
     }
 
     /// For a drop guard, which cannot wait.
@@ -274,8 +279,15 @@ impl Actor for CallRegistry {
 }
 
 impl Supervised for CallRegistry {
-    fn restarting(&mut self, _: &mut Self::Context) {
-        self.slots.retain(|line| line.call.connected());
+    /// Timers are gone with the old context, and a death may have been lost with the message that panicked.
+    fn restarting(&mut self, ctx: &mut Self::Context) {
+        for (&call_sid, slot) in self.slots.iter() {
+            if !slot.call.call.connected() {
+                ctx.notify(CallDied { call_sid, serial: slot.call.serial, panicked: true });
+            } else if !slot.claimed {
+                expire_later(call_sid, slot.epoch, ctx);
+            }
+        }
         self.publish();
     }
 }
@@ -356,15 +368,25 @@ impl CallRegistry {
                 expire_later(call_sid, epoch, ctx);
                 AfterStream::Resume { epoch }
             }
-            Resumed::TooOften => AfterStream::GiveUp,
+            Resumed::TooOften => {
+                if let Some(slot) = self.slots.get(call_sid) {
+                    tell(slot.call.call.clone(), Unclaimed);
+                }
+                AfterStream::GiveUp
+            }
             Resumed::NoSlot => AfterStream::Unknown,
         }
     }
 
-    /// Nobody has opened the stream of `epoch`: the call's conversation decides what that means.
-    fn expire(&mut self, call_sid: CallSid, epoch: u32) {
-        if let Some(line) = self.slots.revoke(call_sid, epoch) {
+    /// Nobody has opened the stream of `epoch`: the call's conversation decides what that means, and is told again if
+    /// that did not end the call.
+    fn expire(&mut self, call_sid: CallSid, epoch: u32, ctx: &mut Context<Self>) {
+        let Some((line, next_epoch)) = self.slots.revoke(call_sid, epoch) else { return };
+        if line.call.connected() {
             tell(line.call.clone(), Unclaimed);
+            expire_later(call_sid, next_epoch, ctx);
+        } else {
+            ctx.notify(CallDied { call_sid, serial: line.serial, panicked: true });
         }
     }
 
@@ -405,8 +427,8 @@ impl CallRegistry {
         let epoch = slot.epoch;
         tracing::error!(call.sid = %call_sid, panicked, "a call's actor died");
         let end = CallEnd::new(Outcome::Failed, Reason::ActorFailed);
-        self.write_end(call_sid, epoch, end);
         self.ended(CallEnded { call_sid, serial, end, next: Next::Human });
+        self.write_end(call_sid, epoch, end); // last: whatever happens to the record, the slot is free
     }
 
     /// Writes the end of a call that has no conversation to write it.
@@ -494,7 +516,7 @@ where
 
 fn expire_later(call_sid: CallSid, epoch: u32, ctx: &mut Context<CallRegistry>) {
     ctx.run_later(CLAIM_WITHIN, move |registry, ctx| {
-        registry.guarded(ctx, (), |registry, _| registry.expire(call_sid, epoch));
+        registry.guarded(ctx, (), |registry, ctx| registry.expire(call_sid, epoch, ctx));
     });
 }
 
@@ -578,17 +600,18 @@ impl Handler<DrawPicture> for CallRegistry {
 impl Handler<Drain> for CallRegistry {
     type Result = ();
 
-    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
-        self.draining = true;
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
+        self.guarded(ctx, (), |registry, _| registry.draining = true);
     }
 }
 
 impl Handler<EndCalls> for CallRegistry {
     type Result = ();
 
-    fn handle(&mut self, _: EndCalls, _: &mut Self::Context) {
-        self.draining = true;
-        let calls: Vec<_> = self.slots.iter().map(|(_, slot)| slot.call.call.clone()).collect();
-        calls.into_iter().for_each(|call| tell(call, ShutDown));
+    fn handle(&mut self, _: EndCalls, ctx: &mut Self::Context) {
+        self.guarded(ctx, (), |registry, _| {
+            registry.draining = true;
+            registry.slots.iter().for_each(|(_, slot)| tell(slot.call.call.clone(), ShutDown));
+        });
     }
 }

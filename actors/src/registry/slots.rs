@@ -100,11 +100,12 @@ impl<T> Slots<T> {
         Resumed::Epoch(slot.epoch)
     }
 
-    /// The promise of `epoch` has run out, if its stream has not come: it cannot be claimed any more.
-    pub fn revoke(&mut self, call_sid: CallSid, epoch: u32) -> Option<&T> {
+    /// The promise of `epoch` has run out, if its stream has not come: it cannot be claimed any more. Answers the call and
+    /// the next epoch.
+    pub fn revoke(&mut self, call_sid: CallSid, epoch: u32) -> Option<(&T, u32)> {
         let slot = self.held.get_mut(&call_sid).filter(|slot| slot.epoch == epoch && !slot.claimed)?;
         slot.epoch += 1;
-        Some(&slot.call)
+        Some((&slot.call, slot.epoch))
     }
 
     /// Frees the slot. Answers what it held the first time, nothing after that.
@@ -118,11 +119,6 @@ impl<T> Slots<T> {
 
     pub fn iter(&self) -> impl Iterator<Item = (&CallSid, &Slot<T>)> {
         self.held.iter()
-    }
-
-    /// Keeps the slots of calls that are still there.
-    pub fn retain(&mut self, mut alive: impl FnMut(&T) -> bool) {
-        self.held.retain(|_, slot| alive(&slot.call));
     }
 
     /// Slots held for a stream that has not come, and slots with a stream or a lost one.

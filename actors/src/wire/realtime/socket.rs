@@ -169,7 +169,7 @@ impl Uplink {
                 inner.fill(gap_ms.min(MAX_FILL_MS));
             }
         }
-        inner.next_ms = Some(timestamp_ms + payload_ms(payload));
+        inner.next_ms = Some(timestamp_ms.saturating_add(payload_ms(payload)));
         inner.counts.frames += 1;
         inner.pass(payload);
     }
@@ -178,7 +178,7 @@ impl Uplink {
     pub fn silence(&self, ms: u64) {
         let mut inner = self.lock();
         if let Some(next_ms) = inner.next_ms {
-            inner.next_ms = Some(next_ms + ms);
+            inner.next_ms = Some(next_ms.saturating_add(ms));
             inner.fill(ms);
         }
     }
@@ -433,6 +433,16 @@ mod tests {
         uplink.audio(144, frame(2).as_bytes());
         assert_eq!(heard(&mut peer, 5).await, [1, 0xFF, 0xFF, 0xFF, 2]);
         assert_eq!((uplink.counts().gaps, uplink.counts().gap_ms), (1, 60));
+    }
+
+    #[actix_rt::test]
+    async fn a_timestamp_at_the_end_of_time_is_no_panic() {
+        let (uplink, mut peer) = pair().await;
+        uplink.open();
+        for number in 1..=2 {
+            uplink.audio(u64::MAX, frame(number).as_bytes());
+        }
+        assert_eq!(heard(&mut peer, 2).await, [1, 2]);
     }
 
     #[actix_rt::test]

@@ -219,14 +219,11 @@ impl StreamOut {
 
     fn close_with(&self, code: CloseCode, description: &str) {
         let description = (!description.is_empty()).then(|| description.to_owned());
-        self.control(Message::Close(Some(CloseReason { code, description })));
-        self.lock().closing = true;
+        self.lock().close(CloseReason { code, description });
     }
 
     fn control(&self, message: Message) {
-        self.write(|buffer| {
-            Codec::new().encode(message, buffer).expect("a control frame can always be encoded");
-        });
+        self.write(|buffer| encode(message, buffer));
     }
 
     fn write(&self, write: impl FnOnce(&mut BytesMut)) {
@@ -235,13 +232,12 @@ impl StreamOut {
             return;
         }
         write(&mut waiting.buffer);
-        let overflown = waiting.buffer.len() > MAX_WAITING_BYTES;
-        waiting.wake();
-        if overflown {
+        if waiting.buffer.len() > MAX_WAITING_BYTES {
             waiting.buffer.clear();
-            drop(waiting);
-            self.refuse(StreamFault::Overflow);
+            let fault = StreamFault::Overflow;
+            waiting.close(CloseReason { code: fault.close_code(), description: Some(fault.to_string()) });
         }
+        waiting.wake();
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -250,7 +246,19 @@ impl StreamOut {
     }
 }
 
+fn encode(control: Message, buffer: &mut BytesMut) {
+    Codec::new().encode(control, buffer).expect("a control frame can always be encoded");
+}
+
 impl Waiting {
+    /// The close is the last that is written, and written once.
+    fn close(&mut self, reason: CloseReason) {
+        if !std::mem::replace(&mut self.closing, true) {
+            encode(Message::Close(Some(reason)), &mut self.buffer);
+            self.wake();
+        }
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
