@@ -243,7 +243,7 @@ impl Conversation {
 
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Millis> {
-        let link = self.link.deadline(self.responses.is_due(), self.is_idle());
+        let link = self.link.deadline(self.is_idle());
         let response =
             self.responses.deadline(self.speaking_since.is_some()).filter(|_| self.link.is_ready());
         let due = self.interrupt_at.into_iter().chain(response).fold(link, Millis::min);
@@ -294,6 +294,7 @@ impl Conversation {
 
     fn service(&mut self, event: &ServerEvent<'_>, now: Millis, effects: &mut Vec<Effect>) {
         self.link.heard(now);
+        self.responses.progress(now);
         match event {
             ServerEvent::SessionCreated => effects.push(Effect::Ask(Request::Configure)),
             ServerEvent::SessionUpdated if !self.link.is_ready() => self.session_ready(now, effects),
@@ -357,6 +358,7 @@ impl Conversation {
     fn audio(&mut self, delta: &AudioDelta<'_>, now: Millis, effects: &mut Vec<Effect>) {
         let bytes = payload_bytes(&delta.payload);
         self.link.heard(now);
+        self.responses.progress(now);
         if !self.responses.plays(delta.response_id) {
             return self.turns.late_audio(delta.item_id, bytes);
         }
@@ -525,7 +527,9 @@ impl Conversation {
         if self.interrupt_at.is_some_and(|at| at <= now) {
             self.barge_in(now, effects);
         }
-        if let Some(verdict) = self.link.verdict(self.responses.is_due(), self.is_idle(), now) {
+        let stuck = self.link.is_ready() && self.responses.is_stuck(now);
+        let verdict = self.link.verdict(self.is_idle(), now).or(stuck.then_some(Verdict::Stalled));
+        if let Some(verdict) = verdict {
             effects.push(Effect::Disconnect);
             self.service_lost(false, verdict.cause(), now, effects);
             if verdict == Verdict::Stalled {

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     fn turn(ordinal: u32, text: &str) -> TurnUpdate {
-        let speaker = if ordinal % 2 == 0 { Speaker::Caller } else { Speaker::Agent };
+        let speaker = if ordinal.is_multiple_of(2) { Speaker::Caller } else { Speaker::Agent };
         TurnUpdate { ordinal, speaker, text: text.into(), started_at: 0, heard_ms: None, cut_off: false }
     }
 

@@ -1,8 +1,7 @@
 //! The link to the Realtime service: when to open a socket, when to try again, when to stop trusting one, and when to
 //! give up. Pure: it is told what happened and when.
 //!
-//! A session is "ready" once it is configured; until then nobody is heard. One that falls silent while an answer is due,
-//! or comes near its age limit at a turn boundary, is replaced like one that was lost (reference: OpenAI Realtime,
+//! A session is "ready" once it is configured; until then nobody is heard. One that gives no sign of life, or comes near its age limit at a turn boundary, is replaced like one that was lost (reference: OpenAI Realtime,
 //! "Reconnecting and restoring a conversation").
 
 use super::Millis;
@@ -18,8 +17,6 @@ const MAX_CONNECTS: u32 = 100;
 /// The first pause, doubled at each retry.
 const BACKOFF: Millis = 100;
 const MAX_BACKOFF: Millis = 2_000;
-/// While an answer is due the service is never silent for so long.
-const SILENT: Millis = 5_000;
 /// A service that says nothing for so long is asked whether it is there,
 const PING_AFTER: Millis = 2_000;
 /// and answers within this time.
@@ -152,28 +149,25 @@ impl Link {
         AfterLoss::Connect { after }
     }
 
-    /// Why the session in use is to be given up now, if it is. `answer_due`: the service owes us a response;
-    /// `idle`: nobody speaks and nothing is being made.
-    pub fn verdict(&self, answer_due: bool, idle: bool, now: Millis) -> Option<Verdict> {
+    /// Why the session in use is to be given up now, if it is. `idle`: nobody speaks and nothing is being made.
+    pub fn verdict(&self, idle: bool, now: Millis) -> Option<Verdict> {
         match self.stage {
             Stage::Opening { until } => (until <= now).then_some(Verdict::NotReady),
             Stage::Ready { since } => {
-                let silent = answer_due && self.heard_at + SILENT <= now;
                 let gone = self.pinged_at.is_some_and(|at| at + PONG_WITHIN <= now);
                 let old = since + age_limit(idle) <= now;
-                (silent || gone).then_some(Verdict::Stalled).or(old.then_some(Verdict::Old))
+                gone.then_some(Verdict::Stalled).or(old.then_some(Verdict::Old))
             }
         }
     }
 
     /// When [`verdict`](Self::verdict) or [`ping`](Self::ping) may change by themselves.
-    pub fn deadline(&self, answer_due: bool, idle: bool) -> Millis {
+    pub fn deadline(&self, idle: bool) -> Millis {
         match self.stage {
             Stage::Opening { until } => until,
             Stage::Ready { since } => {
                 let sign_of_life = self.pinged_at.map_or(self.heard_at + PING_AFTER, |at| at + PONG_WITHIN);
-                let answer = if answer_due { self.heard_at + SILENT } else { Millis::MAX };
-                sign_of_life.min(answer).min(since + age_limit(idle))
+                sign_of_life.min(since + age_limit(idle))
             }
         }
     }
@@ -237,28 +231,20 @@ mod tests {
     fn a_silent_service_is_asked_for_a_sign_of_life() {
         let mut link = ready();
         link.heard(1_000);
-        assert_eq!((link.ping(2_999), link.deadline(false, true)), (false, 3_000));
+        assert_eq!((link.ping(2_999), link.deadline(true)), (false, 3_000));
         assert!(link.ping(3_000) && !link.ping(3_001), "once");
         link.heard(3_010);
-        assert_eq!(link.verdict(false, true, 6_000), None);
+        assert_eq!(link.verdict(true, 6_000), None);
         assert!(link.ping(6_000));
-        assert_eq!(link.verdict(false, true, 8_999), None);
-        assert_eq!(link.verdict(false, true, 9_000), Some(Verdict::Stalled));
-    }
-
-    #[test]
-    fn an_answer_that_is_due_is_waited_for_no_longer_than_it_can_take() {
-        let mut link = ready();
-        link.heard(1_000);
-        assert_eq!(link.verdict(true, false, 5_999), None);
-        assert_eq!(link.verdict(true, false, 6_000), Some(Verdict::Stalled));
+        assert_eq!(link.verdict(true, 8_999), None);
+        assert_eq!(link.verdict(true, 9_000), Some(Verdict::Stalled));
     }
 
     #[test]
     fn an_old_session_is_replaced_at_a_turn_boundary_or_at_last_anyway() {
         let link = ready();
-        assert_eq!(link.verdict(false, false, 56 * MINUTE), None);
-        assert_eq!(link.verdict(false, true, 56 * MINUTE), Some(Verdict::Old));
-        assert_eq!(link.verdict(false, false, 60 * MINUTE), Some(Verdict::Old));
+        assert_eq!(link.verdict(false, 56 * MINUTE), None);
+        assert_eq!(link.verdict(true, 56 * MINUTE), Some(Verdict::Old));
+        assert_eq!(link.verdict(false, 60 * MINUTE), Some(Verdict::Old));
     }
 }

@@ -7,6 +7,8 @@ use super::Millis;
 
 /// The service answers a committed utterance at once; where it has not by now, it is asked to.
 const ANSWER_EXPECTED_MS: Millis = 5_000;
+/// A response that was asked for or is being made shows progress within this time, or the session is stuck.
+const PROGRESS_WITHIN_MS: Millis = 8_000;
 /// A response that fails so many times in a row will not succeed.
 const MAX_FAILURES: u32 = 3;
 
@@ -22,6 +24,8 @@ pub struct Responses {
     asked: u32,
     failures: u32,
     not_before: Millis,
+    /// When something was asked for, or the service last said something.
+    progress_at: Millis,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +76,7 @@ impl Default for Responses {
             asked: 0,
             failures: 0,
             not_before: 0,
+            progress_at: 0,
         }
     }
 }
@@ -117,6 +122,20 @@ impl Responses {
         }
         self.stage = Stage::Active { id: id.to_owned(), greeting, cancelled };
         if caller_speaking && !cancelled { self.cancel() } else { None }
+    }
+
+    /// The service said something.
+    pub fn progress(&mut self, now: Millis) {
+        self.progress_at = now;
+    }
+
+    /// A response was asked for or begun, and nothing comes of it.
+    pub fn is_stuck(&self, now: Millis) -> bool {
+        self.is_under_way() && self.progress_at + PROGRESS_WITHIN_MS <= now
+    }
+
+    fn is_under_way(&self) -> bool {
+        matches!(self.stage, Stage::Requested { .. } | Stage::Active { .. })
     }
 
     /// The service owes the caller something: a response is active, asked for, expected or wanted.
@@ -213,18 +232,21 @@ impl Responses {
             return None;
         }
         self.wanted = false;
+        self.progress_at = now;
         self.asked += 1;
         let greeting = std::mem::take(&mut self.greeting_due);
         self.stage = Stage::Requested { greeting, cancelled: false };
         Some(Ask { number: self.asked, greeting })
     }
 
-    /// When [`ask`](Self::ask) is worth calling again though nothing has happened. While the caller speaks it is not.
+    /// When [`ask`](Self::ask) or [`is_stuck`](Self::is_stuck) may answer otherwise though nothing has happened. While
+    /// the caller speaks nothing is asked for.
     pub fn deadline(&self, caller_speaking: bool) -> Option<Millis> {
         match self.stage {
             Stage::Expected { until } => Some(until),
             Stage::Idle if self.wanted && !caller_speaking => Some(self.not_before),
-            _ => None,
+            Stage::Idle => None,
+            Stage::Requested { .. } | Stage::Active { .. } => Some(self.progress_at + PROGRESS_WITHIN_MS),
         }
     }
 }
@@ -312,6 +334,20 @@ mod tests {
         responses.greet();
         assert_eq!(responses.deadline(true), None);
         assert_eq!(responses.deadline(false), Some(0));
+    }
+
+    #[test]
+    fn a_response_that_makes_no_progress_is_stuck() {
+        let mut responses = Responses::default();
+        responses.greet();
+        assert!(!responses.is_stuck(100_000), "nothing was asked for");
+        responses.ask(false, 0);
+        assert!(!responses.is_stuck(7_999) && responses.is_stuck(8_000));
+        responses.progress(7_000);
+        responses.created("r1", false);
+        assert_eq!((responses.is_stuck(14_999), responses.deadline(false)), (false, Some(15_000)));
+        responses.done("r1");
+        assert!(!responses.is_stuck(100_000));
     }
 
     #[test]
