@@ -224,10 +224,7 @@ impl Conversation {
             Input::Digit(digit) => {
                 effects.push(Effect::WriteEvent { kind: "dtmf", data: json!({"digit": digit}) });
             }
-            Input::StreamLost => {
-                self.stop_playing(now, effects);
-                self.stream = Stream::Lost;
-            }
+            Input::StreamLost => self.stream_lost(now, effects),
             Input::StreamStopped | Input::CallOver => self.caller_gone(now, effects),
             Input::Unclaimed if self.opened_at.is_none() => {
                 self.end(Outcome::Abandoned, Reason::Unclaimed, Next::Nothing, now, effects);
@@ -282,6 +279,16 @@ impl Conversation {
                 Held::Audio { ordinal, payload } => self.play(ordinal, payload, now, effects),
                 Held::Completed { ordinal } => self.complete(ordinal, effects),
             }
+        }
+    }
+
+    /// What was being said is given up, and said again for a caller who comes back; what had not begun is held.
+    fn stream_lost(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        self.stream = Stream::Lost;
+        if self.playback.is_playing() {
+            effects.extend(self.responses.cancel().map(ask_cancel));
+            self.responses.go_on();
+            self.stop_playing(now, effects);
         }
     }
 

@@ -355,6 +355,22 @@ fn a_session_that_is_never_configured_counts_as_lost() {
 }
 
 #[test]
+fn what_a_lost_stream_cut_off_is_said_again_when_the_caller_is_back() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").created(4_010, "r2").delta(4_200, "r2", "a2");
+    call.take();
+    call.at(4_300, Input::StreamLost);
+    assert_eq!(call.requests(), [cancel("r2"), truncate("a2", 100)]);
+    call.delta(4_310, "r2", "a2").response_done(4_400, "r2", "cancelled", "a2", "one two");
+    assert_eq!(call.requests(), [Request::Respond { number: 2 }]);
+    call.says(4_600, "r3", "a3", 2, "one two");
+    call.take();
+    call.at(6_000, Input::StreamOpened);
+    let played = call.take().into_iter().filter(|effect| matches!(effect, Effect::Play(_))).count();
+    assert_eq!(played, 2, "nothing of what was given up");
+}
+
+#[test]
 fn a_call_ends_once_with_the_turn_cut_at_what_was_heard() {
     let mut call = Timeline::greeted();
     call.caller_starts(3_000).caller_stops(4_000, "u1").says(4_200, "r2", "a2", 10, "one two three four");

@@ -83,6 +83,11 @@ impl Responses {
         self.wanted = true;
     }
 
+    /// What the agent said was lost on the way: it is to say it again.
+    pub fn go_on(&mut self) {
+        self.wanted = true;
+    }
+
     /// A function's output was sent: the agent is to go on with it.
     pub fn output_sent(&mut self) {
         self.outputs_unseen += 1;
