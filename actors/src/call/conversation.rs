@@ -140,9 +140,10 @@ enum Stream {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Session {
-    /// A socket is being opened and configured.
+    /// A socket is being opened and configured; before we did, nothing that is said is about it.
     Opening {
         until: Millis,
+        configured: bool,
     },
     Ready,
 }
@@ -187,7 +188,7 @@ impl Conversation {
         Self {
             rules,
             stream: Stream::Awaited,
-            session: Session::Opening { until: now + SESSION_WITHIN_MS },
+            session: Session::Opening { until: now + SESSION_WITHIN_MS, configured: false },
             connects: 1,
             ended: false,
             responses: Responses::default(),
@@ -241,7 +242,7 @@ impl Conversation {
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Millis> {
         let session = match self.session {
-            Session::Opening { until } => Some(until),
+            Session::Opening { until, .. } => Some(until),
             Session::Ready => self.responses.deadline(self.speaking_since.is_some()),
         };
         if self.ended { None } else { self.interrupt_at.into_iter().chain(session).min() }
@@ -294,8 +295,15 @@ impl Conversation {
 
     fn service(&mut self, event: &ServerEvent<'_>, now: Millis, effects: &mut Vec<Effect>) {
         match event {
-            ServerEvent::SessionCreated => effects.push(Effect::Ask(Request::Configure)),
-            ServerEvent::SessionUpdated if self.session != Session::Ready => {
+            ServerEvent::SessionCreated => {
+                if let Session::Opening { configured, .. } = &mut self.session {
+                    *configured = true;
+                }
+                effects.push(Effect::Ask(Request::Configure));
+            }
+            ServerEvent::SessionUpdated
+                if matches!(self.session, Session::Opening { configured: true, .. }) =>
+            {
                 self.session = Session::Ready;
                 effects.push(Effect::OpenGate);
                 self.responses.greet();
@@ -487,7 +495,7 @@ impl Conversation {
         } else {
             let after = self.connect_backoff();
             self.connects += 1;
-            self.session = Session::Opening { until: now + after + SESSION_WITHIN_MS };
+            self.session = Session::Opening { until: now + after + SESSION_WITHIN_MS, configured: false };
             effects.push(Effect::Connect { after });
         }
     }
@@ -502,7 +510,7 @@ impl Conversation {
         if self.interrupt_at.is_some_and(|at| at <= now) {
             self.barge_in(now, effects);
         }
-        if matches!(self.session, Session::Opening { until } if until <= now) {
+        if matches!(self.session, Session::Opening { until, .. } if until <= now) {
             self.service_lost(false, "the session was not ready in time", now, effects);
         }
     }

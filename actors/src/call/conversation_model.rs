@@ -351,7 +351,10 @@ impl<'a> World<'a> {
                     self.now = due;
                     self.feed(&Input::Tick);
                     if self.conversation.deadline().is_some_and(|due| due <= self.now) {
-                        self.fault(Property::Liveness, "a tick left something due: the next one follows at once");
+                        self.fault(
+                            Property::Liveness,
+                            "a tick left something due: the next one follows at once",
+                        );
                         return;
                     }
                 }
@@ -526,7 +529,10 @@ impl<'a> World<'a> {
             Request::Truncate { item_id, audio_end_ms, .. } => {
                 let item = number(item_id);
                 if *audio_end_ms > self.service.items[item].sent_bytes / 8 {
-                    self.fault(Property::Truncation, format!("{item_id} at {audio_end_ms} ms, beyond what was sent"));
+                    self.fault(
+                        Property::Truncation,
+                        format!("{item_id} at {audio_end_ms} ms, beyond what was sent"),
+                    );
                 }
                 self.truncations.push((item, *audio_end_ms));
             }
@@ -534,10 +540,7 @@ impl<'a> World<'a> {
         }
         let session = self.service.session;
         let asked_at = self.now;
-        self.later(
-            self.now + self.scenario.service_ms,
-            Happening::ToService { session, request, asked_at },
-        );
+        self.later(self.now + self.scenario.service_ms, Happening::ToService { session, request, asked_at });
     }
 
     fn played(&mut self, payload: &Bytes) {
@@ -618,7 +621,10 @@ impl<'a> World<'a> {
         if self.service.active.is_none() && plan.answered {
             self.begin_response(true, None);
         } else if self.service.active.is_some() && self.scenario.tells_of_unanswered {
-            self.say(Said::Event(ServerEvent::Error(error("conversation_already_has_active_response", None))));
+            self.say(Said::Event(ServerEvent::Error(error(
+                "conversation_already_has_active_response",
+                None,
+            ))));
         }
         if let Some((after, known)) = plan.transcript {
             let item_id = format!("u{utterance:07}");
@@ -655,7 +661,10 @@ impl<'a> World<'a> {
             }
             Request::Truncate { item_id, audio_end_ms, .. } => {
                 if audio_end_ms > self.service.items[number(&item_id)].made_bytes / 8 {
-                    self.fault(Property::Truncation, format!("{item_id} at {audio_end_ms} ms, beyond what was made"));
+                    self.fault(
+                        Property::Truncation,
+                        format!("{item_id} at {audio_end_ms} ms, beyond what was made"),
+                    );
                 }
             }
             Request::FunctionOutput { call_id, .. } => {
@@ -761,7 +770,10 @@ impl<'a> World<'a> {
                 Ending::Failed(message) => {
                     let message = Some(message.to_owned());
                     self.service.owed_since = Some(self.now + 1);
-                    self.finish("failed", Some(ServiceError { message, ..error("rate_limit_exceeded", None) }));
+                    self.finish(
+                        "failed",
+                        Some(ServiceError { message, ..error("rate_limit_exceeded", None) }),
+                    );
                 }
                 Ending::Fatal => self.finish("failed", Some(error("insufficient_quota", None))),
             },
@@ -842,8 +854,7 @@ impl<'a> World<'a> {
             self.held.push(delta);
         }
         let was_played = self.last_played;
-        let audio =
-            AudioDelta { response_id: &response_id, item_id: &item_id, content_index: 0, payload };
+        let audio = AudioDelta { response_id: &response_id, item_id: &item_id, content_index: 0, payload };
         self.feed(&Input::Service(ServerEvent::Audio(audio)));
         let is_played = self.last_played != was_played;
         if is_played != (wanted && self.stream.is_some()) {
@@ -962,7 +973,10 @@ impl<'a> World<'a> {
         }
         let last = self.service.responses.last().map(|response| response.began_at);
         if last < self.service.owed_since || last.is_none() {
-            self.fault(Property::Liveness, format!("owed since {:?}, last {last:?}", self.service.owed_since));
+            self.fault(
+                Property::Liveness,
+                format!("owed since {:?}, last {last:?}", self.service.owed_since),
+            );
         }
         if let Some(active) = self.service.active {
             self.fault(Property::Liveness, format!("response {active} is still active"));
@@ -970,6 +984,7 @@ impl<'a> World<'a> {
         let unsettled = (1..).zip(&self.turns).find(|(ordinal, turn)| {
             let update = self.updates.get(ordinal);
             self.stream.is_some()
+                && self.ear.frame.is_none()
                 && matches!(turn, Turn::Agent { .. })
                 && update.is_none_or(|update| update.heard_ms.is_none())
         });
@@ -999,7 +1014,10 @@ impl<'a> World<'a> {
             self.report.truncation_errors_ms.push(error);
             if error > self.tolerance_ms() {
                 let heard = self.service.items[item].heard_bytes / 8;
-                self.fault(Property::Truncation, format!("item {item} at {audio_end_ms} ms, heard {heard} ms"));
+                self.fault(
+                    Property::Truncation,
+                    format!("item {item} at {audio_end_ms} ms, heard {heard} ms"),
+                );
             }
         }
         self.report
@@ -1021,7 +1039,10 @@ impl<'a> World<'a> {
             self.fault(Property::Turns, format!("item {item}: {told} of {made_ms} ms heard, not cut off"));
         }
         if !update.cut_off && update.text.trim() != self.service.items[item].said.trim() {
-            self.fault(Property::Turns, format!("item {item} is not cut off, yet not whole: {:?}", update.text));
+            self.fault(
+                Property::Turns,
+                format!("item {item} is not cut off, yet not whole: {:?}", update.text),
+            );
         }
     }
 }

@@ -74,26 +74,28 @@ fn scenario(ear_ms: impl Strategy<Value = u64>) -> impl Strategy<Value = Scenari
     );
     let gap = prop_oneof![1 => Just(0), 6 => 0..1_200u64, 3 => 1_200..9_000u64];
     let acts = (gap.clone(), prop::collection::vec((gap, act()), 0..16));
-    (distances, rules, peers, (any::<bool>(), any::<bool>()), acts).prop_map(|(distances, rules, peers, told, acts)| {
-        let (service_ms, ear_ms, frame_phase) = distances;
-        let (barge_in_min_ms, tick_late_ms) = rules;
-        let (connects, responses, utterances) = peers;
-        let (opened_after, mut acts) = acts;
-        acts.insert(0, (opened_after, Act::OpenStream));
-        Scenario {
-            barge_in_min_ms,
-            service_ms,
-            ear_ms,
-            frame_phase,
-            tick_late_ms,
-            connects,
-            responses,
-            utterances,
-            tells_of_unanswered: told.0,
-            cancelled_has_transcript: told.1,
-            acts,
-        }
-    })
+    (distances, rules, peers, (any::<bool>(), any::<bool>()), acts).prop_map(
+        |(distances, rules, peers, told, acts)| {
+            let (service_ms, ear_ms, frame_phase) = distances;
+            let (barge_in_min_ms, tick_late_ms) = rules;
+            let (connects, responses, utterances) = peers;
+            let (opened_after, mut acts) = acts;
+            acts.insert(0, (opened_after, Act::OpenStream));
+            Scenario {
+                barge_in_min_ms,
+                service_ms,
+                ear_ms,
+                frame_phase,
+                tick_late_ms,
+                connects,
+                responses,
+                utterances,
+                tells_of_unanswered: told.0,
+                cancelled_has_transcript: told.1,
+                acts,
+            }
+        },
+    )
 }
 
 fn any_scenario() -> impl Strategy<Value = Scenario> {

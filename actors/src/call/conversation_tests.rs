@@ -323,7 +323,9 @@ fn a_response_that_could_not_begin_is_asked_for_again_and_not_for_ever() {
     for (attempt, now) in (1u32..4).zip([1_000, 5_000, 9_000]) {
         call.service(
             now,
-            &format!(r#"{{"type":"error","error":{{"type":"server_error","event_id":"respond-{attempt}"}}}}"#),
+            &format!(
+                r#"{{"type":"error","error":{{"type":"server_error","event_id":"respond-{attempt}"}}}}"#
+            ),
         );
         assert_eq!((call.requests(), call.conversation.deadline()), (vec![], Some(now + 1_000)));
         call.at(now + 1_000, Input::Tick);
@@ -368,6 +370,17 @@ fn what_a_lost_stream_cut_off_is_said_again_when_the_caller_is_back() {
     call.at(6_000, Input::StreamOpened);
     let played = call.take().into_iter().filter(|effect| matches!(effect, Effect::Play(_))).count();
     assert_eq!(played, 2, "nothing of what was given up");
+}
+
+#[test]
+fn a_session_that_was_given_up_does_not_become_ready() {
+    let mut call = Timeline::admitted();
+    call.service(10, r#"{"type":"session.created","session":{}}"#).at(10_000, Input::Tick).take();
+    call.service(10_100, r#"{"type":"session.updated","session":{}}"#);
+    assert_eq!(call.take(), []);
+    call.service(10_500, r#"{"type":"session.created","session":{}}"#);
+    call.service(10_600, r#"{"type":"session.updated","session":{}}"#);
+    assert!(call.take().contains(&Effect::OpenGate));
 }
 
 #[test]
