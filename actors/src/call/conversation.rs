@@ -218,7 +218,7 @@ impl Conversation {
             Input::StreamOpened => self.stream_opened(now, effects),
             Input::Mark(mark) => {
                 if let Some(heard) = self.playback.mark_played(*mark, now) {
-                    self.turns.heard(heard, |turn| effects.push(Effect::WriteTurn(turn)));
+                    self.settle(heard, effects);
                 }
                 return;
             }
@@ -422,7 +422,7 @@ impl Conversation {
 
     fn settle(&mut self, cut: Cut, effects: &mut Vec<Effect>) {
         let place = self.turns.heard(cut, |turn| effects.push(Effect::WriteTurn(turn)));
-        if let (Some(place), false) = (place, cut.heard_in_full()) {
+        if let Some(place) = place {
             effects.push(Effect::Ask(Request::Truncate {
                 item_id: place.item_id,
                 content_index: place.content_index,

@@ -418,6 +418,21 @@ fn a_greeting_of_more_than_thirty_seconds_is_ended_not_the_call() {
 }
 
 #[test]
+fn what_was_made_but_never_sent_was_not_heard() {
+    let mut call = Timeline::ready();
+    call.created(30, "r1");
+    for _ in 0..160 {
+        call.delta(40, "r1", "a1");
+    }
+    call.response_done(50, "r1", "cancelled", "a1", "one two three four")
+        .at(1_000, Input::StreamOpened)
+        .take();
+    call.at(31_200, Input::Mark(Mark { generation: 0, ordinal: 1, sent_ms: 30_200 }));
+    assert!(call.done.contains(&Effect::Ask(truncate("a1", 30_200))));
+    assert_eq!(call.turns(), [(1, "one two three".into(), Some(30_200), true)]);
+}
+
+#[test]
 fn the_time_to_try_again_is_read_from_the_message() {
     assert_eq!(retry_after("Rate limit reached. Please try again in 3.2s."), Some(3_200));
     assert_eq!(retry_after("Please try again in 320ms."), Some(320));
