@@ -827,6 +827,9 @@ impl<'a> World<'a> {
                         self.silenced.insert(number(id));
                     }
                 }
+                if matches!(&event, ServerEvent::Error(error) if error.event_id.is_some()) {
+                    self.silence_next = false;
+                }
                 if let ServerEvent::ResponseDone(response) = &event
                     && !self.ended
                 {
