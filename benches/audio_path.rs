@@ -33,9 +33,11 @@ fn speaking() -> Conversation {
     let mut effects = vec![];
     let mut conversation = Conversation::begin(Rules::default(), 0, &mut effects);
     conversation.step(&Input::StreamOpened, 0, &mut effects);
-    for event in
-        [r#"{"type":"session.updated"}"#, r#"{"type":"response.created","response":{"id":"resp_0001"}}"#]
-    {
+    for event in [
+        r#"{"type":"session.created"}"#,
+        r#"{"type":"session.updated"}"#,
+        r#"{"type":"response.created","response":{"id":"resp_0001"}}"#,
+    ] {
         let message = Bytes::from_static(event.as_bytes());
         let event = events::parse(&message).expect("the event is valid");
         conversation.step(&Input::Service(event), 0, &mut effects);

@@ -71,7 +71,11 @@ fn a_piece_of_the_agents_voice_goes_down_with_at_most_one_allocation() {
     let (mut effects, mut out) = (Vec::with_capacity(8), BytesMut::with_capacity(1 << 20));
     let mut conversation = Conversation::begin(Rules::default(), 0, &mut effects);
     conversation.step(&Input::StreamOpened, 0, &mut effects);
-    for event in [r#"{"type":"session.updated"}"#, r#"{"type":"response.created","response":{"id":"r"}}"#] {
+    for event in [
+        r#"{"type":"session.created"}"#,
+        r#"{"type":"session.updated"}"#,
+        r#"{"type":"response.created","response":{"id":"r"}}"#,
+    ] {
         let message = Bytes::from_static(event.as_bytes());
         conversation.step(&Input::Service(events::parse(&message).unwrap()), 0, &mut effects);
     }

@@ -217,17 +217,14 @@ impl Conversation {
             Input::StreamOpened => self.stream_opened(now, effects),
             Input::Mark(mark) => {
                 if let Some(heard) = self.playback.mark_played(*mark, now) {
-                    self.turns.heard(heard, |turn| write(&mut self.history, turn, effects));
+                    self.settle(heard, effects);
                 }
                 return;
             }
             Input::Digit(digit) => {
                 effects.push(Effect::WriteEvent { kind: "dtmf", data: json!({"digit": digit}) });
             }
-            Input::StreamLost => {
-                self.stop_playing(now, effects);
-                self.stream = Stream::Lost;
-            }
+            Input::StreamLost => self.stream_lost(now, effects),
             Input::StreamStopped | Input::CallOver => self.caller_gone(now, effects),
             Input::Unclaimed if self.opened_at.is_none() => {
                 self.end(Outcome::Abandoned, Reason::Unclaimed, Next::Nothing, now, effects);
@@ -292,12 +289,25 @@ impl Conversation {
         }
     }
 
+    /// What was being said is given up, and said again for a caller who comes back; what had not begun is held.
+    fn stream_lost(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        self.stream = Stream::Lost;
+        if self.playback.is_playing() {
+            effects.extend(self.responses.cancel().map(ask_cancel));
+            self.responses.want(); // said again to a caller who comes back
+            self.stop_playing(now, effects);
+        }
+    }
+
     fn service(&mut self, event: &ServerEvent<'_>, now: Millis, effects: &mut Vec<Effect>) {
         self.link.heard(now);
         self.responses.progress(now);
         match event {
-            ServerEvent::SessionCreated => effects.push(Effect::Ask(Request::Configure)),
-            ServerEvent::SessionUpdated if !self.link.is_ready() => self.session_ready(now, effects),
+            ServerEvent::SessionCreated => {
+                self.link.greeted();
+                effects.push(Effect::Ask(Request::Configure));
+            }
+            ServerEvent::SessionUpdated if self.link.is_opening() => self.session_ready(now, effects),
             ServerEvent::SpeechStarted => {
                 self.speaking_since = Some(now);
                 if self.rules.barge_in_min_ms == 0 {
@@ -434,7 +444,7 @@ impl Conversation {
 
     fn settle(&mut self, cut: Cut, effects: &mut Vec<Effect>) {
         let place = self.turns.heard(cut, |turn| write(&mut self.history, turn, effects));
-        if let (Some(place), false) = (place, cut.heard_in_full()) {
+        if let Some(place) = place {
             effects.push(Effect::Ask(Request::Truncate {
                 item_id: place.item_id,
                 content_index: place.content_index,

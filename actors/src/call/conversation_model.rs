@@ -840,6 +840,9 @@ impl<'a> World<'a> {
                         self.silenced.insert(number(id));
                     }
                 }
+                if matches!(&event, ServerEvent::Error(error) if error.event_id.is_some()) {
+                    self.silence_next = false;
+                }
                 if let ServerEvent::ResponseDone(response) = &event
                     && !self.ended
                 {
@@ -997,6 +1000,7 @@ impl<'a> World<'a> {
         let unsettled = (1..).zip(&self.turns).find(|(ordinal, turn)| {
             let update = self.updates.get(ordinal);
             self.stream.is_some()
+                && self.ear.frame.is_none()
                 && matches!(turn, Turn::Agent { .. })
                 && update.is_none_or(|update| update.heard_ms.is_none())
         });

@@ -57,7 +57,8 @@ fn connection() -> impl Strategy<Value = Connection> {
     prop_oneof![
         12 => Just(Connection::Opens),
         4 => Just(Connection::Fails),
-        2 => (0..11_000u64).prop_map(Connection::Slow),
+        1 => (0..3_000u64).prop_map(Connection::Slow),
+        2 => (9_500..11_000u64).prop_map(Connection::Slow),
         1 => Just(Connection::Refused),
     ]
 }

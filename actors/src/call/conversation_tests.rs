@@ -361,6 +361,33 @@ fn a_session_that_is_never_configured_counts_as_lost() {
 }
 
 #[test]
+fn what_a_lost_stream_cut_off_is_said_again_when_the_caller_is_back() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").created(4_010, "r2").delta(4_200, "r2", "a2");
+    call.take();
+    call.at(4_300, Input::StreamLost);
+    assert_eq!(call.requests(), [cancel("r2"), truncate("a2", 100)]);
+    call.delta(4_310, "r2", "a2").response_done(4_400, "r2", "cancelled", "a2", "one two");
+    assert_eq!(call.requests(), [Request::Respond { number: 2 }]);
+    call.says(4_600, "r3", "a3", 2, "one two");
+    call.take();
+    call.at(6_000, Input::StreamOpened);
+    let played = call.take().into_iter().filter(|effect| matches!(effect, Effect::Play(_))).count();
+    assert_eq!(played, 2, "nothing of what was given up");
+}
+
+#[test]
+fn a_session_that_was_given_up_does_not_become_ready() {
+    let mut call = Timeline::admitted();
+    call.service(10, r#"{"type":"session.created","session":{}}"#).at(10_000, Input::Tick).take();
+    call.service(10_100, r#"{"type":"session.updated","session":{}}"#);
+    assert_eq!(call.take(), []);
+    call.service(10_500, r#"{"type":"session.created","session":{}}"#);
+    call.service(10_600, r#"{"type":"session.updated","session":{}}"#);
+    assert!(call.take().contains(&Effect::OpenGate));
+}
+
+#[test]
 fn a_call_ends_once_with_the_turn_cut_at_what_was_heard() {
     let mut call = Timeline::greeted();
     call.caller_starts(3_000).caller_stops(4_000, "u1").says(4_200, "r2", "a2", 10, "one two three four");
@@ -392,6 +419,21 @@ fn a_greeting_of_more_than_thirty_seconds_is_ended_not_the_call() {
     }
     assert_eq!(call.requests(), [cancel("r1")]);
     assert_eq!(call.end(), None);
+}
+
+#[test]
+fn what_was_made_but_never_sent_was_not_heard() {
+    let mut call = Timeline::ready();
+    call.created(30, "r1");
+    for _ in 0..160 {
+        call.delta(40, "r1", "a1");
+    }
+    call.response_done(50, "r1", "cancelled", "a1", "one two three four")
+        .at(1_000, Input::StreamOpened)
+        .take();
+    call.at(31_200, Input::Mark(Mark { generation: 0, ordinal: 1, sent_ms: 30_200 }));
+    assert!(call.done.contains(&Effect::Ask(truncate("a1", 30_200))));
+    assert_eq!(call.turns(), [(1, "one two three".into(), Some(30_200), true)]);
 }
 
 #[test]

@@ -43,8 +43,14 @@ pub struct Link {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Opening { until: Millis },
-    Ready { since: Millis },
+    /// Until the service has greeted us, nothing it says is about this session.
+    Opening {
+        until: Millis,
+        greeted: bool,
+    },
+    Ready {
+        since: Millis,
+    },
 }
 
 /// What to do about a lost session.
@@ -81,7 +87,7 @@ impl Link {
     /// A socket is being opened now.
     pub fn open(jitter_seed: u64, now: Millis) -> Self {
         Self {
-            stage: Stage::Opening { until: now + READY_WITHIN },
+            stage: Stage::Opening { until: now + READY_WITHIN, greeted: false },
             jitter_seed,
             connects: 1,
             attempts: 1,
@@ -121,6 +127,18 @@ impl Link {
         due
     }
 
+    /// The service has greeted us: what it says from here on is about the session that is being opened.
+    pub fn greeted(&mut self) {
+        if let Stage::Opening { greeted, .. } = &mut self.stage {
+            *greeted = true;
+        }
+    }
+
+    /// A session is being opened, and the service has greeted us.
+    pub fn is_opening(&self) -> bool {
+        matches!(self.stage, Stage::Opening { greeted: true, .. })
+    }
+
     /// The session is configured.
     pub fn ready(&mut self, now: Millis) {
         self.stage = Stage::Ready { since: now };
@@ -145,14 +163,14 @@ impl Link {
         let after = if self.attempts == 0 { 0 } else { self.backoff() };
         self.connects += 1;
         self.attempts += 1;
-        self.stage = Stage::Opening { until: now + after + READY_WITHIN };
+        self.stage = Stage::Opening { until: now + after + READY_WITHIN, greeted: false };
         AfterLoss::Connect { after }
     }
 
     /// Why the session in use is to be given up now, if it is. `idle`: nobody speaks and nothing is being made.
     pub fn verdict(&self, idle: bool, now: Millis) -> Option<Verdict> {
         match self.stage {
-            Stage::Opening { until } => (until <= now).then_some(Verdict::NotReady),
+            Stage::Opening { until, .. } => (until <= now).then_some(Verdict::NotReady),
             Stage::Ready { since } => {
                 let gone = self.pinged_at.is_some_and(|at| at + PONG_WITHIN <= now);
                 let old = since + age_limit(idle) <= now;
@@ -164,7 +182,7 @@ impl Link {
     /// When [`verdict`](Self::verdict) or [`ping`](Self::ping) may change by themselves.
     pub fn deadline(&self, idle: bool) -> Millis {
         match self.stage {
-            Stage::Opening { until } => until,
+            Stage::Opening { until, .. } => until,
             Stage::Ready { since } => {
                 let sign_of_life = self.pinged_at.map_or(self.heard_at + PING_AFTER, |at| at + PONG_WITHIN);
                 sign_of_life.min(since + age_limit(idle))

@@ -104,10 +104,13 @@ impl Responses {
         self.outputs_unseen = self.outputs_unseen.saturating_sub(1);
     }
 
-    /// The caller's utterance became an item: the service answers it by itself, unless a response is active.
+    /// The caller's utterance became an item: the service answers it by itself, unless a response is active. It need
+    /// not tell us that it could not.
     pub fn utterance_committed(&mut self, now: Millis) {
-        if self.stage == Stage::Idle {
-            self.stage = Stage::Expected { until: now + ANSWER_EXPECTED_MS };
+        match self.stage {
+            Stage::Idle => self.stage = Stage::Expected { until: now + ANSWER_EXPECTED_MS },
+            Stage::Active { .. } => self.wanted = true,
+            Stage::Requested { .. } | Stage::Expected { .. } => {}
         }
     }
 
@@ -293,6 +296,17 @@ mod tests {
         assert_eq!(responses.ask(false, 1_100), None);
         assert_eq!(responses.deadline(false), Some(6_000));
         assert!(responses.ask(false, 6_000).is_some());
+    }
+
+    #[test]
+    fn an_utterance_that_ends_while_a_response_is_active_is_answered_after_it() {
+        let mut responses = Responses::default();
+        responses.utterance_committed(0);
+        responses.created("r1", false);
+        responses.utterance_committed(100);
+        assert_eq!(responses.ask(false, 100), None);
+        responses.done("r1");
+        assert!(responses.ask(false, 200).is_some());
     }
 
     #[test]

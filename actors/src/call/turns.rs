@@ -154,19 +154,18 @@ impl Turns {
         self.agent.iter().find(|turn| turn.item_id == item_id).map(|turn| turn.ordinal)
     }
 
-    /// Playback of a turn has ended: at its end, or cut. Answers where the service keeps its audio, if it does.
+    /// Playback of a turn has ended: at its end, or cut. Answers where the service keeps what was not heard, if it
+    /// does; that may be audio that was never sent.
     pub fn heard(&mut self, cut: Cut, mut updated: impl FnMut(TurnUpdate)) -> Option<AudioPlace> {
         let turn = self.agent.iter_mut().find(|turn| turn.ordinal == cut.ordinal)?;
-        turn.heard = if cut.heard_in_full() {
-            Heard::Whole { ms: cut.heard_ms }
-        } else {
-            Heard::Until { ms: cut.heard_ms }
-        };
+        let whole = cut.heard_in_full() && u64::from(cut.heard_ms) >= turn.made_bytes / 8;
+        turn.heard =
+            if whole { Heard::Whole { ms: cut.heard_ms } } else { Heard::Until { ms: cut.heard_ms } };
         updated(turn.update());
         let place = AudioPlace { item_id: turn.item_id.clone(), content_index: turn.content_index };
         let place = turn.known.then_some(place);
         self.agent.retain(|turn| !turn.is_written());
-        place
+        place.filter(|_| !whole)
     }
 
     /// A response is final: its items' transcripts are whole. Answers the ordinals of its turns.
