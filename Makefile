@@ -3,15 +3,15 @@
 .PHONY: demo test bench check
 
 demo:
-	@./.ci/need gcc postgresql
+	@./.ci/need gcc libc6-dev postgresql
 	cargo run --release --locked --quiet -- demo $(ARGS)
 
 test:
-	@./.ci/need gcc postgresql pgbouncer
+	@./.ci/need gcc libc6-dev postgresql pgbouncer
 	cargo test --workspace --locked
 
 bench:
-	@./.ci/need gcc postgresql
+	@./.ci/need gcc libc6-dev postgresql
 	cargo bench --workspace --locked
 
 # What CI runs.

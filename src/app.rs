@@ -109,18 +109,16 @@ impl App {
         let _ = timeout(FINISH_DEADLINE, self.last_call_is_over()).await;
     }
 
+    /// Waits until no call is left, nor a caller for whom Twilio is about to ask what comes next.
     async fn last_call_is_over(&self) {
-        loop {
-            let capacity = self.registry.capacity();
-            if capacity.active + capacity.reserved == 0 {
-                return;
-            }
+        while self.registry.is_idle().await == Ok(false) {
             sleep(DRAIN_POLL).await;
         }
     }
 }
 
-/// Serves until a signal: the first SIGTERM or SIGINT drains, a second one stops at once.
+/// Serves until a signal: the first SIGTERM or SIGINT drains, a second one hands the live calls over without waiting for
+/// their end, a third one stops at once.
 pub async fn run(settings: Settings) -> Result<(), StartError> {
     let mut signals = Signals::new()?;
     let listener = listen(settings.http.bind)?;
@@ -146,23 +144,22 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     signals.next().await;
     app.drain().await;
     tracing::info!(calls = app.registry.capacity().active, "draining");
-    let graceful = tokio::select! {
+    let drained = tokio::select! {
         ended = timeout(DRAIN_DEADLINE, app.last_call_is_over()) => ended.is_ok(),
         () = signals.next() => false,
     };
-    if !graceful {
-        tokio::select! {
-            () = app.hand_over() => {}
-            () = signals.next() => {}
-        }
-    }
+    let graceful = drained
+        || tokio::select! {
+            () = app.hand_over() => true,
+            () = signals.next() => false,
+        };
     tokio::select! {
         () = handle.stop(graceful) => {}
         () = signals.next() => handle.stop(false).await,
     }
     serving.abort();
     let unwritten = app.db.finish(FINISH_DEADLINE).await;
-    tracing::info!(graceful, unwritten, "stopped");
+    tracing::info!(drained, unwritten, "stopped");
     Ok(())
 }
 

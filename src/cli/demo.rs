@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail};
 use rand::distr::{Alphanumeric, SampleString as _};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use super::{FAILED, FINE, INTERNAL};
@@ -108,14 +109,14 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
     let mut phone = phone.spawn().context("cannot start the callers")?;
     let called = tokio::select! {
         status = phone.wait() => status?,
-        _ = tokio::signal::ctrl_c() => {
+        _ = asked_to_stop() => {
             stop(&mut phone).await?;
             bail!("interrupted");
         }
     };
     if arguments.keep {
         println!("still running; Ctrl-C ends it");
-        tokio::signal::ctrl_c().await?;
+        asked_to_stop().await?;
     }
     let served = stop(&mut serve).await?;
     stop(&mut realtime).await?;
@@ -123,6 +124,15 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
         bail!("the runtime did not end well: see {}", serve_log.display());
     }
     Ok(if called.success() { FINE } else { FAILED })
+}
+
+/// Returns at SIGINT or SIGTERM: either ends what we started with us.
+async fn asked_to_stop() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 /// This program, ended with us.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actors::secret::Secret;
 use serde_json::Value;
 use switchboard::sim::phone::{self, Heard, Network, Verdict};
 use switchboard::sim::realtime::{self, Fault, Server};
@@ -31,7 +32,7 @@ impl House {
         phone::Options {
             url: self.app.origin.parse().unwrap(),
             realtime: Some(format!("http://{}", self.realtime.addr()).parse().unwrap()),
-            auth_token: Some(AUTH_TOKEN.parse().unwrap()),
+            auth_token: Some(Secret::new(AUTH_TOKEN.to_owned())),
             quiet: true,
             ..phone::Options::default()
         }

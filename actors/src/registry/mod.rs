@@ -30,6 +30,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Twilio asks what comes next right after the stream has ended.
 const REMEMBER_NEXT: Duration = Duration::from_secs(60);
 const MAX_REMEMBERED: usize = 1000;
+/// A caller who was let go without a question from Twilio for so long has hung up.
+const ASKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The registry does not answer: it is overrun, or gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +85,7 @@ impl Registry {
         let shared = capacity.clone();
         let address = Supervisor::start(move |_| CallRegistry {
             slots: Slots::new(limit),
-            next: HashMap::new(),
+            decided: HashMap::new(),
             draining: false,
             capacity: shared,
             setup,
@@ -134,6 +136,11 @@ impl Registry {
     /// How full the house is; never waits.
     pub fn capacity(&self) -> Capacity {
         *self.capacity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether no call is left: none holds a slot, and Twilio knows what comes next for those that were let go.
+    pub async fn is_idle(&self) -> Result<bool, RegistryDown> {
+        self.ask(AskWhetherIdle).await
     }
 
     /// Takes no new calls from now on.
@@ -237,6 +244,11 @@ struct CallDied {
 #[rtype(result = "Picture")]
 struct DrawPicture;
 
+/// Asks whether a call is left.
+#[derive(Message)]
+#[rtype(result = "bool")]
+struct AskWhetherIdle;
+
 /// No new calls.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -250,11 +262,19 @@ struct EndCalls;
 /// The actor behind [`Registry`].
 pub struct CallRegistry {
     slots: Slots<Line>,
-    next: HashMap<CallSid, (Next, Instant)>,
+    decided: HashMap<CallSid, Decision>,
     draining: bool,
     capacity: Arc<Mutex<Capacity>>,
     setup: Arc<CallSetup>,
     serial: u64,
+}
+
+/// What comes next for a call that has no slot any more.
+struct Decision {
+    next: Next,
+    since: Instant,
+    /// Twilio has asked for it, or the caller has hung up.
+    known: bool,
 }
 
 /// A call that holds a slot.
@@ -360,8 +380,9 @@ impl CallRegistry {
     }
 
     fn after_stream(&mut self, call_sid: CallSid, ctx: &mut Context<Self>) -> AfterStream {
-        if let Some((next, _)) = self.next.get(&call_sid) {
-            return AfterStream::Decided(*next);
+        if let Some(decision) = self.decided.get_mut(&call_sid) {
+            decision.known = true;
+            return AfterStream::Decided(decision.next);
         }
         match self.slots.resume(call_sid, Instant::now()) {
             Resumed::Epoch(epoch) => {
@@ -408,14 +429,19 @@ impl CallRegistry {
         let Some(line) = self.slots.release(call_sid) else { return };
         if next != Next::Nothing {
             let now = Instant::now();
-            self.next.retain(|_, (_, since)| now.duration_since(*since) < REMEMBER_NEXT);
-            if self.next.len() < MAX_REMEMBERED {
-                self.next.insert(call_sid, (next, now));
+            self.decided.retain(|_, decision| now.duration_since(decision.since) < REMEMBER_NEXT);
+            if self.decided.len() < MAX_REMEMBERED {
+                self.decided.insert(call_sid, Decision { next, since: now, known: false });
             }
         }
         self.setup.metrics.call_duration.observe(line.began.elapsed().as_secs_f64());
         self.count_end(end);
         self.publish();
+    }
+
+    fn is_idle(&self) -> bool {
+        let is_due = |decision: &Decision| !decision.known && decision.since.elapsed() < ASKED_WITHIN;
+        self.slots.iter().next().is_none() && !self.decided.values().any(is_due)
     }
 
     fn is_on_the_line(&self, call_sid: CallSid, serial: u64) -> bool {
@@ -560,6 +586,8 @@ impl Handler<CallOver> for CallRegistry {
         self.guarded(ctx, (), |registry, _| {
             if let Some(slot) = registry.slots.get(message.call_sid) {
                 tell(slot.call.call.clone(), OverAtTwilio);
+            } else if let Some(decision) = registry.decided.get_mut(&message.call_sid) {
+                decision.known = true;
             }
         });
     }
@@ -594,6 +622,14 @@ impl Handler<DrawPicture> for CallRegistry {
 
     fn handle(&mut self, _: DrawPicture, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.picture())
+    }
+}
+
+impl Handler<AskWhetherIdle> for CallRegistry {
+    type Result = bool;
+
+    fn handle(&mut self, _: AskWhetherIdle, _: &mut Self::Context) -> bool {
+        self.is_idle()
     }
 }
 

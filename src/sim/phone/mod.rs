@@ -22,9 +22,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::str::FromStr;
 use std::time::Duration;
 
+use actors::secret::Secret;
 use anyhow::Context;
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -86,8 +86,8 @@ pub struct Options {
     #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
     pub ramp: Duration,
     /// What webhooks and streams are signed with; without it they are not signed
-    #[arg(long, value_name = "TOKEN", env = "TWILIO_AUTH_TOKEN", hide_env_values = true)]
-    pub auth_token: Option<AuthToken>,
+    #[arg(long, value_name = "TOKEN", env = "TWILIO_AUTH_TOKEN", hide_env_values = true, value_parser = secret)]
+    pub auth_token: Option<Secret>,
     /// The time between attempts to deliver a webhook
     #[arg(long = "retry-gap-ms", value_name = "N", default_value = "0", value_parser = millis)]
     pub retry_gap: Duration,
@@ -113,31 +113,6 @@ pub enum AfterDrop {
     Action,
     /// Nothing, until somebody acts
     Nothing,
-}
-
-/// The account's auth token; not printable.
-#[derive(Clone, PartialEq, Eq)]
-pub struct AuthToken(String);
-
-impl AuthToken {
-    /// The token itself, to sign with.
-    fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for AuthToken {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl std::fmt::Debug for AuthToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AuthToken(…)")
-    }
 }
 
 impl Default for Options {
@@ -286,6 +261,10 @@ fn loopback(text: &str) -> Result<Url, String> {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text.to_owned()))
 }
 
 fn millis(text: &str) -> Result<Duration, String> {

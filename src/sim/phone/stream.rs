@@ -125,7 +125,7 @@ impl Media {
             headers.insert("User-Agent", HeaderValue::from_static("Twilio.TmeWs/1.0"));
             headers.insert("Accept-Encoding", HeaderValue::from_static("gzip"));
             if let Some(token) = &net.options.auth_token {
-                let signature = sign(token.reveal(), url.as_str(), &[]);
+                let signature = sign(token.expose(), url.as_str(), &[]);
                 let signature = HeaderValue::try_from(signature).map_err(|error| error.to_string())?;
                 headers.insert("X-Twilio-Signature", signature);
             }

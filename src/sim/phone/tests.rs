@@ -129,7 +129,7 @@ impl Bridge {
     }
 
     fn options(&self) -> Options {
-        let auth_token = Some(TOKEN.parse().unwrap());
+        let auth_token = Some(Secret::new(TOKEN.to_owned()));
         Options { url: self.origin.clone(), auth_token, calls: 1, quiet: true, ..Options::default() }
     }
 
@@ -482,6 +482,6 @@ fn only_loopback_origins_are_taken() {
 
 #[test]
 fn the_auth_token_is_not_printed() {
-    let options = Options { auth_token: Some(TOKEN.parse().unwrap()), ..Options::default() };
+    let options = Options { auth_token: Some(Secret::new(TOKEN.to_owned())), ..Options::default() };
     assert!(!format!("{options:?}").contains(TOKEN));
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use actors::secret::Secret;
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::header::CONTENT_TYPE;
 use awc::{Client, Connector};
@@ -11,16 +12,16 @@ use tokio::time::{Instant, sleep, timeout};
 use url::{Host, Url};
 
 use super::delivery::{Delivery, Failure};
+use super::sid;
 use super::signature::sign;
 use super::twiml::Method;
-use super::{AuthToken, sid};
 
 /// The largest document Twilio takes (error 11750 beyond).
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// The simulated network's HTTP side. One for all calls, on one thread.
 pub struct Webhooks {
-    auth_token: Option<AuthToken>,
+    auth_token: Option<Secret>,
     retry_gap: Duration,
     /// One client for each connect timeout in use; each request has a connection of its own.
     clients: RefCell<HashMap<Duration, Client>>,
@@ -44,7 +45,7 @@ pub struct Undelivered {
 }
 
 impl Webhooks {
-    pub fn new(auth_token: Option<AuthToken>, retry_gap: Duration) -> Self {
+    pub fn new(auth_token: Option<Secret>, retry_gap: Duration) -> Self {
         Self { auth_token, retry_gap, clients: RefCell::default() }
     }
 
@@ -105,7 +106,7 @@ impl Webhooks {
             .insert_header(("I-Twilio-Idempotency-Token", token));
         if let Some(auth_token) = &self.auth_token {
             request = request
-                .insert_header(("X-Twilio-Signature", sign(auth_token.reveal(), url.as_str(), signed)));
+                .insert_header(("X-Twilio-Signature", sign(auth_token.expose(), url.as_str(), signed)));
         }
         let mut response = request.send_body(body).await.map_err(|error| match error {
             SendRequestError::Connect(ConnectError::Disconnected) => {

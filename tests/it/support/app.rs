@@ -1,5 +1,6 @@
 //! The real program under test: `switchboard serve` as a process of its own.
 
+use std::cell::Cell;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct TestApp {
     pub origin: String,
     /// Whether the database is expected to be there at the end.
     expect_written: bool,
+    /// It was told to end, and may be past telling its metrics.
+    terminated: Cell<bool>,
 }
 
 /// Settings of the program under test besides the usual ones.
@@ -69,7 +72,7 @@ impl Setup {
         let stdout = child.stdout.as_mut().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("a line of standard output");
         let origin = line.trim().strip_prefix("switchboard listening on ").expect("the address").to_owned();
-        TestApp { child, origin, expect_written: self.expect_written }
+        TestApp { child, origin, expect_written: self.expect_written, terminated: Cell::new(false) }
     }
 }
 
@@ -119,6 +122,18 @@ impl TestApp {
         sum(&text, name)
     }
 
+    /// Asks the program to end, as a service manager does.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the program runs");
+        self.terminated.set(true);
+    }
+
+    /// Waits until the program takes no new calls.
+    pub async fn drains(&self) {
+        eventually("the program drains", async || self.get("/healthz").await["status"] == "draining").await;
+    }
+
     fn scrape(&self) -> Option<String> {
         let address = self.origin.strip_prefix("http://")?;
         let mut socket = std::net::TcpStream::connect(address).ok()?;
@@ -148,6 +163,7 @@ impl Drop for TestApp {
             return;
         }
         assert!(status.is_ok_and(|status| status.success()), "the program ended well");
+        assert!(self.terminated.get() || !metrics.is_empty(), "the program told its metrics");
         assert_eq!(sum(&metrics, "switchboard_actor_panics_total"), 0.0, "no actor panicked");
         assert_eq!(sum(&metrics, "switchboard_calls_active"), 0.0, "no call is live");
         assert_eq!(sum(&metrics, "switchboard_calls_reserved"), 0.0, "no slot is reserved");
