@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actors::call::persona::Persona;
 use actors::secret::Secret;
+use actors::wire::twilio::rest;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use tracing_subscriber::EnvFilter;
@@ -87,6 +88,10 @@ pub struct TwilioSettings {
     pub auth_token: Option<Secret>,
     /// Believe every webhook and stream (`BYPASS_TWILIO_VALIDATION`): for load tests only.
     pub bypass_validation: bool,
+    /// The origin of the REST API (`TWILIO_API_BASE_URL`); http on a loopback host only.
+    pub api_base_url: Url,
+    /// Our number that sends messages and makes calls (`TWILIO_FROM_NUMBER`); E.164.
+    pub from_number: Option<String>,
     /// Takes the call when nothing else helps; E.164.
     pub human_fallback_number: Option<String>,
 }
@@ -251,15 +256,24 @@ impl TwilioSettings {
                 "copy it from Twilio's console",
             );
         }
-        let human_fallback_number = reader.optional("HUMAN_FALLBACK_NUMBER");
-        if human_fallback_number.as_deref().is_some_and(|number| !is_e164(number)) {
-            reader.fault(
-                "HUMAN_FALLBACK_NUMBER",
-                "is not a telephone number",
-                "write it in E.164, such as +15005550006",
-            );
+        let default_url = Url::parse("https://api.twilio.com").expect("a constant URL parses");
+        let api_base_url = match reader.optional("TWILIO_API_BASE_URL") {
+            None => default_url,
+            Some(text) => Url::parse(&text).ok().filter(rest::is_api_origin).unwrap_or_else(|| {
+                let wrong = "is not an origin such as https://api.twilio.com";
+                let remedy = "give it without path, query or user; http only for a loopback host";
+                reader.fault("TWILIO_API_BASE_URL", wrong, remedy);
+                default_url
+            }),
+        };
+        Self {
+            account_sid,
+            auth_token,
+            bypass_validation,
+            api_base_url,
+            from_number: telephone_number(reader, "TWILIO_FROM_NUMBER"),
+            human_fallback_number: telephone_number(reader, "HUMAN_FALLBACK_NUMBER"),
         }
-        Self { account_sid, auth_token, bypass_validation, human_fallback_number }
     }
 }
 
@@ -352,6 +366,15 @@ fn persona(reader: &mut Reader<'_>) -> Persona {
             }
         },
     }
+}
+
+/// None when it is unset; a faulty one is not shown.
+fn telephone_number(reader: &mut Reader<'_>, name: &str) -> Option<String> {
+    let number = reader.optional(name)?;
+    if !is_e164(&number) {
+        reader.fault(name, "is not a telephone number", "write it in E.164, such as +15005550006");
+    }
+    Some(number)
 }
 
 fn milliseconds(reader: &mut Reader<'_>, name: &str, default: u32) -> Duration {

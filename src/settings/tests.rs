@@ -44,6 +44,8 @@ fn three_variables_are_enough_and_the_rest_has_defaults() {
     assert_eq!(settings.realtime.model, "gpt-realtime-2.1");
     assert_eq!(settings.twilio.account_sid, None);
     assert!(!settings.twilio.bypass_validation);
+    assert_eq!(settings.twilio.api_base_url.as_str(), "https://api.twilio.com/");
+    assert_eq!(settings.twilio.from_number, None);
     assert_eq!(settings.twilio.human_fallback_number, None);
     assert_eq!(settings.persona, Persona::default());
     assert_eq!(settings.log.filter, "info");
@@ -70,6 +72,8 @@ fn every_variable_is_read() {
         ("OPENAI_REALTIME_MODEL", "gpt-realtime-9"),
         ("TWILIO_ACCOUNT_SID", "AC00000000000000000000000000000001"),
         ("BYPASS_TWILIO_VALIDATION", "1"),
+        ("TWILIO_API_BASE_URL", "http://127.0.0.1:9200"),
+        ("TWILIO_FROM_NUMBER", "+15005550006"),
         ("HUMAN_FALLBACK_NUMBER", "+14155550123"),
         ("API_AUTH", "required"),
         ("RUST_LOG", "warn,actors=debug"),
@@ -91,6 +95,8 @@ fn every_variable_is_read() {
     assert_eq!(settings.twilio.account_sid.as_deref(), Some("AC00000000000000000000000000000001"));
     assert_eq!(settings.twilio.auth_token, None);
     assert!(settings.twilio.bypass_validation);
+    assert_eq!(settings.twilio.api_base_url.as_str(), "http://127.0.0.1:9200/");
+    assert_eq!(settings.twilio.from_number.as_deref(), Some("+15005550006"));
     assert_eq!(settings.twilio.human_fallback_number.as_deref(), Some("+14155550123"));
     assert_eq!(settings.log.filter, "warn,actors=debug");
     assert_eq!(settings.log.format, LogFormat::Json);
@@ -136,6 +142,9 @@ fn each_faulty_value_is_a_fault_of_its_variable() {
         ("OPENAI_REALTIME_MODEL", "two words"),
         ("TWILIO_ACCOUNT_SID", "AC123"),
         ("BYPASS_TWILIO_VALIDATION", "perhaps"),
+        ("TWILIO_API_BASE_URL", "http://api.twilio.com"),
+        ("TWILIO_API_BASE_URL", "https://api.twilio.com/2010-04-01"),
+        ("TWILIO_FROM_NUMBER", "5550006"),
         ("HUMAN_FALLBACK_NUMBER", "0041 44 123"),
         ("HUMAN_FALLBACK_NUMBER", "+0123"),
         ("API_AUTH", "none"),
@@ -158,6 +167,7 @@ fn no_secret_is_ever_shown() {
         ("DIRECT_DATABASE_URL", "app:hush@db"),
         ("PUBLIC_URL", "https://me:hush@voice.example.com"),
         ("OPENAI_REALTIME_URL", "wss://me:hush@api.openai.com/"),
+        ("TWILIO_API_BASE_URL", "https://me:hush@api.twilio.com/"),
     ];
     let faults = read(&secrets).unwrap_err();
     assert!(!format!("{faults} {faults:?}").contains("hush"), "{faults}");

@@ -1,7 +1,8 @@
-//! Twilio: identifiers, forms and their signatures, TwiML, and the media stream with its frames and token.
+//! Twilio: identifiers, forms and their signatures, TwiML, the media stream with its frames and token, and the REST API.
 
 pub mod form;
 pub mod frames;
+pub mod rest;
 pub mod sid;
 pub mod signature;
 pub mod stream;

@@ -71,6 +71,21 @@ sid!(
     StreamSid,
     "MZ"
 );
+sid!(
+    /// One conference, from its first participant to its last.
+    ConferenceSid,
+    "CF"
+);
+sid!(
+    /// One recording of a call or a conference.
+    RecordingSid,
+    "RE"
+);
+sid!(
+    /// One queue of waiting calls.
+    QueueSid,
+    "QU"
+);
 
 #[cfg(test)]
 mod tests {
