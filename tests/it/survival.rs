@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actors::secret::Secret;
 use serde_json::Value;
 use switchboard::sim::phone::{self, Caller, Network};
 use switchboard::sim::realtime::{self, Fault, Options, Server};
@@ -24,7 +25,7 @@ async fn app(realtime: &Server) -> TestApp {
 fn network(app: &TestApp) -> Network {
     let options = phone::Options {
         url: app.origin.parse().unwrap(),
-        auth_token: Some(AUTH_TOKEN.parse().unwrap()),
+        auth_token: Some(Secret::new(AUTH_TOKEN.to_owned())),
         quiet: true,
         ..phone::Options::default()
     };
