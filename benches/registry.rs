@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Instant;
 
 use actors::call::conversation::Rules;
 use actors::call::persona::Persona;
@@ -22,13 +23,13 @@ fn sid(number: u64) -> CallSid {
 fn slots(criterion: &mut Criterion) {
     let mut slots = Slots::new(20);
     for number in 0..19 {
-        slots.reserve(sid(number), || ());
+        slots.reserve(sid(number), Instant::now(), |_| ());
     }
-    let call = sid(99);
+    let (call, now) = (sid(99), Instant::now());
     criterion.bench_function("registry/slots: admit and release", |bencher| {
         bencher.iter(|| {
-            black_box(slots.reserve(black_box(call), || ()));
-            black_box(slots.release(call))
+            black_box(slots.reserve(black_box(call), now, |_| ()));
+            black_box(slots.release(call, now))
         });
     });
 }

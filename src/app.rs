@@ -138,10 +138,15 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
             .map_err(|cause| StartError::Bind { address, cause })?
             .run();
     let handle = server.handle();
-    let serving = actix_rt::spawn(server);
+    let mut serving = actix_rt::spawn(server);
     announce(address);
 
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        ended = &mut serving => {
+            return Err(StartError::Internal(anyhow::anyhow!("the HTTP server ended by itself: {ended:?}")));
+        }
+    }
     app.drain().await;
     tracing::info!(calls = app.registry.capacity().active, "draining");
     let drained = tokio::select! {

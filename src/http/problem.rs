@@ -1,6 +1,7 @@
 //! Every error as `application/problem+json` (RFC 9457), whoever found it: our handlers, an extractor or the router.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -9,8 +10,11 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, ResponseError};
 use serde::Serialize;
+use tokio::time::timeout;
 
 const CONTENT_TYPE: &str = "application/problem+json";
+/// A request whose body does not come, or whose answer cannot be found, does not hold on to us longer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 /// How long a client waits before it asks a door again that is closed for the moment.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
@@ -121,7 +125,10 @@ pub async fn envelope(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let mut response = next.call(request).await?.map_into_boxed_body();
+    let Ok(answer) = timeout(ANSWERED_WITHIN, next.call(request)).await else {
+        return Err(ApiError::Other(StatusCode::REQUEST_TIMEOUT).into());
+    };
+    let mut response = answer?.map_into_boxed_body();
     let status = response.status();
     let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == CONTENT_TYPE);
     if (status.is_client_error() || status.is_server_error()) && !is_problem {

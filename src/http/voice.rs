@@ -24,6 +24,7 @@ use crate::app::App;
 
 const FULL_HOUSE: &str = "Thank you for calling. All our lines are busy at the moment. Please call again in a few minutes. Goodbye.";
 const CONNECTING_YOU: &str = "One moment please, I am connecting you.";
+const GOODBYE: &str = "Thank you for calling. Goodbye.";
 const NOBODY: &str =
     "We are sorry, we cannot take your call right now. Please call again in a few minutes. Goodbye.";
 /// How long the person who takes over is rung.
@@ -164,7 +165,7 @@ fn human(app: &App) -> Twiml {
         Some(number) => Twiml::new()
             .say(CONNECTING_YOU)
             .dial(Dial { number, action: None, timeout_seconds: RING_SECONDS })
-            .say(NOBODY)
+            .say(GOODBYE) // whether or not the person answered
             .hangup(),
         None => Twiml::new().say(NOBODY).hangup(),
     }

@@ -74,6 +74,8 @@ pub struct CallIdentity {
     pub call_sid: CallSid,
     /// Of the registry, to tell this actor from an earlier one of the same call.
     pub serial: u64,
+    /// Of the reservation.
+    pub first_epoch: u32,
     pub started_at: DateTime<Utc>,
 }
 
@@ -404,7 +406,7 @@ impl CallActor {
 
     /// Of the stream in use; before the first one, that of the reservation.
     fn epoch(&self) -> u32 {
-        self.stream.as_ref().map_or(1, |stream| stream.epoch)
+        self.stream.as_ref().map_or(self.identity.first_epoch, |stream| stream.epoch)
     }
 
     /// Shows the live picture where the call stands, and counts what has passed since.

@@ -348,10 +348,10 @@ impl CallRegistry {
         };
         let (setup, registry, serial) = (self.setup.clone(), self.way_here(ctx), self.serial);
         self.serial += 1;
-        let reserved = self.slots.reserve(call_sid, || {
+        let reserved = self.slots.reserve(call_sid, Instant::now(), |epoch| {
             let uplink = Arc::new(Uplink::default());
             let status = Arc::new(Mutex::new(LiveStatus::default()));
-            let identity = CallIdentity { call_sid, serial, started_at };
+            let identity = CallIdentity { call_sid, serial, first_epoch: epoch, started_at };
             let (shared_uplink, shared_status) = (uplink.clone(), status.clone());
             let call = Supervisor::start_in_arbiter(&home, move |_| {
                 CallActor::new(identity, setup, registry, shared_uplink, shared_status)
@@ -362,7 +362,7 @@ impl CallRegistry {
             Reserved::Slot { epoch, fresh } => {
                 if fresh {
                     self.setup.metrics.admissions.with_label_values(&["admitted"]).inc();
-                    self.setup.ledger.record(Record::Opened(opened));
+                    self.setup.ledger.record(Record::Opened(CallOpened { epoch, ..opened }));
                     expire_later(call_sid, epoch, ctx);
                     self.publish();
                 }
@@ -402,7 +402,7 @@ impl CallRegistry {
     /// Nobody has opened the stream of `epoch`: the call's conversation decides what that means, and is told again if
     /// that did not end the call.
     fn expire(&mut self, call_sid: CallSid, epoch: u32, ctx: &mut Context<Self>) {
-        let Some((line, next_epoch)) = self.slots.revoke(call_sid, epoch) else { return };
+        let Some((line, next_epoch)) = self.slots.revoke(call_sid, epoch, Instant::now()) else { return };
         if line.call.connected() {
             tell(line.call.clone(), Unclaimed);
             expire_later(call_sid, next_epoch, ctx);
@@ -426,7 +426,7 @@ impl CallRegistry {
         if !self.is_on_the_line(call_sid, serial) {
             return;
         }
-        let Some(line) = self.slots.release(call_sid) else { return };
+        let Some(line) = self.slots.release(call_sid, Instant::now()) else { return };
         if next != Next::Nothing {
             let now = Instant::now();
             self.decided.retain(|_, decision| now.duration_since(decision.since) < REMEMBER_NEXT);

@@ -11,11 +11,15 @@ pub const CLAIM_WITHIN: Duration = Duration::from_secs(15);
 /// A call may lose its stream this often within [`RESUME_WITHIN`] and be taken up again.
 const MAX_RESUMES: usize = 3;
 const RESUME_WITHIN: Duration = Duration::from_secs(60);
+/// Longer than a token is valid.
+const REMEMBER_ENDED: Duration = Duration::from_secs(120);
 
 /// The slots; `T` is what a slot holds for its call.
 pub struct Slots<T> {
     limit: usize,
     held: HashMap<CallSid, Slot<T>>,
+    /// The epochs that calls ended with lately: a call that comes back goes on after them, so a used token stays used.
+    ended: HashMap<CallSid, (u32, Instant)>,
 }
 
 /// A place under the ceiling.
@@ -25,6 +29,8 @@ pub struct Slot<T> {
     pub epoch: u32,
     /// The stream of this epoch is open.
     pub claimed: bool,
+    first_epoch: u32,
+    promised_at: Instant,
     resumes: Intensity,
 }
 
@@ -57,24 +63,29 @@ pub enum Resumed {
 
 impl<T> Slots<T> {
     pub fn new(limit: usize) -> Self {
-        Self { limit, held: HashMap::with_capacity(limit) }
+        Self { limit, held: HashMap::with_capacity(limit), ended: HashMap::new() }
     }
 
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Reserves a slot for a ringing call. A call that holds one keeps it, so asking twice changes nothing.
-    pub fn reserve(&mut self, call_sid: CallSid, start: impl FnOnce() -> T) -> Reserved {
+    /// Reserves a slot for a ringing call; `start` gets the first epoch. A call that holds a slot keeps it, so asking
+    /// twice changes nothing.
+    pub fn reserve(&mut self, call_sid: CallSid, now: Instant, start: impl FnOnce(u32) -> T) -> Reserved {
         if let Some(slot) = self.held.get(&call_sid) {
             return Reserved::Slot { epoch: slot.epoch, fresh: false };
         }
         if self.held.len() >= self.limit {
             return Reserved::Full;
         }
+        self.ended.retain(|_, (_, since)| now.duration_since(*since) < REMEMBER_ENDED);
+        let epoch = self.ended.remove(&call_sid).map_or(1, |(epoch, _)| epoch + 1);
         let resumes = Intensity::new(MAX_RESUMES, RESUME_WITHIN);
-        self.held.insert(call_sid, Slot { call: start(), epoch: 1, claimed: false, resumes });
-        Reserved::Slot { epoch: 1, fresh: true }
+        let slot =
+            Slot { call: start(epoch), epoch, claimed: false, first_epoch: epoch, promised_at: now, resumes };
+        self.held.insert(call_sid, slot);
+        Reserved::Slot { epoch, fresh: true }
     }
 
     /// The stream of `epoch` is here: once.
@@ -97,20 +108,26 @@ impl<T> Slots<T> {
             slot.epoch += 1;
             slot.claimed = false;
         }
+        slot.promised_at = now;
         Resumed::Epoch(slot.epoch)
     }
 
     /// The promise of `epoch` has run out, if its stream has not come: it cannot be claimed any more. Answers the call and
     /// the next epoch.
-    pub fn revoke(&mut self, call_sid: CallSid, epoch: u32) -> Option<(&T, u32)> {
+    pub fn revoke(&mut self, call_sid: CallSid, epoch: u32, now: Instant) -> Option<(&T, u32)> {
         let slot = self.held.get_mut(&call_sid).filter(|slot| slot.epoch == epoch && !slot.claimed)?;
+        if now.duration_since(slot.promised_at) < CLAIM_WITHIN {
+            return None; // it was promised again meanwhile
+        }
         slot.epoch += 1;
         Some((&slot.call, slot.epoch))
     }
 
     /// Frees the slot. Answers what it held the first time, nothing after that.
-    pub fn release(&mut self, call_sid: CallSid) -> Option<T> {
-        self.held.remove(&call_sid).map(|slot| slot.call)
+    pub fn release(&mut self, call_sid: CallSid, now: Instant) -> Option<T> {
+        let slot = self.held.remove(&call_sid)?;
+        self.ended.insert(call_sid, (slot.epoch, now));
+        Some(slot.call)
     }
 
     pub fn get(&self, call_sid: CallSid) -> Option<&Slot<T>> {
@@ -123,7 +140,8 @@ impl<T> Slots<T> {
 
     /// Slots held for a stream that has not come, and slots with a stream or a lost one.
     pub fn reserved_and_active(&self) -> (usize, usize) {
-        let reserved = self.held.values().filter(|slot| slot.epoch == 1 && !slot.claimed).count();
+        let reserved =
+            self.held.values().filter(|slot| slot.epoch == slot.first_epoch && !slot.claimed).count();
         (reserved, self.held.len() - reserved)
     }
 }
@@ -140,16 +158,16 @@ mod tests {
     #[test]
     fn reserving_twice_is_one_slot() {
         let mut slots = Slots::new(1);
-        assert_eq!(slots.reserve(sid(1), || ()), Reserved::Slot { epoch: 1, fresh: true });
-        assert_eq!(slots.reserve(sid(1), || ()), Reserved::Slot { epoch: 1, fresh: false });
-        assert_eq!(slots.reserve(sid(2), || ()), Reserved::Full);
+        assert_eq!(slots.reserve(sid(1), Instant::now(), |_| ()), Reserved::Slot { epoch: 1, fresh: true });
+        assert_eq!(slots.reserve(sid(1), Instant::now(), |_| ()), Reserved::Slot { epoch: 1, fresh: false });
+        assert_eq!(slots.reserve(sid(2), Instant::now(), |_| ()), Reserved::Full);
     }
 
     #[test]
     fn an_epoch_is_claimed_once() {
         let mut slots = Slots::new(1);
         assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::NoSlot));
-        slots.reserve(sid(1), || ());
+        slots.reserve(sid(1), Instant::now(), |_| ());
         assert_eq!(slots.claim(sid(1), 2).err(), Some(NotClaimed::WrongEpoch));
         assert!(slots.claim(sid(1), 1).is_ok());
         assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::WrongEpoch));
@@ -158,9 +176,33 @@ mod tests {
     #[test]
     fn a_promise_that_has_run_out_cannot_be_claimed() {
         let mut slots = Slots::new(1);
-        slots.reserve(sid(1), || ());
-        assert!(slots.revoke(sid(1), 1).is_some());
-        assert!(slots.revoke(sid(1), 1).is_none());
+        slots.reserve(sid(1), Instant::now(), |_| ());
+        assert!(slots.revoke(sid(1), 1, Instant::now() + CLAIM_WITHIN).is_some());
+        assert!(slots.revoke(sid(1), 1, Instant::now() + CLAIM_WITHIN).is_none());
+        assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::WrongEpoch));
+    }
+
+    #[test]
+    fn a_promise_that_was_renewed_has_not_run_out() {
+        let mut slots = Slots::new(1);
+        let now = Instant::now();
+        slots.reserve(sid(1), now, |_| ());
+        slots.resume(sid(1), now + Duration::from_secs(10));
+        assert!(slots.revoke(sid(1), 1, now + CLAIM_WITHIN).is_none());
+        assert!(slots.revoke(sid(1), 1, now + Duration::from_secs(25)).is_some());
+    }
+
+    #[test]
+    fn a_call_that_comes_back_goes_on_after_its_last_epoch() {
+        let mut slots = Slots::new(1);
+        let now = Instant::now();
+        slots.reserve(sid(1), now, |_| ());
+        slots.release(sid(1), now);
+        assert_eq!(
+            slots.reserve(sid(1), now, |epoch| assert_eq!(epoch, 2)),
+            Reserved::Slot { epoch: 2, fresh: true }
+        );
+        assert_eq!(slots.reserved_and_active(), (1, 0));
         assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::WrongEpoch));
     }
 
@@ -169,7 +211,7 @@ mod tests {
         let mut slots = Slots::new(1);
         let now = Instant::now();
         assert_eq!(slots.resume(sid(1), now), Resumed::NoSlot);
-        slots.reserve(sid(1), || ());
+        slots.reserve(sid(1), Instant::now(), |_| ());
         for epoch in 1..=3 {
             assert!(slots.claim(sid(1), epoch).is_ok());
             assert_eq!(slots.resume(sid(1), now), Resumed::Epoch(epoch + 1));
@@ -188,12 +230,12 @@ mod tests {
             let (mut admitted, mut freed) = (0, 0);
             for (call, step) in steps {
                 match step {
-                    0 | 1 => if let Reserved::Slot { fresh: true, .. } = slots.reserve(sid(call), || ()) {
+                    0 | 1 => if let Reserved::Slot { fresh: true, .. } = slots.reserve(sid(call), Instant::now(), |_| ()) {
                         admitted += 1;
                     },
                     2 => drop(slots.claim(sid(call), 1).is_ok()),
                     3 => drop(slots.resume(sid(call), Instant::now())),
-                    _ => freed += usize::from(slots.release(sid(call)).is_some()),
+                    _ => freed += usize::from(slots.release(sid(call), Instant::now()).is_some()),
                 }
                 let (reserved, active) = slots.reserved_and_active();
                 prop_assert!(reserved + active <= 3);

@@ -128,6 +128,9 @@ struct Inner {
     session: u32,
     open: bool,
     stalled: bool,
+    /// Why the socket was given up by a writer; its reader is yet to say so.
+    broken: Option<String>,
+    reader: Option<Waker>,
     ring: VecDeque<Box<[u8]>>,
     ring_ms: u64,
     scratch: BytesMut,
@@ -144,6 +147,7 @@ impl Uplink {
         inner.session += 1;
         inner.open = false;
         inner.stalled = false;
+        inner.broken = None;
         inner.session
     }
 
@@ -188,7 +192,7 @@ impl Uplink {
         self.lock().next_ms = None;
     }
 
-    /// Sends one of our requests. A socket that takes no more is as good as lost: its reader will say so.
+    /// Sends one of our requests. A socket that takes no more of them is lost: its reader says so.
     pub fn send(&self, event: String) {
         self.lock().write(Message::Text(event.into()));
     }
@@ -223,6 +227,10 @@ impl Uplink {
         if inner.session != session {
             return Poll::Ready(None);
         }
+        if let Some(cause) = inner.broken.take() {
+            return Poll::Ready(Some(Received::Closed { fatal: false, cause }));
+        }
+        inner.reader = Some(cx.waker().clone());
         if inner.stalled {
             inner.flush(); // the socket wakes its reader also when it can be written to
             inner.drain();
@@ -307,14 +315,24 @@ impl Inner {
     fn write(&mut self, message: Message) {
         if let Some(socket) = self.socket.as_mut() {
             let mut message = Some(message);
-            self.stalled = at_once(|cx| {
+            let written = at_once(|cx| {
                 let _ = Pin::new(&mut *socket).poll_ready(cx); // pending or not, `start_send` queues within its bound
-                if let Some(message) = message.take() {
-                    let _ = Pin::new(&mut *socket).start_send(message);
-                }
+                message.take().map_or(Ok(()), |message| Pin::new(&mut *socket).start_send(message))?;
                 Pin::new(&mut *socket).poll_flush(cx)
-            })
-            .is_pending();
+            });
+            self.stalled = written.is_pending();
+            if let Poll::Ready(Err(error)) = written {
+                self.give_up(error.to_string());
+            }
+        }
+    }
+
+    fn give_up(&mut self, cause: String) {
+        self.socket = None;
+        self.open = false;
+        self.broken = Some(cause);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
         }
     }
 
@@ -461,8 +479,8 @@ mod tests {
         let (uplink, mut peer) = pair().await;
         uplink.open();
         let filler = "x".repeat(900_000);
-        for _ in 0..20 {
-            uplink.send(filler.clone()); // until the kernel's buffers are full and the socket's own as well
+        while !uplink.lock().stalled {
+            uplink.send(filler.clone()); // until the kernel's buffers are full
         }
         for number in 0..=255u8 {
             uplink.audio(u64::from(number) * 20, frame(number).as_bytes());
@@ -480,6 +498,20 @@ mod tests {
         let first = tokio::select! { text = reader => text, _ = drainer => panic!("nothing was said") };
         let event: serde_json::Value = serde_json::from_str(&first).unwrap();
         assert_eq!(event["audio"], frame(6));
+    }
+
+    #[actix_rt::test]
+    async fn a_socket_that_takes_no_more_requests_is_lost_and_its_reader_says_so() {
+        let (uplink, _peer) = pair().await;
+        let reader = std::future::poll_fn(|cx| uplink.poll_received(1, cx));
+        let writer = async {
+            loop {
+                uplink.send("x".repeat(900_000));
+                tokio::task::yield_now().await;
+            }
+        };
+        let received = tokio::select! { received = reader => received, () = writer => unreachable!() };
+        assert!(matches!(received, Some(Received::Closed { fatal: false, .. })), "{received:?}");
     }
 
     #[actix_rt::test]
