@@ -433,6 +433,20 @@ impl Conversation {
         }
         effects.extend(cancel.map(ask_cancel));
         self.stop_playing(now, effects);
+        self.discard_held(effects);
+    }
+
+    /// What waits for the caller to come back answers what is out of date by then.
+    fn discard_held(&mut self, effects: &mut Vec<Effect>) {
+        self.held_bytes = 0;
+        let mut last = None;
+        for held in std::mem::take(&mut self.held) {
+            if let Held::Audio { ordinal, .. } = held
+                && last.replace(ordinal) != Some(ordinal)
+            {
+                self.settle(Cut { ordinal, heard_ms: 0, sent_ms: 0, complete: false }, effects);
+            }
+        }
     }
 
     /// Settles what was heard of all that was sent.

@@ -201,7 +201,8 @@ struct Service {
 }
 
 struct Reply {
-    own: bool,
+    /// We could not know that it would be active: it is the service's own, or was asked for before we knew of such.
+    crossed: bool,
     began_at: Millis,
     steps: Vec<(Millis, Step)>,
     output: Vec<Output>,
@@ -533,6 +534,8 @@ impl<'a> World<'a> {
                     );
                 }
                 self.truncations.push((item, *audio_end_ms));
+                let Self { held, service, .. } = self;
+                held.retain(|delta| service.deltas[*delta].item != item);
             }
             _ => {}
         }
@@ -690,9 +693,13 @@ impl<'a> World<'a> {
     }
 
     fn response_asked_for(&mut self, number: u32, asked_at: Millis) {
-        let Some(active) = self.service.active else { return self.begin_response(false, Some(number)) };
-        let Reply { own, began_at, .. } = self.service.responses[active];
-        if !own || asked_at > began_at + self.scenario.service_ms {
+        let unknown = |reply: &Reply| asked_at <= reply.began_at + self.scenario.service_ms;
+        let Some(active) = self.service.active else {
+            let crossed = self.service.responses.iter().any(|reply| reply.crossed && unknown(reply));
+            return self.begin_response(crossed, Some(number));
+        };
+        let reply = &self.service.responses[active];
+        if !reply.crossed || !unknown(reply) {
             self.fault(Property::OneResponse, format!("respond-{number} while {active} is active and known"));
         }
         self.report.refusals += 1;
@@ -703,7 +710,7 @@ impl<'a> World<'a> {
         ))));
     }
 
-    fn begin_response(&mut self, own: bool, number: Option<u32>) {
+    fn begin_response(&mut self, crossed: bool, number: Option<u32>) {
         let response = self.service.responses.len();
         let short = Part::Speech { pieces: vec![(10, 1600), (10, 1600)], words_first: true };
         let default = Plan { parts: vec![short], outcome: Ending::Completed };
@@ -725,7 +732,7 @@ impl<'a> World<'a> {
         }
         steps.push((5, Step::Finish(*outcome)));
         let began_at = self.now;
-        self.service.responses.push(Reply { own, began_at, steps, output: vec![] });
+        self.service.responses.push(Reply { crossed, began_at, steps, output: vec![] });
         match (outcome, number) {
             (Ending::NotBegun, Some(number)) => {
                 self.service.owed_since = Some(self.now + 1);

@@ -3,6 +3,8 @@
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 #[path = "conversation_model.rs"]
 mod model;
@@ -65,7 +67,7 @@ fn connection() -> impl Strategy<Value = Connection> {
 
 /// Any call at all; Twilio is `ear_ms` away.
 fn scenario(ear_ms: impl Strategy<Value = u64>) -> impl Strategy<Value = Scenario> {
-    let distances = (prop_oneof![Just(0), 1..60u64, 60..700u64], ear_ms, 0..20u64);
+    let distances = (prop_oneof![1 => Just(0), 2 => 1..60u64, 2 => 60..700u64], ear_ms, 0..20u64);
     let rules = (select(&[0u64, 0, 0, 200, 600]), prop_oneof![3 => Just(0), 1 => 0..30u64]);
     let peers = (
         prop::collection::vec(connection(), 0..3),
@@ -98,8 +100,24 @@ fn scenario(ear_ms: impl Strategy<Value = u64>) -> impl Strategy<Value = Scenari
     )
 }
 
+/// A service so far away, short words and many function calls: ours and its own responses cross.
+fn crossing() -> impl Strategy<Value = Scenario> {
+    let words = prop::collection::vec((600..2_000u64, (20..200u64).prop_map(Act::Speak)), 4..14);
+    let calls = (any::<bool>(), plan()).prop_map(|(early, mut plan)| {
+        plan.parts.truncate(1);
+        plan.parts.push(Part::Call { early });
+        plan
+    });
+    (scenario(Just(0)), 400..700u64, words, prop::collection::vec(calls, 4..14)).prop_map(
+        |(other, service_ms, words, responses)| {
+            let acts = std::iter::once((0, Act::OpenStream)).chain(words).collect();
+            Scenario { service_ms, responses, acts, connects: vec![], ..other }
+        },
+    )
+}
+
 fn any_scenario() -> impl Strategy<Value = Scenario> {
-    scenario(prop_oneof![Just(0), 1..=20u64, 20..150u64])
+    prop_oneof![3 => scenario(prop_oneof![Just(0), 1..=20u64, 20..150u64]), 1 => crossing()]
 }
 
 fn holds(property: Property, scenario: &Scenario) -> Result<(), TestCaseError> {
@@ -109,8 +127,41 @@ fn holds(property: Property, scenario: &Scenario) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// `PROPTEST_CASES` of each property, otherwise as many as take a moment.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let chosen = std::env::var_os("PROPTEST_CASES").is_some();
+    if chosen { default } else { ProptestConfig { cases: 48, ..default } }
+}
+
+#[test]
+fn truncation_is_within_60_ms_of_the_ear_for_99_of_100() {
+    let config = config();
+    let cases = config.cases * 3;
+    let mut runner = TestRunner::new_with_rng(config, TestRunner::deterministic().new_rng());
+    let calls = prop_oneof![3 => scenario(0..=20u64), 1 => crossing()];
+    let (mut errors_ms, mut barge_ins, mut refusals, mut held) = (vec![], 0, 0, 0);
+    for _ in 0..cases {
+        let report = play(&calls.new_tree(&mut runner).expect("nothing is rejected").current());
+        errors_ms.extend(report.truncation_errors_ms);
+        barge_ins += report.barge_ins;
+        refusals += report.refusals;
+        held += report.held_then_played;
+    }
+    errors_ms.sort_unstable();
+    let (count, p99) = (errors_ms.len(), errors_ms[errors_ms.len() * 99 / 100]);
+    println!(
+        "{count} truncations: p50 {} ms, p99 {p99} ms, most {:?}",
+        errors_ms[count / 2],
+        errors_ms.last()
+    );
+    println!("{barge_ins} barge-ins, {refusals} refusals, held {held} times");
+    assert!(p99 <= 60, "{p99} ms");
+    assert!(count > 100 && barge_ins > 100 && refusals > 0 && held > 10, "the calls must be worth judging");
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn at_most_one_response_is_asked_for(call in any_scenario()) {

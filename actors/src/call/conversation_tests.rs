@@ -377,6 +377,17 @@ fn what_a_lost_stream_cut_off_is_said_again_when_the_caller_is_back() {
 }
 
 #[test]
+fn what_waits_for_a_lost_caller_is_given_up_when_the_caller_had_begun_to_speak() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").at(4_100, Input::StreamLost);
+    call.says(4_200, "r2", "a2", 5, "one two").take();
+    call.caller_starts(4_300);
+    assert_eq!(call.requests(), [truncate("a2", 0)]);
+    call.at(6_000, Input::StreamOpened);
+    assert!(!call.take().iter().any(|effect| matches!(effect, Effect::Play(_))));
+}
+
+#[test]
 fn a_session_that_was_given_up_does_not_become_ready() {
     let mut call = Timeline::admitted();
     call.service(10, r#"{"type":"session.created","session":{}}"#).at(10_000, Input::Tick).take();
