@@ -6,6 +6,7 @@ mod bad_input;
 mod calls;
 mod ceiling;
 mod database;
+mod doors;
 mod drain;
 mod private_postgres;
 mod support;

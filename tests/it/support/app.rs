@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -61,8 +63,22 @@ impl Setup {
 
     /// Starts the program and waits until it listens.
     pub fn start(self) -> TestApp {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
-            .arg("serve")
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        command.arg("serve");
+        self.run(command)
+    }
+
+    /// Starts the program with a listening socket that stays ours, as a service manager does.
+    pub fn start_on(self, listener: &TcpListener) -> TestApp {
+        let mut command = Command::new("sh");
+        let script = r#"exec 3<&0 0</dev/null; LISTEN_FDS=1 exec "$0" serve"#;
+        command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_switchboard"));
+        command.stdin(OwnedFd::from(listener.try_clone().expect("a copy of the socket")));
+        self.run(command)
+    }
+
+    fn run(self, mut command: Command) -> TestApp {
+        let mut child = command
             .env_clear()
             .envs(self.environment)
             .stdout(Stdio::piped())
