@@ -219,6 +219,9 @@ pub async fn simulate(options: Options) -> anyhow::Result<Outcome> {
         None => None,
     };
     let net = Network::start(options)?;
+    if let Some(address) = net.api_addr() {
+        eprintln!("the REST API of account {} listens on http://{address}", network::ACCOUNT_SID);
+    }
     let (shared, progress) = (net.shared().clone(), Rc::new(progress::Progress::default()));
     let Options { calls, seconds, ramp, quiet, .. } = shared.options;
     let watch = bridge::Watch::start(&shared.options.url).await?;

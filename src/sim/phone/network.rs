@@ -141,7 +141,7 @@ impl Network {
         self.inner.ledger.messages.borrow().clone()
     }
 
-    pub(super) fn shared(&self) -> &Rc<Inner> {
+    pub(in crate::sim::phone) fn shared(&self) -> &Rc<Inner> {
         &self.inner
     }
 }
