@@ -452,4 +452,20 @@ mod tests {
         let pauses = FIRST_PAUSE * (1 + 2 + 4 + 8);
         assert!(started.elapsed() >= pauses / 2 && started.elapsed() < pauses * 3, "{:?}", started.elapsed());
     }
+
+    #[actix_rt::test]
+    async fn an_https_origin_is_spoken_to_by_tls_and_a_stranger_gets_no_credentials() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let base = Url::parse(&format!("https://{}", listener.local_addr().unwrap())).unwrap();
+        let api = TwilioApi::new(base, "AC1", Secret::new("hush".into())).unwrap().within(CONNECT);
+        let greeted = actix_rt::spawn(async move {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let mut first = [0; 2];
+            tokio::io::AsyncReadExt::read_exact(&mut tcp, &mut first).await.unwrap();
+            first
+        });
+        let error = api.send(&api.get(&["Calls"])).await.unwrap_err();
+        assert_eq!(greeted.await.unwrap(), [0x16, 0x03], "a TLS handshake record");
+        assert!(matches!(error, RestError::Unreachable(_)), "{error}");
+    }
 }
