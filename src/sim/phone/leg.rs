@@ -5,16 +5,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
-use chrono::{SecondsFormat, Utc};
+use chrono::Utc;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
 use super::AfterDrop;
-use super::ledger::{CallRecord, Direction, Recording, Status};
+use super::ledger::{CallRecord, Recording, Status};
 use super::line::{End, Event, Line, Order};
 use super::network::{ACCOUNT_SID, Inner};
 use super::stream::{Media, StreamEnd};
 use super::twiml::{self, Dialled, Method, Room, Target, Verb};
+
+mod reports;
 
 /// Documents in a row that may send the call on.
 const MAX_REDIRECTS: u32 = 10;
@@ -388,111 +390,6 @@ impl Leg {
         Some(url)
     }
 
-    fn stream_status(
-        &mut self,
-        stream: &twiml::Stream,
-        base: &Url,
-        stream_sid: &str,
-        event: &str,
-        error: Option<&str>,
-    ) {
-        let Some(target) = &stream.status_callback else { return };
-        let Ok(url) = base.join(&target.url) else {
-            return self.violation("11100", format!("{:?} is not a URL", target.url));
-        };
-        let mut params = owned([
-            ("AccountSid", ACCOUNT_SID),
-            ("CallSid", &self.record.sid),
-            ("StreamSid", stream_sid),
-            ("StreamName", stream.name.as_deref().unwrap_or(stream_sid)),
-            ("StreamEvent", event),
-            ("Timestamp", &Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)),
-        ]);
-        params.extend(error.map(|text| ("StreamError".to_owned(), text.to_owned())));
-        self.callback(url, target.method, params);
-    }
-
-    /// An outgoing call was dialled, has rung and is answered.
-    fn is_answered_elsewhere(&mut self) {
-        for (event, status) in
-            [("initiated", Status::Queued), ("ringing", Status::Ringing), ("answered", Status::InProgress)]
-        {
-            self.record.status.set(status);
-            self.reports(event, Vec::new());
-        }
-    }
-
-    /// Tells whoever wants to know of `event`.
-    fn reports(&mut self, event: &str, more: Vec<(String, String)>) {
-        let Some(callback) = &self.status_callback else { return };
-        if !callback.events.iter().any(|wanted| wanted == event) {
-            return;
-        }
-        let sequence =
-            ["initiated", "ringing", "answered", "completed"].iter().position(|name| *name == event);
-        let sequence = if self.record.direction == Direction::Inbound { Some(0) } else { sequence };
-        let mut params = self.params(self.record.status.get().as_str());
-        params.extend(more);
-        params.extend(owned([
-            ("Timestamp", &Utc::now().to_rfc2822()),
-            ("CallbackSource", "call-progress-events"),
-            ("SequenceNumber", &sequence.unwrap_or_default().to_string()),
-        ]));
-        let (url, method) = (callback.url.clone(), callback.method);
-        self.callback(url, method, params);
-    }
-
-    fn reports_end(&mut self) {
-        let sip = match self.record.status.get() {
-            Status::Busy => "486",
-            Status::NoAnswer => "603",
-            Status::Canceled => "487",
-            Status::Failed => "500",
-            _ => "200",
-        };
-        let seconds = self.line.with(|state| state.rang_at.elapsed()).as_secs();
-        let more = owned([
-            ("CallDuration", seconds.to_string().as_str()),
-            ("Duration", seconds.div_ceil(60).to_string().as_str()),
-            ("SipResponseCode", sip),
-        ]);
-        self.reports("completed", more);
-    }
-
-    /// Sends a callback beside the call.
-    fn callback(&mut self, url: Url, method: Method, params: Vec<(String, String)>) {
-        self.callbacks.push(self.net.callback(self.record.number, url, method, params));
-    }
-
-    /// The parameters of every webhook of this call.
-    fn params(&self, call_status: &str) -> Vec<(String, String)> {
-        let CallRecord { sid, from, to, direction, .. } = &*self.record;
-        owned([
-            ("AccountSid", ACCOUNT_SID),
-            ("ApiVersion", "2010-04-01"),
-            ("CallSid", sid),
-            ("CallStatus", call_status),
-            ("Called", to),
-            ("CalledCity", ""),
-            ("CalledCountry", "US"),
-            ("Caller", from),
-            ("CallerCity", "SAN FRANCISCO"),
-            ("CallerCountry", "US"),
-            ("Direction", direction.as_str()),
-            ("From", from),
-            ("FromCity", "SAN FRANCISCO"),
-            ("FromCountry", "US"),
-            ("FromState", "CA"),
-            ("FromZip", ""),
-            ("StirVerstat", "TN-Validation-Passed-A"),
-            ("To", to),
-            ("ToCity", ""),
-            ("ToCountry", "US"),
-            ("ToState", ""),
-            ("ToZip", ""),
-        ])
-    }
-
     /// Whether something other than a `<Reject>` has been done for the caller.
     fn is_answered(&self) -> bool {
         self.line.with(|state| state.connected_at.is_some() || !state.ear.heard().is_empty())
@@ -516,8 +413,4 @@ fn ordered(order: Order) -> Result<Document, End> {
         Order::Follow(verbs) => Ok(Document::Inline(verbs)),
         Order::End(end) => Err(end),
     }
-}
-
-fn owned<const N: usize>(params: [(&str, &str); N]) -> Vec<(String, String)> {
-    params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
