@@ -1,18 +1,22 @@
 //! One call leg: asks the number's webhooks what to do, follows the TwiML and reports what became of it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
-use chrono::{SecondsFormat, Utc};
+use chrono::Utc;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
 use super::AfterDrop;
-use super::line::{End, Event, Line};
+use super::ledger::{CallRecord, Recording, Status};
+use super::line::{End, Event, Line, Order};
 use super::network::{ACCOUNT_SID, Inner};
 use super::stream::{Media, StreamEnd};
-use super::twiml::{self, Dialled, Method, Target, Verb};
+use super::twiml::{self, Dialled, Method, Room, Target, Verb};
+
+mod reports;
 
 /// Documents in a row that may send the call on.
 const MAX_REDIRECTS: u32 = 10;
@@ -21,17 +25,31 @@ const SAY_PER_CHARACTER: Duration = Duration::from_millis(60);
 const MAX_SAY: Duration = Duration::from_secs(5);
 /// How long a dialled party talks, or a caller is silent in front of a recorder.
 const ELSEWHERE: Duration = Duration::from_secs(1);
-/// The number that is called.
-const NUMBER: &str = "+15005550006";
+/// The base of a document that came with a request of the REST API: nothing relative can be joined to it.
+const INLINE: &str = "twiml:inline";
 
 pub struct Leg {
     pub net: Rc<Inner>,
     pub line: Rc<Line>,
-    /// The number of the call, as in its tags.
-    pub number: u16,
-    pub call_sid: String,
-    /// Status callbacks under way.
+    pub record: Rc<CallRecord>,
+    /// Whom to tell of the call's progress, and of what.
+    pub status_callback: Option<StatusCallback>,
+    /// Callbacks under way.
     pub callbacks: Vec<JoinHandle<()>>,
+}
+
+/// Who is told of a call's progress.
+pub struct StatusCallback {
+    pub url: Url,
+    pub method: Method,
+    /// `initiated`, `ringing`, `answered`, `completed`.
+    pub events: Vec<String>,
+}
+
+/// What a leg follows.
+enum Document {
+    Fetch(Request),
+    Inline(Vec<Verb>),
 }
 
 /// A document to fetch.
@@ -51,10 +69,42 @@ enum Next {
 }
 
 impl Leg {
-    /// Carries the call from ring to the last status callback.
-    pub async fn run(mut self) {
-        let end = self.follow().await;
-        self.reports(&end);
+    /// Carries the call from ring to the last status callback. An outgoing call is answered and follows `first`, an
+    /// incoming one asks the number's voice URL.
+    pub async fn run(mut self, first: Option<Order>) {
+        let first = match first {
+            None => Document::Fetch(Request {
+                url: self.net.voice_url.clone(),
+                method: Method::Post,
+                call_status: "ringing",
+                extra: Vec::new(),
+                is_fallback: false,
+            }),
+            Some(order) => {
+                self.is_answered_elsewhere();
+                match ordered(order) {
+                    Ok(document) => document,
+                    Err(end) => return self.ends(end).await,
+                }
+            }
+        };
+        let end = self.follow(first).await;
+        self.ends(end).await;
+    }
+
+    async fn ends(mut self, end: End) {
+        let status = match end {
+            End::ByCaller | End::ByBridge | End::Dialled => Status::Completed,
+            End::Rejected { busy: true } => Status::Busy,
+            End::Rejected { busy: false } => Status::NoAnswer,
+            End::Canceled => Status::Canceled,
+            End::Lost => Status::Failed,
+        };
+        self.record.ends(status);
+        for recording in self.net.ledger.recordings_of(&self.record.sid) {
+            self.callbacks.extend(self.net.completes(&recording));
+        }
+        self.reports_end();
         for callback in std::mem::take(&mut self.callbacks) {
             let _ = callback.await;
         }
@@ -64,36 +114,46 @@ impl Leg {
         });
     }
 
-    async fn follow(&mut self) -> End {
-        let mut request = Request {
-            url: self.net.voice_url.clone(),
-            method: Method::Post,
-            call_status: "ringing",
-            extra: Vec::new(),
-            is_fallback: false,
-        };
+    async fn follow(&mut self, mut document: Document) -> End {
         let mut redirects = 0;
         loop {
-            let line = self.line.clone();
-            let fetched = line.unless_hung_up(self.fetch(&request)).await;
-            let (base, was_fallback) = (request.url, request.is_fallback);
-            request = match fetched {
-                None => return End::ByCaller,
-                Some(Ok(verbs)) => match self.run_verbs(verbs, &base, &mut redirects).await {
-                    Ok(next) if redirects > MAX_REDIRECTS => {
-                        self.violation("11215", "too many redirects".into());
-                        self.fallback(11215, &next.url)
-                    }
-                    Ok(next) => next,
-                    Err(end) => return end,
-                },
-                Some(Err(_)) if was_fallback => return End::Lost,
-                Some(Err(code)) => self.fallback(code, &base),
+            let end = match self.perform(document, &mut redirects).await {
+                Ok(next) => {
+                    document = next;
+                    continue;
+                }
+                Err(end) => end,
             };
-            if request.is_fallback && was_fallback {
-                return End::Lost;
-            }
+            let order = self.line.with(|state| if state.hang_up { None } else { state.order.take() });
+            let Some(order) = order else { return end };
+            redirects = 0;
+            document = match ordered(order) {
+                Ok(next) => next,
+                Err(end) => return end,
+            };
         }
+    }
+
+    /// Follows one document to the next. The error is how the call ends unless the REST API has an order for it.
+    async fn perform(&mut self, document: Document, redirects: &mut u32) -> Result<Document, End> {
+        let (verbs, base, was_fallback) = match document {
+            Document::Inline(verbs) => (verbs, Url::parse(INLINE).expect("a valid URL"), false),
+            Document::Fetch(request) => {
+                let line = self.line.clone();
+                match line.unless_interrupted(self.fetch(&request)).await {
+                    None => return Err(End::ByCaller),
+                    Some(Ok(verbs)) => (verbs, request.url, request.is_fallback),
+                    Some(Err(_)) if request.is_fallback => return Err(End::Lost),
+                    Some(Err(code)) => return Ok(Document::Fetch(self.fallback(code, &request.url))),
+                }
+            }
+        };
+        let mut next = self.run_verbs(verbs, &base, redirects).await?;
+        if *redirects > MAX_REDIRECTS {
+            self.violation("11215", "too many redirects".into());
+            next = self.fallback(11215, &next.url);
+        }
+        if next.is_fallback && was_fallback { Err(End::Lost) } else { Ok(Document::Fetch(next)) }
     }
 
     /// Fetches a document. The error is Twilio's code for what was wrong with it; it has been reported.
@@ -103,7 +163,7 @@ impl Leg {
         let answer =
             self.net.webhooks.deliver(&request.url, request.method, &params).await.map_err(|error| {
                 // Not a breach of protocol: the bridge may be away. The call goes to the fallback, which is counted.
-                self.net.log(self.number, &format!("{}: {error}", request.url.path()));
+                self.net.log(self.record.number, &format!("{}: {error}", request.url.path()));
                 error.failure.code()
             })?;
         self.line.event(Event::Fetched(request.url.path().to_owned()));
@@ -134,7 +194,10 @@ impl Leg {
 
     async fn step(&mut self, verb: Verb, base: &Url, first: bool) -> Next {
         let line = self.line.clone();
-        let for_a_while = |length| line.unless_hung_up(sleep(length));
+        if !matches!(verb, Verb::Reject { .. }) {
+            self.record.status.set(Status::InProgress);
+        }
+        let for_a_while = |length| line.unless_interrupted(sleep(length));
         match verb {
             Verb::Say(text) => {
                 let length = SAY_PER_CHARACTER.saturating_mul(text.chars().count() as u32).min(MAX_SAY);
@@ -155,31 +218,83 @@ impl Leg {
             Verb::Reject { busy } if first && !self.is_answered() => Next::End(End::Rejected { busy }),
             Verb::Reject { .. } => Next::Verb,
             Verb::Connect { action, stream } => self.connects(action, &stream, base).await,
-            Verb::Dial { action, to } => {
-                let (Dialled::Number(to) | Dialled::Conference(to)) = to;
-                line.event(Event::Dialled(to));
-                match (for_a_while(ELSEWHERE).await, action) {
-                    (None, _) => Next::End(End::ByCaller),
-                    (Some(()), None) => Next::End(End::Dialled),
-                    (Some(()), Some(action)) => {
-                        self.document(&action, base, vec![("DialCallStatus", "completed".to_owned())])
-                    }
-                }
-            }
+            Verb::Dial { action, to } => self.dials(action, to, base).await,
             Verb::Record { action } => {
                 if for_a_while(ELSEWHERE).await.is_none() {
                     return Next::End(End::ByCaller);
                 }
                 line.event(Event::Recorded);
-                let sid = super::sid("RE");
-                let url =
-                    format!("https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT_SID}/Recordings/{sid}");
+                let recording = self.records();
+                let url = format!(
+                    "https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT_SID}/Recordings/{recording}"
+                );
                 let extra =
                     vec![("RecordingUrl", url), ("RecordingDuration", "1".into()), ("Digits", String::new())];
                 let again = Target { url: base.to_string(), method: Method::Post };
                 self.document(&action.unwrap_or(again), base, extra)
             }
         }
+    }
+
+    async fn dials(&mut self, action: Option<Target>, to: Dialled, base: &Url) -> Next {
+        let line = self.line.clone();
+        let (talked, status) = match to {
+            Dialled::Number(number) => {
+                line.event(Event::Dialled(number));
+                (line.unless_interrupted(sleep(ELSEWHERE)).await, "completed")
+            }
+            Dialled::Conference(room) => {
+                line.event(Event::Dialled(room.name.clone()));
+                (self.confers(&room).await, "answered")
+            }
+        };
+        match (talked, action) {
+            (None, _) => Next::End(End::ByCaller),
+            (Some(()), None) => Next::End(End::Dialled),
+            (Some(()), Some(action)) => {
+                self.document(&action, base, vec![("DialCallStatus", status.to_owned())])
+            }
+        }
+    }
+
+    /// Stays in a conference until somebody ends that; without a REST API nobody can, so it is a short one. None if the
+    /// caller hung up or the REST API has an order.
+    async fn confers(&self, room: &Room) -> Option<()> {
+        let Some(conference) = self.net.ledger.join(room, &self.record) else {
+            self.violation("16025", format!("the participant label {:?} is taken", room.label));
+            return Some(());
+        };
+        let stayed = if self.net.options.api_listen.is_some() {
+            let over = self.line.until(|_| (!conference.has(&self.record.sid)).then_some(()));
+            self.line.unless_interrupted(over).await
+        } else {
+            self.line.unless_interrupted(sleep(ELSEWHERE)).await
+        };
+        conference.leave(&self.record.sid);
+        stayed
+    }
+
+    /// Files a recording of what was just said; returns its identifier.
+    fn records(&self) -> String {
+        let now = Utc::now();
+        let recording = Recording {
+            sid: super::sid("RE"),
+            call: self.record.clone(),
+            source: "RecordVerb",
+            channels: 1,
+            track: "inbound".to_owned(),
+            status: Cell::new("completed"),
+            created: now,
+            ended: Cell::new(Some(now + ELSEWHERE)),
+            deleted: Cell::new(false),
+            callback: None,
+            events: Vec::new(),
+        };
+        let sid = recording.sid.clone();
+        if self.net.ledger.add_recording(recording).is_err() {
+            self.violation("recordings", "too many recordings".into());
+        }
+        sid
     }
 
     fn document(&self, target: &Target, base: &Url, extra: Vec<(&'static str, String)>) -> Next {
@@ -192,8 +307,9 @@ impl Leg {
                 is_fallback: false,
             }),
             Err(error) => {
-                self.violation("11100", format!("{:?} is not a URL: {error}", target.url));
-                Next::Document(self.fallback(11100, base))
+                let code = if base.cannot_be_a_base() { 15004 } else { 11100 };
+                self.violation(&code.to_string(), format!("{:?} is not a URL: {error}", target.url));
+                Next::Document(self.fallback(code, base))
             }
         }
     }
@@ -215,14 +331,14 @@ impl Leg {
             return Next::Document(self.fallback(11100, base));
         };
         let connecting =
-            Media::connect(self.net.clone(), self.line.clone(), self.number, &self.call_sid, &url);
-        let end = match self.line.clone().unless_hung_up(connecting).await {
-            None => StreamEnd::HungUp,
+            Media::connect(self.net.clone(), self.line.clone(), self.record.number, &self.record.sid, &url);
+        let end = match self.line.clone().unless_interrupted(connecting).await {
+            None => StreamEnd::Stopped,
             Some(Err(why)) => {
                 let error = format!("31920: {why}");
                 self.stream_status(stream, base, &super::sid("MZ"), "stream-error", Some(&error));
                 self.line.event(Event::StreamEnded(error.clone()));
-                self.net.log(self.number, &error);
+                self.net.log(self.record.number, &error);
                 StreamEnd::Lost(error)
             }
             Some(Ok(media)) => {
@@ -231,7 +347,7 @@ impl Leg {
                 let end = media.carry(stream).await;
                 let error = match &end {
                     StreamEnd::Lost(how) => Some(format!("31903: {how}")),
-                    StreamEnd::ClosedByBridge | StreamEnd::HungUp => None,
+                    StreamEnd::ClosedByBridge | StreamEnd::Stopped => None,
                 };
                 let event = if error.is_some() { "stream-error" } else { "stream-stopped" };
                 self.stream_status(stream, base, &stream_sid, event, error.as_deref());
@@ -239,16 +355,17 @@ impl Leg {
             }
         };
         match (end, action) {
-            (StreamEnd::HungUp, action) => {
-                if let Some(Next::Document(request)) =
-                    action.map(|action| self.document(&action, base, Vec::new()))
+            (StreamEnd::Stopped, action) => {
+                let hung_up = self.line.with(|state| state.hang_up);
+                if let Some(action) = action.filter(|_| hung_up)
+                    && let Next::Document(request) = self.document(&action, base, Vec::new())
                 {
                     self.callback(request.url, request.method, self.params("completed"));
                 }
                 Next::End(End::ByCaller)
             }
             (StreamEnd::Lost(_), _) if self.net.options.after_drop == AfterDrop::Nothing => {
-                self.line.until(|state| state.hang_up.then_some(())).await;
+                self.line.until(|state| state.is_interrupted().then_some(())).await;
                 Next::End(End::ByCaller)
             }
             (_, Some(action)) => self.document(&action, base, Vec::new()),
@@ -273,100 +390,27 @@ impl Leg {
         Some(url)
     }
 
-    fn stream_status(
-        &mut self,
-        stream: &twiml::Stream,
-        base: &Url,
-        stream_sid: &str,
-        event: &str,
-        error: Option<&str>,
-    ) {
-        let Some(target) = &stream.status_callback else { return };
-        let Ok(url) = base.join(&target.url) else {
-            return self.violation("11100", format!("{:?} is not a URL", target.url));
-        };
-        let mut params = owned([
-            ("AccountSid", ACCOUNT_SID),
-            ("CallSid", &self.call_sid),
-            ("StreamSid", stream_sid),
-            ("StreamName", stream.name.as_deref().unwrap_or(stream_sid)),
-            ("StreamEvent", event),
-            ("Timestamp", &Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)),
-        ]);
-        params.extend(error.map(|text| ("StreamError".to_owned(), text.to_owned())));
-        self.callback(url, target.method, params);
-    }
-
-    /// The number's status callback: once, when the call is over.
-    fn reports(&mut self, end: &End) {
-        let (status, sip) = match end {
-            End::ByCaller | End::ByBridge | End::Dialled => ("completed", "200"),
-            End::Rejected { busy: true } => ("busy", "486"),
-            End::Rejected { busy: false } => ("no-answer", "603"),
-            End::Lost => ("failed", "500"),
-        };
-        let seconds = self.line.with(|state| state.rang_at.elapsed()).as_secs();
-        let mut params = self.params(status);
-        params.extend(owned([
-            ("CallDuration", seconds.to_string().as_str()),
-            ("Duration", seconds.div_ceil(60).to_string().as_str()),
-            ("SipResponseCode", sip),
-            ("Timestamp", &Utc::now().to_rfc2822()),
-            ("CallbackSource", "call-progress-events"),
-            ("SequenceNumber", "0"),
-        ]));
-        self.callback(self.net.status_url.clone(), Method::Post, params);
-    }
-
-    /// Sends a callback beside the call. It steers nothing; a failure is a violation of 15003.
-    fn callback(&mut self, url: Url, method: Method, params: Vec<(String, String)>) {
-        let (net, number) = (self.net.clone(), self.number);
-        self.callbacks.push(actix_rt::spawn(async move {
-            if let Err(error) = net.webhooks.deliver(&url, method, &params).await {
-                net.violation(number, "15003", format!("{}: {error}", url.path()));
-            }
-        }));
-    }
-
-    /// The parameters of every webhook of this call.
-    fn params(&self, call_status: &str) -> Vec<(String, String)> {
-        let caller = format!("+1415555{:04}", self.number % 10_000);
-        owned([
-            ("AccountSid", ACCOUNT_SID),
-            ("ApiVersion", "2010-04-01"),
-            ("CallSid", &self.call_sid),
-            ("CallStatus", call_status),
-            ("Called", NUMBER),
-            ("CalledCity", ""),
-            ("CalledCountry", "US"),
-            ("Caller", &caller),
-            ("CallerCity", "SAN FRANCISCO"),
-            ("CallerCountry", "US"),
-            ("Direction", "inbound"),
-            ("From", &caller),
-            ("FromCity", "SAN FRANCISCO"),
-            ("FromCountry", "US"),
-            ("FromState", "CA"),
-            ("FromZip", ""),
-            ("StirVerstat", "TN-Validation-Passed-A"),
-            ("To", NUMBER),
-            ("ToCity", ""),
-            ("ToCountry", "US"),
-            ("ToState", ""),
-            ("ToZip", ""),
-        ])
-    }
-
     /// Whether something other than a `<Reject>` has been done for the caller.
     fn is_answered(&self) -> bool {
         self.line.with(|state| state.connected_at.is_some() || !state.ear.heard().is_empty())
     }
 
     fn violation(&self, kind: &str, detail: String) {
-        self.net.violation(self.number, kind, detail);
+        self.net.violation(self.record.number, kind, detail);
     }
 }
 
-fn owned<const N: usize>(params: [(&str, &str); N]) -> Vec<(String, String)> {
-    params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+/// An order as what to do next; the error ends the call.
+fn ordered(order: Order) -> Result<Document, End> {
+    match order {
+        Order::Fetch(url, method) => Ok(Document::Fetch(Request {
+            url,
+            method,
+            call_status: "in-progress",
+            extra: Vec::new(),
+            is_fallback: false,
+        })),
+        Order::Follow(verbs) => Ok(Document::Inline(verbs)),
+        Order::End(end) => Err(end),
+    }
 }

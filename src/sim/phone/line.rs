@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use url::Url;
 
 use super::ear::Ear;
+use super::twiml::{Method, Verb};
 use crate::sim::speech::{self, Clip, SILENCE};
 use crate::sim::tag::{FRAME_BYTES, NO_CLIP, Tag};
 
@@ -20,10 +22,12 @@ const MAX_EVENTS: usize = 4_096;
 pub enum End {
     /// The caller hung up.
     ByCaller,
-    /// The TwiML hung up or came to its end.
+    /// The TwiML hung up or came to its end, or the REST API ended the call.
     ByBridge,
     /// `<Reject>`: the call was never answered.
     Rejected { busy: bool },
+    /// The REST API took the call back before it was answered.
+    Canceled,
     /// The bridge passed the caller on with `<Dial>` and nothing followed.
     Dialled,
     /// Neither the voice URL nor the fallback URL said what to do.
@@ -36,7 +40,7 @@ pub enum Event {
     /// A document was fetched from this path.
     Fetched(String),
     StreamStarted,
-    /// The socket is gone: `closed by the bridge`, `hung up`, or what broke it.
+    /// The socket is gone: `closed by the bridge`, `stopped` by us, or what broke it.
     StreamEnded(String),
     /// A `clear` emptied the playback buffer.
     Cleared,
@@ -45,6 +49,15 @@ pub enum Event {
     Recorded,
     /// The number's fallback URL was requested, because of this error.
     Fallback(u32),
+}
+
+/// What the REST API makes of a call, whatever it is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Follows another document; the present one is abandoned.
+    Fetch(Url, Method),
+    Follow(Vec<Verb>),
+    End(End),
 }
 
 /// Since when the agent is, or is not, heard.
@@ -69,6 +82,8 @@ pub struct State {
     pub events: Vec<(Duration, Event)>,
     /// What the caller wants: to hang up, to lose the socket, to press keys.
     pub hang_up: bool,
+    /// What the REST API wants of the leg.
+    pub order: Option<Order>,
     pub drop_socket: bool,
     pub keys: VecDeque<char>,
     quiet_since: Instant,
@@ -96,6 +111,7 @@ impl Line {
                 end: None,
                 events: Vec::new(),
                 hang_up: false,
+                order: None,
                 drop_socket: false,
                 keys: VecDeque::new(),
                 quiet_since: now,
@@ -136,11 +152,11 @@ impl Line {
         }
     }
 
-    /// Runs `work` until it is done or the caller hangs up.
-    pub async fn unless_hung_up<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// Runs `work` until it is done, the caller hangs up, or the REST API has an order for the call.
+    pub async fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
-            () = self.until(|state| state.hang_up.then_some(())) => None,
+            () = self.until(|state| state.is_interrupted().then_some(())) => None,
             done = work => Some(done),
         }
     }
@@ -182,6 +198,11 @@ impl State {
             }
             _ => false,
         }
+    }
+
+    /// Whether the leg has to stop what it does.
+    pub fn is_interrupted(&self) -> bool {
+        self.hang_up || self.order.is_some()
     }
 
     /// The caller heard or said something until `now`.

@@ -4,7 +4,7 @@
 //! such a request, `webhook` its wire), follows the [`twiml`] that comes back (`leg`), opens the media stream
 //! (`stream`, [`playback`]) and reports status. A [`Caller`] is the person at the other end of the [`mod@line`]: it
 //! speaks, listens ([`ear`]), interrupts, presses keys and hangs up. [`script`] has what each of many callers does,
-//! [`report`] what came of it.
+//! [`report`] what came of it. The [`api`] is Twilio's REST API for these calls, which the [`ledger`] knows.
 //!
 //! It is strict: what the real network would complain of is a violation, by Twilio's error code where there is one.
 //! Every frame a caller says carries a tag, and every frame of a simulated agent is checked by its tag, so loss,
@@ -20,6 +20,7 @@
 //! All calls of a network run on one thread, which must be an actix system. It speaks to loopback addresses only.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -34,9 +35,11 @@ use super::report::RealtimeReport;
 use super::speech;
 use crate::cli::{FAILED, FINE, INTERNAL, USAGE};
 
+pub mod api;
 pub mod caller;
 pub mod delivery;
 pub mod ear;
+pub mod ledger;
 pub mod line;
 pub mod network;
 pub mod playback;
@@ -94,6 +97,15 @@ pub struct Options {
     /// What happens when a media socket dies without the bridge's close
     #[arg(long, value_enum, default_value_t)]
     pub after_drop: AfterDrop,
+    /// Where to be Twilio's REST API for these calls: a loopback address; port 0 is any free one
+    #[arg(long, value_name = "ADDR", value_parser = loopback_address)]
+    pub api_listen: Option<SocketAddr>,
+    /// How many requests to the REST API are refused first, as too many (error 20429)
+    #[arg(long = "api-429", value_name = "N", default_value_t = 0)]
+    pub api_throttled: u32,
+    /// How many POST requests to the REST API are carried out first, but never answered
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub api_unanswered: u32,
     /// What the callers say instead of the built-in clips: raw μ-law, 8 kHz
     #[arg(long, value_name = "FILE")]
     pub voice: Option<PathBuf>,
@@ -126,6 +138,9 @@ impl Default for Options {
             auth_token: None,
             retry_gap: Duration::ZERO,
             after_drop: AfterDrop::default(),
+            api_listen: None,
+            api_throttled: 0,
+            api_unanswered: 0,
             voice: None,
             json: None,
             quiet: false,
@@ -179,6 +194,9 @@ pub async fn simulate(options: Options) -> anyhow::Result<Outcome> {
         None => None,
     };
     let net = Network::start(options)?;
+    if let Some(address) = net.api_addr() {
+        eprintln!("the REST API of account {} listens on http://{address}", network::ACCOUNT_SID);
+    }
     let (shared, progress) = (net.shared().clone(), Rc::new(progress::Progress::default()));
     let Options { calls, seconds, ramp, quiet, .. } = shared.options;
     let watch = bridge::Watch::start(&shared.options.url).await?;
@@ -256,6 +274,11 @@ fn loopback(text: &str) -> Result<Url, String> {
     } else {
         Err("an http origin on a loopback address is wanted".to_owned())
     }
+}
+
+fn loopback_address(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|error: std::net::AddrParseError| error.to_string())?;
+    if address.ip().is_loopback() { Ok(address) } else { Err("a loopback address is wanted".to_owned()) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

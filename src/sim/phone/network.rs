@@ -3,23 +3,30 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
+use actix_rt::task::JoinHandle;
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use url::Url;
 
+use super::Options;
+use super::api::Api;
 use super::caller::Caller;
-use super::leg::Leg;
-use super::line::Line;
+use super::ledger::{CallRecord, Direction, Ledger, Message};
+use super::leg::{Leg, StatusCallback};
+use super::line::{Line, Order};
+use super::twiml::Method;
 use super::webhook::{Webhooks, is_loopback};
-use super::{Options, sid};
 use crate::sim::report::Violation;
 
 /// The account whose calls these are.
 pub const ACCOUNT_SID: &str = "AC00000000000000000000000000000001";
+/// Its telephone number, which is called and from which calls and messages go out.
+pub const NUMBER: &str = "+15005550006";
 /// What a number's voice and status URLs end in, so that a restart of the bridge is waited for.
 const FRAGMENT: &str = "ct=1000&rt=5000&rc=5&rp=ct,rt,5xx&tt=15000";
 /// The page behind the number's fallback URL.
@@ -31,6 +38,7 @@ const MAX_VIOLATIONS: usize = 1_000;
 pub struct Network {
     inner: Rc<Inner>,
     fallback_page: ServerHandle,
+    api: Option<Api>,
 }
 
 /// What the calls of a network share.
@@ -44,6 +52,7 @@ pub struct Inner {
     pub fallbacks: Cell<u64>,
     /// Calls that are on the line.
     pub live: Cell<usize>,
+    pub ledger: Ledger,
     /// Microseconds from an agent's frame being sent to its arrival here.
     pub latencies: RefCell<Histogram<u64>>,
     /// Microseconds by which a caller's frame was sent after its time: this program's own lag.
@@ -53,10 +62,10 @@ pub struct Inner {
 }
 
 impl Network {
-    /// Starts the network and the page behind the number's fallback URL.
+    /// Starts the network, the page behind the number's fallback URL, and the REST API if it is asked for.
     ///
     /// # Errors
-    /// The bridge is not on this machine, or no port is free for the page.
+    /// The bridge is not on this machine, or no port is to be had for the page or the REST API.
     pub fn start(options: Options) -> anyhow::Result<Self> {
         anyhow::ensure!(
             is_loopback(&options.url),
@@ -86,13 +95,16 @@ impl Network {
             fallback_url,
             fallbacks: Cell::new(0),
             live: Cell::new(0),
+            ledger: Ledger::default(),
             latencies: RefCell::new(histogram()),
             lag: RefCell::new(histogram()),
             violations: RefCell::default(),
             next_number: Cell::new(Some(0)),
             options,
         };
-        Ok(Self { inner: Rc::new(inner), fallback_page })
+        let inner = Rc::new(inner);
+        let api = inner.options.api_listen.map(|listen| Api::start(listen, inner.clone())).transpose()?;
+        Ok(Self { inner, fallback_page, api })
     }
 
     /// Rings the number: the call is carried in the background from here on, the caller is in your hands.
@@ -100,17 +112,8 @@ impl Network {
     /// # Errors
     /// The numbers of calls (65,536, the width of a tag's `source`) are used up.
     pub fn rings(&self) -> anyhow::Result<Caller> {
-        let number = self.inner.next_number.get().context("no call numbers left")?;
-        self.inner.next_number.set(number.checked_add(1));
-        let (line, call_sid, net) = (Rc::new(Line::new(number)), sid("CA"), self.inner.clone());
-        let leg = Leg { net, line: line.clone(), number, call_sid: call_sid.clone(), callbacks: Vec::new() };
-        self.inner.live.update(|live| live + 1);
-        let net = self.inner.clone();
-        actix_rt::spawn(async move {
-            leg.run().await;
-            net.live.update(|live| live - 1);
-        });
-        Ok(Caller::new(number, call_sid, line))
+        let (line, record) = self.inner.begins(None)?;
+        Ok(Caller::new(record.number, record.sid.clone(), line))
     }
 
     /// Rings and waits until the call is connected to a media stream or over.
@@ -128,7 +131,17 @@ impl Network {
         self.inner.violations.borrow().clone()
     }
 
-    pub(super) fn shared(&self) -> &Rc<Inner> {
+    /// Where the simulated REST API listens, if it does.
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(Api::address)
+    }
+
+    /// The text messages that were sent, in order.
+    pub fn messages(&self) -> Vec<Message> {
+        self.inner.ledger.messages.borrow().clone()
+    }
+
+    pub(in crate::sim::phone) fn shared(&self) -> &Rc<Inner> {
         &self.inner
     }
 }
@@ -140,7 +153,65 @@ impl Drop for Network {
     }
 }
 
+/// A call that the REST API makes.
+pub struct Outgoing {
+    pub from: String,
+    pub to: String,
+    /// What the call does once it is answered.
+    pub order: Order,
+    pub status_callback: Option<StatusCallback>,
+}
+
 impl Inner {
+    /// Begins a call: one that rings the number, or an outgoing one. It is carried in the background from here on.
+    pub fn begins(self: &Rc<Self>, outgoing: Option<Outgoing>) -> anyhow::Result<(Rc<Line>, Rc<CallRecord>)> {
+        let number = self.next_number.get().context("no call numbers left")?;
+        self.next_number.set(number.checked_add(1));
+        let line = Rc::new(Line::new(number));
+        let (from, to, direction, status_callback, first) = match outgoing {
+            None => {
+                let from = format!("+1415555{:04}", number % 10_000);
+                let (url, method) = (self.status_url.clone(), Method::Post);
+                let callback = StatusCallback { url, method, events: vec!["completed".to_owned()] };
+                (from, NUMBER.to_owned(), Direction::Inbound, Some(callback), None)
+            }
+            Some(Outgoing { from, to, order, status_callback }) => {
+                (from, to, Direction::OutboundApi, status_callback, Some(order))
+            }
+        };
+        let record = self.ledger.add_call(number, from, to, direction, &line);
+        let (net, line_of_leg, record_of_leg) = (self.clone(), line.clone(), record.clone());
+        let leg = Leg {
+            net: net.clone(),
+            line: line_of_leg,
+            record: record_of_leg,
+            status_callback,
+            callbacks: Vec::new(),
+        };
+        self.live.update(|live| live + 1);
+        actix_rt::spawn(async move {
+            leg.run(first).await;
+            net.live.update(|live| live - 1);
+        });
+        Ok((line, record))
+    }
+
+    /// Sends a callback. It steers nothing; a failure is a violation of 15003.
+    pub fn callback(
+        self: &Rc<Self>,
+        number: u16,
+        url: Url,
+        method: Method,
+        params: Vec<(String, String)>,
+    ) -> JoinHandle<()> {
+        let net = self.clone();
+        actix_rt::spawn(async move {
+            if let Err(error) = net.webhooks.deliver(&url, method, &params).await {
+                net.violation(number, "15003", format!("{}: {error}", url.path()));
+            }
+        })
+    }
+
     /// Records something a real network would have complained of.
     pub fn violation(&self, source: u16, kind: &str, detail: String) {
         let (count, kept) = &mut *self.violations.borrow_mut();

@@ -42,8 +42,8 @@ const MAX_MESSAGE_BYTES: usize = 8 << 20;
 pub enum StreamEnd {
     /// By a close frame of the bridge.
     ClosedByBridge,
-    /// By the caller's hanging up.
-    HungUp,
+    /// By the caller's hanging up, or because the REST API has another use for the call.
+    Stopped,
     /// The socket died.
     Lost(String),
 }
@@ -173,7 +173,7 @@ impl Media {
         self.line.hears(false);
         let how = match &end {
             StreamEnd::ClosedByBridge => "closed by the bridge".to_owned(),
-            StreamEnd::HungUp => "hung up".to_owned(),
+            StreamEnd::Stopped => "stopped".to_owned(),
             StreamEnd::Lost(how) => how.clone(),
         };
         self.line.event(Event::StreamEnded(how));
@@ -227,10 +227,10 @@ impl Media {
 
     /// 20 ms: says the next frame, plays the next frame, echoes the marks reached.
     async fn tick(&mut self, chunk: u64) -> Result<(), StreamEnd> {
-        let (hang_up, dropped, key) =
-            self.line.with(|state| (state.hang_up, state.drop_socket, state.keys.pop_front()));
-        if hang_up {
-            return Err(self.hangs_up().await);
+        let (stop, dropped, key) =
+            self.line.with(|state| (state.is_interrupted(), state.drop_socket, state.keys.pop_front()));
+        if stop {
+            return Err(self.stops().await);
         }
         if dropped {
             return Err(StreamEnd::Lost("the network dropped the socket".into()));
@@ -318,7 +318,7 @@ impl Media {
         Ok(())
     }
 
-    async fn hangs_up(&mut self) -> StreamEnd {
+    async fn stops(&mut self) -> StreamEnd {
         let stop = json!({
             "event": "stop", "sequenceNumber": self.next_sequence(), "streamSid": self.stream_sid,
             "stop": {"accountSid": ACCOUNT_SID, "callSid": self.call_sid},
@@ -333,7 +333,7 @@ impl Media {
             };
             let _ = timeout(CLOSING, closing).await;
         }
-        StreamEnd::HungUp
+        StreamEnd::Stopped
     }
 
     fn echo(&mut self, name: &str) -> String {

@@ -21,27 +21,27 @@ use super::*;
 use crate::sim::speech::Clip;
 use crate::sim::tag::{FRAME_BYTES, NO_CLIP, Tag, monotonic_us};
 
-const TOKEN: &str = "12345678901234567890123456789012";
+pub(super) const TOKEN: &str = "12345678901234567890123456789012";
 const SHORT: Clip = Clip { id: 7, name: "short", text: "", audio: &[0x55; 10 * FRAME_BYTES] };
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// A webhook request as it came: path, form, signature.
 #[derive(Debug, Clone)]
-struct Asked {
+pub(super) struct Asked {
     path: String,
     form: Vec<(String, String)>,
     signature: Option<String>,
 }
 
 impl Asked {
-    fn get(&self, name: &str) -> &str {
+    pub(super) fn get(&self, name: &str) -> &str {
         self.form.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 }
 
 /// What the bridge answers to its webhooks, and what it saw.
-struct Bridge {
-    origin: Url,
+pub(super) struct Bridge {
+    pub(super) origin: Url,
     asked: Arc<Mutex<Vec<Asked>>>,
     /// Messages of the phone other than media.
     frames: Rc<RefCell<Vec<Value>>>,
@@ -50,7 +50,7 @@ struct Bridge {
 
 /// What the agent does wrong, or does of its own accord.
 #[derive(Clone, Copy, PartialEq)]
-enum Manner {
+pub(super) enum Manner {
     Proper,
     /// Sends messages that Twilio would complain of before its greeting.
     Sloppy,
@@ -63,7 +63,7 @@ enum Manner {
 }
 
 impl Bridge {
-    async fn start(manner: Manner) -> Self {
+    pub(super) async fn start(manner: Manner) -> Self {
         let media = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let stream = format!("ws://{}/media", media.local_addr().unwrap());
         let connect = format!(
@@ -93,7 +93,7 @@ impl Bridge {
     }
 
     /// A bridge without media that answers the voice webhook with `document`.
-    async fn answering(document: impl Into<String>, content_type: &'static str) -> Self {
+    pub(super) async fn answering(document: impl Into<String>, content_type: &'static str) -> Self {
         let (asked, document) = (Arc::new(Mutex::new(Vec::new())), document.into());
         let record = web::Data::from(asked.clone());
         let server = HttpServer::new(move || {
@@ -128,7 +128,7 @@ impl Bridge {
         Self { origin, asked, frames: Rc::default(), upgrade: Rc::default() }
     }
 
-    fn options(&self) -> Options {
+    pub(super) fn options(&self) -> Options {
         let auth_token = Some(Secret::new(TOKEN.to_owned()));
         Options { url: self.origin.clone(), auth_token, calls: 1, quiet: true, ..Options::default() }
     }
@@ -137,11 +137,11 @@ impl Bridge {
         Network::start(self.options()).unwrap()
     }
 
-    fn asked(&self, path: &str) -> Vec<Asked> {
+    pub(super) fn asked(&self, path: &str) -> Vec<Asked> {
         self.asked.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
     }
 
-    fn frames(&self, event: &str) -> Vec<Value> {
+    pub(super) fn frames(&self, event: &str) -> Vec<Value> {
         self.frames.borrow().iter().filter(|frame| frame["event"] == event).cloned().collect()
     }
 }

@@ -55,7 +55,24 @@ pub struct Stream {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dialled {
     Number(String),
-    Conference(String),
+    Conference(Room),
+}
+
+/// `<Conference>`, as far as the network has conferences.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    pub name: String,
+    /// Unique among the participants.
+    pub label: Option<String>,
+    pub muted: bool,
+    pub start_on_enter: bool,
+    pub end_on_exit: bool,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { name: String::new(), label: None, muted: false, start_on_enter: true, end_on_exit: false }
+    }
 }
 
 /// Content types that are read as TwiML.
@@ -282,7 +299,7 @@ impl Element {
             }
             "Dial" => {
                 let text_of = |element: &Self| element.text.trim().to_owned();
-                let to = child("Conference").map(|conference| Dialled::Conference(text_of(conference)));
+                let to = child("Conference").map(|conference| Dialled::Conference(conference.room()));
                 let to = to.unwrap_or_else(|| Dialled::Number(child("Number").map_or_else(text, text_of)));
                 Verb::Dial { action: action(), to }
             }
@@ -290,6 +307,17 @@ impl Element {
             _ => return None,
         };
         Some(verb)
+    }
+
+    fn room(&self) -> Room {
+        let flag = |name: &str, default| self.get(name).map_or(default, |value| value == "true");
+        Room {
+            name: self.text.trim().to_owned(),
+            label: self.get("participantLabel").map(str::to_owned),
+            muted: flag("muted", false),
+            start_on_enter: flag("startConferenceOnEnter", true),
+            end_on_exit: flag("endConferenceOnExit", false),
+        }
     }
 
     fn stream(&self, faults: &mut Vec<Fault>) -> Option<Stream> {
@@ -351,14 +379,17 @@ mod tests {
     #[test]
     fn a_transfer_is_read_as_whom_to_dial() {
         let (verbs, faults) =
-            read_xml(r#"<Response><Dial><Conference beep="false">room 1</Conference></Dial><Dial>+1415</Dial></Response>"#)
+            read_xml(r#"<Response><Dial><Conference endConferenceOnExit="true" participantLabel="caller">room 1</Conference></Dial><Dial>+1415</Dial></Response>"#)
                 .unwrap();
         assert_eq!(faults, []);
+        let room = Room {
+            name: "room 1".into(),
+            label: Some("caller".into()),
+            end_on_exit: true,
+            ..Room::default()
+        };
         let dials = |to| Verb::Dial { action: None, to };
-        assert_eq!(
-            verbs,
-            [dials(Dialled::Conference("room 1".into())), dials(Dialled::Number("+1415".into()))]
-        );
+        assert_eq!(verbs, [dials(Dialled::Conference(room)), dials(Dialled::Number("+1415".into()))]);
     }
 
     #[test]

@@ -301,45 +301,4 @@ pub(super) fn if_there<T>(answer: Result<T, RestError>) -> Result<Option<T>, Res
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::secret::Secret;
-
-    fn api() -> TwilioApi {
-        let base = Url::parse("https://api.twilio.com").unwrap();
-        TwilioApi::new(base, "AC1", Secret::new("hush".into())).unwrap()
-    }
-
-    #[test]
-    fn a_form_repeats_the_name_of_a_list_and_escapes_the_plus_of_a_number() {
-        let params = Params::default()
-            .with("To", "+14155550100")
-            .maybe("Label", None::<&str>)
-            .each("StatusCallbackEvent", &["initiated", "answered"])
-            .with("Muted", false);
-        assert_eq!(
-            params.encoded(),
-            "To=%2B14155550100&StatusCallbackEvent=initiated&StatusCallbackEvent=answered&Muted=false"
-        );
-    }
-
-    #[test]
-    fn a_name_in_a_path_cannot_leave_it() {
-        let request = api().get(&["Conferences", "a/../b?c", "Participants"]);
-        let path =
-            "https://api.twilio.com/2010-04-01/Accounts/AC1/Conferences/a%2F..%2Fb%3Fc/Participants.json";
-        assert_eq!(request.url.as_str(), path);
-    }
-
-    #[actix_rt::test]
-    async fn nobody_at_home_is_unreachable_after_five_attempts() {
-        let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-        let base = Url::parse(&format!("http://{closed}")).unwrap();
-        let api = TwilioApi::new(base, "AC1", Secret::new("hush".into())).unwrap();
-        let started = Instant::now();
-        let error = api.send(&api.post(&["Calls"], Params::default())).await.unwrap_err();
-        assert!(matches!(error, RestError::Unreachable(_)), "{error}");
-        let pauses = FIRST_PAUSE * (1 + 2 + 4 + 8);
-        assert!(started.elapsed() >= pauses / 2 && started.elapsed() < pauses * 3, "{:?}", started.elapsed());
-    }
-}
+mod tests;

@@ -1,0 +1,156 @@
+//! `/Calls`.
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+use url::Url;
+
+use super::params::{Kind, Known, PAGING, Params};
+use super::reply::{Fault, Reply, time};
+use crate::sim::phone::ledger::{CallRecord, Status};
+use crate::sim::phone::leg::StatusCallback;
+use crate::sim::phone::line::{End, Order};
+use crate::sim::phone::network::{ACCOUNT_SID, Inner, Outgoing};
+use crate::sim::phone::twiml::Target;
+
+pub const STATUSES: &[&str] =
+    &["queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled"];
+pub const PROGRESS: Kind = Kind::Several(&["initiated", "ringing", "answered", "completed"]);
+
+const LIST: &Known = &[
+    PAGING[0],
+    PAGING[1],
+    ("To", Kind::Text(64)),
+    ("From", Kind::Text(64)),
+    ("Status", Kind::OneOf(STATUSES)),
+    ("ParentCallSid", Kind::Text(34)),
+    ("StartTime", Kind::Day),
+    ("StartTime>", Kind::Day),
+    ("StartTime<", Kind::Day),
+];
+const CREATE: &Known = &[
+    ("To", Kind::Number),
+    ("From", Kind::OwnNumber),
+    ("Url", Kind::Url),
+    ("Method", Kind::Method),
+    ("Twiml", Kind::Twiml),
+    ("FallbackUrl", Kind::Url),
+    ("FallbackMethod", Kind::Method),
+    ("StatusCallback", Kind::Url),
+    ("StatusCallbackMethod", Kind::Method),
+    ("StatusCallbackEvent", PROGRESS),
+    ("Timeout", Kind::Within(1, 600)),
+    ("TimeLimit", Kind::Within(1, 86_400)),
+];
+const UPDATE: &Known = &[
+    ("Url", Kind::Url),
+    ("Method", Kind::Method),
+    ("Twiml", Kind::Twiml),
+    ("Status", Kind::OneOf(&["completed", "canceled"])),
+    ("FallbackUrl", Kind::Url),
+    ("FallbackMethod", Kind::Method),
+    ("StatusCallback", Kind::Url),
+    ("StatusCallbackMethod", Kind::Method),
+    ("TimeLimit", Kind::Within(1, 86_400)),
+];
+
+pub fn list(net: &Inner, params: &Params) -> Result<Reply, Fault> {
+    params.check(LIST, &[])?;
+    let day = |name: &str| params.get(name).and_then(|text| text.parse::<chrono::NaiveDate>().ok());
+    let calls = net.ledger.calls.borrow();
+    let wanted = calls.iter().rev().filter(|call| {
+        let started = call.created.date_naive();
+        params.admits("To", &call.to)
+            && params.admits("From", &call.from)
+            && params.admits("Status", call.status.get().as_str())
+            && params.get("ParentCallSid").is_none()
+            && day("StartTime").is_none_or(|day| started == day)
+            && day("StartTime>").is_none_or(|day| started >= day)
+            && day("StartTime<").is_none_or(|day| started <= day)
+    });
+    Ok(Reply::page(params, "Calls", "calls", wanted.map(|call| json(call)).collect()))
+}
+
+pub fn fetch(net: &Inner, sid: &str, params: &Params) -> Result<Reply, Fault> {
+    params.check(&[], &[])?;
+    Ok(Reply::ok(json(&*net.ledger.call(sid).ok_or_else(Fault::not_found)?)))
+}
+
+pub fn create(net: &Rc<Inner>, params: &Params) -> Result<Reply, Fault> {
+    params.check(CREATE, &["To", "From"])?;
+    let order =
+        document(params)?.ok_or_else(|| Fault::new(400, 21205, "Url or Twiml is missing").violation())?;
+    let outgoing = Outgoing {
+        from: params.owned("From").unwrap_or_default(),
+        to: params.owned("To").unwrap_or_default(),
+        order,
+        status_callback: status_callback(params),
+    };
+    let (_, call) = net.begins(Some(outgoing)).map_err(|_| Fault::new(429, 10004, "no call numbers left"))?;
+    Ok(Reply::created(json(&call)))
+}
+
+pub fn update(net: &Inner, sid: &str, params: &Params) -> Result<Reply, Fault> {
+    let call = net.ledger.call(sid).ok_or_else(Fault::not_found)?;
+    let of_call =
+        |fault: Fault| Fault { violation_of: fault.violation_of.map(|_| Some(call.number)), ..fault };
+    params.check(UPDATE, &[]).map_err(of_call)?;
+    let document = document(params).map_err(of_call)?;
+    let status = call.status.get();
+    let waits = matches!(status, Status::Queued | Status::Ringing);
+    let order = match (params.get("Status"), document) {
+        (Some(_), Some(_)) => return Err(of_call(both("Status and a document"))),
+        (Some("canceled"), None) if !waits => return Err(Fault::not_in_progress()),
+        (Some("canceled"), None) => Order::End(End::Canceled),
+        (Some(_), None) if waits => Order::End(End::Canceled),
+        (Some(_), None) => Order::End(End::ByBridge),
+        (None, Some(_)) if waits => return Err(Fault::not_in_progress()),
+        (None, Some(document)) => document,
+        (None, None) => return Ok(Reply::ok(json(&call))),
+    };
+    let ends = matches!(order, Order::End(_));
+    if call.is_over() || !call.order(order) {
+        return Err(Fault::not_in_progress());
+    }
+    let mut reply = json(&call);
+    if ends {
+        reply["status"] = json!(if waits { "canceled" } else { "completed" });
+    }
+    Ok(Reply::ok(reply))
+}
+
+/// The document that a request gives, by URL or inline.
+fn document(params: &Params) -> Result<Option<Order>, Fault> {
+    match (params.target("Url", "Method"), params.twiml()) {
+        (Some(_), Some(_)) => Err(both("Url and Twiml")),
+        (Some(Target { url, method }), None) => {
+            let url = Url::parse(&url).map_err(|_| Fault::new(400, 21205, "Url is not valid").violation())?;
+            Ok(Some(Order::Fetch(url, method)))
+        }
+        (None, verbs) => Ok(verbs.map(Order::Follow)),
+    }
+}
+
+fn both(what: &str) -> Fault {
+    Fault::new(400, 20001, format!("{what} exclude each other")).violation()
+}
+
+pub fn status_callback(params: &Params) -> Option<StatusCallback> {
+    let Target { url, method } = params.target("StatusCallback", "StatusCallbackMethod")?;
+    let events = params.several("StatusCallbackEvent", "completed");
+    Some(StatusCallback { url: Url::parse(&url).ok()?, method, events })
+}
+
+fn json(call: &CallRecord) -> Value {
+    let ended = call.ended.get();
+    let seconds = ended.map(|ended| (ended - call.created).num_seconds().to_string());
+    json!({
+        "sid": call.sid, "account_sid": ACCOUNT_SID, "api_version": "2010-04-01", "parent_call_sid": null,
+        "from": call.from, "to": call.to, "direction": call.direction.as_str(), "status": call.status.get().as_str(),
+        "date_created": time(call.created), "date_updated": time(ended.unwrap_or(call.created)),
+        "start_time": time(call.created), "end_time": ended.map(time), "duration": seconds,
+        "price": null, "price_unit": "USD", "queue_time": "0", "answered_by": null, "caller_name": null,
+        "forwarded_from": null, "group_sid": null, "phone_number_sid": null, "trunk_sid": null, "annotation": null,
+        "uri": format!("/2010-04-01/Accounts/{ACCOUNT_SID}/Calls/{}.json", call.sid),
+    })
+}
