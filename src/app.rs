@@ -10,12 +10,13 @@ use actix_web::{HttpServer, web};
 use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::pump::Pump;
-use actors::db::{Db, DbSettings, SchemaState};
+use actors::db::{Db, DbSettings, DbStartError, SchemaState, SpoolError};
 use actors::metrics::Metrics;
 use actors::registry::Registry;
 use actors::wire::realtime::socket::Endpoint;
 use actors::wire::twilio::signature::Validator;
 use actors::wire::twilio::token::TokenKey;
+use anyhow::Context as _;
 use listenfd::ListenFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
@@ -24,7 +25,7 @@ use url::Url;
 use crate::http;
 use crate::http::voice::Voice;
 use crate::process_metrics::ProcessMetrics;
-use crate::settings::{DatabaseSettings, Settings};
+use crate::settings::Settings;
 
 /// HTTP workers: a call's sockets and its actor share one thread. A measurement decides when this should grow.
 const WORKERS: usize = 1;
@@ -61,19 +62,32 @@ pub enum StartError {
     #[error("the database's schema is older than this program ({} missing); run `switchboard migrate`", .missing.join(", "))]
     SchemaOlder { missing: Vec<String> },
     #[error(transparent)]
+    Spool(SpoolError),
+    #[error(transparent)]
     Internal(#[from] anyhow::Error),
+}
+
+impl From<DbStartError> for StartError {
+    fn from(error: DbStartError) -> Self {
+        match error {
+            DbStartError::Spool(error) => Self::Spool(error),
+            DbStartError::Internal(error) => Self::Internal(error),
+        }
+    }
 }
 
 impl App {
     /// Starts the parts in order, on the current actix system; none of them waits for another machine.
-    pub fn start(settings: Settings, listening_on: SocketAddr) -> anyhow::Result<Self> {
+    pub fn start(settings: Settings, listening_on: SocketAddr) -> Result<Self, StartError> {
         let metrics = prometheus::Registry::new();
-        metrics.register(Box::new(ProcessMetrics::new()?))?;
+        let process = ProcessMetrics::new().context("the metrics of the process")?;
+        metrics.register(Box::new(process)).context("the metrics of the process")?;
         let public_url = match &settings.http.public_url {
             Some(url) => url.clone(),
-            None => Url::parse(&format!("http://{listening_on}"))?,
+            None => Url::parse(&format!("http://{listening_on}")).context("where it listens")?,
         };
-        let db = Db::start(db_settings(&settings.db), &metrics)?;
+        let db = Db::start(db_settings(&settings), &metrics)?;
+        db.beat(&settings.instance_id);
         let call_metrics = Metrics::register(&metrics);
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());
         let registry = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
@@ -164,6 +178,9 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     }
     serving.abort();
     let unwritten = app.db.finish(FINISH_DEADLINE).await;
+    if let Err(error) = app.db.leave(&app.settings.instance_id).await {
+        tracing::warn!(%error, "others do not know yet that this instance has ended");
+    }
     tracing::info!(drained, unwritten, "stopped");
     Ok(())
 }
@@ -230,13 +247,17 @@ fn voice(settings: &Settings, public_url: &Url, registry: Registry, metrics: Met
     Voice::new(public_url, validator, tokens, pump)
 }
 
-fn db_settings(settings: &DatabaseSettings) -> DbSettings {
+fn db_settings(settings: &Settings) -> DbSettings {
+    let instance = settings.instance_id.clone();
+    let settings = &settings.db;
     DbSettings {
         url: settings.url.expose().to_owned(),
         direct_url: settings.direct_url.expose().to_owned(),
         pool_max: settings.pool_max,
         idle_timeout: settings.idle_timeout,
         connect_timeout: settings.connect_timeout,
+        spool_dir: settings.spool_dir.clone(),
+        instance,
     }
 }
 

@@ -4,6 +4,7 @@
 //! unset.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use actors::call::persona::Persona;
@@ -13,6 +14,8 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
+
+use crate::private_postgres::data_home;
 
 mod agent_file;
 mod reader;
@@ -71,6 +74,8 @@ pub struct DatabaseSettings {
     pub pool_max: u32,
     pub idle_timeout: Duration,
     pub connect_timeout: Duration,
+    /// Where records wait while the database is away (`SPOOL_DIR`); each process has a folder of its own in it.
+    pub spool_dir: PathBuf,
 }
 
 #[derive(Debug, Clone)]
@@ -207,6 +212,7 @@ impl DatabaseSettings {
             pool_max: reader.number("DB_POOL_MAX", 20, 1, 1_000),
             idle_timeout: milliseconds(reader, "DB_POOL_IDLE_TIMEOUT_MS", 30_000),
             connect_timeout: milliseconds(reader, "DB_POOL_CONNECT_TIMEOUT_MS", 10_000),
+            spool_dir: reader.optional("SPOOL_DIR").map_or_else(|| data_home().join("spool"), PathBuf::from),
         }
     }
 }

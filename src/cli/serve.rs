@@ -18,9 +18,10 @@ pub fn run() -> u8 {
         Err(error) => {
             eprintln!("switchboard serve cannot start: {error:#}");
             match error {
-                StartError::Bind { .. } | StartError::Inherited(_) | StartError::SchemaOlder { .. } => {
-                    super::USAGE
-                }
+                StartError::Bind { .. }
+                | StartError::Inherited(_)
+                | StartError::SchemaOlder { .. }
+                | StartError::Spool(_) => super::USAGE,
                 StartError::Internal(_) => super::INTERNAL,
             }
         }

@@ -58,7 +58,7 @@ pub async fn healthz(app: Data<App>) -> Json<Health> {
         database_error,
         pool_stats: app.db.pool_stats(),
         calls: Calls { active: capacity.active, limit: capacity.limit },
-        spool: Spool { pending: 0 },
+        spool: Spool { pending: app.db.spool_pending() },
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.started_at.elapsed().as_secs(),
     })

@@ -12,8 +12,10 @@ const CALL: &str = "/api/call-logs/CA00000000000000000000000000000001";
 
 /// An app whose database cannot be reached, with these settings besides.
 fn app(more: &[(&str, &str)]) -> web::Data<App> {
+    let spools = tempfile::tempdir().unwrap(); // gone when the app begins: it keeps its files open
     let settings = Settings::read(|name| {
         let known = [
+            ("SPOOL_DIR", spools.path().to_str().unwrap()),
             ("TWILIO_AUTH_TOKEN", "token"),
             ("OPENAI_API_KEY", "sk-1"),
             ("DATABASE_URL", "postgres://app@127.0.0.1:1/app"),

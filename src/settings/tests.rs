@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::path::Path;
 
 use super::*;
 
@@ -40,6 +41,7 @@ fn three_variables_are_enough_and_the_rest_has_defaults() {
     assert_eq!(settings.db.pool_max, 20);
     assert_eq!(settings.db.idle_timeout, Duration::from_secs(30));
     assert_eq!(settings.db.connect_timeout, Duration::from_secs(10));
+    assert!(settings.db.spool_dir.ends_with("switchboard/spool"), "{}", settings.db.spool_dir.display());
     assert_eq!(settings.realtime.url.as_str(), "wss://api.openai.com/v1/realtime");
     assert_eq!(settings.realtime.model, "gpt-realtime-2.1");
     assert_eq!(settings.twilio.account_sid, None);
@@ -65,6 +67,7 @@ fn every_variable_is_read() {
         ("DB_POOL_MAX", "10"),
         ("DB_POOL_IDLE_TIMEOUT_MS", "1000"),
         ("DB_POOL_CONNECT_TIMEOUT_MS", "500"),
+        ("SPOOL_DIR", "/var/spool/switchboard"),
         ("MAX_CONCURRENT_CALLS", "100"),
         ("FULL_HOUSE", "message"),
         ("OPENAI_API_KEY", "sk-1"),
@@ -81,6 +84,7 @@ fn every_variable_is_read() {
     ])
     .unwrap();
     assert_eq!(settings.http.bind, "0.0.0.0:9000".parse().unwrap());
+    assert_eq!(settings.db.spool_dir, Path::new("/var/spool/switchboard"));
     assert_eq!(settings.http.public_url.unwrap().as_str(), "https://voice.example.com:8443/");
     assert_eq!(settings.instance_id, "b-2.example:9000");
     assert_eq!(settings.secret_key.expose(), "0123456789abcdef0123456789abcdef");

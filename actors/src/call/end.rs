@@ -1,9 +1,9 @@
 //! How a call ended: one classified outcome and a short reason, counted once per call.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What became of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The conversation was held to its end.
@@ -38,7 +38,8 @@ impl Outcome {
 }
 
 /// Why it ended so: a closed list of slugs, safe as a metric's label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// The caller, or the far network, hung up.
     CallerHungUp,
@@ -75,7 +76,7 @@ impl Reason {
 }
 
 /// The end of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CallEnd {
     pub outcome: Outcome,
     pub reason: Reason,

@@ -1,8 +1,8 @@
-//! DbActor: writes the records that wait, and watches the database.
+//! DbActor: writes the records that wait, watches the database, and tells it that this instance is alive.
 //!
 //! Started by [`Db::start`](super::Db::start) under a Supervisor on the arbiter of the caller; ends with the last
-//! [`Db`](super::Db). It owns nothing that a panic could spoil: queue and pool are beside it, so a panic costs a second
-//! and no record. Its mailbox holds 16 wake-ups; one that does not fit is not needed, because one is waiting already.
+//! [`Db`](super::Db). It owns nothing that a panic could spoil: queue, spool and pool are beside it, so a panic costs a
+//! second and no record. Its mailbox holds 16 wake-ups; one that does not fit is not needed, because one is waiting already.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Supervised, fut};
 use futures_util::FutureExt;
+use tokio::time::MissedTickBehavior;
 
 use super::error::DbError;
 use super::health::{DbHealth, SchemaState};
@@ -20,6 +21,8 @@ use super::{Shared, writer};
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBE_AWAY_EVERY: Duration = Duration::from_millis(500);
 const PROBE_DEADLINE: Duration = Duration::from_secs(2);
+/// How often this instance tells the others that it is alive; they miss it after three times that.
+const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// A restart after a panic waits so long, so that a panic that repeats itself is not a busy loop.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -28,15 +31,24 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 #[rtype(result = "()")]
 pub(super) struct WriteWaiting;
 
+/// From now on the instance is known to be alive, for as long as the actor is. Only the first one is obeyed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct KeepAlive {
+    pub(super) instance: String,
+}
+
 pub(super) struct DbActor {
     shared: Arc<Shared>,
     writing: bool,
+    /// Whose heartbeat is to be written.
+    instance: Option<String>,
     restarts: u32,
 }
 
 impl DbActor {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, writing: false, restarts: 0 }
+        Self { shared, writing: false, instance: None, restarts: 0 }
     }
 
     fn write(&mut self, ctx: &mut Context<Self>) {
@@ -52,6 +64,12 @@ impl DbActor {
         let shared = Arc::clone(&self.shared);
         run(async move { watch(&shared).await }, |_| (), ctx);
     }
+
+    fn beat(&self, ctx: &mut Context<Self>) {
+        let Some(instance) = self.instance.clone() else { return };
+        let shared = Arc::clone(&self.shared);
+        run(async move { beat(&shared, &instance).await }, |_| (), ctx);
+    }
 }
 
 impl Actor for DbActor {
@@ -62,6 +80,7 @@ impl Actor for DbActor {
         self.writing = false;
         self.write(ctx);
         self.watch(ctx);
+        self.beat(ctx);
     }
 }
 
@@ -77,6 +96,17 @@ impl Handler<WriteWaiting> for DbActor {
 
     fn handle(&mut self, _: WriteWaiting, ctx: &mut Self::Context) {
         self.write(ctx);
+    }
+}
+
+impl Handler<KeepAlive> for DbActor {
+    type Result = ();
+
+    fn handle(&mut self, KeepAlive { instance }: KeepAlive, ctx: &mut Self::Context) {
+        if self.instance.is_none() {
+            self.instance = Some(instance);
+            self.beat(ctx);
+        }
     }
 }
 
@@ -105,6 +135,19 @@ async fn watch(shared: &Shared) {
         }
         let healthy = shared.seen.health() == DbHealth::Healthy;
         tokio::time::sleep(if healthy { PROBE_EVERY } else { PROBE_AWAY_EVERY }).await;
+    }
+}
+
+/// Tells the others, for ever, that this instance is alive.
+async fn beat(shared: &Shared, instance: &str) {
+    let mut ticks = tokio::time::interval(BEAT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // A database that is away is logged where it is noticed.
+        if let Err(error @ DbError::Refused(_)) = shared.heartbeat(instance).await {
+            tracing::warn!(%error, "the heartbeat is not written");
+        }
     }
 }
 
@@ -151,12 +194,15 @@ mod tests {
     #[actix_rt::test]
     async fn a_panic_restarts_the_actor_and_the_queue_keeps_its_records() {
         let url = "postgres://nobody@127.0.0.1:1/none".to_owned();
+        let spool_dir = tempfile::tempdir().unwrap();
         let settings = DbSettings {
             direct_url: url.clone(),
             url,
             pool_max: 1,
             idle_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(1),
+            spool_dir: spool_dir.path().to_owned(),
+            instance: "here".to_owned(),
         };
         let db = Db::start(settings, &Registry::new()).unwrap();
         db.actor.send(Panic).await.unwrap();

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::connection::Connection;
-use super::record::{CallClosed, CallOpened};
+use super::record::{CallClosed, CallOpened, Decision};
 use super::schema::{calls, turns};
 use super::statement::Statement;
 use super::text::{int, json, text};
@@ -126,6 +126,7 @@ pub(super) fn open(opened: &CallOpened) -> QueryResult<Statement> {
                 calls::ended_at.eq(case_when(same_epoch(), calls::ended_at)),
                 calls::outcome.eq(case_when(same_epoch(), calls::outcome)),
                 calls::reason.eq(case_when(same_epoch(), calls::reason)),
+                calls::next_step.eq(case_when(same_epoch(), calls::next_step)),
             ))
             .filter(calls::epoch.le(excluded(calls::epoch))),
     )
@@ -170,6 +171,26 @@ pub(super) fn close(closed: &CallClosed) -> QueryResult<Statement> {
     )
 }
 
+/// Decides what comes next; a call that is not written yet is inserted with what is known. An earlier epoch changes
+/// nothing.
+pub(super) fn decide(decision: &Decision) -> QueryResult<Statement> {
+    use diesel::query_dsl::methods::FilterDsl; // the WHERE of an upsert
+
+    Statement::of(
+        &diesel::insert_into(calls::table)
+            .values((
+                calls::call_sid.eq(decision.call_sid.as_str()),
+                calls::epoch.eq(int(decision.epoch)),
+                calls::started_at.eq(decision.decided_at),
+                calls::next_step.eq(decision.next_step.as_str()),
+            ))
+            .on_conflict(calls::call_sid)
+            .do_update()
+            .set((calls::epoch.eq(excluded(calls::epoch)), calls::next_step.eq(excluded(calls::next_step))))
+            .filter(calls::epoch.le(excluded(calls::epoch))),
+    )
+}
+
 /// Lets the call's count of turns reach `ordinal`; ordinals are dense, so the highest is the count.
 pub(super) fn count_turn(call_sid: &CallSid, ordinal: u32) -> QueryResult<Statement> {
     let ordinal = int(ordinal);
@@ -199,6 +220,15 @@ pub(super) async fn newest(
 /// How many calls there are.
 pub(super) async fn count(connection: &mut Connection) -> QueryResult<i64> {
     calls::table.count().get_result(connection).await
+}
+
+/// The call's epoch and the word for what comes next, if it is written.
+pub(super) async fn next_step(
+    connection: &mut Connection,
+    call_sid: &CallSid,
+) -> QueryResult<Option<(i32, Option<String>)>> {
+    let row = calls::table.find(call_sid.as_str()).select((calls::epoch, calls::next_step));
+    row.first(connection).await.optional()
 }
 
 /// One call, if it is written.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::Utc;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
@@ -9,6 +10,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaug
 use super::error::DbError;
 use super::pool::Pool;
 use super::queue::Queue;
+use super::spool::Spool;
 
 /// From a local answer to the longest deadline, in seconds.
 const DURATION_BUCKETS: [f64; 12] =
@@ -20,13 +22,18 @@ pub(super) struct Metrics {
     queries: IntCounterVec,
     /// Seconds from asking for a connection to the answer.
     durations: HistogramVec,
-    /// Records that could not be kept: refused by a full queue, refused by the database, or left at shutdown.
+    /// Records that could not be kept: no room for them, refused by the database, or unreadable.
     unwritten: IntCounter,
 }
 
 impl Metrics {
     /// Registers the metrics; fails if the registry has them already.
-    pub(super) fn register(registry: &Registry, pool: Pool, queue: Arc<Queue>) -> prometheus::Result<Self> {
+    pub(super) fn register(
+        registry: &Registry,
+        pool: Pool,
+        queue: Arc<Queue>,
+        spool: Arc<Spool>,
+    ) -> prometheus::Result<Self> {
         let queries = IntCounterVec::new(
             Opts::new("switchboard_db_queries_total", "Queries by name and result"),
             &["query", "result"],
@@ -41,12 +48,13 @@ impl Metrics {
         )?;
         let unwritten = IntCounter::new(
             "switchboard_db_unwritten_records_total",
-            "Records that could not be kept: queue full, refused by the database, or left at shutdown",
+            "Records that could not be kept: no room for them, refused by the database, or unreadable",
         )?;
         registry.register(Box::new(queries.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         registry.register(Box::new(unwritten.clone()))?;
-        registry.register(Box::new(Gauges::new(pool, queue)?))?;
+        registry.register(Box::new(spool.failures.clone()))?;
+        registry.register(Box::new(Gauges::new(pool, queue, spool)?))?;
         Ok(Self { queries, durations, unwritten })
     }
 
@@ -70,29 +78,41 @@ impl Metrics {
 struct Gauges {
     pool: Pool,
     queue: Arc<Queue>,
+    spool: Arc<Spool>,
     total: IntGauge,
     idle: IntGauge,
     waiting: IntGauge,
     depth: IntGauge,
+    spooled: IntGauge,
+    oldest: IntGauge,
 }
 
 impl Gauges {
-    fn new(pool: Pool, queue: Arc<Queue>) -> prometheus::Result<Self> {
+    fn new(pool: Pool, queue: Arc<Queue>, spool: Arc<Spool>) -> prometheus::Result<Self> {
         Ok(Self {
             pool,
             queue,
+            spool,
             total: IntGauge::new("switchboard_db_pool_connections", "Open database connections")?,
             idle: IntGauge::new("switchboard_db_pool_idle_connections", "Open connections nobody uses")?,
             waiting: IntGauge::new(
                 "switchboard_db_pool_waiting_queries",
                 "Queries waiting for a connection",
             )?,
-            depth: IntGauge::new("switchboard_db_queue_depth", "Records waiting to be written")?,
+            depth: IntGauge::new("switchboard_db_queue_depth", "Records waiting in memory to be written")?,
+            spooled: IntGauge::new(
+                "switchboard_spool_pending_records",
+                "Records waiting on disk to be written",
+            )?,
+            oldest: IntGauge::new(
+                "switchboard_spool_oldest_seconds",
+                "For how long the oldest record on disk has been waiting there; 0 when none is",
+            )?,
         })
     }
 
-    fn all(&self) -> [&IntGauge; 4] {
-        [&self.total, &self.idle, &self.waiting, &self.depth]
+    fn all(&self) -> [&IntGauge; 6] {
+        [&self.total, &self.idle, &self.waiting, &self.depth, &self.spooled, &self.oldest]
     }
 }
 
@@ -107,6 +127,10 @@ impl Collector for Gauges {
         self.idle.set(stats.idle as i64);
         self.waiting.set(stats.waiting as i64);
         self.depth.set(self.queue.depth() as i64);
+        let backlog = self.spool.backlog();
+        let waited = backlog.oldest.map(|oldest| (Utc::now() - oldest).num_seconds().max(0));
+        self.spooled.set(backlog.records as i64);
+        self.oldest.set(waited.unwrap_or(0));
         self.all().into_iter().flat_map(Collector::collect).collect()
     }
 }

@@ -1,9 +1,9 @@
 //! The one door to PostgreSQL: what happens is [recorded](Db::record) and never waited for, what is asked is answered
 //! within a deadline or refused.
 //!
-//! [`Db`] is the handle. Behind it are a [pool](PoolStats) of connections on a runtime of their own, a queue of records
-//! and the DbActor, which writes them. All of it works behind a transaction pooler: no query depends on the state of a
-//! connection.
+//! [`Db`] is the handle. Behind it are a [pool](PoolStats) of connections on a runtime of their own, a queue of records,
+//! a spool on disk for those that the database does not take at once, and the DbActor, which writes them. All of it
+//! works behind a transaction pooler: no query depends on the state of a connection.
 
 mod actor;
 mod calls;
@@ -11,6 +11,9 @@ mod connection;
 mod error;
 mod events;
 mod health;
+mod history;
+mod instances;
+mod left_behind;
 mod log;
 mod metrics;
 pub mod migrate;
@@ -19,12 +22,15 @@ mod queue;
 pub mod record;
 mod row;
 mod schema;
+mod spool;
 mod statement;
+mod survival;
 mod text;
 mod turns;
 mod url;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +45,11 @@ pub use self::calls::{CallDetail, CallSummary};
 pub use self::error::DbError;
 pub use self::events::LoggedEvent;
 pub use self::health::{DbHealth, SchemaState};
+pub use self::history::{History, PastTurn};
+pub use self::left_behind::OpenCall;
 pub use self::log::{CallLog, CallLogPage};
 pub use self::pool::PoolStats;
+pub use self::spool::SpoolError;
 pub use self::turns::LoggedTurn;
 pub use self::url::BadUrl;
 
@@ -51,13 +60,16 @@ use self::metrics::Metrics;
 use self::pool::{Pool, PoolLimits};
 use self::queue::{Pushed, Queue};
 use self::record::{Event, Record};
+use self::spool::Spool;
 use self::url::Target;
 use crate::wire::twilio::sid::CallSid;
 
-/// So many records may wait; what comes when it is full is counted, logged and lost.
+/// So many records may wait in memory; what comes when it is full is counted, logged and lost.
 const QUEUE_CAPACITY: usize = 10_000;
-/// A status callback is not acknowledged later than this.
-const STORE_DEADLINE: Duration = Duration::from_secs(2);
+/// An event that the database did not take within this goes into the spool.
+const STORE_PATIENCE: Duration = Duration::from_secs(1);
+/// The spool takes a record within this, or did not take it.
+const SPOOL_DEADLINE: Duration = Duration::from_secs(1);
 /// A reader of the log gives up after this.
 const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// A start does not wait longer than this for the database.
@@ -76,6 +88,20 @@ pub struct DbSettings {
     pub idle_timeout: Duration,
     /// A connection is waited for at most this long.
     pub connect_timeout: Duration,
+    /// The folder of all processes' spools on this machine.
+    pub spool_dir: PathBuf,
+    /// Names this process' spool in it: `INSTANCE_ID`.
+    pub instance: String,
+}
+
+/// Why there is no database to talk to, not even one that is away.
+#[derive(Debug, thiserror::Error)]
+pub enum DbStartError {
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// A setting is malformed, the metrics are registered already, or no thread can be had.
+    #[error(transparent)]
+    Internal(#[from] anyhow::Error),
 }
 
 /// The handle; a cheap clone. The DbActor lives as long as one of them does.
@@ -89,6 +115,7 @@ pub struct Db {
 struct Shared {
     pool: Pool,
     queue: Arc<Queue>,
+    spool: Arc<Spool>,
     metrics: Metrics,
     seen: Seen,
     /// Ends the writer's pause.
@@ -97,15 +124,13 @@ struct Shared {
 }
 
 impl Db {
-    /// Starts the database's runtime and, on the current arbiter, its actor. Never waits for the database.
-    ///
-    /// Fails if a setting is malformed, the metrics are registered already, or no thread can be had.
-    pub fn start(settings: DbSettings, registry: &Registry) -> anyhow::Result<Self> {
+    /// Opens the spool, starts the database's runtime and, on the current arbiter, its actor. Never waits for the
+    /// database; what waits in the spool, and in those of processes that are gone, is written as soon as it is there.
+    pub fn start(settings: DbSettings, registry: &Registry) -> Result<Self, DbStartError> {
         let waits = [settings.idle_timeout, settings.connect_timeout];
-        anyhow::ensure!(
-            settings.pool_max > 0 && waits.iter().all(|wait| !wait.is_zero()),
-            "the database's pool has a size and timeouts above 0"
-        );
+        if settings.pool_max == 0 || waits.iter().any(Duration::is_zero) {
+            return Err(anyhow::anyhow!("the database's pool has a size and timeouts above 0").into());
+        }
         let target = Target::parse(&settings.url).context("the database URL")?;
         let runtime = DbRuntime::start().context("the database's threads")?;
         let limits = PoolLimits {
@@ -115,10 +140,12 @@ impl Db {
         };
         let pool = Pool::new(target, limits, runtime.handle());
         let queue = Arc::new(Queue::new(QUEUE_CAPACITY));
-        let metrics = Metrics::register(registry, pool.clone(), Arc::clone(&queue))?;
+        let spool = Arc::new(Spool::open(&settings.spool_dir, &settings.instance, runtime.handle())?);
+        let metrics = Metrics::register(registry, pool.clone(), Arc::clone(&queue), Arc::clone(&spool))
+            .context("the database's metrics")?;
         let seen = Seen::new();
-        let shared =
-            Arc::new(Shared { pool, queue, metrics, seen, try_now: Notify::new(), _runtime: runtime });
+        let try_now = Notify::new();
+        let shared = Arc::new(Shared { pool, queue, spool, metrics, seen, try_now, _runtime: runtime });
         let actor = Supervisor::start({
             let shared = Arc::clone(&shared);
             move |_| DbActor::new(shared)
@@ -126,11 +153,11 @@ impl Db {
         Ok(Self { shared, actor })
     }
 
-    /// Queues a record to be written. Never waits; when 10,000 wait already it is counted, logged and lost.
+    /// Queues a record to be written. Never waits; when 10,000 wait in memory already, because the spool is full, it is
+    /// counted, logged and lost.
     pub fn record(&self, record: Record) {
         match self.shared.queue.push(writable_twice(record)) {
-            // A full mailbox has a wake-up in it already, and a restarting actor looks for itself.
-            Pushed::First => drop(self.actor.try_send(WriteWaiting)),
+            Pushed::First => self.wake_the_writer(),
             Pushed::Behind => {}
             Pushed::FirstRefused => {
                 tracing::error!(
@@ -143,14 +170,10 @@ impl Db {
         }
     }
 
-    /// Writes an event; it is durable when this returns `Ok`, which it does, or fails, within 2 s.
+    /// Writes an event; it is durable when this returns `Ok`, in the database or in the spool. It does, or fails, within
+    /// 2 s.
     pub async fn store_event(&self, event: Event) -> Result<(), DbError> {
-        let statement = [events::write(&event)?];
-        self.shared
-            .ask("store_event", STORE_DEADLINE, async |connection| {
-                Ok(connection.execute_together(&statement).await?)
-            })
-            .await
+        self.keep("store_event", Record::Event(event), STORE_PATIENCE, SPOOL_DEADLINE).await
     }
 
     /// A page of the call log, newest first, within 5 s. Pages count from 1; a page has 1 to 200 calls.
@@ -174,9 +197,16 @@ impl Db {
         self.shared.pool.stats()
     }
 
-    /// Records that wait to be written.
+    /// Records that wait to be written, in memory or in the spool. One on its way to the spool may count as two.
     pub fn waiting_records(&self) -> usize {
-        self.shared.queue.depth()
+        // In this order: what left the queue meanwhile is in the spool by then.
+        let queued = self.shared.queue.depth();
+        queued + self.spool_pending()
+    }
+
+    /// Records that wait in the spool.
+    pub fn spool_pending(&self) -> usize {
+        self.shared.spool.backlog().records
     }
 
     /// Whether the database answers, as of the last query or probe (at most some seconds ago).
@@ -194,17 +224,55 @@ impl Db {
         self.shared.compare_schema(START_DEADLINE).await
     }
 
-    /// Writes what waits, within `deadline`, and takes no more. Returns how many records stay unwritten; they are
-    /// counted and logged.
+    /// Writes what waits, within `deadline`, and takes no more. Returns how many records stay unwritten: those in the
+    /// spool are written after the next start, the others, if there are any, are counted and logged as lost.
     pub async fn finish(&self, deadline: Duration) -> usize {
-        self.shared.try_now.notify_one();
-        let _ = timeout(deadline, self.shared.queue.emptied()).await;
-        let unwritten = self.shared.queue.close();
-        if unwritten > 0 {
-            self.shared.metrics.unwritten(unwritten);
-            tracing::error!(records = unwritten, "records stay unwritten");
+        let shared = &self.shared;
+        shared.try_now.notify_one();
+        let _ = timeout(deadline, shared.emptied()).await;
+        let left = shared.queue.close();
+        // One that the writer is just moving may be spooled twice: writing it twice changes nothing.
+        let spooled = if left.is_empty() { 0 } else { shared.spool_now(left.clone(), SPOOL_DEADLINE).await };
+        let lost = left.len() - spooled;
+        if lost > 0 {
+            shared.metrics.unwritten(lost);
+            tracing::error!(records = lost, "records are lost: neither the database nor the spool took them");
         }
-        unwritten
+        self.spool_pending() + lost
+    }
+
+    /// Writes a record now; into the spool if that is not empty, or if the database does not take it within `patience`.
+    /// It is durable when this returns `Ok`.
+    async fn keep(
+        &self,
+        query: &str,
+        record: Record,
+        patience: Duration,
+        spool_deadline: Duration,
+    ) -> Result<(), DbError> {
+        let record = writable_twice(record);
+        let failed = if self.shared.spool.is_empty() {
+            let statements = writer::statements_of(&record)?;
+            let flight = self.shared.ask(query, patience, async |connection| {
+                Ok(connection.execute_together(&statements).await?)
+            });
+            match flight.await {
+                Err(error @ (DbError::Unavailable(_) | DbError::Busy(_))) => error,
+                result => return result,
+            }
+        } else {
+            DbError::Unavailable("others wait for it in the spool, which takes no more".to_owned())
+        };
+        if self.shared.spool_now(vec![Arc::new(record)], spool_deadline).await == 0 {
+            return Err(failed);
+        }
+        self.wake_the_writer();
+        Ok(())
+    }
+
+    fn wake_the_writer(&self) {
+        // A full mailbox has a wake-up in it already, and a restarting actor looks for itself.
+        drop(self.actor.try_send(WriteWaiting));
     }
 }
 
@@ -235,6 +303,20 @@ impl Shared {
             self.try_now.notify_one();
         }
         answer
+    }
+
+    /// Returns when nothing waits, neither in memory nor in the spool.
+    async fn emptied(&self) {
+        while self.queue.depth() > 0 || !self.spool.is_empty() {
+            // What leaves the queue may be in the spool, but not the other way round.
+            self.queue.emptied().await;
+            self.spool.emptied().await;
+        }
+    }
+
+    /// How many of the records, from the first, are in the spool within `deadline`.
+    async fn spool_now(&self, records: Vec<Arc<Record>>, deadline: Duration) -> usize {
+        timeout(deadline, self.spool.append(records)).await.unwrap_or(0)
     }
 
     async fn compare_schema(&self, deadline: Duration) -> Result<SchemaState, DbError> {

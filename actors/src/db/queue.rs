@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::record::Record;
+use crate::wire::twilio::sid::CallSid;
 
 /// What became of a record that was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,13 +74,23 @@ impl Queue {
         self.depth.subscribe().wait_for(|depth| *depth == 0).await.expect("the sender is in `self`");
     }
 
-    /// Takes no more, and gives up what waits. Returns how many those were.
-    pub(super) fn close(&self) -> usize {
+    /// Returns when something waits.
+    pub(super) async fn filled(&self) {
+        self.depth.subscribe().wait_for(|depth| *depth > 0).await.expect("the sender is in `self`");
+    }
+
+    /// What waits of one call.
+    pub(super) fn of_call(&self, call_sid: &CallSid) -> Vec<Arc<Record>> {
+        self.lock().records.iter().filter(|record| record.call_sid() == *call_sid).cloned().collect()
+    }
+
+    /// Takes no more, and gives up what waits.
+    pub(super) fn close(&self) -> Vec<Arc<Record>> {
         let mut waiting = self.lock();
         waiting.closed = true;
-        let left = std::mem::take(&mut waiting.records).len();
+        let left = std::mem::take(&mut waiting.records);
         self.changed(&waiting);
-        left
+        left.into()
     }
 
     fn changed(&self, waiting: &Waiting) {

@@ -1,14 +1,17 @@
 //! What the calls write: facts handed to the [`Db`](super::Db), in order, never waited for.
+//!
+//! They may wait in the spool, in JSON, and be read by a later version of this program: a field that is added needs a
+//! default, and one that is renamed an alias.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::call::end::CallEnd;
 use crate::wire::twilio::sid::CallSid;
 
 /// Who spoke a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Speaker {
     Caller,
@@ -23,14 +26,20 @@ impl Speaker {
             Self::Agent => "agent",
         }
     }
+
+    pub(super) fn of_word(word: &str) -> Option<Self> {
+        [Self::Caller, Self::Agent].into_iter().find(|speaker| speaker.as_str() == word)
+    }
 }
 
 /// One fact to be kept. Each is an upsert: writing it twice changes nothing, and an older epoch changes nothing.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Record {
     Opened(CallOpened),
     Turn(Turn),
     Event(Event),
+    Decided(Decision),
     Closed(CallClosed),
 }
 
@@ -40,13 +49,14 @@ impl Record {
             Self::Opened(opened) => opened.call_sid,
             Self::Turn(turn) => turn.call_sid,
             Self::Event(event) => event.call_sid,
+            Self::Decided(decision) => decision.call_sid,
             Self::Closed(closed) => closed.call_sid,
         }
     }
 }
 
 /// A call was admitted, or turned away (then [`CallClosed`] follows at once).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallOpened {
     pub call_sid: CallSid,
     /// Raised by each accepted stream; starts at 1.
@@ -60,7 +70,7 @@ pub struct CallOpened {
 }
 
 /// A turn as it is known now; a later record of the same ordinal replaces it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Turn {
     pub call_sid: CallSid,
     pub epoch: u32,
@@ -77,19 +87,56 @@ pub struct Turn {
 }
 
 /// Something that happened to a call and belongs in its log.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     pub call_sid: CallSid,
     pub at: DateTime<Utc>,
-    /// A short slug: `call-status`, `stream-started`, `realtime-error`, …
+    /// A short slug: `call-status`, `stream-started`, `realtime-error`, `voicemail` (with the recording's SID and URL), …
     pub kind: String,
     pub data: Value,
     /// Equal keys of one call are the same event and stored once; none: always stored.
     pub dedupe_key: Option<String>,
 }
 
+/// What comes after the media stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NextStep {
+    /// The caller is given to a person.
+    Human,
+    /// The caller may leave a message.
+    Voicemail,
+    HangUp,
+}
+
+impl NextStep {
+    pub const ALL: [Self; 3] = [Self::Human, Self::Voicemail, Self::HangUp];
+
+    /// The word used in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Voicemail => "voicemail",
+            Self::HangUp => "hang-up",
+        }
+    }
+
+    pub(super) fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|step| step.as_str() == word)
+    }
+}
+
+/// It was decided what comes next. A later stream of the call makes the decision void.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    pub call_sid: CallSid,
+    pub epoch: u32,
+    pub next_step: NextStep,
+    pub decided_at: DateTime<Utc>,
+}
+
 /// A call is over.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallClosed {
     pub call_sid: CallSid,
     pub epoch: u32,

@@ -28,6 +28,15 @@ diesel::table! {
         first_audio_ms -> Nullable<Int4>,
         usage -> Jsonb,
         cost_usd -> Nullable<Float8>,
+        next_step -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    instances (instance_id) {
+        instance_id -> Text,
+        started_at -> Timestamptz,
+        heartbeat_at -> Timestamptz,
     }
 }
 
@@ -44,4 +53,4 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(call_events, calls, turns,);
+diesel::allow_tables_to_appear_in_same_query!(call_events, calls, instances, turns,);

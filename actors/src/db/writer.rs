@@ -1,44 +1,141 @@
-//! Writing what waits in the queue: in order, many at a time, and none lost that could be kept.
+//! Writing what waits: in order, many at a time, and none lost that could be kept.
+//!
+//! While the database is well, records go from the queue straight into it. Those that it does not take at once go into
+//! the spool, and from then on, until the spool is empty again, all others after them.
 
+use std::pin::pin;
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::QueryResult;
 use rand::Rng;
+use tokio::time::timeout;
 
 use super::error::DbError;
 use super::record::Record;
+use super::spool::{Front, SpoolFailure};
 use super::statement::Statement;
 use super::{Shared, calls, events, turns};
 
 /// So many records at most go in one transaction, in one flight.
 const BATCH: usize = 200;
-/// A flight without an answer for so long is given up and tried again on another connection.
+/// So many at most go into the spool in one transaction.
+const SPOOL_BATCH: usize = 1_000;
+/// Records that the database did not take within this go into the spool.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A flight from the spool without an answer for so long is given up and tried again on another connection.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The pause after the first failure; it doubles with each one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Writes until nothing waits. While the database is away it waits with what it has, and tries again: after a jittered
-/// pause, or as soon as the database is seen to be back.
+/// Writes until nothing waits. While the database is away what waits is in the spool, and the writer tries again: after
+/// a jittered pause, or as soon as the database is seen to be back.
 pub(super) async fn write_all(shared: &Shared) {
-    let mut pause = FIRST_PAUSE;
+    shared.spool.adopt().await;
+    let mut pause = Pause(FIRST_PAUSE);
     loop {
+        if !shared.spool.is_empty() {
+            while_spooling(shared, replay(shared, &mut pause)).await;
+            continue;
+        }
         let batch = shared.queue.front(BATCH);
         if batch.is_empty() {
             return;
         }
-        match write_batch(shared, &batch).await {
-            Ok(()) => pause = FIRST_PAUSE,
-            Err(error) => {
-                tracing::warn!(%error, waiting = shared.queue.depth(), "records wait for the database");
-                let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
-                let _ = tokio::time::timeout(jittered, shared.try_now.notified()).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+        let flown = write_batch(shared, &batch, PATIENCE).await;
+        shared.queue.written(flown.settled);
+        if let Some(error) = flown.stopped {
+            tracing::warn!(%error, waiting = shared.queue.depth(), "records wait for the database");
+            if !spool_what_waits(shared).await {
+                pause.wait(shared).await;
             }
+        } else {
+            pause.reset();
         }
+    }
+}
+
+/// Moves what comes into the queue on into the spool for as long as `work` takes.
+async fn while_spooling(shared: &Shared, work: impl Future<Output = ()>) {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            () = &mut work => return,
+            () = shared.queue.filled() => {}
+        }
+        // Not to be cut short: a record is in the queue until it is known to be in the spool.
+        if !spool_what_waits(shared).await && timeout(LONGEST_PAUSE, &mut work).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// False if the spool took nothing: then all stays in the queue.
+async fn spool_what_waits(shared: &Shared) -> bool {
+    let batch = shared.queue.front(SPOOL_BATCH);
+    let spooled = shared.spool.append(batch).await;
+    shared.queue.written(spooled);
+    spooled > 0
+}
+
+/// Writes the front of the spool; if that fails, waits until it may be tried again.
+async fn replay(shared: &Shared, pause: &mut Pause) {
+    let front = match shared.spool.front(BATCH).await {
+        Ok(front) => front,
+        Err(failure) => return pause.after_failure(shared, &failure).await,
+    };
+    let records: Vec<_> = front.records.iter().map(|(_, record)| Arc::clone(record)).collect();
+    let flown = write_batch(shared, &records, DEADLINE).await;
+    if let Some(through) = settled_through(&front, &flown)
+        && let Err(failure) = shared.spool.settle(through).await
+    {
+        return pause.after_failure(shared, &failure).await;
+    }
+    match flown.stopped {
+        Some(error) => {
+            tracing::warn!(%error, waiting = shared.spool.backlog().records, "the spool waits for the database");
+            pause.wait(shared).await;
+        }
+        None => {
+            if front.unreadable > 0 {
+                shared.metrics.unwritten(front.unreadable);
+                tracing::error!(records = front.unreadable, "unreadable records of the spool dropped");
+            }
+            pause.reset();
+        }
+    }
+}
+
+/// The order number up to which nothing of the front need wait any more.
+fn settled_through(front: &Front, flown: &Flown) -> Option<u64> {
+    if flown.stopped.is_none() {
+        return front.last;
+    }
+    let last = flown.settled.checked_sub(1)?;
+    Some(front.records[last].0)
+}
+
+/// The time until the next try.
+struct Pause(Duration);
+
+impl Pause {
+    /// Jittered, and twice as long the next time; the database's return ends it.
+    async fn wait(&mut self, shared: &Shared) {
+        let jittered = self.0.mul_f64(rand::rng().random_range(0.5..1.0));
+        let _ = timeout(jittered, shared.try_now.notified()).await;
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+    }
+
+    async fn after_failure(&mut self, shared: &Shared, failure: &SpoolFailure) {
+        tracing::error!(%failure, "the spool cannot be emptied");
+        self.wait(shared).await;
+    }
+
+    fn reset(&mut self) {
+        self.0 = FIRST_PAUSE;
     }
 }
 
@@ -50,39 +147,45 @@ enum Failed {
     Database(DbError),
 }
 
+/// How far a batch came.
+struct Flown {
+    /// So many records at its front are written, or dropped for good.
+    settled: usize,
+    /// Why not all.
+    stopped: Option<DbError>,
+}
+
 /// Writes the batch; if one of its records is at fault, the others one by one without it.
-async fn write_batch(shared: &Shared, batch: &[Arc<Record>]) -> Result<(), DbError> {
-    match fly(shared, batch).await {
-        Ok(()) => {
-            shared.queue.written(batch.len());
-            Ok(())
-        }
-        Err(Failed::Database(error)) => Err(error),
-        Err(Failed::Record(_)) => {
-            for record in batch {
-                match fly(shared, slice::from_ref(record)).await {
-                    Ok(()) => {}
-                    Err(Failed::Database(error)) => return Err(error),
-                    Err(Failed::Record(cause)) => {
-                        shared.metrics.unwritten(1);
-                        tracing::error!(call.sid = %record.call_sid(), kind = kind(record), cause, "record dropped");
-                    }
-                }
-                shared.queue.written(1);
+async fn write_batch(shared: &Shared, batch: &[Arc<Record>], deadline: Duration) -> Flown {
+    match fly(shared, batch, deadline).await {
+        Ok(()) => return Flown { settled: batch.len(), stopped: None },
+        Err(Failed::Database(error)) => return Flown { settled: 0, stopped: Some(error) },
+        Err(Failed::Record(_)) => {}
+    }
+    for (settled, record) in batch.iter().enumerate() {
+        match fly(shared, slice::from_ref(record), deadline).await {
+            Ok(()) => {}
+            Err(Failed::Database(error)) => return Flown { settled, stopped: Some(error) },
+            Err(Failed::Record(cause)) => {
+                shared.metrics.unwritten(1);
+                tracing::error!(call.sid = %record.call_sid(), kind = kind(record), cause, "record dropped");
             }
-            Ok(())
         }
     }
+    Flown { settled: batch.len(), stopped: None }
 }
 
 /// One transaction, in one flight.
-async fn fly(shared: &Shared, records: &[Arc<Record>]) -> Result<(), Failed> {
+async fn fly(shared: &Shared, records: &[Arc<Record>], deadline: Duration) -> Result<(), Failed> {
+    if records.is_empty() {
+        return Ok(());
+    }
     let mut statements = Vec::with_capacity(records.len());
     for record in records {
         statements.extend(statements_of(record).map_err(|error| Failed::Record(error.to_string()))?);
     }
     let mut at_fault = None;
-    let flight = shared.ask("write_records", DEADLINE, async |connection| {
+    let flight = shared.ask("write_records", deadline, async |connection| {
         connection.execute_together(&statements).await.map_err(|failure| {
             at_fault = failure.is_the_statements_own().then(|| failure.said.clone());
             failure.into()
@@ -95,11 +198,12 @@ async fn fly(shared: &Shared, records: &[Arc<Record>]) -> Result<(), Failed> {
     }
 }
 
-fn statements_of(record: &Record) -> QueryResult<Vec<Statement>> {
+pub(super) fn statements_of(record: &Record) -> QueryResult<Vec<Statement>> {
     Ok(match record {
         Record::Opened(opened) => vec![calls::open(opened)?],
         Record::Turn(turn) => vec![turns::write(turn)?, calls::count_turn(&turn.call_sid, turn.ordinal)?],
         Record::Event(event) => vec![events::write(event)?],
+        Record::Decided(decision) => vec![calls::decide(decision)?],
         Record::Closed(closed) => vec![calls::close(closed)?],
     })
 }
@@ -109,6 +213,7 @@ fn kind(record: &Record) -> &'static str {
         Record::Opened(_) => "opened",
         Record::Turn(_) => "turn",
         Record::Event(_) => "event",
+        Record::Decided(_) => "decided",
         Record::Closed(_) => "closed",
     }
 }

@@ -5,6 +5,8 @@ mod connections;
 mod migrations;
 mod outages;
 mod records;
+mod spool;
+mod survival;
 
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use prometheus::Registry;
 use serde_json::json;
 
 use crate::support::eventually;
+use crate::support::postgres::spool_dir;
 
 fn sid(number: u32) -> CallSid {
     format!("CA{number:032x}").parse().unwrap()
@@ -81,6 +84,8 @@ fn settings(url: &str) -> DbSettings {
         pool_max: 4,
         idle_timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(10),
+        spool_dir: spool_dir(),
+        instance: "here".to_owned(),
     }
 }
 

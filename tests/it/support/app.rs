@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::eventually;
-use super::postgres::TestDatabase;
+use super::postgres::{TestDatabase, spool_dir};
 
 /// What Twilio and the program under test share.
 pub const AUTH_TOKEN: &str = "12345678901234567890123456789012";
@@ -36,6 +36,7 @@ impl Setup {
     /// With this database and this Realtime service (an origin, `http://…`).
     pub fn new(database_url: &str, realtime: &str) -> Self {
         let realtime_url = format!("{}/v1/realtime", realtime.replacen("http", "ws", 1));
+        let spool_dir = spool_dir();
         let environment = [
             ("BIND_ADDR", "127.0.0.1"),
             ("PORT", "0"),
@@ -45,6 +46,7 @@ impl Setup {
             ("OPENAI_REALTIME_URL", &realtime_url),
             ("TWILIO_AUTH_TOKEN", AUTH_TOKEN),
             ("RUST_LOG", "error"),
+            ("SPOOL_DIR", spool_dir.to_str().expect("UTF-8")),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Self { environment, expect_written: true }
@@ -53,6 +55,11 @@ impl Setup {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// What the program is given to read.
+    pub fn environment(self) -> Vec<(String, String)> {
+        self.environment
     }
 
     /// The database is away, so records stay unwritten.

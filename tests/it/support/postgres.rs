@@ -1,8 +1,8 @@
 //! One private PostgreSQL for all tests of the process, and a database of its own for each test.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Once, OnceLock};
 
 use switchboard::private_postgres::PrivatePostgres;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -64,14 +64,23 @@ async fn query(url: &str, sql: &str) -> Vec<String> {
     answer.into_iter().filter_map(row).collect()
 }
 
-/// The shared server: it stops with the process, and the next run removes its folder.
+/// The shared server: it stops with the process.
 fn cluster() -> &'static PrivatePostgres {
     static CLUSTER: OnceLock<PrivatePostgres> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
-        remove_what_earlier_runs_left();
-        let folder = std::env::temp_dir().join(format!("{FOLDER}{}", std::process::id()));
-        PrivatePostgres::start(&folder).expect("a private PostgreSQL")
-    })
+    CLUSTER.get_or_init(|| PrivatePostgres::start(&folder()).expect("a private PostgreSQL"))
+}
+
+/// A folder for spools that nobody else uses.
+pub fn spool_dir() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    folder().join(format!("spool-{}", NUMBER.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// The folder of this run; the next one removes it.
+fn folder() -> PathBuf {
+    static REMOVED: Once = Once::new();
+    REMOVED.call_once(remove_what_earlier_runs_left);
+    std::env::temp_dir().join(format!("{FOLDER}{}", std::process::id()))
 }
 
 fn remove_what_earlier_runs_left() {

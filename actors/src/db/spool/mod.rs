@@ -1,0 +1,212 @@
+//! The spool: where records wait on disk while the database does not take them. First in, first out.
+//!
+//! One folder a process, `SPOOL_DIR/<INSTANCE_ID>/`, held by a lock for as long as the process lives; a process that
+//! starts takes in what the folders of dead ones hold. A record is durable when [`Spool::append`] has counted it. It
+//! holds 256 MiB of records; full, or with a failing disk, it takes none: that is logged and counted, and the records
+//! stay in memory as far as there is room.
+//!
+//! All work on files is done on blocking threads of the database's runtime, never on a call's.
+
+mod folder;
+mod store;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use prometheus::IntCounter;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+
+use self::folder::Folder;
+pub(super) use self::store::Front;
+use self::store::Store;
+use super::record::Record;
+use crate::wire::twilio::sid::CallSid;
+
+/// So much may wait in it.
+const CAPACITY_BYTES: u64 = 256 << 20;
+/// So many tasks may wait for the disk; one more fails at once.
+const TASKS: usize = 64;
+
+/// Why there is no spool.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    #[error("the spool {} is in use by another process; give this one an INSTANCE_ID of its own", .0.display())]
+    Locked(PathBuf),
+    #[error("the spool {} cannot be used: {cause}; set SPOOL_DIR to a folder of this program's own", .folder.display())]
+    Unusable { folder: PathBuf, cause: String },
+}
+
+/// Why the spool did not do what was asked. Nothing of it was done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct SpoolFailure(pub(super) String);
+
+/// What waits in the spool.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Backlog {
+    pub(super) records: usize,
+    /// When the first of them came.
+    pub(super) oldest: Option<DateTime<Utc>>,
+    /// What another process left is still to be taken in.
+    adopting: bool,
+}
+
+impl Backlog {
+    pub(super) fn is_empty(&self) -> bool {
+        self.records == 0 && !self.adopting
+    }
+}
+
+pub(super) struct Spool {
+    inner: Arc<Inner>,
+    runtime: Handle,
+    tasks: Arc<Semaphore>,
+    refusing: AtomicBool,
+    /// How often it was asked in vain.
+    pub(super) failures: IntCounter,
+}
+
+/// What a task on a blocking thread holds, and with it the lock, until it is done.
+struct Inner {
+    store: Mutex<Store>,
+    backlog: watch::Sender<Backlog>,
+    folder: Folder,
+}
+
+impl Spool {
+    /// Opens the folder of `instance` below `root` and holds it. Blocks, briefly: for a program's start.
+    pub(super) fn open(root: &Path, instance: &str, runtime: Handle) -> Result<Self, SpoolError> {
+        let folder = Folder::hold(root, instance)?;
+        let unusable = |SpoolFailure(cause)| SpoolError::Unusable { folder: folder.path().to_owned(), cause };
+        let store = Store::open_or_replace(folder.records(), CAPACITY_BYTES).map_err(unusable)?;
+        folder.move_in_what_the_dead_left();
+        let adopting = !folder.adopted().is_empty();
+        let backlog = Backlog { adopting, ..store.backlog() };
+        if !backlog.is_empty() {
+            tracing::info!(records = backlog.records, adopting, "records wait in the spool");
+        }
+        let inner = Inner { store: Mutex::new(store), backlog: watch::Sender::new(backlog), folder };
+        let failures = IntCounter::new(
+            "switchboard_spool_failures_total",
+            "Times that the spool took or gave nothing: it was full, or its disk failed",
+        )
+        .expect("the name is valid");
+        Ok(Self {
+            inner: Arc::new(inner),
+            runtime,
+            tasks: Arc::new(Semaphore::new(TASKS)),
+            refusing: AtomicBool::new(false),
+            failures,
+        })
+    }
+
+    pub(super) fn backlog(&self) -> Backlog {
+        self.inner.backlog.borrow().clone()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.inner.backlog.borrow().is_empty()
+    }
+
+    /// Returns when nothing waits.
+    pub(super) async fn emptied(&self) {
+        let mut backlog = self.inner.backlog.subscribe();
+        backlog.wait_for(Backlog::is_empty).await.expect("the sender is in `self`");
+    }
+
+    /// Appends the records, or as many of them as there is room for; returns how many. Those are durable.
+    pub(super) async fn append(&self, records: Vec<Arc<Record>>) -> usize {
+        let appended = self.run(move |store| store.append(&records)).await;
+        match appended {
+            Ok(appended) => {
+                if self.refusing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the spool takes records again");
+                }
+                appended
+            }
+            Err(failure) => {
+                if !self.refusing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%failure, "the spool takes no records");
+                }
+                0
+            }
+        }
+    }
+
+    /// The oldest records, at most `limit`. They stay until they are [settled](Self::settle).
+    pub(super) async fn front(&self, limit: usize) -> Result<Front, SpoolFailure> {
+        self.run(move |store| store.front(limit)).await
+    }
+
+    /// The records up to the one of this number need not wait any more.
+    pub(super) async fn settle(&self, through: u64) -> Result<(), SpoolFailure> {
+        self.run(move |store| store.settle(through)).await
+    }
+
+    /// What waits of one call, in order.
+    pub(super) async fn of_call(&self, call_sid: CallSid) -> Result<Vec<Arc<Record>>, SpoolFailure> {
+        self.run(move |store| store.of_call(&call_sid)).await
+    }
+
+    /// Takes in what other processes left; does nothing if that is done. What cannot be taken in now is left for the
+    /// next start.
+    pub(super) async fn adopt(&self) {
+        if !self.inner.backlog.borrow().adopting {
+            return;
+        }
+        for file in self.inner.folder.adopted() {
+            let adopted = self.run({
+                let file = file.clone();
+                move |store| store.take_in(&file)
+            });
+            match adopted.await {
+                Ok(0) => {}
+                Ok(records) => tracing::info!(records, "took over what another process had spooled"),
+                Err(failure) => {
+                    tracing::error!(%failure, file = %file.display(), "a spool was not taken over")
+                }
+            }
+        }
+        self.inner.backlog.send_modify(|backlog| backlog.adopting = false);
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Store) -> Result<T, SpoolFailure> + Send + 'static,
+    ) -> Result<T, SpoolFailure> {
+        let result = match Arc::clone(&self.tasks).try_acquire_owned() {
+            Ok(turn) => {
+                let inner = Arc::clone(&self.inner);
+                let task = self.runtime.spawn_blocking(move || {
+                    let _turn = turn;
+                    inner.work(task)
+                });
+                task.await.unwrap_or_else(|error| Err(SpoolFailure(error.to_string())))
+            }
+            Err(_) => Err(SpoolFailure("too much waits for its disk".to_owned())),
+        };
+        if result.is_err() {
+            self.failures.inc();
+        }
+        result
+    }
+}
+
+impl Inner {
+    fn work<T>(&self, task: impl FnOnce(&mut Store) -> Result<T, SpoolFailure>) -> Result<T, SpoolFailure> {
+        // A store that was left by a panic begins by opening its file again.
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = task(&mut store);
+        let now = store.backlog();
+        self.backlog.send_if_modified(|backlog| {
+            let now = Backlog { adopting: backlog.adopting, ..now };
+            let changed = *backlog != now;
+            *backlog = now;
+            changed
+        });
+        result
+    }
+}

@@ -1,0 +1,289 @@
+//! The spool's file: records by order number, each durable when its transaction is.
+//!
+//! A value is one byte for the format and then JSON. An error of the disk makes redb give its file up: the next task
+//! opens it again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use serde::{Deserialize, Serialize};
+
+use super::folder::sync;
+use super::{Backlog, SpoolFailure};
+use crate::db::record::Record;
+use crate::wire::twilio::sid::CallSid;
+
+/// By order number; the call's SID beside it, to be found without reading the value.
+const RECORDS: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("records");
+/// The first byte of a value.
+const FORMAT: u8 = 1;
+/// redb's page cache; its default is a gigabyte.
+const CACHE_BYTES: usize = 4 << 20;
+/// A file of this size is made small again when it is empty.
+const WORTH_COMPACTING_BYTES: u64 = 16 << 20;
+/// So many records of another file are taken in at once.
+const CHUNK: usize = 1_000;
+
+/// A record and when it came.
+#[derive(Deserialize)]
+struct Spooled {
+    at: DateTime<Utc>,
+    record: Record,
+}
+
+#[derive(Serialize)]
+struct SpooledRef<'a> {
+    at: DateTime<Utc>,
+    record: &'a Record,
+}
+
+/// SID and value, as they stand in the file.
+type Entry = (String, Vec<u8>);
+
+/// The oldest records.
+#[derive(Debug, Default)]
+pub(in crate::db) struct Front {
+    /// With their order numbers.
+    pub(in crate::db) records: Vec<(u64, Arc<Record>)>,
+    /// How many more there are among them that cannot be read.
+    pub(in crate::db) unreadable: usize,
+    /// The last order number, readable or not.
+    pub(in crate::db) last: Option<u64>,
+}
+
+pub(super) struct Store {
+    path: PathBuf,
+    /// None after an error, until it is opened again.
+    database: Option<Database>,
+    next: u64,
+    records: usize,
+    bytes: u64,
+    capacity: u64,
+    oldest: Option<DateTime<Utc>>,
+}
+
+impl Store {
+    /// Opens the file, or makes it; one that is damaged is set aside, logged, and made anew.
+    pub(super) fn open_or_replace(path: PathBuf, capacity: u64) -> Result<Self, SpoolFailure> {
+        let mut store = Self { path, database: None, next: 0, records: 0, bytes: 0, capacity, oldest: None };
+        if let Err(error) = store.open() {
+            if matches!(&error, redb::Error::Io(cause) if cause.kind() != std::io::ErrorKind::InvalidData) {
+                return Err(failure(&error));
+            }
+            let aside = set_aside(&store.path).map_err(|error| SpoolFailure(error.to_string()))?;
+            tracing::error!(%error, file = %aside.display(), "the spool is damaged: it is set aside");
+            store.open().map_err(|error| failure(&error))?;
+        }
+        Ok(store)
+    }
+
+    pub(super) fn backlog(&self) -> Backlog {
+        Backlog { records: self.records, oldest: self.oldest, adopting: false }
+    }
+
+    pub(super) fn append(&mut self, records: &[Arc<Record>]) -> Result<usize, SpoolFailure> {
+        let at = Utc::now();
+        let entry = |record: &Arc<Record>| {
+            let mut value = vec![FORMAT];
+            serde_json::to_writer(&mut value, &SpooledRef { at, record })
+                .map_err(|error| SpoolFailure(error.to_string()))?;
+            Ok((record.call_sid().to_string(), value))
+        };
+        let entries = records.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        self.append_entries(&entries)
+    }
+
+    /// As many as there is room for, at least one, in one transaction.
+    fn append_entries(&mut self, entries: &[Entry]) -> Result<usize, SpoolFailure> {
+        let room = self.capacity.saturating_sub(self.bytes);
+        let mut size = 0;
+        let fits = |(_, value): &&Entry| {
+            size += value.len() as u64;
+            size <= room
+        };
+        let entries: Vec<&Entry> = entries.iter().take_while(fits).collect();
+        let Some(first) = entries.first() else {
+            return Err(SpoolFailure(format!("it is full: {} bytes wait in it", self.bytes)));
+        };
+        let first_at = decode(&first.1).map(|spooled| spooled.at);
+        self.attempt(|store| {
+            let transaction = store.database()?.begin_write()?;
+            {
+                let mut table = transaction.open_table(RECORDS)?;
+                for (order, (call_sid, value)) in (store.next..).zip(&entries) {
+                    table.insert((order, call_sid.as_str()), value.as_slice())?;
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        })?;
+        self.next += entries.len() as u64;
+        self.records += entries.len();
+        self.bytes += entries.iter().map(|(_, value)| value.len() as u64).sum::<u64>();
+        self.oldest = self.oldest.or(first_at);
+        Ok(entries.len())
+    }
+
+    pub(super) fn front(&mut self, limit: usize) -> Result<Front, SpoolFailure> {
+        self.attempt(|store| {
+            let mut front = Front::default();
+            let table = store.database()?.begin_read()?.open_table(RECORDS)?;
+            for entry in table.iter()?.take(limit) {
+                let (key, value) = entry?;
+                let (order, _) = key.value();
+                front.last = Some(order);
+                match decode(value.value()) {
+                    Some(spooled) => front.records.push((order, Arc::new(spooled.record))),
+                    None => front.unreadable += 1,
+                }
+            }
+            Ok(front)
+        })
+    }
+
+    pub(super) fn settle(&mut self, through: u64) -> Result<(), SpoolFailure> {
+        let (records, bytes, oldest) = self.attempt(|store| {
+            let mut freed = 0;
+            let transaction = store.database()?.begin_write()?;
+            let (records, oldest) = {
+                let mut table = transaction.open_table(RECORDS)?;
+                table.retain_in(..(through + 1, ""), |_, value| {
+                    freed += value.len() as u64;
+                    false
+                })?;
+                (table.len()?, oldest(&table)?)
+            };
+            transaction.commit()?;
+            Ok((records as usize, store.bytes.saturating_sub(freed), oldest))
+        })?;
+        (self.records, self.bytes, self.oldest) = (records, bytes, oldest);
+        if records == 0 {
+            self.bytes = 0;
+            self.compact();
+        }
+        Ok(())
+    }
+
+    pub(super) fn of_call(&mut self, call_sid: &CallSid) -> Result<Vec<Arc<Record>>, SpoolFailure> {
+        self.attempt(|store| {
+            let mut records = Vec::new();
+            let table = store.database()?.begin_read()?.open_table(RECORDS)?;
+            for entry in table.iter()? {
+                let (key, value) = entry?;
+                if key.value().1 == call_sid.as_str() {
+                    records.extend(decode(value.value()).map(|spooled| Arc::new(spooled.record)));
+                }
+            }
+            Ok(records)
+        })
+    }
+
+    /// Appends all of another file's entries, then removes the file; returns how many. Taking some in twice, after a
+    /// crash in between, changes nothing: they are written in order again.
+    pub(super) fn take_in(&mut self, file: &Path) -> Result<usize, SpoolFailure> {
+        let mut other = Self::open_or_replace(file.to_owned(), u64::MAX)?;
+        let mut from = 0;
+        loop {
+            let entries = other.entries(from)?;
+            let Some((last, _)) = entries.last() else { break };
+            from = last + 1;
+            let entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
+            let mut rest = entries.as_slice();
+            while !rest.is_empty() {
+                rest = &rest[self.append_entries(rest)?..];
+            }
+        }
+        let records = other.records;
+        drop(other);
+        fs::remove_file(file).map_err(|error| SpoolFailure(error.to_string()))?;
+        Ok(records)
+    }
+
+    fn entries(&mut self, from: u64) -> Result<Vec<(u64, Entry)>, SpoolFailure> {
+        self.attempt(|store| {
+            let table = store.database()?.begin_read()?.open_table(RECORDS)?;
+            let mut entries = Vec::new();
+            for entry in table.range((from, "")..)?.take(CHUNK) {
+                let (key, value) = entry?;
+                let (order, call_sid) = key.value();
+                entries.push((order, (call_sid.to_owned(), value.value().to_vec())));
+            }
+            Ok(entries)
+        })
+    }
+
+    /// Runs a task on the file; after an error the file is opened anew by the next one.
+    fn attempt<T>(&mut self, task: impl FnOnce(&Self) -> Result<T, redb::Error>) -> Result<T, SpoolFailure> {
+        if self.database.is_none() {
+            self.open().map_err(|error| failure(&error))?;
+        }
+        task(self).map_err(|error| {
+            self.database = None;
+            failure(&error)
+        })
+    }
+
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
+    }
+
+    fn open(&mut self) -> Result<(), redb::Error> {
+        let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create(&self.path)?;
+        let transaction = database.begin_write()?;
+        {
+            let table = transaction.open_table(RECORDS)?;
+            self.records = table.len()? as usize;
+            self.bytes = table.stats()?.stored_bytes();
+            self.oldest = oldest(&table)?;
+            // An order number is never given twice while somebody may still settle the first one.
+            self.next = self.next.max(table.last()?.map_or(0, |(key, _)| key.value().0 + 1));
+        }
+        transaction.commit()?;
+        if let Some(folder) = self.path.parent() {
+            sync(folder)?;
+        }
+        self.database = Some(database);
+        if self.records == 0 {
+            self.compact();
+        }
+        Ok(())
+    }
+
+    /// Gives the disk back what an empty file holds.
+    fn compact(&mut self) {
+        let is_large = fs::metadata(&self.path).is_ok_and(|file| file.len() >= WORTH_COMPACTING_BYTES);
+        if is_large
+            && let Some(database) = &mut self.database
+            && let Err(error) = database.compact()
+        {
+            tracing::warn!(%error, "the empty spool stays large");
+        }
+    }
+}
+
+fn oldest(
+    table: &impl ReadableTable<(u64, &'static str), &'static [u8]>,
+) -> Result<Option<DateTime<Utc>>, redb::Error> {
+    Ok(table.first()?.and_then(|(_, value)| decode(value.value())).map(|spooled| spooled.at))
+}
+
+/// None if it is damaged, or of a later version of this program.
+fn decode(value: &[u8]) -> Option<Spooled> {
+    serde_json::from_slice(value.strip_prefix(&[FORMAT])?).ok()
+}
+
+fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let aside = path.with_extension(format!("damaged-{}", Utc::now().timestamp_millis()));
+    fs::rename(path, &aside)?;
+    Ok(aside)
+}
+
+fn failure(error: &redb::Error) -> SpoolFailure {
+    SpoolFailure(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,2 @@
+DROP INDEX calls_open;
+ALTER TABLE calls DROP COLUMN next_step;

@@ -1,0 +1,209 @@
+//! What outlives a process: who is alive, what was decided, what was left behind, what was said.
+
+use std::time::{Duration, Instant};
+
+use actors::call::end::Outcome;
+use actors::db::record::{NextStep, Record, Speaker, Turn};
+use actors::db::{Db, DbError, OpenCall, PastTurn};
+use prometheus::Registry;
+
+use super::{at, closed, opened, settings, sid, start, turn, write};
+use crate::support::eventually;
+use crate::support::outage::Outage;
+use crate::support::postgres::{TestDatabase, client};
+
+const INSTANCES: &str = "SELECT instance_id, heartbeat_at > now() - interval '4 s' FROM instances ORDER BY 1";
+
+#[actix_rt::test]
+async fn an_instance_is_known_from_its_first_heartbeat_until_it_leaves() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    db.heartbeat("a").await.unwrap();
+    db.heartbeat("b").await.unwrap();
+    assert_eq!(database.query(INSTANCES).await, ["a|t", "b|t"]);
+    let started = "SELECT started_at = heartbeat_at FROM instances WHERE instance_id = 'a'";
+    database.query("UPDATE instances SET heartbeat_at = heartbeat_at - interval '10 s'").await;
+    db.heartbeat("a").await.unwrap();
+    assert_eq!(database.value(started).await, "f", "a short silence is no end");
+    assert_eq!(database.query(INSTANCES).await, ["a|t", "b|f"]);
+    database.query("UPDATE instances SET heartbeat_at = heartbeat_at - interval '16 s'").await;
+    db.heartbeat("a").await.unwrap();
+    assert_eq!(database.value(started).await, "t", "a long one is");
+    db.leave("a").await.unwrap();
+    assert_eq!(database.query(INSTANCES).await, ["b|f"]);
+    db.leave("a").await.unwrap();
+}
+
+#[actix_rt::test]
+async fn the_heart_goes_on_beating() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    db.beat("a");
+    db.beat("ignored");
+    eventually("it beats", async || database.query(INSTANCES).await == ["a|t"]).await;
+    database.query("UPDATE instances SET heartbeat_at = heartbeat_at - interval '1 h'").await;
+    eventually("it beats again", async || database.query(INSTANCES).await == ["a|t"]).await;
+}
+
+#[actix_rt::test]
+async fn only_calls_whose_process_is_gone_are_left_behind() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    let instances = ["mine", "mine", "alive", "silent", "unheard-of"];
+    let calls = (1..).zip(instances).map(|(call, instance)| {
+        let Record::Opened(mut opened) = opened(call, 3) else { unreachable!() };
+        opened.instance = instance.to_owned();
+        Record::Opened(opened)
+    });
+    let ended = [closed(2, 3, Outcome::Completed), closed(6, 1, Outcome::Failed)];
+    write(&db, calls.chain(ended)).await;
+    db.decide(sid(7), 1, NextStep::Human).await.unwrap(); // its row names nobody yet
+    for instance in ["mine", "alive", "silent"] {
+        db.heartbeat(instance).await.unwrap();
+    }
+    database
+        .query("UPDATE instances SET heartbeat_at = now() - interval '16 s' WHERE instance_id = 'silent'")
+        .await;
+    let found = db.left_behind("mine").await.unwrap();
+    let names: Vec<&str> = found.iter().map(|call| call.instance.as_str()).collect();
+    assert_eq!(names, ["unheard-of", "silent", "mine"]);
+    assert_eq!(
+        found[1],
+        OpenCall {
+            call_sid: sid(4),
+            epoch: 3,
+            from: Some("+15550100".to_owned()),
+            to: Some("+15550199".to_owned()),
+            started_at: at(4),
+            instance: "silent".to_owned(),
+        }
+    );
+    let index =
+        "SELECT indexdef LIKE '%WHERE (ended_at IS NULL)' FROM pg_indexes WHERE indexname = 'calls_open'";
+    assert_eq!(database.value(index).await, "t");
+}
+
+#[actix_rt::test]
+async fn a_call_left_behind_is_taken_over_once() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    write(&db, (1..=3).map(|call| opened(call, 1))).await;
+    let found = db.left_behind("a").await.unwrap();
+    let [third, second, first] = found.as_slice() else { panic!("{found:?}") };
+    let takers =
+        futures_util::future::join_all(["a", "b", "c"].map(|taker| db.take_over(first, taker))).await;
+    assert_eq!(takers.iter().filter(|taken| **taken == Ok(true)).count(), 1, "{takers:?}");
+    assert_eq!(takers.iter().filter(|taken| **taken == Ok(false)).count(), 2, "{takers:?}");
+    write(&db, [closed(2, 1, Outcome::Completed), opened(3, 2)]).await;
+    assert_eq!(db.take_over(second, "a").await, Ok(false), "it has ended");
+    assert_eq!(db.take_over(third, "a").await, Ok(false), "it was taken up again");
+    let instances = database.query("SELECT instance FROM calls ORDER BY call_sid").await;
+    assert_eq!(&instances[1..], ["instance-1", "instance-2"]);
+}
+
+#[actix_rt::test]
+async fn a_decision_holds_until_a_later_one_or_a_later_stream() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    assert_eq!(db.decided(sid(1)).await, Ok(None));
+    write(&db, [opened(1, 2)]).await;
+    assert_eq!(db.decided(sid(1)).await, Ok(None));
+    for step in NextStep::ALL {
+        db.decide(sid(1), 2, step).await.unwrap();
+        assert_eq!(db.decided(sid(1)).await, Ok(Some(step)));
+        assert_eq!(database.value("SELECT next_step FROM calls").await, step.as_str());
+    }
+    db.decide(sid(1), 1, NextStep::Human).await.unwrap();
+    write(&db, [opened(1, 2), closed(1, 2, Outcome::Completed)]).await;
+    assert_eq!(db.decided(sid(1)).await, Ok(Some(NextStep::HangUp)));
+    write(&db, [opened(1, 3)]).await;
+    assert_eq!(db.decided(sid(1)).await, Ok(None));
+
+    db.decide(sid(2), 1, NextStep::Voicemail).await.unwrap();
+    write(&db, [opened(2, 1)]).await;
+    assert_eq!(db.decided(sid(2)).await, Ok(Some(NextStep::Voicemail)), "decided before it was opened");
+}
+
+#[actix_rt::test]
+async fn a_decision_needs_no_database_and_outlives_the_process() {
+    let outage = Outage::prepare().await.begin();
+    let settings = settings(&outage.url);
+    let here = || Db::start(settings.clone(), &Registry::new());
+    let db = here().unwrap();
+    assert!(matches!(db.decided(sid(1)).await, Err(DbError::Unavailable(_))));
+    db.decide(sid(1), 1, NextStep::Voicemail).await.unwrap();
+    db.decide(sid(1), 2, NextStep::Human).await.unwrap();
+    db.decide(sid(1), 1, NextStep::HangUp).await.unwrap();
+    assert_eq!(db.decided(sid(1)).await, Ok(Some(NextStep::Human)));
+    drop(db);
+    let mut db = None;
+    eventually("the spool is free", async || {
+        db = here().ok();
+        db.is_some()
+    })
+    .await;
+    let db = db.unwrap();
+    assert_eq!(db.decided(sid(1)).await, Ok(Some(NextStep::Human)));
+    db.record(opened(1, 3));
+    eventually("the later stream is on disk", async || db.spool_pending() == 4).await;
+    assert!(
+        matches!(db.decided(sid(1)).await, Err(DbError::Unavailable(_))),
+        "void, and nothing else is known"
+    );
+    let _back = outage.end();
+    eventually("all is written", async || db.waiting_records() == 0).await;
+    assert_eq!(db.decided(sid(1)).await, Ok(None));
+}
+
+#[actix_rt::test]
+async fn a_decision_is_not_held_up_by_a_database_that_does_not_answer() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    write(&db, [opened(1, 1)]).await;
+    let lock = client(&database.url).await;
+    lock.batch_execute("BEGIN; LOCK TABLE calls").await.unwrap();
+    let begun = Instant::now();
+    db.decide(sid(1), 1, NextStep::Human).await.unwrap();
+    assert_eq!(db.decided(sid(1)).await, Ok(Some(NextStep::Human)));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    lock.batch_execute("COMMIT").await.unwrap();
+    eventually("it is written", async || db.waiting_records() == 0).await;
+    assert_eq!(database.value("SELECT next_step FROM calls").await, "human");
+}
+
+#[actix_rt::test]
+async fn a_history_is_what_is_written_under_what_waits() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    assert_eq!(db.history(sid(1)).await.unwrap().epoch, 0);
+    write(&db, [opened(1, 1), turn(1, 1, 2, "Hi"), turn(1, 2, 1, "Hello"), turn(2, 9, 1, "other")]).await;
+    let texts = |turns: &[PastTurn]| turns.iter().map(|turn| turn.text.clone()).collect::<Vec<_>>();
+    let history = db.history(sid(1)).await.unwrap();
+    assert_eq!((history.epoch, texts(&history.turns)), (2, vec!["Hello".to_owned(), "Hi".to_owned()]));
+    let agent = PastTurn {
+        ordinal: 1,
+        speaker: Speaker::Agent,
+        text: "Hello".to_owned(),
+        heard_ms: Some(1480),
+        cut_off: true,
+    };
+    assert_eq!(history.turns[0], agent);
+
+    let lock = client(&database.url).await;
+    lock.batch_execute("BEGIN; LOCK TABLE turns IN SHARE MODE").await.unwrap(); // to be read, not written
+    let late = [turn(1, 1, 1, "too old"), turn(1, 3, 2, "Hi there"), turn(2, 9, 2, "other")];
+    late.into_iter().for_each(|record| db.record(record));
+    let (expected, newest) = (["Hello", "Hi there"].map(str::to_owned), "now");
+    assert_eq!(texts(&db.history(sid(1)).await.unwrap().turns), expected, "they wait in memory");
+    eventually("they are on disk", async || db.spool_pending() == 3).await;
+    let Record::Turn(said) = turn(1, 3, 3, newest) else { unreachable!() };
+    db.record(Record::Turn(Turn { heard_ms: None, cut_off: false, ..said }));
+    eventually("so is the last", async || db.spool_pending() == 4).await;
+    let history = db.history(sid(1)).await.unwrap();
+    assert_eq!(history.epoch, 3);
+    assert_eq!(texts(&history.turns), [&expected[..], &[newest.to_owned()]].concat());
+    assert_eq!((history.turns[2].heard_ms, history.turns[1].speaker), (None, Speaker::Caller));
+    lock.batch_execute("COMMIT").await.unwrap();
+    eventually("they are written", async || db.waiting_records() == 0).await;
+    assert_eq!(db.history(sid(1)).await.unwrap(), history);
+}

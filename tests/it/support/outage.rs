@@ -1,0 +1,72 @@
+//! A PostgreSQL that goes away and comes back.
+
+use actors::db::migrate::migrate;
+use switchboard::private_postgres::PrivatePostgres;
+
+use super::postgres::{Folder, TestDatabase};
+
+/// A server of the test's own that can be stopped and started; its address stays the same.
+pub struct Outage {
+    folder: Folder,
+    cluster: PrivatePostgres,
+    pub database: TestDatabase,
+    link: tempfile::TempDir,
+    pub url: String,
+}
+
+/// The server is away.
+pub struct Away {
+    folder: Folder,
+    link: tempfile::TempDir,
+    pub url: String,
+}
+
+/// The server is back.
+pub struct Back {
+    _folder: Folder,
+    _cluster: PrivatePostgres,
+    _link: tempfile::TempDir,
+    pub database: TestDatabase,
+}
+
+impl Back {
+    pub async fn query(&self, sql: &str) -> Vec<String> {
+        self.database.query(sql).await
+    }
+}
+
+impl Outage {
+    pub async fn prepare() -> Self {
+        let folder = Folder::new();
+        let cluster = PrivatePostgres::start(folder.path()).unwrap();
+        let database = TestDatabase::on(&cluster).await;
+        migrate(&database.url).await.unwrap();
+        let link = tempfile::Builder::new().prefix("switchboard-link-").tempdir().unwrap();
+        let url = point(&link, &database.url);
+        Self { folder, cluster, database, link, url }
+    }
+
+    pub fn begin(self) -> Away {
+        self.cluster.stop();
+        Away { folder: self.folder, link: self.link, url: self.url }
+    }
+}
+
+impl Away {
+    pub fn end(self) -> Back {
+        let cluster = PrivatePostgres::start(self.folder.path()).unwrap();
+        let name = self.url.rsplit('/').next().unwrap();
+        let url = format!("{}{name}", cluster.url().split_inclusive('/').take(3).collect::<String>());
+        point(&self.link, &url);
+        Back { _folder: self.folder, _cluster: cluster, _link: self.link, database: TestDatabase { url } }
+    }
+}
+
+/// Lets the link lead to the socket of `url`; returns the URL by way of the link.
+fn point(link: &tempfile::TempDir, url: &str) -> String {
+    let link = link.path().join("s");
+    let encoded = url.split('@').nth(1).unwrap().split('/').next().unwrap();
+    let _ = std::fs::remove_file(&link);
+    std::os::unix::fs::symlink(encoded.replace("%2F", "/"), &link).unwrap();
+    url.replace(encoded, &link.display().to_string().replace('/', "%2F"))
+}
