@@ -7,7 +7,7 @@ use std::time::Instant;
 use actors::call::conversation::Rules;
 use actors::call::persona::Persona;
 use actors::call::{CallSetup, Ledger};
-use actors::db::record::Record;
+use actors::db::record::{NextStep, Record};
 use actors::metrics::Metrics;
 use actors::registry::Registry;
 use actors::registry::slots::Slots;
@@ -15,6 +15,7 @@ use actors::secret::Secret;
 use actors::wire::realtime::socket::Endpoint;
 use actors::wire::twilio::sid::CallSid;
 use criterion::{Criterion, criterion_group, criterion_main};
+use futures_util::future::BoxFuture;
 
 fn sid(number: u64) -> CallSid {
     format!("CA{number:032x}").parse().expect("a valid identifier")
@@ -23,12 +24,12 @@ fn sid(number: u64) -> CallSid {
 fn slots(criterion: &mut Criterion) {
     let mut slots = Slots::new(20);
     for number in 0..19 {
-        slots.reserve(sid(number), Instant::now(), |_| ());
+        slots.reserve(sid(number), 0, Instant::now(), |_| ());
     }
     let (call, now) = (sid(99), Instant::now());
     criterion.bench_function("registry/slots: admit and release", |bencher| {
         bencher.iter(|| {
-            black_box(slots.reserve(black_box(call), now, |_| ()));
+            black_box(slots.reserve(black_box(call), 0, now, |_| ()));
             black_box(slots.release(call, now))
         });
     });
@@ -40,6 +41,10 @@ struct Nowhere;
 impl Ledger for Nowhere {
     fn record(&self, record: Record) {
         black_box(record);
+    }
+
+    fn decide(&self, _: CallSid, _: u32, _: NextStep) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
     }
 }
 

@@ -9,14 +9,18 @@ use std::time::{Duration, Instant};
 use actix_web::{HttpServer, web};
 use actors::call::CallSetup;
 use actors::call::conversation::Rules;
+use actors::call::history::{Past, Said};
 use actors::call::pump::Pump;
-use actors::db::{Db, DbSettings, DbStartError, SchemaState, SpoolError};
+use actors::db::{Db, DbSettings, DbStartError, PastTurn, SchemaState, SpoolError};
 use actors::metrics::Metrics;
 use actors::registry::Registry;
 use actors::wire::realtime::socket::Endpoint;
+use actors::wire::twilio::rest::TwilioApi;
+use actors::wire::twilio::sid::CallSid;
 use actors::wire::twilio::signature::Validator;
 use actors::wire::twilio::token::TokenKey;
 use anyhow::Context as _;
+use chrono::Utc;
 use listenfd::ListenFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
@@ -24,6 +28,7 @@ use url::Url;
 
 use crate::http;
 use crate::http::voice::Voice;
+use crate::left_behind;
 use crate::process_metrics::ProcessMetrics;
 use crate::settings::Settings;
 
@@ -103,6 +108,22 @@ impl App {
         })
     }
 
+    /// What was said in a call that another process began. An epoch that nobody has used yet is found either way: it is
+    /// the second the clock shows, where the database cannot tell the last one.
+    pub async fn past(&self, call_sid: CallSid) -> Past {
+        match self.db.history(call_sid).await {
+            Ok(history) => {
+                let said =
+                    |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
+                Past { epoch: history.epoch, said: Some(history.turns.into_iter().map(said).collect()) }
+            }
+            Err(error) => {
+                tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
+                Past { epoch: Utc::now().timestamp().try_into().unwrap_or_default(), said: None }
+            }
+        }
+    }
+
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
@@ -154,6 +175,9 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);
     announce(address);
+    if let Some(twilio) = twilio_api(&app.settings)? {
+        actix_rt::spawn(left_behind::take_up(app.clone(), twilio, app.voice.after_stream_url()?));
+    }
 
     tokio::select! {
         () = signals.next() => {}
@@ -236,6 +260,16 @@ fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
         ledger: Arc::new(db),
         metrics,
     }
+}
+
+/// The way to Twilio's REST API, where an account is named.
+fn twilio_api(settings: &Settings) -> Result<Option<TwilioApi>, StartError> {
+    let twilio = &settings.twilio;
+    let (Some(account_sid), Some(auth_token)) = (&twilio.account_sid, &twilio.auth_token) else {
+        return Ok(None);
+    };
+    let api = TwilioApi::new(twilio.api_base_url.clone(), account_sid.clone(), auth_token.clone());
+    Ok(Some(api.context("the address of Twilio's REST API")?))
 }
 
 fn voice(settings: &Settings, public_url: &Url, registry: Registry, metrics: Metrics) -> Voice {

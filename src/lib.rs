@@ -3,6 +3,7 @@
 pub mod app;
 pub mod cli;
 pub mod http;
+mod left_behind;
 pub mod logging;
 pub mod private_postgres;
 pub mod process_metrics;

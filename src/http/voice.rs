@@ -7,7 +7,7 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::call::conversation::Next;
 use actors::call::pump::Pump;
-use actors::db::record::Event;
+use actors::db::record::{Event, NextStep};
 use actors::registry::{Admission, AfterStream};
 use actors::wire::twilio::form::Form;
 use actors::wire::twilio::sid::CallSid;
@@ -61,6 +61,14 @@ impl Voice {
         Self { validator, tokens, pump, urls }
     }
 
+    /// Where Twilio asks what comes next; Twilio retries it as it does our webhooks.
+    ///
+    /// # Errors
+    /// The public URL is no URL.
+    pub fn after_stream_url(&self) -> anyhow::Result<Url> {
+        Ok(Url::parse(&format!("{}{}", self.urls.after_stream, twiml::DELIVERY_FRAGMENT))?)
+    }
+
     /// The media stream of `epoch`, with its one-time token.
     fn connect(&self, call_sid: CallSid, epoch: u32) -> Twiml {
         let token = self.tokens.mint(call_sid, epoch, Utc::now().timestamp().unsigned_abs());
@@ -105,11 +113,33 @@ pub async fn after_stream(
         AfterStream::Decided(Next::Nothing) => Twiml::new().hangup(),
         AfterStream::Decided(Next::Human) | AfterStream::GiveUp => human(&app),
         AfterStream::Resume { epoch } => app.voice.connect(call_sid, epoch),
-        AfterStream::Unknown => match admit(&app, call_sid, &form).await? {
-            Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
-            Admission::Full | Admission::Draining => human(&app),
-        },
+        AfterStream::Unknown => return unknown(&app, call_sid, &form).await,
     }))
+}
+
+/// A call that this process does not know: another one has decided what comes next, or had it on the line.
+async fn unknown(app: &App, call_sid: CallSid, form: &Form) -> Result<HttpResponse, ApiError> {
+    let decided = app.db.decided(call_sid).await.unwrap_or_default();
+    let answer = match decided {
+        Some(NextStep::HangUp) => Twiml::new().hangup(),
+        Some(NextStep::Human | NextStep::Voicemail) => human(app),
+        None => match take_up(app, call_sid, form).await? {
+            Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
+            Admission::Full | Admission::Draining => human(app),
+        },
+    };
+    Ok(steer(&answer))
+}
+
+/// The call goes on here, with its history if the database can give it.
+async fn take_up(app: &App, call_sid: CallSid, form: &Form) -> Result<Admission, ApiError> {
+    let past = app.past(call_sid).await;
+    if past.is_blank() {
+        return admit(app, call_sid, form).await;
+    }
+    tracing::info!(call.sid = %call_sid, known = past.said.is_some(), "a call of another process is taken up");
+    let text = |name| form.get(name).unwrap_or_default().to_owned();
+    app.registry.take_up(call_sid, text("From"), text("To"), past).await.map_err(ApiError::unavailable)
 }
 
 /// `GET /api/voice/stream`: Twilio opens the media stream.

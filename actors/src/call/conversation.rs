@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Millis;
 use super::end::{CallEnd, Outcome, Reason};
-use super::history::{History, Said};
+use super::history::{History, Past, Said};
 use super::link::{AfterLoss, Link, Verdict};
 use super::playback::{Cut, Playback};
 use super::responses::{AfterFailure, Cancel, Responses};
@@ -21,6 +21,9 @@ use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request};
 use crate::wire::realtime::usage::Usage;
 use crate::wire::twilio::frames::{Mark, payload_bytes};
 
+/// What a session is told of a call whose history nobody could give.
+const START_OVER: &str = "The call was interrupted and goes on, but what was said so far is lost. Do not greet the \
+                          caller again. Apologise in a few words and ask them to tell you once more what it is about.";
 /// The greeting may wait so long for the caller; more of it ends the response.
 const HELD_MS: u64 = 30_000;
 /// So much audio may wait to be heard; more of it ends the response, never the call.
@@ -157,6 +160,8 @@ pub struct Conversation {
     rules: Rules,
     stream: Stream,
     link: Link,
+    /// What the first session is told of a call that another process began.
+    resumed: Option<&'static str>,
     ended: bool,
     responses: Responses,
     turns: Turns,
@@ -187,6 +192,7 @@ impl Conversation {
             rules,
             stream: Stream::Awaited,
             link: Link::open(jitter_seed, now),
+            resumed: None,
             ended: false,
             responses: Responses::default(),
             turns: Turns::default(),
@@ -202,6 +208,20 @@ impl Conversation {
             last_word_at: None,
             last_turn_ms: None,
             result: CallResult::default(),
+        }
+    }
+
+    /// The conversation of a call that another process began: it goes on where it was, and greets nobody again.
+    pub fn resume(rules: Rules, past: &Past, now: Millis, effects: &mut Vec<Effect>) -> Self {
+        Self {
+            turns: Turns::after(past.last_ordinal()),
+            history: History::of(past),
+            resumed: match past.said.as_deref() {
+                Some([]) => None, // it was lost before the greeting was heard
+                Some(_) => Some(GO_ON),
+                None => Some(START_OVER),
+            },
+            ..Self::begin(rules, now, effects)
         }
     }
 
@@ -352,6 +372,7 @@ impl Conversation {
 
     fn session_ready(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.link.ready(now);
+        let resumed = self.resumed.take();
         if self.turns.count() == 0 {
             self.responses.greet();
         } else {
@@ -359,7 +380,10 @@ impl Conversation {
             effects.extend(
                 said.map(|Said { speaker, text, .. }| Effect::Ask(Request::Recall { speaker, text })),
             );
-            effects.push(Effect::Ask(Request::Note { text: GO_ON }));
+            effects.push(Effect::Ask(Request::Note { text: resumed.unwrap_or(GO_ON) }));
+        }
+        if resumed.is_some() {
+            self.responses.want(); // the caller has heard nothing since
         }
         effects.push(Effect::OpenGate);
     }

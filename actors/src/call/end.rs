@@ -57,6 +57,8 @@ pub enum Reason {
     ActorFailed,
     /// The process is shutting down.
     Shutdown,
+    /// The process that had the call was lost, and the call ended before another had it.
+    ProcessLost,
 }
 
 impl Reason {
@@ -71,6 +73,7 @@ impl Reason {
             Self::RealtimeRefused => "realtime-refused",
             Self::ActorFailed => "actor-failed",
             Self::Shutdown => "shutdown",
+            Self::ProcessLost => "process-lost",
         }
     }
 }

@@ -7,10 +7,37 @@ use crate::db::record::Speaker;
 
 /// A new session is told the last turns; older ones are rarely needed, and each costs tokens.
 const REMEMBERED: usize = 20;
+/// More turns than a call has.
+const ROOM_FOR_THE_UNKNOWN: u32 = 10_000;
 
 /// The last turns of a call, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History(VecDeque<Said>);
+
+/// What is known of a call that another process began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// The highest epoch that was used.
+    pub epoch: u32,
+    /// None: nobody could say what was said.
+    pub said: Option<Vec<Said>>,
+}
+
+impl Past {
+    /// Nobody has had the call before.
+    pub fn is_blank(&self) -> bool {
+        self.epoch == 0
+    }
+
+    /// The ordinal after which the call goes on. Where nobody can tell, there is room for the turns that are written
+    /// elsewhere, so that none is written over.
+    pub fn last_ordinal(&self) -> u32 {
+        match &self.said {
+            Some(said) => said.iter().map(|said| said.ordinal).max().unwrap_or_default(),
+            None => ROOM_FOR_THE_UNKNOWN,
+        }
+    }
+}
 
 /// One turn, as it is known now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +48,12 @@ pub struct Said {
 }
 
 impl History {
+    /// What was said before this process took the call up.
+    pub fn of(past: &Past) -> Self {
+        let said = past.said.as_deref().unwrap_or_default();
+        Self(said[said.len().saturating_sub(REMEMBERED)..].iter().cloned().collect())
+    }
+
     /// Learns a turn, or better of it.
     pub fn learn(&mut self, turn: &TurnUpdate) {
         let said = Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text.clone() };

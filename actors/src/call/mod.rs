@@ -13,15 +13,17 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
+use futures_util::future::BoxFuture;
 use futures_util::{Stream, stream};
 use serde_json::json;
 
 use self::checkpoint::Checkpointed;
 use self::conversation::{CallResult, Conversation, Effect, Input, Next, Rules, Summary};
 use self::end::CallEnd;
+use self::history::Past;
 use self::persona::Persona;
 use self::turns::TurnUpdate;
-use crate::db::record::{CallClosed, Event, Record, Turn};
+use crate::db::record::{CallClosed, Event, NextStep, Record, Turn};
 use crate::metrics::Metrics;
 use crate::registry::picture::{CallState, Speaking};
 use crate::registry::{CallEnded, Registry};
@@ -53,9 +55,13 @@ const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
 /// The registry has some seconds for each.
 const LET_GO_TRIES: u32 = 5;
 
-/// Where the facts of a call go. Never waits.
+/// Where the facts of a call go.
 pub trait Ledger: Send + Sync {
+    /// Never waits.
     fn record(&self, record: Record);
+
+    /// What comes after the call's stream, for whichever process Twilio asks; within half a second.
+    fn decide(&self, call_sid: CallSid, epoch: u32, next: NextStep) -> BoxFuture<'static, ()>;
 }
 
 /// What all calls of an instance share.
@@ -145,6 +151,7 @@ pub struct ShutDown;
 /// The actor of one live call.
 pub struct CallActor {
     identity: CallIdentity,
+    past: Option<Past>,
     setup: Arc<CallSetup>,
     registry: Registry,
     conversation: Option<Checkpointed<Conversation>>,
@@ -190,6 +197,7 @@ impl Clock {
 impl CallActor {
     pub(crate) fn new(
         identity: CallIdentity,
+        past: Option<Past>,
         setup: Arc<CallSetup>,
         registry: Registry,
         uplink: Arc<Uplink>,
@@ -198,6 +206,7 @@ impl CallActor {
         let began_at = identity.started_at.timestamp_millis().unsigned_abs();
         Self {
             identity,
+            past,
             setup,
             registry,
             conversation: None,
@@ -251,7 +260,11 @@ impl CallActor {
         let now = self.clock.now();
         match (&self.conversation, self.uplink.session()) {
             (None, _) => {
-                let conversation = Conversation::begin(self.setup.rules.clone(), now, &mut self.effects);
+                let (rules, effects) = (self.setup.rules.clone(), &mut self.effects);
+                let conversation = match &self.past {
+                    Some(past) => Conversation::resume(rules, past, now, effects),
+                    None => Conversation::begin(rules, now, effects),
+                };
                 self.conversation = Some(Checkpointed::new(conversation));
                 self.carry_out(ctx);
             }
@@ -342,7 +355,16 @@ impl CallActor {
     fn let_go(&self, ended: Ended, ctx: &mut Context<Self>) {
         let CallIdentity { call_sid, serial, .. } = self.identity;
         let registry = self.registry.clone();
+        let decided = match ended {
+            Ended::AsDecided { next: Next::Human, .. } => {
+                Some(self.setup.ledger.decide(call_sid, self.epoch(), NextStep::Human))
+            }
+            _ => None,
+        };
         let told = async move {
+            if let Some(decided) = decided {
+                decided.await;
+            }
             for _ in 0..LET_GO_TRIES {
                 let answer = match ended {
                     Ended::AsDecided { end, next } => {

@@ -103,6 +103,11 @@ impl CallerTurn {
 }
 
 impl Turns {
+    /// The turns of a call that has had some before.
+    pub fn after(last_ordinal: u32) -> Self {
+        Self { last_ordinal, ..Self::default() }
+    }
+
     /// How many turns the call has had.
     pub fn count(&self) -> u32 {
         self.last_ordinal

@@ -52,6 +52,7 @@ pub use self::pool::PoolStats;
 pub use self::spool::SpoolError;
 pub use self::turns::LoggedTurn;
 pub use self::url::BadUrl;
+use futures_util::future::BoxFuture;
 
 use self::actor::{DbActor, WriteWaiting};
 use self::connection::Connection;
@@ -279,6 +280,15 @@ impl Db {
 impl crate::call::Ledger for Db {
     fn record(&self, record: Record) {
         Self::record(self, record);
+    }
+
+    fn decide(&self, call_sid: CallSid, epoch: u32, next: record::NextStep) -> BoxFuture<'static, ()> {
+        let db = self.clone();
+        Box::pin(async move {
+            if let Err(error) = Self::decide(&db, call_sid, epoch, next).await {
+                tracing::warn!(call.sid = %call_sid, %error, "only this process knows what comes next");
+            }
+        })
     }
 }
 

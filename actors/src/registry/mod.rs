@@ -12,10 +12,11 @@ use actix::WeakAddr;
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
 
-use self::picture::{Capacity, LiveCall, Picture};
+use self::picture::{CallState, Capacity, LiveCall, Picture};
 use self::slots::{CLAIM_WITHIN, NotClaimed, Reserved, Resumed, Slots};
 use crate::call::conversation::Next;
 use crate::call::end::{CallEnd, Outcome, Reason};
+use crate::call::history::Past;
 use crate::call::{CallActor, CallIdentity, CallSetup, LiveStatus, OverAtTwilio, ShutDown, Unclaimed};
 use crate::db::record::{CallClosed, CallOpened, Record};
 use crate::supervise::caught;
@@ -101,7 +102,18 @@ impl Registry {
         from: String,
         to: String,
     ) -> Result<Admission, RegistryDown> {
-        self.ask(AdmitCall { call_sid, from, to, home: Arbiter::current() }).await
+        self.ask(AdmitCall { call_sid, from, to, past: None, home: Arbiter::current() }).await
+    }
+
+    /// Reserves a slot for a call that another process began; it goes on where it was.
+    pub async fn take_up(
+        &self,
+        call_sid: CallSid,
+        from: String,
+        to: String,
+        past: Past,
+    ) -> Result<Admission, RegistryDown> {
+        self.ask(AdmitCall { call_sid, from, to, past: Some(past), home: Arbiter::current() }).await
     }
 
     /// Gives a stream its call, once.
@@ -111,6 +123,13 @@ impl Registry {
         epoch: u32,
     ) -> Result<Result<Claimed, NotClaimed>, RegistryDown> {
         self.ask(ClaimStream { call_sid, epoch }).await
+    }
+
+    /// Whether the call's stream is open here.
+    pub async fn is_live(&self, call_sid: CallSid) -> bool {
+        let picture = self.picture().await;
+        let on_the_line = |call: &LiveCall| call.call_sid == call_sid && call.state != CallState::Reserved;
+        picture.is_ok_and(|picture| picture.calls.iter().any(on_the_line))
     }
 
     /// What comes after a stream that has ended.
@@ -187,6 +206,8 @@ struct AdmitCall {
     call_sid: CallSid,
     from: String,
     to: String,
+    /// Of a call that another process began.
+    past: Option<Past>,
     home: ArbiterHandle,
 }
 
@@ -332,7 +353,8 @@ impl CallRegistry {
     }
 
     fn admit(&mut self, message: AdmitCall, ctx: &mut Context<Self>) -> Admission {
-        let AdmitCall { call_sid, from, to, home } = message;
+        let AdmitCall { call_sid, from, to, past, home } = message;
+        let used = past.as_ref().map_or(0, |past| past.epoch);
         if self.draining && self.slots.get(call_sid).is_none() {
             self.setup.metrics.admissions.with_label_values(&["draining"]).inc();
             return Admission::Draining;
@@ -348,13 +370,13 @@ impl CallRegistry {
         };
         let (setup, registry, serial) = (self.setup.clone(), self.way_here(ctx), self.serial);
         self.serial += 1;
-        let reserved = self.slots.reserve(call_sid, Instant::now(), |epoch| {
+        let reserved = self.slots.reserve(call_sid, used, Instant::now(), |epoch| {
             let uplink = Arc::new(Uplink::default());
             let status = Arc::new(Mutex::new(LiveStatus::default()));
             let identity = CallIdentity { call_sid, serial, first_epoch: epoch, started_at };
             let (shared_uplink, shared_status) = (uplink.clone(), status.clone());
             let call = Supervisor::start_in_arbiter(&home, move |_| {
-                CallActor::new(identity, setup, registry, shared_uplink, shared_status)
+                CallActor::new(identity, past, setup, registry, shared_uplink, shared_status)
             });
             Line { serial, call, uplink, status, from, to, started_at, began: Instant::now() }
         });

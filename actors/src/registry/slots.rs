@@ -70,9 +70,15 @@ impl<T> Slots<T> {
         self.limit
     }
 
-    /// Reserves a slot for a ringing call; `start` gets the first epoch. A call that holds a slot keeps it, so asking
-    /// twice changes nothing.
-    pub fn reserve(&mut self, call_sid: CallSid, now: Instant, start: impl FnOnce(u32) -> T) -> Reserved {
+    /// Reserves a slot for a call; `start` gets the first epoch, which comes after `used`, the last that is known to have
+    /// been used. A call that holds a slot keeps it, so asking twice changes nothing.
+    pub fn reserve(
+        &mut self,
+        call_sid: CallSid,
+        used: u32,
+        now: Instant,
+        start: impl FnOnce(u32) -> T,
+    ) -> Reserved {
         if let Some(slot) = self.held.get(&call_sid) {
             return Reserved::Slot { epoch: slot.epoch, fresh: false };
         }
@@ -80,7 +86,8 @@ impl<T> Slots<T> {
             return Reserved::Full;
         }
         self.ended.retain(|_, (_, since)| now.duration_since(*since) < REMEMBER_ENDED);
-        let epoch = self.ended.remove(&call_sid).map_or(1, |(epoch, _)| epoch + 1);
+        let ended_with = self.ended.remove(&call_sid).map_or(0, |(epoch, _)| epoch);
+        let epoch = ended_with.max(used) + 1;
         let resumes = Intensity::new(MAX_RESUMES, RESUME_WITHIN);
         let slot =
             Slot { call: start(epoch), epoch, claimed: false, first_epoch: epoch, promised_at: now, resumes };
@@ -158,16 +165,22 @@ mod tests {
     #[test]
     fn reserving_twice_is_one_slot() {
         let mut slots = Slots::new(1);
-        assert_eq!(slots.reserve(sid(1), Instant::now(), |_| ()), Reserved::Slot { epoch: 1, fresh: true });
-        assert_eq!(slots.reserve(sid(1), Instant::now(), |_| ()), Reserved::Slot { epoch: 1, fresh: false });
-        assert_eq!(slots.reserve(sid(2), Instant::now(), |_| ()), Reserved::Full);
+        assert_eq!(
+            slots.reserve(sid(1), 0, Instant::now(), |_| ()),
+            Reserved::Slot { epoch: 1, fresh: true }
+        );
+        assert_eq!(
+            slots.reserve(sid(1), 0, Instant::now(), |_| ()),
+            Reserved::Slot { epoch: 1, fresh: false }
+        );
+        assert_eq!(slots.reserve(sid(2), 0, Instant::now(), |_| ()), Reserved::Full);
     }
 
     #[test]
     fn an_epoch_is_claimed_once() {
         let mut slots = Slots::new(1);
         assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::NoSlot));
-        slots.reserve(sid(1), Instant::now(), |_| ());
+        slots.reserve(sid(1), 0, Instant::now(), |_| ());
         assert_eq!(slots.claim(sid(1), 2).err(), Some(NotClaimed::WrongEpoch));
         assert!(slots.claim(sid(1), 1).is_ok());
         assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::WrongEpoch));
@@ -176,7 +189,7 @@ mod tests {
     #[test]
     fn a_promise_that_has_run_out_cannot_be_claimed() {
         let mut slots = Slots::new(1);
-        slots.reserve(sid(1), Instant::now(), |_| ());
+        slots.reserve(sid(1), 0, Instant::now(), |_| ());
         assert!(slots.revoke(sid(1), 1, Instant::now() + CLAIM_WITHIN).is_some());
         assert!(slots.revoke(sid(1), 1, Instant::now() + CLAIM_WITHIN).is_none());
         assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::WrongEpoch));
@@ -186,7 +199,7 @@ mod tests {
     fn a_promise_that_was_renewed_has_not_run_out() {
         let mut slots = Slots::new(1);
         let now = Instant::now();
-        slots.reserve(sid(1), now, |_| ());
+        slots.reserve(sid(1), 0, now, |_| ());
         slots.resume(sid(1), now + Duration::from_secs(10));
         assert!(slots.revoke(sid(1), 1, now + CLAIM_WITHIN).is_none());
         assert!(slots.revoke(sid(1), 1, now + Duration::from_secs(25)).is_some());
@@ -196,10 +209,10 @@ mod tests {
     fn a_call_that_comes_back_goes_on_after_its_last_epoch() {
         let mut slots = Slots::new(1);
         let now = Instant::now();
-        slots.reserve(sid(1), now, |_| ());
+        slots.reserve(sid(1), 0, now, |_| ());
         slots.release(sid(1), now);
         assert_eq!(
-            slots.reserve(sid(1), now, |epoch| assert_eq!(epoch, 2)),
+            slots.reserve(sid(1), 0, now, |epoch| assert_eq!(epoch, 2)),
             Reserved::Slot { epoch: 2, fresh: true }
         );
         assert_eq!(slots.reserved_and_active(), (1, 0));
@@ -211,7 +224,7 @@ mod tests {
         let mut slots = Slots::new(1);
         let now = Instant::now();
         assert_eq!(slots.resume(sid(1), now), Resumed::NoSlot);
-        slots.reserve(sid(1), Instant::now(), |_| ());
+        slots.reserve(sid(1), 0, Instant::now(), |_| ());
         for epoch in 1..=3 {
             assert!(slots.claim(sid(1), epoch).is_ok());
             assert_eq!(slots.resume(sid(1), now), Resumed::Epoch(epoch + 1));
@@ -230,7 +243,7 @@ mod tests {
             let (mut admitted, mut freed) = (0, 0);
             for (call, step) in steps {
                 match step {
-                    0 | 1 => if let Reserved::Slot { fresh: true, .. } = slots.reserve(sid(call), Instant::now(), |_| ()) {
+                    0 | 1 => if let Reserved::Slot { fresh: true, .. } = slots.reserve(sid(call), 0, Instant::now(), |_| ()) {
                         admitted += 1;
                     },
                     2 => drop(slots.claim(sid(call), 1).is_ok()),

@@ -27,6 +27,7 @@ pub struct TestApp {
 }
 
 /// Settings of the program under test besides the usual ones.
+#[derive(Clone)]
 pub struct Setup {
     environment: Vec<(String, String)>,
     expect_written: bool,
@@ -102,6 +103,13 @@ impl Setup {
 impl TestApp {
     pub fn start(database: &TestDatabase, realtime: &str) -> Self {
         Setup::new(&database.url, realtime).start()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("dead");
+        std::mem::forget(self); // nothing is expected of it any more
     }
 
     /// `GET` of a JSON document; also where it is not there yet, or not now.

@@ -1,0 +1,91 @@
+//! What a starting process does about calls that a process left behind: it asks Twilio about each, by its SID and never
+//! by absence from a list, closes the rows of those that are over, and takes up those that are not. One that does not
+//! come back by itself within 2 s is redirected by REST.
+
+use std::time::Duration;
+
+use actix_web::web::Data;
+use actors::call::end::{CallEnd, Outcome, Reason};
+use actors::db::OpenCall;
+use actors::db::record::{CallClosed, Record};
+use actors::registry::Admission;
+use actors::wire::twilio::rest::{CallStatus, Instructions, TwilioApi};
+use chrono::Utc;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use serde_json::json;
+use tokio::time::sleep;
+use url::Url;
+
+use crate::app::App;
+
+/// Twilio asks what comes next by itself when it sees the old socket's end.
+const COMES_BACK_WITHIN: Duration = Duration::from_secs(2);
+/// At once; Twilio limits the requests of an account.
+const AT_ONCE: usize = 4;
+/// The database may be away at the start: it is asked again, so often.
+const TRIES: u32 = 12;
+const TRY_EVERY: Duration = Duration::from_secs(5);
+
+/// Takes care of every call that was left behind.
+pub async fn take_up(app: Data<App>, twilio: TwilioApi, after_stream: Url) {
+    let calls = found(&app).await;
+    stream::iter(calls).for_each_concurrent(AT_ONCE, |call| one(&app, &twilio, &after_stream, call)).await;
+}
+
+async fn found(app: &App) -> Vec<OpenCall> {
+    for _ in 0..TRIES {
+        match app.db.left_behind(&app.settings.instance_id).await {
+            Ok(calls) => return calls,
+            Err(error) => tracing::warn!(%error, "calls that were left behind cannot be found yet"),
+        }
+        sleep(TRY_EVERY).await;
+    }
+    Vec::new()
+}
+
+async fn one(app: &App, twilio: &TwilioApi, after_stream: &Url, call: OpenCall) {
+    let call_sid = call.call_sid;
+    match twilio.call(call_sid).await {
+        Ok(Some(at_twilio)) if at_twilio.status == CallStatus::InProgress => {}
+        Ok(_) => return over(app, &call),
+        Err(error) => {
+            return tracing::error!(call.sid = %call_sid, %error, "it is not known whether a call goes on");
+        }
+    }
+    match app.db.take_over(&call, &app.settings.instance_id).await {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(error) => return tracing::error!(call.sid = %call_sid, %error, "a call could not be taken over"),
+    }
+    let past = app.past(call_sid).await;
+    let (from, to) = (call.from.unwrap_or_default(), call.to.unwrap_or_default());
+    match app.registry.take_up(call_sid, from, to, past).await {
+        Ok(Admission::Admitted { .. }) => tracing::info!(call.sid = %call_sid, "a call is taken up"),
+        other => return tracing::error!(call.sid = %call_sid, ?other, "a call found no slot"),
+    }
+    sleep(COMES_BACK_WITHIN).await;
+    if app.registry.is_live(call_sid).await {
+        return;
+    }
+    match twilio.redirect(call_sid, Instructions::Url(after_stream)).await {
+        Ok(Some(_)) => tracing::info!(call.sid = %call_sid, "a call is fetched back"),
+        Ok(None) => drop(app.registry.call_over(call_sid).await), // the caller hung up meanwhile
+        Err(error) => tracing::error!(call.sid = %call_sid, %error, "a call could not be fetched back"),
+    }
+}
+
+/// The call is over at Twilio, and nobody wrote its end.
+fn over(app: &App, call: &OpenCall) {
+    tracing::info!(call.sid = %call.call_sid, "a call ended while nobody had it");
+    app.db.record(Record::Closed(CallClosed {
+        call_sid: call.call_sid,
+        epoch: call.epoch,
+        ended_at: Utc::now(),
+        end: CallEnd::new(Outcome::Failed, Reason::ProcessLost),
+        barge_ins: 0,
+        first_audio_ms: None,
+        usage: json!({}),
+        cost_usd: None,
+    }));
+}
