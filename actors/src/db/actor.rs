@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Supervised, fut};
 use futures_util::FutureExt;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::error::DbError;
@@ -40,6 +41,8 @@ pub(super) struct KeepAlive {
 
 pub(super) struct DbActor {
     shared: Arc<Shared>,
+    /// Closed when the last handle is dropped: what is under way would keep the actor alive without any.
+    handles: watch::Receiver<()>,
     writing: bool,
     /// Whose heartbeat is to be written.
     instance: Option<String>,
@@ -47,8 +50,8 @@ pub(super) struct DbActor {
 }
 
 impl DbActor {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, writing: false, instance: None, restarts: 0 }
+    pub(super) fn new(shared: Arc<Shared>, handles: watch::Receiver<()>) -> Self {
+        Self { shared, handles, writing: false, instance: None, restarts: 0 }
     }
 
     fn write(&mut self, ctx: &mut Context<Self>) {
@@ -65,6 +68,12 @@ impl DbActor {
         run(async move { watch(&shared).await }, |_| (), ctx);
     }
 
+    fn end_with_the_handles(&self, ctx: &mut Context<Self>) {
+        let mut handles = self.handles.clone();
+        let closed = fut::wrap_future::<_, Self>(async move { handles.changed().await });
+        ctx.spawn(closed.map(|_, _, ctx| ctx.stop()));
+    }
+
     fn beat(&self, ctx: &mut Context<Self>) {
         let Some(instance) = self.instance.clone() else { return };
         let shared = Arc::clone(&self.shared);
@@ -78,6 +87,7 @@ impl Actor for DbActor {
     /// Also after a restart: what was under way is taken up again from the queue.
     fn started(&mut self, ctx: &mut Self::Context) {
         self.writing = false;
+        self.end_with_the_handles(ctx);
         self.write(ctx);
         self.watch(ctx);
         self.beat(ctx);

@@ -6,11 +6,12 @@ use chrono::Utc;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use tokio::sync::watch;
 
 use super::error::DbError;
 use super::pool::Pool;
 use super::queue::Queue;
-use super::spool::Spool;
+use super::spool::{Backlog, Spool};
 
 /// From a local answer to the longest deadline, in seconds.
 const DURATION_BUCKETS: [f64; 12] =
@@ -32,7 +33,7 @@ impl Metrics {
         registry: &Registry,
         pool: Pool,
         queue: Arc<Queue>,
-        spool: Arc<Spool>,
+        spool: &Spool,
     ) -> prometheus::Result<Self> {
         let queries = IntCounterVec::new(
             Opts::new("switchboard_db_queries_total", "Queries by name and result"),
@@ -54,7 +55,7 @@ impl Metrics {
         registry.register(Box::new(durations.clone()))?;
         registry.register(Box::new(unwritten.clone()))?;
         registry.register(Box::new(spool.failures.clone()))?;
-        registry.register(Box::new(Gauges::new(pool, queue, spool)?))?;
+        registry.register(Box::new(Gauges::new(pool, queue, spool.watch())?))?;
         Ok(Self { queries, durations, unwritten })
     }
 
@@ -78,7 +79,7 @@ impl Metrics {
 struct Gauges {
     pool: Pool,
     queue: Arc<Queue>,
-    spool: Arc<Spool>,
+    backlog: watch::Receiver<Backlog>,
     total: IntGauge,
     idle: IntGauge,
     waiting: IntGauge,
@@ -88,11 +89,11 @@ struct Gauges {
 }
 
 impl Gauges {
-    fn new(pool: Pool, queue: Arc<Queue>, spool: Arc<Spool>) -> prometheus::Result<Self> {
+    fn new(pool: Pool, queue: Arc<Queue>, backlog: watch::Receiver<Backlog>) -> prometheus::Result<Self> {
         Ok(Self {
             pool,
             queue,
-            spool,
+            backlog,
             total: IntGauge::new("switchboard_db_pool_connections", "Open database connections")?,
             idle: IntGauge::new("switchboard_db_pool_idle_connections", "Open connections nobody uses")?,
             waiting: IntGauge::new(
@@ -127,7 +128,7 @@ impl Collector for Gauges {
         self.idle.set(stats.idle as i64);
         self.waiting.set(stats.waiting as i64);
         self.depth.set(self.queue.depth() as i64);
-        let backlog = self.spool.backlog();
+        let backlog = self.backlog.borrow().clone();
         let waited = backlog.oldest.map(|oldest| (Utc::now() - oldest).num_seconds().max(0));
         self.spooled.set(backlog.records as i64);
         self.oldest.set(waited.unwrap_or(0));

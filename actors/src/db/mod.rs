@@ -38,7 +38,7 @@ use actix::{Addr, Supervisor};
 use anyhow::Context;
 use prometheus::Registry;
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::calls::{CallDetail, CallSummary};
@@ -110,6 +110,8 @@ pub enum DbStartError {
 pub struct Db {
     shared: Arc<Shared>,
     actor: Addr<DbActor>,
+    /// Dropped after the address: its last clone is the actor's end.
+    _handles: watch::Sender<()>,
 }
 
 /// What handle and actor share, and a panic of the actor does not touch.
@@ -142,16 +144,17 @@ impl Db {
         let pool = Pool::new(target, limits, runtime.handle());
         let queue = Arc::new(Queue::new(QUEUE_CAPACITY));
         let spool = Arc::new(Spool::open(&settings.spool_dir, &settings.instance, runtime.handle())?);
-        let metrics = Metrics::register(registry, pool.clone(), Arc::clone(&queue), Arc::clone(&spool))
+        let metrics = Metrics::register(registry, pool.clone(), Arc::clone(&queue), &spool)
             .context("the database's metrics")?;
         let seen = Seen::new();
         let try_now = Notify::new();
         let shared = Arc::new(Shared { pool, queue, spool, metrics, seen, try_now, _runtime: runtime });
+        let (handles, closed) = watch::channel(());
         let actor = Supervisor::start({
             let shared = Arc::clone(&shared);
-            move |_| DbActor::new(shared)
+            move |_| DbActor::new(shared, closed)
         });
-        Ok(Self { shared, actor })
+        Ok(Self { shared, actor, _handles: handles })
     }
 
     /// Queues a record to be written. Never waits; when 10,000 wait in memory already, because the spool is full, it is

@@ -8,6 +8,9 @@ mod records;
 mod spool;
 mod survival;
 
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
 use actors::call::end::{CallEnd, Outcome, Reason};
@@ -91,6 +94,16 @@ fn settings(url: &str) -> DbSettings {
 
 fn start(url: &str) -> Db {
     Db::start(settings(url), &Registry::new()).unwrap()
+}
+
+/// Waits until the process that held this folder is gone; within one process its end takes a moment.
+async fn spool_is_free(folder: &Path) {
+    let lock = File::open(folder.join("lock"));
+    let lock = match lock {
+        Err(error) if error.kind() == ErrorKind::NotFound => return,
+        lock => lock.unwrap(),
+    };
+    eventually("the spool is free", async || lock.try_lock().is_ok()).await;
 }
 
 /// Records all and waits until nothing waits any more.

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use actors::call::end::Outcome;
 use actors::db::record::Record;
-use actors::db::{Db, DbHealth, DbStartError, SpoolError};
+use actors::db::{Db, DbHealth, DbSettings, DbStartError, SpoolError};
 use prometheus::Registry;
 
-use super::{closed, event, metric, opened, settings, start, turn, write};
+use super::{closed, event, metric, opened, settings, spool_is_free, start, turn, write};
 use crate::support::app::Setup;
 use crate::support::eventually;
 use crate::support::outage::Outage;
@@ -18,19 +18,14 @@ use crate::support::postgres::{TestDatabase, client, spool_dir};
 /// A process of this name, with its spool below this folder.
 fn start_in(url: &str, spool_dir: &Path, instance: &str) -> Result<Db, DbStartError> {
     let spool_dir = spool_dir.to_owned();
-    let settings = actors::db::DbSettings { spool_dir, instance: instance.to_owned(), ..settings(url) };
+    let settings = DbSettings { spool_dir, instance: instance.to_owned(), ..settings(url) };
     Db::start(settings, &Registry::new())
 }
 
 /// The same, once the one before is gone.
 async fn restart_in(url: &str, spool_dir: &Path, instance: &str) -> Db {
-    let mut db = None;
-    eventually("the spool is free", async || {
-        db = start_in(url, spool_dir, instance).ok();
-        db.is_some()
-    })
-    .await;
-    db.unwrap()
+    spool_is_free(&spool_dir.join(instance)).await;
+    start_in(url, spool_dir, instance).unwrap()
 }
 
 fn keyless(call: u32, number: usize) -> Record {
@@ -126,22 +121,26 @@ async fn a_poisoned_record_in_the_spool_holds_nobody_up() {
 async fn what_a_dead_process_spooled_is_written_by_the_next_one_to_start() {
     let (outage, spools) = (Outage::prepare().await, spool_dir());
     let outage = outage.begin();
-    for instance in ["dead-1", "dead-2"] {
-        let db = start_in(&outage.url, &spools, instance).unwrap();
-        let call = if instance == "dead-1" { 1 } else { 2 };
+    let alive = start_in(&outage.url, &spools, "alive").unwrap();
+    let doomed = ["doomed-1", "doomed-2"].map(|instance| start_in(&outage.url, &spools, instance).unwrap());
+    for (call, db) in (1..).zip(&doomed) {
         db.record(opened(call, 1));
         (1..=300).for_each(|ordinal| db.record(turn(call, 1, ordinal, "said")));
         eventually("they are on disk", async || db.spool_pending() == 301).await;
     }
-    let alive = restart_in(&outage.url, &spools, "alive").await;
-    let db = restart_in(&outage.url, &spools, "here").await;
-    eventually("they are taken over", async || alive.spool_pending() + db.spool_pending() == 602).await;
-    assert!(!spools.join("dead-1").exists() && !spools.join("dead-2").exists());
+    drop(doomed);
+    for instance in ["doomed-1", "doomed-2"] {
+        spool_is_free(&spools.join(instance)).await;
+    }
+    let db = start_in(&outage.url, &spools, "here").unwrap();
+    eventually("they are taken over", async || db.spool_pending() == 602).await;
+    assert!(!spools.join("doomed-1").exists() && !spools.join("doomed-2").exists());
     assert!(spools.join("alive/records.redb").exists(), "a living process keeps its own");
     let back = outage.end();
-    eventually("they are written", async || alive.waiting_records() + db.waiting_records() == 0).await;
+    eventually("they are written", async || db.waiting_records() == 0).await;
     assert_eq!(back.query("SELECT turns FROM calls").await, ["300", "300"]);
     assert_eq!(back.query("SELECT count(*) FROM turns").await, ["600"]);
+    assert_eq!(alive.spool_pending(), 0);
 }
 
 #[actix_rt::test]

@@ -7,7 +7,7 @@ use actors::db::record::{NextStep, Record, Speaker, Turn};
 use actors::db::{Db, DbError, OpenCall, PastTurn};
 use prometheus::Registry;
 
-use super::{at, closed, opened, settings, sid, start, turn, write};
+use super::{at, closed, opened, settings, sid, spool_is_free, start, turn, write};
 use crate::support::eventually;
 use crate::support::outage::Outage;
 use crate::support::postgres::{TestDatabase, client};
@@ -136,13 +136,8 @@ async fn a_decision_needs_no_database_and_outlives_the_process() {
     db.decide(sid(1), 1, NextStep::HangUp).await.unwrap();
     assert_eq!(db.decided(sid(1)).await, Ok(Some(NextStep::Human)));
     drop(db);
-    let mut db = None;
-    eventually("the spool is free", async || {
-        db = here().ok();
-        db.is_some()
-    })
-    .await;
-    let db = db.unwrap();
+    spool_is_free(&settings.spool_dir.join("here")).await;
+    let db = here().unwrap();
     assert_eq!(db.decided(sid(1)).await, Ok(Some(NextStep::Human)));
     db.record(opened(1, 3));
     eventually("the later stream is on disk", async || db.spool_pending() == 4).await;

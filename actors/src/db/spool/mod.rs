@@ -107,6 +107,11 @@ impl Spool {
         self.inner.backlog.borrow().clone()
     }
 
+    /// The backlog for those who do not keep the spool open.
+    pub(super) fn watch(&self) -> watch::Receiver<Backlog> {
+        self.inner.backlog.subscribe()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.inner.backlog.borrow().is_empty()
     }
