@@ -27,6 +27,9 @@ const RAMP: Duration = Duration::from_millis(4);
 /// For all calls to be live, and for the last frames to arrive.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// A longer latency counts as this one.
+const LONGEST_US: u64 = 10_000_000;
+
 /// How the agent's voice comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
@@ -60,7 +63,7 @@ pub struct Way {
 
 impl Way {
     fn new() -> Self {
-        let latencies = Histogram::new(3).expect("three digits are a valid precision");
+        let latencies = Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are valid");
         Self {
             sent: AtomicU64::new(0),
             heard: AtomicU64::new(0),

@@ -30,9 +30,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the program has
 
 const CALLS: u32 = 100;
 /// Measured alternately, so that a change of the machine's mood falls on both.
-const PAIRS: usize = 3;
-const WINDOW: Duration = Duration::from_secs(10);
-const QUICK_WINDOW: Duration = Duration::from_secs(3);
+const PAIRS: usize = 5;
+const WINDOW: Duration = Duration::from_secs(5);
+const QUICK_WINDOW: Duration = Duration::from_secs(2);
 /// Between a change of the load and the window.
 const SETTLE: Duration = Duration::from_millis(500);
 /// For buffers to grow as far as they will.
