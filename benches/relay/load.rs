@@ -4,7 +4,9 @@
 //! not wait for anybody; calls are spread over it. Every piece of audio carries a [`Tag`], by which the other end
 //! knows its call, its place and when it was sent.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -37,6 +39,15 @@ pub enum Pace {
     Realtime,
     /// 200 ms each 200 ms.
     Burst,
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Realtime => "realtime",
+            Self::Burst => "burst",
+        })
+    }
 }
 
 /// Latencies of one direction, in microseconds.
@@ -178,8 +189,8 @@ impl Tag {
     }
 }
 
-impl std::fmt::Display for Tag {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Tag {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:08x}{:08x}{:08x}", self.call, self.sequence, self.sent_us)
     }
 }
@@ -228,7 +239,7 @@ impl Load {
     }
 
     /// Begins the calls of these numbers, and waits until all of them are heard both ways.
-    pub fn call(&self, subject: SocketAddr, numbers: std::ops::Range<u32>) -> anyhow::Result<()> {
+    pub fn call(&self, subject: SocketAddr, numbers: Range<u32>) -> anyhow::Result<()> {
         let calls = numbers.end;
         let state = self.state.clone();
         self.runtime.spawn(async move {
@@ -262,13 +273,10 @@ impl Load {
     }
 
     /// Sends nothing more, lets arrive what is under way, and answers what passed up and down.
-    pub fn finish(&self) -> anyhow::Result<(Passed, Passed)> {
+    pub fn finish(&self) -> anyhow::Result<[Passed; 2]> {
         self.state.quiet.store(true, Relaxed);
-        let passed = || (self.state.up.passed(), self.state.down.passed());
-        let has_arrived = |_: &State| {
-            let (up, down) = passed();
-            up.heard >= up.sent && down.heard >= down.sent
-        };
+        let passed = || [self.state.up.passed(), self.state.down.passed()];
+        let has_arrived = |_: &State| passed().iter().all(|way| way.heard >= way.sent);
         match self.wait("all frames have arrived", has_arrived) {
             Err(error) if self.fault().is_some() => Err(error),
             _ => Ok(passed()), // what has not arrived by now is lost, and counted so

@@ -1,13 +1,15 @@
 //! What a live call costs the real program, beside a bare relay of the same frames in the same run.
 //!
-//! Both run as processes of their own on one core, in turn, while this process plays the callers and the Realtime
-//! service on another core. Marks are echoed when the audio before them would have been played. Measured are the CPU
-//! time of the process alone, the time that a frame spends in it, whether every frame arrives, and what each call more
-//! adds to the program's memory.
+//! Both run as processes of their own, at the same time on the same core, each with its own calls, so that whatever
+//! else happens on the machine falls on both alike; this process plays the callers and the Realtime service on another
+//! core. Marks are echoed when the audio before them would have been played. Measured are the CPU time of each process
+//! alone, the time from one end of a call to the other, whether every frame arrives, and what each call more adds to
+//! the program's memory.
 //!
 //! `cargo bench --bench relay`; with `-- --quick` the windows are shorter. Without `--bench`, as under `cargo test`,
 //! nothing is measured.
 
+use std::ops::Range;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -29,7 +31,7 @@ mod subject;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the program has it
 
 const CALLS: u32 = 100;
-/// Measured alternately, so that a change of the machine's mood falls on both.
+/// Of windows, for each pace.
 const PAIRS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(5);
 const QUICK_WINDOW: Duration = Duration::from_secs(2);
@@ -79,42 +81,59 @@ fn bench() -> anyhow::Result<bool> {
     let folder = tempfile::tempdir()?;
     let postgres = PrivatePostgres::start(folder.path())?;
     subject::migrate(postgres.url())?;
-    let place = if pin(LOAD_CORE) && pin(SUBJECT_CORE) {
-        "on one core, the load on another"
-    } else {
-        "not pinned to a core"
-    };
-    println!("relay: {CALLS} calls, {PAIRS} pairs, windows of {window:?}; program and relay {place}");
+    let is_pinned = pin(LOAD_CORE) && pin(SUBJECT_CORE);
+    let place = if is_pinned { "on one core, the load on another" } else { "not pinned to a core" };
+    println!(
+        "relay: {CALLS} calls each, {PAIRS} windows of {window:?} for each pace; relay and program {place}"
+    );
 
+    let relay = Side::start(Kind::Relay, postgres.url(), CALLS)?;
+    let program = Side::start(Kind::Program, postgres.url(), CALLS)?;
+    let sides = [&relay, &program];
+    for side in sides {
+        side.call(0..CALLS)?;
+    }
     let mut pairs = vec![];
     for number in 1..=PAIRS {
-        let relay = run(Kind::Relay, postgres.url(), window)?;
-        let program = run(Kind::Program, postgres.url(), window)?;
-        for (relay, program) in relay.windows.iter().zip(&program.windows) {
-            println!("pair {number}, {:<8}  relay   {relay}", format!("{:?}", relay.pace));
-            println!("pair {number}, {:<8}  program {program}", format!("{:?}", program.pace));
+        for pace in PACES {
+            let pair = measure(sides, pace, window)?;
+            for (side, window) in sides.into_iter().zip(&pair) {
+                println!("{number}. {pace:<9} {:<8} {window}", side.kind);
+            }
+            pairs.push((pace, pair));
         }
-        pairs.push((relay, program));
     }
-    for at in 0..PACES.len() {
-        report_ratio(
-            PACES[at],
-            pairs.iter().map(|(relay, program)| (&relay.windows[at], &program.windows[at])),
-        );
+    for pace in PACES {
+        report_ratio(pace, pairs.iter().filter(|(of, _)| *of == pace).map(|(_, pair)| pair));
     }
+    let frames = [relay.load.finish()?, program.load.finish()?];
+    drop((relay, program));
     report_memory(postgres.url())?;
-    Ok(report_frames(pairs.iter().flat_map(|(relay, program)| [relay, program])))
+    Ok(report_frames(&frames.concat()))
 }
 
-/// The figures of one process.
-struct Run {
-    windows: Vec<Window>,
-    up: Passed,
-    down: Passed,
+/// A process and its load.
+struct Side {
+    kind: Kind,
+    subject: Subject, // ends before its load, which would otherwise look to it like lost calls
+    load: Load,
 }
 
+impl Side {
+    fn start(kind: Kind, database_url: &str, calls: u32) -> anyhow::Result<Self> {
+        let load = Load::start(kind, LOAD_CORE)?;
+        let subject = Subject::start(kind, load.service, database_url, calls)?;
+        Ok(Self { kind, subject, load })
+    }
+
+    /// Begins the calls of these numbers.
+    fn call(&self, numbers: Range<u32>) -> anyhow::Result<()> {
+        self.load.call(self.subject.address, numbers)
+    }
+}
+
+/// What one process took for its calls.
 struct Window {
-    pace: Pace,
     /// CPU seconds per call-minute.
     cpu: f64,
     up: Latencies,
@@ -136,44 +155,41 @@ impl std::fmt::Display for Window {
     }
 }
 
-fn run(kind: Kind, database_url: &str, window: Duration) -> anyhow::Result<Run> {
-    let load = Load::start(kind, LOAD_CORE)?;
-    let subject = Subject::start(kind, load.service, database_url, CALLS)?;
-    load.call(subject.address, 0..CALLS)?;
-    let mut windows = vec![];
-    for pace in PACES {
-        load.set_pace(pace);
-        sleep(SETTLE);
-        load.forget_latencies();
-        let (began, before) = (Instant::now(), subject.cpu_time()?);
-        sleep(window);
-        let (elapsed, used) = (began.elapsed(), subject.cpu_time()? - before);
-        let call_minutes = elapsed.as_secs_f64() / 60.0 * f64::from(CALLS);
-        let (up, down) = load.latencies();
-        windows.push(Window { pace, cpu: used.as_secs_f64() / call_minutes, up, down });
-    }
-    let (up, down) = load.finish()?;
-    Ok(Run { windows, up, down })
+/// Both processes over one window of time.
+fn measure(sides: [&Side; 2], pace: Pace, window: Duration) -> anyhow::Result<[Window; 2]> {
+    sides.iter().for_each(|side| side.load.set_pace(pace));
+    sleep(SETTLE);
+    sides.iter().for_each(|side| side.load.forget_latencies());
+    let cpu_times = || -> anyhow::Result<[Duration; 2]> {
+        Ok([sides[0].subject.cpu_time()?, sides[1].subject.cpu_time()?])
+    };
+    let (began, before) = (Instant::now(), cpu_times()?);
+    sleep(window);
+    let (elapsed, after) = (began.elapsed(), cpu_times()?);
+    let call_minutes = elapsed.as_secs_f64() / 60.0 * f64::from(CALLS);
+    Ok([0, 1].map(|at| {
+        let (up, down) = sides[at].load.latencies();
+        Window { cpu: (after[at] - before[at]).as_secs_f64() / call_minutes, up, down }
+    }))
 }
 
-fn report_ratio<'a>(pace: Pace, pairs: impl Iterator<Item = (&'a Window, &'a Window)>) {
-    let mut ratios: Vec<_> = pairs.map(|(relay, program)| program.cpu / relay.cpu).collect();
+fn report_ratio<'a>(pace: Pace, pairs: impl Iterator<Item = &'a [Window; 2]>) {
+    let mut ratios: Vec<_> = pairs.map(|[relay, program]| program.cpu / relay.cpu).collect();
     ratios.sort_by(f64::total_cmp);
     let (least, median, most) = (ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
     let met = verdict(median <= RATIO_AIM);
     println!(
-        "{pace:?}: the program takes {median:.2} times the CPU of the relay ({least:.2} to {most:.2}); aim at most {RATIO_AIM}: {met}"
+        "{pace}: the program takes {median:.2} times the CPU of the relay ({least:.2} to {most:.2}); aim at most {RATIO_AIM}: {met}"
     );
 }
 
 /// What the second hundred calls add to the program's resident memory.
 fn report_memory(database_url: &str) -> anyhow::Result<()> {
-    let load = Load::start(Kind::Program, LOAD_CORE)?;
-    let subject = Subject::start(Kind::Program, load.service, database_url, 2 * CALLS)?;
-    let resident_kib = |calls: std::ops::Range<u32>| -> anyhow::Result<f64> {
-        load.call(subject.address, calls)?;
+    let side = Side::start(Kind::Program, database_url, 2 * CALLS)?;
+    let resident_kib = |calls: Range<u32>| -> anyhow::Result<f64> {
+        side.call(calls)?;
         sleep(MEMORY_SETTLE);
-        Ok(subject.resident_kib()? as f64)
+        Ok(side.subject.resident_kib()? as f64)
     };
     let (one, two) = (resident_kib(0..CALLS)?, resident_kib(CALLS..2 * CALLS)?);
     let a_call = (two - one) / f64::from(CALLS);
@@ -187,9 +203,10 @@ fn report_memory(database_url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn report_frames<'a>(runs: impl Iterator<Item = &'a Run>) -> bool {
+/// Whether none was lost.
+fn report_frames(ways: &[Passed]) -> bool {
     let (mut sent, mut lost, mut misplaced) = (0, 0, 0);
-    for passed in runs.flat_map(|run| [run.up, run.down]) {
+    for passed in ways {
         sent += passed.sent;
         lost += passed.sent.saturating_sub(passed.heard);
         misplaced += passed.misplaced;

@@ -22,7 +22,7 @@ pub enum Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+        formatter.pad(match self {
             Self::Relay => "relay",
             Self::Program => "program",
         })
