@@ -33,8 +33,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the program has
 const CALLS: u32 = 100;
 /// Of windows, for each pace.
 const PAIRS: usize = 5;
-const WINDOW: Duration = Duration::from_secs(5);
-const QUICK_WINDOW: Duration = Duration::from_secs(2);
+const WINDOW: Duration = Duration::from_secs(10);
+const QUICK_WINDOW: Duration = Duration::from_secs(3);
 /// Between a change of the load and the window.
 const SETTLE: Duration = Duration::from_millis(500);
 /// For buffers to grow as far as they will.
