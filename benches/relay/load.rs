@@ -1,0 +1,316 @@
+//! The load: both ends of many calls, on one thread of its own, the same for the program and for the bare relay.
+//!
+//! Each caller sends a frame every 20 ms, each agent a piece of voice every 20 or every 200 ms, on a schedule that does
+//! not wait for anybody; calls are spread over it. Every piece of audio carries a [`Tag`], by which the other end
+//! knows its call, its place and when it was sent.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use hdrhistogram::Histogram;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Interval, interval_at};
+
+use crate::subject::Kind;
+use crate::{caller, pin, service};
+
+/// Of a frame, and of the schedule.
+pub const FRAME: Duration = Duration::from_millis(20);
+/// Between two calls that begin.
+const RAMP: Duration = Duration::from_millis(4);
+/// For all calls to be live, and for the last frames to arrive.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A longer latency counts as this one.
+const LONGEST_US: u64 = 10_000_000;
+
+/// How the agent's voice comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// 20 ms each 20 ms.
+    Realtime,
+    /// 200 ms each 200 ms.
+    Burst,
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Realtime => "realtime",
+            Self::Burst => "burst",
+        })
+    }
+}
+
+/// Latencies of one direction, in microseconds.
+pub type Latencies = Histogram<u64>;
+
+/// What has passed in a direction since the calls began.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Passed {
+    pub sent: u64,
+    pub heard: u64,
+    /// Heard in another call or not in its turn.
+    pub misplaced: u64,
+}
+
+/// One direction: from the callers to the service, or back.
+pub struct Way {
+    sent: AtomicU64,
+    heard: AtomicU64,
+    misplaced: AtomicU64,
+    /// Calls of which something was heard.
+    live: AtomicU32,
+    latencies: Mutex<Latencies>,
+}
+
+impl Way {
+    fn new() -> Self {
+        let latencies = Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are valid");
+        Self {
+            sent: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
+            misplaced: AtomicU64::new(0),
+            live: AtomicU32::new(0),
+            latencies: Mutex::new(latencies),
+        }
+    }
+
+    pub fn passed(&self) -> Passed {
+        Passed {
+            sent: self.sent.load(Relaxed),
+            heard: self.heard.load(Relaxed),
+            misplaced: self.misplaced.load(Relaxed),
+        }
+    }
+
+    fn latencies(&self) -> MutexGuard<'_, Latencies> {
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What both ends of all calls share.
+pub struct State {
+    pub kind: Kind,
+    /// Of the schedule; tags count their time from it.
+    origin: Instant,
+    burst: AtomicBool,
+    quiet: AtomicBool,
+    pub up: Way,
+    pub down: Way,
+    fault: Mutex<Option<String>>,
+}
+
+impl State {
+    pub fn pace(&self) -> Pace {
+        if self.burst.load(Relaxed) { Pace::Burst } else { Pace::Realtime }
+    }
+
+    /// Nothing more is to be sent.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet.load(Relaxed)
+    }
+
+    /// A tick each 20 ms, `offset` after the schedule's own; with it the number of the first one.
+    pub fn ticks(&self, offset: Duration) -> (u64, Interval) {
+        let number = (self.origin.elapsed().as_micros() / FRAME.as_micros()) as u64 + 1;
+        (number, interval_at(self.origin + FRAME * number as u32 + offset, FRAME))
+    }
+
+    /// The tag of the next piece that `call` sends on this way.
+    pub fn tag(&self, way: &Way, call: u32, sequence: &mut u32) -> Tag {
+        way.sent.fetch_add(1, Relaxed);
+        let tag = Tag { call, sequence: *sequence, sent_us: self.now_us() };
+        *sequence += 1;
+        tag
+    }
+
+    /// A piece has arrived; `last` is the tag of the one before it on the same socket.
+    pub fn heard(&self, way: &Way, audio: &str, last: &mut Option<Tag>) {
+        let Some(tag) = Tag::parse(audio) else {
+            way.misplaced.fetch_add(1, Relaxed);
+            return;
+        };
+        way.heard.fetch_add(1, Relaxed);
+        let in_place = match *last {
+            None => tag.sequence == 0,
+            Some(last) => (tag.call, tag.sequence) == (last.call, last.sequence + 1),
+        };
+        if !in_place {
+            way.misplaced.fetch_add(1, Relaxed);
+        }
+        if last.replace(tag).is_none() {
+            way.live.fetch_add(1, Relaxed);
+        }
+        way.latencies().saturating_record(u64::from(self.now_us().saturating_sub(tag.sent_us)));
+    }
+
+    /// One end of a call failed: the figures would be of fewer calls than they say.
+    pub fn failed(&self, error: &anyhow::Error) {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        fault.get_or_insert_with(|| format!("{error:#}"));
+    }
+
+    fn now_us(&self) -> u32 {
+        self.origin.elapsed().as_micros() as u32
+    }
+}
+
+/// What the first characters of each piece's base64 say; the rest of it is silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tag {
+    call: u32,
+    sequence: u32,
+    sent_us: u32,
+}
+
+impl Tag {
+    const CHARACTERS: usize = 24;
+
+    /// The base64 of `ms` of μ-law silence, without the part where a tag goes.
+    pub fn tail(ms: usize) -> String {
+        let bytes = ms * 8;
+        let (whole, rest) = (bytes / 3 * 4, bytes % 3);
+        let end = ["", "/w==", "//8="][rest];
+        "/".repeat(whole - Self::CHARACTERS) + end
+    }
+
+    fn parse(audio: &str) -> Option<Self> {
+        let field = |at: usize| u32::from_str_radix(audio.get(at..at + 8)?, 16).ok();
+        Some(Self { call: field(0)?, sequence: field(8)?, sent_us: field(16)? })
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:08x}{:08x}{:08x}", self.call, self.sequence, self.sent_us)
+    }
+}
+
+/// The running load; its drop ends its calls.
+pub struct Load {
+    state: Arc<State>,
+    /// Where the service is to be found.
+    pub service: SocketAddr,
+    runtime: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Starts the service's end, on this core if there is one.
+    pub fn start(kind: Kind, core: usize) -> anyhow::Result<Self> {
+        let state = Arc::new(State {
+            kind,
+            origin: Instant::now(),
+            burst: AtomicBool::new(false),
+            quiet: AtomicBool::new(false),
+            up: Way::new(),
+            down: Way::new(),
+            fault: Mutex::new(None),
+        });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (started, start) = mpsc::channel();
+        let shared = state.clone();
+        let thread = thread::Builder::new().name("load".into()).spawn(move || {
+            pin(core);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.expect("a runtime needs an epoll and a pipe");
+            runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port on loopback");
+                let address = listener.local_addr().expect("a bound socket has an address");
+                let _ = started.send((address, Handle::current()));
+                tokio::select! {
+                    () = service::serve(shared, listener) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        let (service, runtime) = start.recv().context("the load starts")?;
+        Ok(Self { state, service, runtime, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Begins the calls of these numbers, and waits until all of them are heard both ways.
+    pub fn call(&self, subject: SocketAddr, numbers: Range<u32>) -> anyhow::Result<()> {
+        let calls = numbers.end;
+        let state = self.state.clone();
+        self.runtime.spawn(async move {
+            for number in numbers {
+                let state = state.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = caller::call(&state, subject, number).await {
+                        state.failed(&error.context(format!("caller {number}")));
+                    }
+                });
+                tokio::time::sleep(RAMP).await;
+            }
+        });
+        let is_live = |state: &State| state.up.live.load(Relaxed).min(state.down.live.load(Relaxed)) == calls;
+        self.wait(&format!("{calls} calls are live"), is_live)
+    }
+
+    pub fn set_pace(&self, pace: Pace) {
+        self.state.burst.store(pace == Pace::Burst, Relaxed);
+    }
+
+    /// Latencies count from here.
+    pub fn forget_latencies(&self) {
+        self.state.up.latencies().reset();
+        self.state.down.latencies().reset();
+    }
+
+    /// Those of the way up and down since they were forgotten.
+    pub fn latencies(&self) -> (Latencies, Latencies) {
+        (self.state.up.latencies().clone(), self.state.down.latencies().clone())
+    }
+
+    /// Sends nothing more, lets arrive what is under way, and answers what passed up and down.
+    pub fn finish(&self) -> anyhow::Result<[Passed; 2]> {
+        self.state.quiet.store(true, Relaxed);
+        let passed = || [self.state.up.passed(), self.state.down.passed()];
+        let has_arrived = |_: &State| passed().iter().all(|way| way.heard >= way.sent);
+        match self.wait("all frames have arrived", has_arrived) {
+            Err(error) if self.fault().is_some() => Err(error),
+            _ => Ok(passed()), // what has not arrived by now is lost, and counted so
+        }
+    }
+
+    fn wait(&self, what: &str, holds: impl Fn(&State) -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + DEADLINE;
+        while !holds(&self.state) {
+            if let Some(fault) = self.fault() {
+                bail!("{fault}");
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "waited in vain until {what}: {:?}, {:?}",
+                    self.state.up.passed(),
+                    self.state.down.passed()
+                );
+            }
+            thread::sleep(FRAME);
+        }
+        Ok(())
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.state.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
