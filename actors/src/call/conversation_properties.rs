@@ -6,7 +6,7 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-#[path = "conversation_model.rs"]
+#[path = "conversation_model/mod.rs"]
 mod model;
 
 use model::{Act, Connection, Ending, Part, Plan, Property, Scenario, Utterance, play};
