@@ -32,6 +32,8 @@ const UNHEARD_MS: u64 = 300_000;
 const GO_ON: &str = "The connection was interrupted for a moment; the call goes on. Above is what was said so far. \
                      Go on exactly where you were. Do not greet the caller again and do not mention the interruption, \
                      unless you did not hear their last words: then ask them to repeat.";
+/// The service names a function call twice, at its item's end and at its response's.
+const MAX_CALLS_REMEMBERED: usize = 64;
 /// Errors of the service noted in a call's log; the rest is only counted.
 const MAX_ERRORS_NOTED: u32 = 50;
 /// Where a failed response does not say when to try again.
@@ -137,6 +139,8 @@ pub struct Summary {
     pub barge_ins: u32,
     pub first_audio_ms: Option<u32>,
     pub last_turn_ms: Option<u32>,
+    /// Answers the caller has heard begin.
+    pub answers: u32,
     pub reconnects: u32,
 }
 
@@ -174,11 +178,12 @@ pub struct Conversation {
     speaking_since: Option<Millis>,
     /// When speech that goes on becomes an interruption.
     interrupt_at: Option<Millis>,
-    answered_calls: Vec<String>,
+    answered_calls: VecDeque<String>,
     errors: u32,
     opened_at: Option<Millis>,
     last_word_at: Option<Millis>,
     last_turn_ms: Option<u32>,
+    answers: u32,
     result: CallResult,
 }
 
@@ -202,11 +207,12 @@ impl Conversation {
             held_bytes: 0,
             speaking_since: None,
             interrupt_at: None,
-            answered_calls: vec![],
+            answered_calls: VecDeque::new(),
             errors: 0,
             opened_at: None,
             last_word_at: None,
             last_turn_ms: None,
+            answers: 0,
             result: CallResult::default(),
         }
     }
@@ -288,6 +294,7 @@ impl Conversation {
             barge_ins: self.result.barge_ins,
             first_audio_ms: self.result.first_audio_ms,
             last_turn_ms: self.last_turn_ms,
+            answers: self.answers,
             reconnects: self.link.reconnects(),
         }
     }
@@ -415,6 +422,7 @@ impl Conversation {
         effects.extend(mark.map(Effect::Mark));
         if let Some(last_word_at) = self.last_word_at.take() {
             self.last_turn_ms = u32::try_from(now - last_word_at).ok();
+            self.answers += 1;
         }
         if let (None, Some(opened_at)) = (self.result.first_audio_ms, self.opened_at) {
             self.result.first_audio_ms = u32::try_from(now - opened_at).ok();
@@ -497,7 +505,10 @@ impl Conversation {
         if self.answered_calls.contains(call_id) {
             return;
         }
-        self.answered_calls.push(call_id.clone());
+        if self.answered_calls.len() == MAX_CALLS_REMEMBERED {
+            self.answered_calls.pop_front();
+        }
+        self.answered_calls.push_back(call_id.clone());
         let name = item.name.as_deref().unwrap_or_default();
         effects.push(Effect::WriteEvent { kind: "unknown-tool", data: json!({"name": name}) });
         let output = json!({"error": format!("there is no tool named {name}")});

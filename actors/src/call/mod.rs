@@ -101,6 +101,7 @@ impl Default for LiveStatus {
             barge_ins: 0,
             first_audio_ms: None,
             last_turn_ms: None,
+            answers: 0,
             reconnects: 0,
         };
         Self { summary, restarts: 0 }
@@ -437,7 +438,7 @@ impl CallActor {
         let summary = conversation.live().summary();
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let metrics = &self.setup.metrics;
-        if summary.last_turn_ms != status.summary.last_turn_ms {
+        if summary.answers != status.summary.answers {
             let last_turn_ms = summary.last_turn_ms.unwrap_or_default();
             metrics.turn_latency.observe(f64::from(last_turn_ms) / 1000.0);
         }
