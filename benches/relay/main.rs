@@ -4,7 +4,8 @@
 //! else happens on the machine falls on both alike; this process plays the callers and the Realtime service on another
 //! core. Marks are echoed when the audio before them would have been played. Measured are the CPU time of each process
 //! alone, the time from one end of a call to the other, whether every frame arrives, and what each call more adds to
-//! the program's memory.
+//! the program's memory. A process that has a core to itself wakes more often and finds colder caches, so it takes more
+//! than is said here, and the program, whose code is the larger, perhaps by more than the relay.
 //!
 //! `cargo bench --bench relay`; with `-- --quick` the windows are shorter. Without `--bench`, as under `cargo test`,
 //! nothing is measured.
