@@ -6,10 +6,11 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Millis;
 use super::end::{CallEnd, Outcome, Reason};
+pub use super::exchange::{CallResult, Effect, Input, Next, Rules, Summary};
 use super::history::{History, Past, Said};
 use super::link::{AfterLoss, Link, Verdict};
 use super::playback::{Cut, Playback};
@@ -18,8 +19,7 @@ use super::turns::{TurnUpdate, Turns};
 use crate::registry::picture::{CallState, Speaking};
 use crate::wire::realtime::events::{AudioDelta, Item, Response, ServerEvent, ServiceError};
 use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request};
-use crate::wire::realtime::usage::Usage;
-use crate::wire::twilio::frames::{Mark, payload_bytes};
+use crate::wire::twilio::frames::payload_bytes;
 
 /// What a session is told of a call whose history nobody could give.
 const START_OVER: &str = "The call was interrupted and goes on, but what was said so far is lost. Do not greet the \
@@ -38,111 +38,6 @@ const MAX_CALLS_REMEMBERED: usize = 64;
 const MAX_ERRORS_NOTED: u32 = 50;
 /// Where a failed response does not say when to try again.
 const RETRY_RESPONSE_MS: Millis = 1_000;
-
-/// What can be chosen about a conversation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rules {
-    /// Speech shorter than this does not interrupt the agent.
-    pub barge_in_min_ms: Millis,
-    /// Spreads the retries of many calls; any number.
-    pub jitter_seed: u64,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// The caller's media stream was accepted.
-    StreamOpened,
-    /// Twilio echoed a mark.
-    Mark(Mark),
-    /// The caller pressed a key.
-    Digit(char),
-    /// Twilio said `stop`: nothing more will be heard on this stream.
-    StreamStopped,
-    /// The stream's socket ended without `stop`.
-    StreamLost,
-    /// Nobody opened the stream in time.
-    Unclaimed,
-    /// Twilio says that the call has ended.
-    CallOver,
-    /// The process is going down.
-    Shutdown,
-    /// The call's actor failed more often than its supervisor allows.
-    ActorFailed,
-    Service(ServerEvent<'a>),
-    /// The service answered a ping.
-    Pong,
-    /// The Realtime socket could not be opened, or is gone.
-    ServiceLost {
-        fatal: bool,
-        cause: &'a str,
-    },
-    /// Time has passed.
-    Tick,
-}
-
-/// What is to be done about it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Open a Realtime socket, after a while.
-    Connect {
-        after: Millis,
-    },
-    /// Close the one in use.
-    Disconnect,
-    /// Ask the service for a sign of life.
-    Ping,
-    Ask(Request),
-    /// The session understands μ-law: the caller's audio may flow.
-    OpenGate,
-    /// Base64 of μ-law for the caller.
-    Play(Bytes),
-    Mark(Mark),
-    /// Twilio is to forget what it has not played.
-    Clear,
-    WriteTurn(TurnUpdate),
-    WriteEvent {
-        kind: &'static str,
-        data: Value,
-    },
-    /// The call is over; nothing follows.
-    End {
-        end: CallEnd,
-        next: Next,
-        result: CallResult,
-    },
-}
-
-/// What the caller meets when the agent has gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Nobody is on the line any more.
-    Nothing,
-    /// The human fallback, or an apology where there is none.
-    Human,
-}
-
-/// What is known of a call when it is over.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CallResult {
-    pub barge_ins: u32,
-    pub first_audio_ms: Option<u32>,
-    pub usage: Usage,
-}
-
-/// The live picture's part that the conversation knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Summary {
-    pub state: CallState,
-    pub speaking: Speaking,
-    pub turns: u32,
-    pub barge_ins: u32,
-    pub first_audio_ms: Option<u32>,
-    pub last_turn_ms: Option<u32>,
-    /// Answers the caller has heard begin.
-    pub answers: u32,
-    pub reconnects: u32,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stream {

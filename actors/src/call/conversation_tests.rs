@@ -3,6 +3,7 @@
 use super::*;
 use crate::db::record::Speaker;
 use crate::wire::realtime::events;
+use crate::wire::twilio::frames::Mark;
 
 /// A conversation under test, and everything it has done.
 struct Timeline {

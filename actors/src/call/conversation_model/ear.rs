@@ -2,6 +2,7 @@
 //! section 4).
 
 use super::*;
+use crate::wire::twilio::frames::Mark;
 
 /// μ-law that Twilio plays at a time: 20 ms.
 pub(super) const FRAME_BYTES: u32 = 160;

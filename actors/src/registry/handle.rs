@@ -1,0 +1,255 @@
+//! The way to the registry, and what can be asked of it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix::WeakAddr;
+use actix::prelude::*;
+
+use super::picture::{CallState, Capacity, LiveCall, Picture};
+use super::slots::NotClaimed;
+use super::{ANSWER_WITHIN, CallRegistry};
+use crate::call::conversation::Next;
+use crate::call::end::CallEnd;
+use crate::call::history::Past;
+use crate::call::{CallActor, CallSetup};
+use crate::wire::realtime::socket::Uplink;
+use crate::wire::twilio::sid::CallSid;
+
+/// The registry does not answer: it is overrun, or gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the call registry does not answer")]
+pub struct RegistryDown;
+
+/// The way to the registry.
+#[derive(Clone)]
+pub struct Registry {
+    pub(super) address: Addr<CallRegistry>,
+    pub(super) capacity: Arc<Mutex<Capacity>>,
+}
+
+/// What became of a ringing call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It has a slot, and a stream of this epoch is expected.
+    Admitted {
+        epoch: u32,
+    },
+    Full,
+    /// The instance takes no new calls.
+    Draining,
+}
+
+/// What a stream needs of its call.
+pub struct Claimed {
+    pub call: WeakAddr<CallActor>,
+    pub uplink: Arc<Uplink>,
+}
+
+/// What a call does whose stream has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterStream {
+    /// What was decided when the stream was closed.
+    Decided(Next),
+    /// Nothing was decided: the stream is opened again.
+    Resume { epoch: u32 },
+    /// It was opened again too often.
+    GiveUp,
+    /// This instance does not know the call.
+    Unknown,
+}
+
+impl Registry {
+    /// Starts the registry on the current arbiter.
+    pub fn start(limit: usize, setup: Arc<CallSetup>) -> Self {
+        setup.metrics.calls_limit.set(limit as i64);
+        let capacity = Capacity { limit, active: 0, reserved: 0, queued: 0, available: limit };
+        let capacity = Arc::new(Mutex::new(capacity));
+        let shared = capacity.clone();
+        let address = Supervisor::start(move |_| CallRegistry::new(limit, shared, setup));
+        Self { address, capacity }
+    }
+
+    /// Reserves a slot for a ringing call; its actor starts on the current arbiter, the worker's that took the webhook.
+    pub async fn admit(
+        &self,
+        call_sid: CallSid,
+        from: String,
+        to: String,
+    ) -> Result<Admission, RegistryDown> {
+        self.ask(AdmitCall { call_sid, from, to, past: None, home: Arbiter::current() }).await
+    }
+
+    /// Reserves a slot for a call that another process began; it goes on where it was.
+    pub async fn take_up(
+        &self,
+        call_sid: CallSid,
+        from: String,
+        to: String,
+        past: Past,
+    ) -> Result<Admission, RegistryDown> {
+        self.ask(AdmitCall { call_sid, from, to, past: Some(past), home: Arbiter::current() }).await
+    }
+
+    /// Gives a stream its call, once.
+    pub async fn claim(
+        &self,
+        call_sid: CallSid,
+        epoch: u32,
+    ) -> Result<Result<Claimed, NotClaimed>, RegistryDown> {
+        self.ask(ClaimStream { call_sid, epoch }).await
+    }
+
+    /// Whether the call's stream is open here.
+    pub async fn is_live(&self, call_sid: CallSid) -> bool {
+        let picture = self.picture().await;
+        let on_the_line = |call: &LiveCall| call.call_sid == call_sid && call.state != CallState::Reserved;
+        picture.is_ok_and(|picture| picture.calls.iter().any(on_the_line))
+    }
+
+    /// What comes after a stream that has ended.
+    pub async fn after_stream(&self, call_sid: CallSid) -> Result<AfterStream, RegistryDown> {
+        self.ask(EndStream { call_sid }).await
+    }
+
+    /// Twilio says that the call has ended.
+    pub async fn call_over(&self, call_sid: CallSid) -> Result<(), RegistryDown> {
+        self.ask(CallOver { call_sid }).await
+    }
+
+    /// A stream ended. If the call has not, another stream has [`CLAIM_WITHIN`] to come.
+    pub async fn stream_lost(&self, call_sid: CallSid, epoch: u32) -> Result<(), RegistryDown> {
+        self.ask(StreamLost { call_sid, epoch }).await
+    }
+
+    /// The live picture.
+    pub async fn picture(&self) -> Result<Picture, RegistryDown> {
+        self.ask(DrawPicture).await
+    }
+
+    /// How full the house is; never waits.
+    pub fn capacity(&self) -> Capacity {
+        *self.capacity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether no call is left: none holds a slot, and Twilio knows what comes next for those that were let go.
+    pub async fn is_idle(&self) -> Result<bool, RegistryDown> {
+        self.ask(AskWhetherIdle).await
+    }
+
+    /// Takes no new calls from now on.
+    pub async fn drain(&self) -> Result<(), RegistryDown> {
+        self.ask(Drain).await
+    }
+
+    /// Ends the calls that are left: they are given to the human fallback.
+    pub async fn shut_down(&self) -> Result<(), RegistryDown> {
+        self.ask(EndCalls).await
+    }
+
+    pub(crate) async fn end(&self, ended: CallEnded) -> Result<(), RegistryDown> {
+        self.ask(ended).await
+    }
+
+    /// A call's actor has panicked too often to end its call.
+    pub(crate) async fn gave_up(&self, call_sid: CallSid, serial: u64) -> Result<(), RegistryDown> {
+        self.ask(CallDied { call_sid, serial, panicked: true }).await
+    }
+
+    /// For a drop guard, which cannot wait.
+    pub(crate) fn died(&self, call_sid: CallSid, serial: u64, panicked: bool) {
+        self.address.do_send(CallDied { call_sid, serial, panicked });
+    }
+
+    async fn ask<M>(&self, message: M) -> Result<M::Result, RegistryDown>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        CallRegistry: Handler<M>,
+    {
+        match tokio::time::timeout(ANSWER_WITHIN, self.address.send(message)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) => Err(RegistryDown),
+        }
+    }
+}
+
+/// A call rings.
+#[derive(Message)]
+#[rtype(result = "Admission")]
+pub(super) struct AdmitCall {
+    pub(super) call_sid: CallSid,
+    pub(super) from: String,
+    pub(super) to: String,
+    /// Of a call that another process began.
+    pub(super) past: Option<Past>,
+    pub(super) home: ArbiterHandle,
+}
+
+/// A stream shows its token's epoch.
+#[derive(Message)]
+#[rtype(result = "Result<Claimed, NotClaimed>")]
+pub(super) struct ClaimStream {
+    pub(super) call_sid: CallSid,
+    pub(super) epoch: u32,
+}
+
+/// Twilio asks what comes after the stream.
+#[derive(Message)]
+#[rtype(result = "AfterStream")]
+pub(super) struct EndStream {
+    pub(super) call_sid: CallSid,
+}
+
+/// Twilio reported the call's end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct CallOver {
+    pub(super) call_sid: CallSid,
+}
+
+/// The stream of `epoch` ended, and the call may go on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct StreamLost {
+    pub(super) call_sid: CallSid,
+    pub(super) epoch: u32,
+}
+
+/// The call's actor has decided the end: what comes next is kept, and the slot is freed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CallEnded {
+    pub call_sid: CallSid,
+    pub serial: u64,
+    pub end: CallEnd,
+    pub next: Next,
+}
+
+/// A call's actor is gone, whatever ended it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct CallDied {
+    pub(super) call_sid: CallSid,
+    pub(super) serial: u64,
+    pub(super) panicked: bool,
+}
+
+/// Asks for the live picture.
+#[derive(Message)]
+#[rtype(result = "Picture")]
+pub(super) struct DrawPicture;
+
+/// Asks whether a call is left.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(super) struct AskWhetherIdle;
+
+/// No new calls.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Drain;
+
+/// No calls any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct EndCalls;
