@@ -116,7 +116,7 @@ impl Registry {
         self.ask(CallOver { call_sid }).await
     }
 
-    /// A stream ended. If the call has not, another stream has [`CLAIM_WITHIN`] to come.
+    /// A stream ended. If the call has not, another stream has [`CLAIM_WITHIN`](super::slots::CLAIM_WITHIN) to come.
     pub async fn stream_lost(&self, call_sid: CallSid, epoch: u32) -> Result<(), RegistryDown> {
         self.ask(StreamLost { call_sid, epoch }).await
     }
