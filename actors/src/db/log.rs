@@ -5,8 +5,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::calls::{self, CallDetail, CallSummary};
+use super::conferences::{self, LoggedConference};
 use super::connection::Connection;
 use super::events::{self, LoggedEvent};
+use super::recordings::{self, LoggedRecording};
 use super::turns::{self, LoggedTurn};
 use crate::wire::twilio::sid::CallSid;
 
@@ -36,8 +38,8 @@ pub struct CallLog {
     pub turns: Vec<LoggedTurn>,
     pub events: Vec<LoggedEvent>,
     pub tools: Vec<Value>,
-    pub conference: Option<Value>,
-    pub recordings: Vec<Value>,
+    pub conference: Option<LoggedConference>,
+    pub recordings: Vec<LoggedRecording>,
     pub usage: Value,
 }
 
@@ -60,8 +62,8 @@ pub(super) async fn call(connection: &mut Connection, call_sid: &CallSid) -> Que
         turns,
         events,
         tools: Vec::new(),
-        conference: None,
-        recordings: Vec::new(),
+        conference: conferences::of_call(connection, call_sid).await?,
+        recordings: recordings::of_call(connection, call_sid, LONGEST_LOG).await?,
         usage,
     }))
 }

@@ -7,6 +7,7 @@
 
 mod actor;
 mod calls;
+mod conferences;
 mod connection;
 mod error;
 mod events;
@@ -20,6 +21,7 @@ pub mod migrate;
 mod pool;
 mod queue;
 pub mod record;
+mod recordings;
 mod row;
 mod schema;
 mod spool;
@@ -28,6 +30,7 @@ mod survival;
 mod text;
 mod turns;
 mod url;
+pub mod webhooks;
 mod writer;
 
 use std::path::PathBuf;
@@ -42,6 +45,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::calls::{CallDetail, CallSummary};
+pub use self::conferences::{ConferenceEvent, LoggedConference, LoggedParticipant};
 pub use self::error::DbError;
 pub use self::events::LoggedEvent;
 pub use self::health::{DbHealth, SchemaState};
@@ -49,6 +53,7 @@ pub use self::history::{History, PastTurn};
 pub use self::left_behind::OpenCall;
 pub use self::log::{CallLog, CallLogPage};
 pub use self::pool::PoolStats;
+pub use self::recordings::LoggedRecording;
 pub use self::spool::SpoolError;
 pub use self::turns::LoggedTurn;
 pub use self::url::BadUrl;
@@ -63,6 +68,7 @@ use self::queue::{Pushed, Queue};
 use self::record::{Event, Record};
 use self::spool::Spool;
 use self::url::Target;
+use self::webhooks::{Inbox, Webhook};
 use crate::wire::twilio::sid::CallSid;
 
 /// So many records may wait in memory; what comes when it is full is counted, logged and lost.
@@ -71,6 +77,8 @@ const QUEUE_CAPACITY: usize = 10_000;
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
 /// The spool takes a record within this, or did not take it.
 const SPOOL_DEADLINE: Duration = Duration::from_secs(1);
+/// A webhook is stored within this; behind a storm of others it may take longer than its own flight.
+const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// A reader of the log gives up after this.
 const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// A start does not wait longer than this for the database.
@@ -119,11 +127,13 @@ struct Shared {
     pool: Pool,
     queue: Arc<Queue>,
     spool: Arc<Spool>,
+    inbox: Inbox,
     metrics: Metrics,
+    webhooks: webhooks::Metrics,
     seen: Seen,
     /// Ends the writer's pause.
     try_now: Notify,
-    _runtime: DbRuntime,
+    runtime: DbRuntime,
 }
 
 impl Db {
@@ -146,9 +156,12 @@ impl Db {
         let spool = Arc::new(Spool::open(&settings.spool_dir, &settings.instance, runtime.handle())?);
         let metrics = Metrics::register(registry, pool.clone(), Arc::clone(&queue), &spool)
             .context("the database's metrics")?;
+        let webhooks = webhooks::Metrics::register(registry).context("the metrics of the webhooks")?;
+        let inbox = Inbox::new(runtime.handle());
         let seen = Seen::new();
         let try_now = Notify::new();
-        let shared = Arc::new(Shared { pool, queue, spool, metrics, seen, try_now, _runtime: runtime });
+        let shared =
+            Arc::new(Shared { pool, queue, spool, inbox, metrics, webhooks, seen, try_now, runtime });
         let (handles, closed) = watch::channel(());
         let actor = Supervisor::start({
             let shared = Arc::clone(&shared);
@@ -178,6 +191,25 @@ impl Db {
     /// 2 s.
     pub async fn store_event(&self, event: Event) -> Result<(), DbError> {
         self.keep("store_event", Record::Event(event), STORE_PATIENCE, SPOOL_DEADLINE).await
+    }
+
+    /// Stores a webhook, unless it is stored already; it is durable when this returns `Ok`, in the database or in the
+    /// spool. It does, or fails, within 5 s.
+    pub async fn store_webhook(&self, webhook: Webhook) -> Result<(), DbError> {
+        let stored = self.shared.inbox.store(&self.shared, webhook);
+        let kept = timeout(STORE_DEADLINE, stored)
+            .await
+            .unwrap_or_else(|_| Err(DbError::unanswered(STORE_DEADLINE)));
+        if kept? == webhooks::Kept::Spooled {
+            self.wake_the_writer();
+        }
+        Ok(())
+    }
+
+    /// Processes the webhooks that are stored, by this or another instance, from now on until the last handle is gone.
+    pub fn process_webhooks(&self) {
+        let worker = webhooks::run(Arc::clone(&self.shared), self._handles.subscribe());
+        self.shared.runtime.handle().spawn(worker);
     }
 
     /// A page of the call log, newest first, within 5 s. Pages count from 1; a page has 1 to 200 calls.

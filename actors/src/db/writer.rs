@@ -16,7 +16,7 @@ use super::error::DbError;
 use super::record::Record;
 use super::spool::{Front, SpoolFailure};
 use super::statement::Statement;
-use super::{Shared, calls, events, turns};
+use super::{Shared, calls, events, recordings, turns, webhooks};
 
 /// So many records at most go in one transaction, in one flight.
 const BATCH: usize = 200;
@@ -168,7 +168,12 @@ async fn write_batch(shared: &Shared, batch: &[Arc<Record>], deadline: Duration)
             Err(Failed::Database(error)) => return Flown { settled, stopped: Some(error) },
             Err(Failed::Record(cause)) => {
                 shared.metrics.unwritten(1);
-                tracing::error!(call.sid = %record.call_sid(), kind = kind(record), cause, "record dropped");
+                tracing::error!(
+                    call.sid = record.call_sid().map(tracing::field::display),
+                    kind = kind(record),
+                    cause,
+                    "record dropped"
+                );
             }
         }
     }
@@ -204,7 +209,10 @@ pub(super) fn statements_of(record: &Record) -> QueryResult<Vec<Statement>> {
         Record::Turn(turn) => vec![turns::write(turn)?, calls::count_turn(&turn.call_sid, turn.ordinal)?],
         Record::Event(event) => vec![events::write(event)?],
         Record::Decided(decision) => vec![calls::decide(decision)?],
-        Record::Closed(closed) => vec![calls::close(closed)?],
+        Record::Closed(closed) => {
+            vec![calls::close(closed)?, recordings::count(closed.call_sid.as_str())?]
+        }
+        Record::Webhook(webhook) => vec![webhooks::insert(std::iter::once(webhook))?],
     })
 }
 
@@ -215,5 +223,6 @@ fn kind(record: &Record) -> &'static str {
         Record::Event(_) => "event",
         Record::Decided(_) => "decided",
         Record::Closed(_) => "closed",
+        Record::Webhook(_) => "webhook",
     }
 }

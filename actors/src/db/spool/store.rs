@@ -16,7 +16,7 @@ use super::{Backlog, SpoolFailure};
 use crate::db::record::Record;
 use crate::wire::twilio::sid::CallSid;
 
-/// By order number; the call's SID beside it, to be found without reading the value.
+/// By order number; the call's SID (blank: of none) beside it, to be found without reading the value.
 const RECORDS: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("records");
 /// The first byte of a value.
 const FORMAT: u8 = 1;
@@ -90,7 +90,8 @@ impl Store {
             let mut value = vec![FORMAT];
             serde_json::to_writer(&mut value, &SpooledRef { at, record })
                 .map_err(|error| SpoolFailure(error.to_string()))?;
-            Ok((record.call_sid().to_string(), value))
+            let call_sid = record.call_sid().map(|call_sid| call_sid.to_string());
+            Ok((call_sid.unwrap_or_default(), value))
         };
         let entries = records.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
         self.append_entries(&entries)
