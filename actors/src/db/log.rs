@@ -1,15 +1,21 @@
 //! The call log as the API answers it.
 
+use std::sync::Arc;
+
 use diesel::QueryResult;
+use diesel_async::{AnsiTransactionManager, TransactionManager as _};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::calls::{self, CallDetail, CallSummary};
 use super::conferences::{self, LoggedConference};
 use super::connection::Connection;
+use super::error::DbError;
 use super::events::{self, LoggedEvent};
+use super::record::Record;
 use super::recordings::{self, LoggedRecording};
 use super::turns::{self, LoggedTurn};
+use super::writer;
 use crate::wire::twilio::sid::CallSid;
 
 /// A page has so many calls at most.
@@ -50,6 +56,23 @@ pub(super) async fn page(connection: &mut Connection, page: u32, page_size: u32)
     let calls = calls::newest(connection, offset, i64::from(page_size)).await?;
     let total = calls::count(connection).await?;
     Ok(CallLogPage { calls, page, page_size, total, total_is_exact: true, next_cursor: None })
+}
+
+/// The same as if the records that wait were written: they are, in a transaction that is then taken back.
+pub(super) async fn call_ahead(
+    connection: &mut Connection,
+    call_sid: &CallSid,
+    waiting: &[Arc<Record>],
+) -> Result<Option<CallLog>, DbError> {
+    let statements = writer::statements_of_all(waiting)?;
+    // Dropped halfway, the connection is not used again.
+    AnsiTransactionManager::begin_transaction(connection).await?;
+    let log = match connection.execute_within(&statements).await {
+        Ok(()) => call(connection, call_sid).await.map_err(DbError::from),
+        Err(failure) => Err(failure.into()),
+    };
+    AnsiTransactionManager::rollback_transaction(connection).await?;
+    log
 }
 
 pub(super) async fn call(connection: &mut Connection, call_sid: &CallSid) -> QueryResult<Option<CallLog>> {

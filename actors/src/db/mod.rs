@@ -54,7 +54,7 @@ pub use self::left_behind::OpenCall;
 pub use self::log::{CallLog, CallLogPage};
 pub use self::pool::PoolStats;
 pub use self::recordings::LoggedRecording;
-pub use self::spool::SpoolError;
+pub use self::spool::{SpoolError, SpoolStats};
 pub use self::turns::LoggedTurn;
 pub use self::url::BadUrl;
 use futures_util::future::BoxFuture;
@@ -221,10 +221,25 @@ impl Db {
             .await
     }
 
-    /// One call with its turns and events, within 5 s; none if it is not written (yet).
+    /// One call with all that is known of it, within 5 s; what waits to be written counts. None if it is not known.
     pub async fn call_log(&self, call_sid: CallSid) -> Result<Option<CallLog>, DbError> {
+        let until = Instant::now() + READ_DEADLINE;
+        // Before the rows: what is written meanwhile is then written twice, and not missing.
+        let waiting = self.shared.waiting_of(call_sid, until, READ_DEADLINE).await?;
+        let rest = || until.saturating_duration_since(Instant::now());
+        if !waiting.is_empty() {
+            let ahead = self.shared.ask("call_log", rest(), async |connection| {
+                log::call_ahead(connection, &call_sid, &waiting).await
+            });
+            match ahead.await {
+                Err(DbError::Refused(cause)) => {
+                    tracing::warn!(call.sid = %call_sid, cause, "a call is shown without what waits to be written");
+                }
+                log => return log,
+            }
+        }
         self.shared
-            .ask("call_log", READ_DEADLINE, async |connection| Ok(log::call(connection, &call_sid).await?))
+            .ask("call_log", rest(), async |connection| Ok(log::call(connection, &call_sid).await?))
             .await
     }
 
@@ -243,6 +258,16 @@ impl Db {
     /// Records that wait in the spool.
     pub fn spool_pending(&self) -> usize {
         self.shared.spool.backlog().records
+    }
+
+    /// The spool right now.
+    pub fn spool_stats(&self) -> SpoolStats {
+        let backlog = self.shared.spool.backlog();
+        SpoolStats {
+            pending: backlog.records,
+            oldest_seconds: backlog.waited_seconds(),
+            aside: backlog.aside,
+        }
     }
 
     /// Whether the database answers, as of the last query or probe (at most some seconds ago).

@@ -57,6 +57,13 @@ impl Record {
             Self::Webhook(_) => None, // not before it is processed
         }
     }
+
+    pub(super) fn webhook(&self) -> Option<&Webhook> {
+        match self {
+            Self::Webhook(webhook) => Some(webhook),
+            _ => None,
+        }
+    }
 }
 
 /// A call was admitted, or turned away (then [`CallClosed`] follows at once).

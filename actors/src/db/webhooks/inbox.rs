@@ -28,7 +28,7 @@ pub(in crate::db) struct Inbox {
     /// Where the flights run: not on a call's thread.
     runtime: Handle,
     /// Something was stored: the worker has something to do.
-    pub(super) stored: Notify,
+    stored: Notify,
 }
 
 #[derive(Default)]
@@ -55,6 +55,16 @@ impl Inbox {
             self.runtime.spawn(fly(Arc::clone(shared)));
         }
         answered.await.unwrap_or_else(|_| Err(DbError::Unavailable("its flight was lost".to_owned())))
+    }
+
+    /// Something was stored.
+    pub(in crate::db) fn wake_the_worker(&self) {
+        self.stored.notify_one();
+    }
+
+    /// Returns when something was stored since it last did.
+    pub(super) async fn stored(&self) {
+        self.stored.notified().await;
     }
 
     /// True if it needs a flight of its own.
@@ -114,7 +124,7 @@ async fn deliver(shared: &Shared, group: Vec<Letter>) {
     let records: Vec<_> = group.iter().map(|letter| Arc::clone(&letter.record)).collect();
     let failed = match store(shared, &records).await {
         Ok(()) => {
-            shared.inbox.stored.notify_one();
+            shared.inbox.wake_the_worker();
             return group.into_iter().for_each(|letter| answer(shared, letter, Ok(Kept::Stored)));
         }
         Err(DbError::Refused(_)) if group.len() > 1 => {
@@ -141,11 +151,7 @@ async fn store(shared: &Shared, records: &[Arc<Record>]) -> Result<(), DbError> 
     if !shared.spool.is_empty() {
         return Err(DbError::Unavailable("others wait for it in the spool, which takes no more".to_owned()));
     }
-    let webhooks = records.iter().filter_map(|record| match &**record {
-        Record::Webhook(webhook) => Some(webhook),
-        _ => None,
-    });
-    let statement = [table::insert(webhooks)?];
+    let statement = [table::insert(records.iter().filter_map(|record| record.webhook()))?];
     let flight = shared.ask("store_webhooks", STORE_PATIENCE, async |connection| {
         Ok(connection.execute_together(&statement).await?)
     });
@@ -153,7 +159,7 @@ async fn store(shared: &Shared, records: &[Arc<Record>]) -> Result<(), DbError> 
 }
 
 fn answer(shared: &Shared, letter: Letter, result: Result<Kept, DbError>) {
-    if let Record::Webhook(webhook) = &*letter.record {
+    if let Some(webhook) = letter.record.webhook() {
         shared.webhooks.received(webhook.route, &result);
     }
     let _ = letter.answer.send(result); // who asked may have gone

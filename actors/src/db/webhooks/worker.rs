@@ -68,7 +68,7 @@ async fn work(shared: &Shared) {
         };
         match turn.await {
             Ok(0) => {
-                let _ = timeout(jittered(LOOK_EVERY), shared.inbox.stored.notified()).await;
+                let _ = timeout(jittered(LOOK_EVERY), shared.inbox.stored()).await;
                 pause = FIRST_PAUSE;
             }
             Ok(_) => pause = FIRST_PAUSE,
