@@ -197,9 +197,7 @@ async fn beat(shared: &Shared, instance: &str) {
 /// A sign of life; until the schema is known to fit, its state.
 async fn probe(shared: &Shared) -> Result<(), DbError> {
     if shared.seen.schema().is_settled() {
-        return shared
-            .probe("probe", PROBE_DEADLINE, async |connection| Ok(connection.ping().await?))
-            .await;
+        return shared.probe("probe", PROBE_DEADLINE, async |connection| Ok(connection.ping().await?)).await;
     }
     let state = shared
         .probe("schema", PROBE_DEADLINE, async |connection| Ok(migrate::compare(connection).await?))

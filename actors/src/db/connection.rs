@@ -164,7 +164,10 @@ impl Connection {
 
     /// What goes before a single statement: nothing without a limit, nor within a transaction of the caller's.
     fn begin_of_one(&mut self) -> Option<String> {
-        let idle = matches!(AnsiTransactionManager::transaction_manager_status_mut(self).transaction_depth(), Ok(None));
+        let idle = matches!(
+            AnsiTransactionManager::transaction_manager_status_mut(self).transaction_depth(),
+            Ok(None)
+        );
         (idle && self.limit.is_some()).then(|| self.begin())
     }
 
@@ -332,9 +335,11 @@ impl AsyncConnectionCore for Connection {
             };
             // In a transaction, what was read counts only once that has ended.
             let rows = match &begin {
-                Some(begin) => fly_one(&self.client, begin, async { rows.await?.try_collect::<Vec<_>>().await })
-                    .await
-                    .map(|rows| stream::iter(rows).map(Ok).left_stream()),
+                Some(begin) => {
+                    fly_one(&self.client, begin, async { rows.await?.try_collect::<Vec<_>>().await })
+                        .await
+                        .map(|rows| stream::iter(rows).map(Ok).left_stream())
+                }
                 None => rows.await.map(StreamExt::right_stream),
             };
             self.answered();

@@ -80,9 +80,7 @@ impl Seen {
 
     pub(super) fn health(&self) -> DbHealth {
         match &*self.database.borrow() {
-            Database::NotReachedYet => {
-                DbHealth::Unavailable("the database was not reached yet".to_owned())
-            }
+            Database::NotReachedYet => DbHealth::Unavailable("the database was not reached yet".to_owned()),
             Database::There => DbHealth::Healthy,
             Database::Away { cause } => DbHealth::Unavailable(cause.clone()),
         }

@@ -123,15 +123,7 @@ impl Gauges {
     }
 
     fn all(&self) -> [&IntGauge; 7] {
-        [
-            &self.limit,
-            &self.total,
-            &self.idle,
-            &self.waiting,
-            &self.depth,
-            &self.spooled,
-            &self.oldest,
-        ]
+        [&self.limit, &self.total, &self.idle, &self.waiting, &self.depth, &self.spooled, &self.oldest]
     }
 }
 

@@ -140,12 +140,18 @@ impl Db {
     pub fn start(settings: DbSettings, registry: &Registry) -> Result<Self, DbStartError> {
         let waits = [settings.idle_timeout, settings.connect_timeout];
         if !(1..=LARGEST_POOL).contains(&settings.pool_max) || waits.iter().any(Duration::is_zero) {
-            return Err(anyhow::anyhow!("the database's pool has a size of 1 to {LARGEST_POOL} and timeouts above 0").into());
+            return Err(anyhow::anyhow!(
+                "the database's pool has a size of 1 to {LARGEST_POOL} and timeouts above 0"
+            )
+            .into());
         }
         let target = Target::parse(&settings.url)?;
         if !target.ignored.is_empty() {
             let parameters = target.ignored.join(", ");
-            tracing::info!(parameters, "the database URL says what is meant for other clients; DB_POOL_MAX sizes the pool");
+            tracing::info!(
+                parameters,
+                "the database URL says what is meant for other clients; DB_POOL_MAX sizes the pool"
+            );
         }
         let runtime = DbRuntime::start().context("the database's threads")?;
         let limits = PoolLimits {
@@ -252,9 +258,9 @@ impl Db {
 
     /// Asks the database for its schema now, within 3 s.
     pub async fn check_schema(&self) -> Result<SchemaState, DbError> {
-        let state = self.shared.ask("schema", START_DEADLINE, async |connection| {
-            Ok(migrate::compare(connection).await?)
-        });
+        let state = self
+            .shared
+            .ask("schema", START_DEADLINE, async |connection| Ok(migrate::compare(connection).await?));
         let state = state.await?;
         self.shared.seen.schema_is(state.clone());
         Ok(state)

@@ -123,7 +123,8 @@ impl Pool {
     /// closes connections as soon as nobody uses them.
     pub(super) fn resize(&self, size: u32) {
         let size = size.clamp(1, LARGEST);
-        let before = std::mem::replace(&mut *self.0.size.lock().unwrap_or_else(PoisonError::into_inner), size);
+        let before =
+            std::mem::replace(&mut *self.0.size.lock().unwrap_or_else(PoisonError::into_inner), size);
         if let Some(more) = size.checked_sub(before) {
             self.0.turns.add_permits(more as usize);
         } else {

@@ -37,9 +37,9 @@ impl Check {
             Self::Issuer(roots) => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AnyName(verifier(roots, provider)))),
-            Self::Nothing => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
+            Self::Nothing => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            }
         };
         MakeRustlsConnect::new(config.with_no_client_auth())
     }
@@ -167,8 +167,7 @@ impl ServerCertVerifier for AnyName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified =
-            self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let verified = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

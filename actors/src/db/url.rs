@@ -121,13 +121,17 @@ impl Target {
             return Some(remedy);
         }
         if said.contains("server does not support TLS") {
-            return Some("turn `ssl` on at the server, or leave `sslmode` out where the network is to be trusted");
+            return Some(
+                "turn `ssl` on at the server, or leave `sslmode` out where the network is to be trusted",
+            );
         }
         if said.contains("SSL required") || said.contains("no encryption") {
             return Some("the server insists on TLS: `sslmode=require`");
         }
         if said.contains("unsupported startup parameter") {
-            return Some("a transaction pooler takes no `options`: leave it out, and say it with `ALTER ROLE … SET …`");
+            return Some(
+                "a transaction pooler takes no `options`: leave it out, and say it with `ALTER ROLE … SET …`",
+            );
         }
         if is("3D000") && self.config.get_dbname().is_none() {
             return Some("the URL names no database: add `/name` behind the host");
@@ -172,7 +176,9 @@ fn refusal(key: &str) -> &'static str {
             "client certificates are not supported; leave it out, and log in with a password"
         }
         "sslcrl" | "sslcrldir" => "revocation lists are not supported; leave it out",
-        "ssl" | "sslaccept" => "say `sslmode=require`, or `sslmode=verify-full` to have the certificate checked",
+        "ssl" | "sslaccept" => {
+            "say `sslmode=require`, or `sslmode=verify-full` to have the certificate checked"
+        }
         _ => "this parameter is not known; leave it out",
     }
 }
@@ -180,7 +186,8 @@ fn refusal(key: &str) -> &'static str {
 /// What libpq makes of `sslmode` and `sslrootcert`. Differs from it in that `verify-full` without a root trusts whom
 /// the machine trusts, and `allow` is `prefer`.
 fn encryption(mode: Option<&str>, root: Option<&str>) -> Result<(SslMode, Check), BadUrl> {
-    let sslmode = |why: &str| BadUrl::Parameter(format!("sslmode={}", mode.unwrap_or("prefer")), why.to_owned());
+    let sslmode =
+        |why: &str| BadUrl::Parameter(format!("sslmode={}", mode.unwrap_or("prefer")), why.to_owned());
     let by_system = root == Some("system");
     let roots = || match root {
         None | Some("system") => {
@@ -195,10 +202,14 @@ fn encryption(mode: Option<&str>, root: Option<&str>) -> Result<(SslMode, Check)
         Some("verify-full") => (SslMode::Require, Check::IssuerAndName(roots()?)),
         Some("disable") => (SslMode::Disable, Check::Nothing),
         _ if by_system => {
-            return Err(sslmode("with `sslrootcert=system` anybody's certificate would do; say `sslmode=verify-full`"));
+            return Err(sslmode(
+                "with `sslrootcert=system` anybody's certificate would do; say `sslmode=verify-full`",
+            ));
         }
         Some("verify-ca") if root.is_none() => {
-            return Err(sslmode("needs the CA's certificate: add `sslrootcert=` and the path of its PEM file"));
+            return Err(sslmode(
+                "needs the CA's certificate: add `sslrootcert=` and the path of its PEM file",
+            ));
         }
         Some("verify-ca") => (SslMode::Require, Check::Issuer(roots()?)),
         Some("require") if root.is_some() => (SslMode::Require, Check::Issuer(roots()?)),

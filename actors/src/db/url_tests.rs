@@ -47,7 +47,8 @@ fn what_cannot_be_checked_is_refused_by_name() {
 
 #[test]
 fn urls_as_people_paste_them_work() {
-    let prisma = target("postgresql://u:p@h:6543/d?pgbouncer=true&connection_limit=1&schema=public&pool_timeout=0");
+    let prisma =
+        target("postgresql://u:p@h:6543/d?pgbouncer=true&connection_limit=1&schema=public&pool_timeout=0");
     assert_eq!(prisma.ignored, ["pgbouncer", "connection_limit", "schema", "pool_timeout"]);
 
     let neon = target("postgres://u:p@h/d?sslmode=require&channel_binding=require&options=endpoint%3Dx");
