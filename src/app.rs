@@ -11,7 +11,7 @@ use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::history::{Past, Said};
 use actors::call::pump::Pump;
-use actors::db::{Db, DbSettings, DbStartError, PastTurn, SchemaState, SpoolError};
+use actors::db::{BadUrl, Db, DbSettings, DbStartError, PastTurn, SchemaState, SpoolError};
 use actors::metrics::Metrics;
 use actors::registry::Registry;
 use actors::wire::realtime::socket::Endpoint;
@@ -68,6 +68,8 @@ pub enum StartError {
     SchemaOlder { missing: Vec<String> },
     #[error(transparent)]
     Spool(SpoolError),
+    #[error("DATABASE_URL: {0}")]
+    DatabaseUrl(BadUrl),
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
 }
@@ -76,6 +78,7 @@ impl From<DbStartError> for StartError {
     fn from(error: DbStartError) -> Self {
         match error {
             DbStartError::Spool(error) => Self::Spool(error),
+            DbStartError::Url(error) => Self::DatabaseUrl(error),
             DbStartError::Internal(error) => Self::Internal(error),
         }
     }
