@@ -11,6 +11,7 @@ use switchboard::sim::speech::{AGENT, CALLER};
 
 use crate::support::app::{AUTH_TOKEN, Setup, TestApp};
 use crate::support::postgres::TestDatabase;
+use crate::support::toll::Toll;
 use crate::support::{DEADLINE, eventually};
 
 const ACCOUNT: &str = "AC00000000000000000000000000000001";
@@ -106,7 +107,9 @@ async fn a_killed_process_is_started_again(after_drop: phone::AfterDrop) {
     assert_eq!(log["call"]["outcome"], "completed");
     assert_eq!(world.network.violations().1, []);
     assert_eq!(world.realtime.report().violations, []);
-    println!("{after_drop:?}: {} ms of silence", caller.silence_ms());
+    let mut toll = Toll::of(format!("process killed, Twilio then does: {after_drop:?}"));
+    toll.count(&caller, &[&CALLER[0], &CALLER[1]], &log);
+    toll.is_at_most(5_000);
     app.empties().await;
 }
 

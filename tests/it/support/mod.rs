@@ -4,6 +4,7 @@ pub mod app;
 pub mod outage;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod toll;
 pub mod twilio;
 
 use std::time::{Duration, Instant};
