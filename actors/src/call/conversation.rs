@@ -21,9 +21,10 @@ use crate::wire::realtime::events::{AudioDelta, Item, Response, ServerEvent, Ser
 use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request};
 use crate::wire::twilio::frames::payload_bytes;
 
-/// What a session is told of a call whose history nobody could give.
-const START_OVER: &str = "The call was interrupted and goes on, but what was said so far is lost. Do not greet the \
-                          caller again. Apologise in a few words and ask them to tell you once more what it is about.";
+/// What a session is told of a call of whose history not all is known.
+const START_OVER: &str = "The call was interrupted and goes on, but of what was said so far nothing is left except what \
+                          stands above. Do not greet the caller again. Apologise in a few words and ask them to tell \
+                          you once more what it is about.";
 /// The greeting may wait so long for the caller; more of it ends the response.
 const HELD_MS: u64 = 30_000;
 /// So much audio may wait to be heard; more of it ends the response, never the call.
@@ -117,10 +118,10 @@ impl Conversation {
         Self {
             turns: Turns::after(past.last_ordinal()),
             history: History::of(past),
-            resumed: match past.said.as_deref() {
-                Some([]) => None, // it was lost before the greeting was heard
-                Some(_) => Some(GO_ON),
-                None => Some(START_OVER),
+            resumed: match (past.is_whole, past.said.is_empty()) {
+                (true, true) => None, // it was lost before the greeting was heard
+                (true, false) => Some(GO_ON),
+                (false, _) => Some(START_OVER),
             },
             ..Self::begin(rules, now, effects)
         }

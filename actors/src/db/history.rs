@@ -1,6 +1,7 @@
 //! What a call's next stream has to know of those before: what was said, and what was decided.
 //!
-//! What is not written yet counts as if it were: the records that wait are laid over the rows.
+//! What is not written yet counts as if it were: the records that wait are laid over the rows. While the database is
+//! away they are all there is, and enough for a call that began in that time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,12 +18,14 @@ use crate::wire::twilio::sid::CallSid;
 const LONGEST: i64 = 10_000;
 
 /// A call so far.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// The highest that is known; 0 for a call that is not.
     pub epoch: u32,
     /// By ordinal.
     pub turns: Vec<PastTurn>,
+    /// Whether these are all; otherwise they are what waits to be written to a database that is away.
+    pub is_whole: bool,
 }
 
 /// A turn of a call's history.
@@ -38,6 +41,7 @@ pub struct PastTurn {
 }
 
 /// The rows: the call's epoch, and its turns with theirs.
+#[derive(Default)]
 pub(super) struct Rows {
     epoch: u32,
     turns: BTreeMap<u32, (u32, PastTurn)>,
@@ -69,8 +73,12 @@ pub(super) async fn read(connection: &mut Connection, call_sid: &CallSid) -> Que
     })
 }
 
-/// Lays the records that wait, in their order, over the rows.
-pub(super) fn overlay(mut rows: Rows, waiting: &[Arc<Record>]) -> History {
+/// Lays the records that wait, in their order, over the rows; none: nobody can tell them.
+pub(super) fn overlay(rows: Option<Rows>, waiting: &[Arc<Record>]) -> History {
+    // First in, first out: where a call's beginning waits, so does all that came after it.
+    let begins = |record: &Arc<Record>| matches!(&**record, Record::Opened(opened) if opened.epoch == 1);
+    let is_whole = rows.is_some() || waiting.iter().any(begins);
+    let mut rows = rows.unwrap_or_default();
     for record in waiting {
         let epoch = match &**record {
             Record::Opened(opened) => opened.epoch,
@@ -95,7 +103,7 @@ pub(super) fn overlay(mut rows: Rows, waiting: &[Arc<Record>]) -> History {
         rows.epoch = rows.epoch.max(epoch);
     }
     let epoch = rows.turns.values().fold(rows.epoch, |highest, (epoch, _)| highest.max(*epoch));
-    History { epoch, turns: rows.turns.into_values().map(|(_, turn)| turn).collect() }
+    History { epoch, turns: rows.turns.into_values().map(|(_, turn)| turn).collect(), is_whole }
 }
 
 /// What the records that wait say of what comes next: as of which epoch, and what. A later stream makes it void.
