@@ -9,6 +9,7 @@ mod database;
 mod doors;
 mod drain;
 mod kill;
+mod outage;
 mod private_postgres;
 mod support;
 mod survival;

@@ -123,6 +123,7 @@ impl Conversation {
                 (true, false) => Some(GO_ON),
                 (false, _) => Some(START_OVER),
             },
+            link: Link::reopen(rules.jitter_seed, now),
             ..Self::begin(rules, now, effects)
         }
     }

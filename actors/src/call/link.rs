@@ -98,6 +98,11 @@ impl Link {
         }
     }
 
+    /// The same for a conversation that was under way in another process: it is worth the same patience.
+    pub fn reopen(jitter_seed: u64, now: Millis) -> Self {
+        Self { lost_at: Some(now), ..Self::open(jitter_seed, now) }
+    }
+
     pub fn is_ready(&self) -> bool {
         matches!(self.stage, Stage::Ready { .. })
     }
@@ -243,6 +248,15 @@ mod tests {
             link.ready(now);
         }
         assert_eq!(link.reconnects(), MAX_CONNECTS - 1);
+    }
+
+    #[test]
+    fn a_conversation_of_another_process_is_given_the_time_of_an_outage() {
+        let mut link = Link::reopen(7, 1_000);
+        for tries in 0..20 {
+            assert!(matches!(link.lost(1_000 + tries * 1_000), AfterLoss::Connect { .. }), "{tries}");
+        }
+        assert_eq!(link.lost(31_000), AfterLoss::GiveUp);
     }
 
     #[test]

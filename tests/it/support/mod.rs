@@ -6,6 +6,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod toll;
 pub mod twilio;
+pub mod world;
 
 use std::time::{Duration, Instant};
 
