@@ -47,7 +47,7 @@ async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
     let call_sid = call.call_sid;
     match twilio.call(call_sid).await {
         Ok(Some(at_twilio)) if at_twilio.status == CallStatus::InProgress => {}
-        Ok(_) => return over(app, &call),
+        Ok(_) => return over(app, &call).await,
         Err(error) => {
             return tracing::error!(call.sid = %call_sid, %error, "it is not known whether a call goes on");
         }
@@ -75,9 +75,13 @@ async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
     }
 }
 
-/// The call is over at Twilio, and nobody wrote its end.
-fn over(app: &App, call: &OpenCall) {
+/// The call is over at Twilio, and nobody wrote its end. A question of Twilio's that was given up may have waited in the
+/// listening socket and have taken the call up for nobody.
+async fn over(app: &App, call: &OpenCall) {
     tracing::info!(call.sid = %call.call_sid, "a call ended while nobody had it");
+    if let Err(error) = app.registry.call_over(call.call_sid).await {
+        tracing::error!(call.sid = %call.call_sid, %error, "a slot may be held for a caller who is gone");
+    }
     app.db.record(Record::Closed(CallClosed {
         call_sid: call.call_sid,
         epoch: call.epoch,

@@ -5,6 +5,7 @@
 mod bad_input;
 mod calls;
 mod ceiling;
+mod crowd;
 mod database;
 mod doors;
 mod drain;

@@ -604,6 +604,19 @@ fn a_call_whose_history_nobody_can_give_is_asked_to_repeat() {
 }
 
 #[test]
+fn a_caller_of_another_process_who_does_not_come_back_was_lost_with_it() {
+    for input in [Input::Unclaimed, Input::CallOver] {
+        let (mut done, said) = (vec![], [(1, Speaker::Agent, "Hello.")]);
+        let conversation = Conversation::resume(Rules::default(), &past(&said, true), 0, &mut done);
+        let mut call = Timeline { conversation, done: vec![] };
+        call.at(10, input);
+        let ends = call.take();
+        let lost = crate::call::end::CallEnd::new(Outcome::Failed, Reason::ProcessLost);
+        assert!(matches!(ends[..], [Effect::End { end, .. }] if end == lost), "{ends:?}");
+    }
+}
+
+#[test]
 fn what_is_left_of_a_history_is_told_and_its_ordinals_are_not_used_again() {
     let mut done = vec![];
     let left = past(&[(4, Speaker::Caller, "On Friday.")], false);
