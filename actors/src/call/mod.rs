@@ -160,6 +160,8 @@ pub struct CallActor {
     /// It failed more often than it may.
     worn_out: bool,
     counted: UplinkCounts,
+    /// How often a turn was written, so that each writing is later than those before.
+    turns_written: u32,
     ended: Option<Ended>,
 }
 
@@ -213,6 +215,7 @@ impl CallActor {
             restarted: 0,
             worn_out: false,
             counted: UplinkCounts::default(),
+            turns_written: 0,
             ended: None,
         }
     }

@@ -40,15 +40,15 @@ pub struct PastTurn {
     pub cut_off: bool,
 }
 
-/// The rows: the call's epoch, and its turns with theirs.
+/// The rows: the call's epoch, and its turns with theirs and their versions.
 #[derive(Default)]
 pub(super) struct Rows {
     epoch: u32,
-    turns: BTreeMap<u32, (u32, PastTurn)>,
+    turns: BTreeMap<u32, ((u32, u32), PastTurn)>,
 }
 
 pub(super) async fn read(connection: &mut Connection, call_sid: &CallSid) -> QueryResult<Rows> {
-    type TurnRow = (i32, i32, String, String, Option<i32>, bool);
+    type TurnRow = (i32, i32, i32, String, String, Option<i32>, bool);
 
     let sid = call_sid.as_str();
     let epoch: Option<i32> =
@@ -57,15 +57,24 @@ pub(super) async fn read(connection: &mut Connection, call_sid: &CallSid) -> Que
         .filter(turns::call_sid.eq(sid))
         .order(turns::ordinal)
         .limit(LONGEST)
-        .select((turns::epoch, turns::ordinal, turns::speaker, turns::text, turns::heard_ms, turns::cut_off))
+        .select((
+            turns::epoch,
+            turns::version,
+            turns::ordinal,
+            turns::speaker,
+            turns::text,
+            turns::heard_ms,
+            turns::cut_off,
+        ))
         .load(connection)
         .await?;
-    let turn = |(epoch, ordinal, speaker, text, heard_ms, cut_off): TurnRow| {
+    let turn = |(epoch, version, ordinal, speaker, text, heard_ms, cut_off): TurnRow| {
         // The table's CHECKs leave no other word and no number below 1.
         let ordinal = ordinal.try_into().ok()?;
         let heard_ms = heard_ms.and_then(|heard_ms| heard_ms.try_into().ok());
         let speaker = Speaker::of_word(&speaker)?;
-        Some((ordinal, (epoch.try_into().ok()?, PastTurn { ordinal, speaker, text, heard_ms, cut_off })))
+        let written = (epoch.try_into().ok()?, version.try_into().ok()?);
+        Some((ordinal, (written, PastTurn { ordinal, speaker, text, heard_ms, cut_off })))
     };
     Ok(Rows {
         epoch: epoch.and_then(|epoch| epoch.try_into().ok()).unwrap_or(0),
@@ -86,8 +95,9 @@ pub(super) fn overlay(rows: Option<Rows>, waiting: &[Arc<Record>]) -> History {
             Record::Closed(closed) => closed.epoch,
             Record::Event(_) => continue,
             Record::Turn(turn) => {
-                let written = rows.turns.get(&turn.ordinal).map_or(0, |(epoch, _)| *epoch);
-                if turn.epoch >= written {
+                let written = rows.turns.get(&turn.ordinal).map_or((0, 0), |(written, _)| *written);
+                let waits = (turn.epoch, turn.version);
+                if waits >= written {
                     let past = PastTurn {
                         ordinal: turn.ordinal,
                         speaker: turn.speaker,
@@ -95,14 +105,14 @@ pub(super) fn overlay(rows: Option<Rows>, waiting: &[Arc<Record>]) -> History {
                         heard_ms: turn.heard_ms,
                         cut_off: turn.cut_off,
                     };
-                    rows.turns.insert(turn.ordinal, (turn.epoch, past));
+                    rows.turns.insert(turn.ordinal, (waits, past));
                 }
                 turn.epoch
             }
         };
         rows.epoch = rows.epoch.max(epoch);
     }
-    let epoch = rows.turns.values().fold(rows.epoch, |highest, (epoch, _)| highest.max(*epoch));
+    let epoch = rows.turns.values().fold(rows.epoch, |highest, ((epoch, _), _)| highest.max(*epoch));
     History { epoch, turns: rows.turns.into_values().map(|(_, turn)| turn).collect(), is_whole }
 }
 

@@ -234,3 +234,24 @@ async fn a_call_that_began_while_the_database_was_away_is_wholly_known_without_i
     let began_before = db.history(sid(2)).await.unwrap();
     assert_eq!((ordinals(&began_before), began_before.is_whole), (vec![1, 2], true));
 }
+
+/// A flight was given up and flown again, and the first one arrives after a later version of the turn.
+#[actix_rt::test]
+async fn a_turn_that_arrives_late_replaces_no_later_version_of_it() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    let version = |epoch, version, text: &str| {
+        let Record::Turn(said) = turn(1, epoch, 1, text) else { unreachable!() };
+        Record::Turn(Turn { version, ..said })
+    };
+    let written = async || database.value("SELECT text FROM turns").await;
+    write(&db, [version(1, 1, "Hello, I am"), version(1, 7, "Hello")]).await;
+    write(&db, [version(1, 1, "Hello, I am")]).await;
+    assert_eq!(written().await, "Hello");
+    write(&db, [version(1, 7, "Hello")]).await;
+    assert_eq!(written().await, "Hello", "once more changes nothing");
+    write(&db, [version(2, 1, "Hi")]).await;
+    write(&db, [version(1, 9, "Hello")]).await;
+    assert_eq!(written().await, "Hi", "a later epoch begins anew");
+    assert_eq!(db.history(sid(1)).await.unwrap().turns[0].text, "Hi");
+}
