@@ -255,7 +255,7 @@ fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
             model: settings.realtime.model.clone(),
             api_key: settings.realtime.api_key.clone(),
         },
-        rules: Rules { barge_in_min_ms: 0, jitter_seed: rand::random() },
+        rules: Rules::default(),
         ledger: Arc::new(db),
         metrics,
     }

@@ -13,10 +13,10 @@ const MAX_FIRST_CONNECTS: u32 = 4;
 /// A conversation that was under way is worth more patience.
 const OUTAGE: Millis = 30_000;
 /// All connections of a call: a service that drops every session is no service.
-const MAX_CONNECTS: u32 = 100;
-/// The first pause, doubled at each retry.
+const MAX_CONNECTS: u32 = 200;
+/// The first pause, doubled at each retry. The longest leaves time to be back within a second of the service's return.
 const BACKOFF: Millis = 100;
-const MAX_BACKOFF: Millis = 2_000;
+const MAX_BACKOFF: Millis = 800;
 /// A service that says nothing for so long is asked whether it is there,
 const PING_AFTER: Millis = 2_000;
 /// and answers within this time.

@@ -256,7 +256,9 @@ impl CallActor {
         let now = self.clock.now();
         match (&self.conversation, self.uplink.session()) {
             (None, _) => {
-                let (rules, effects) = (self.setup.rules.clone(), &mut self.effects);
+                // The calls of an instance lose their sessions together, but do not come back all at once.
+                let rules = Rules { jitter_seed: rand::random(), ..self.setup.rules.clone() };
+                let effects = &mut self.effects;
                 let conversation = match &self.past {
                     Some(past) => Conversation::resume(rules, past, now, effects),
                     None => Conversation::begin(rules, now, effects),
