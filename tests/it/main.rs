@@ -5,10 +5,12 @@
 mod bad_input;
 mod calls;
 mod ceiling;
+mod crowd;
 mod database;
 mod doors;
 mod drain;
 mod kill;
+mod outage;
 mod private_postgres;
 mod support;
 mod survival;

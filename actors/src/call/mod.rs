@@ -160,6 +160,8 @@ pub struct CallActor {
     /// It failed more often than it may.
     worn_out: bool,
     counted: UplinkCounts,
+    /// How often a turn was written, so that each writing is later than those before.
+    turns_written: u32,
     ended: Option<Ended>,
 }
 
@@ -213,6 +215,7 @@ impl CallActor {
             restarted: 0,
             worn_out: false,
             counted: UplinkCounts::default(),
+            turns_written: 0,
             ended: None,
         }
     }
@@ -253,7 +256,9 @@ impl CallActor {
         let now = self.clock.now();
         match (&self.conversation, self.uplink.session()) {
             (None, _) => {
-                let (rules, effects) = (self.setup.rules.clone(), &mut self.effects);
+                // The calls of an instance lose their sessions together, but do not come back all at once.
+                let rules = Rules { jitter_seed: rand::random(), ..self.setup.rules.clone() };
+                let effects = &mut self.effects;
                 let conversation = match &self.past {
                     Some(past) => Conversation::resume(rules, past, now, effects),
                     None => Conversation::begin(rules, now, effects),

@@ -6,7 +6,9 @@ pub mod outage;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod postgres_with_tls;
+pub mod toll;
 pub mod twilio;
+pub mod world;
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
