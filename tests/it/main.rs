@@ -9,6 +9,8 @@ mod database;
 mod doors;
 mod drain;
 mod kill;
+mod media_stream;
+mod panics;
 mod private_postgres;
 mod support;
 mod survival;

@@ -26,7 +26,7 @@ use crate::db::record::{CallClosed, NextStep, Record};
 use crate::metrics::Metrics;
 use crate::registry::picture::{CallState, Speaking};
 use crate::registry::{CallEnded, Registry};
-use crate::supervise::{Intensity, caught};
+use crate::supervise::{Intensity, caught, fault_point};
 use crate::wire::realtime::events::{self, ServerEvent};
 use crate::wire::realtime::socket::{self, ConnectError, Endpoint, Received, Uplink, UplinkCounts};
 use crate::wire::realtime::usage::PRICES_AS_OF;
@@ -122,6 +122,12 @@ pub struct FromCaller {
 pub enum CallerNews {
     MarkPlayed(Mark),
     Digit(char),
+    /// No audio comes any more, though the stream is open.
+    Inaudible,
+    /// It comes again, after so long.
+    Audible {
+        quiet_ms: Millis,
+    },
     Stopped,
     Lost,
 }
@@ -228,6 +234,7 @@ impl CallActor {
             let Some(conversation) = self.conversation.as_mut() else { return };
             conversation
                 .step(|conversation, effects| conversation.step(input, now, effects), &mut self.effects);
+            fault_point!(self.identity.call_sid, input); // where it costs most: the effects are lost, too
             self.carry_out(ctx);
             if let Some(conversation) = self.conversation.as_mut() {
                 conversation.complete(|conversation, effects| conversation.step(input, now, effects));
@@ -541,6 +548,8 @@ impl Handler<FromCaller> for CallActor {
             &match message.news {
                 CallerNews::MarkPlayed(mark) => Input::Mark(mark),
                 CallerNews::Digit(digit) => Input::Digit(digit),
+                CallerNews::Inaudible => Input::CallerInaudible,
+                CallerNews::Audible { quiet_ms } => Input::CallerAudible { quiet_ms },
                 CallerNews::Stopped => Input::StreamStopped,
                 CallerNews::Lost => Input::StreamLost,
             },

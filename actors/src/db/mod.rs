@@ -31,12 +31,12 @@ mod url;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::{Addr, Supervisor};
 use anyhow::Context;
-use prometheus::Registry;
+use prometheus::{IntCounter, Registry};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -63,6 +63,7 @@ use self::queue::{Pushed, Queue};
 use self::record::{Event, Record};
 use self::spool::Spool;
 use self::url::Target;
+use crate::supervise::{Life, Lifeline};
 use crate::wire::twilio::sid::CallSid;
 
 /// So many records may wait in memory; what comes when it is full is counted, logged and lost.
@@ -110,6 +111,7 @@ pub enum DbStartError {
 pub struct Db {
     shared: Arc<Shared>,
     actor: Addr<DbActor>,
+    lifeline: Lifeline,
     /// Dropped after the address: its last clone is the actor's end.
     _handles: watch::Sender<()>,
 }
@@ -123,6 +125,8 @@ struct Shared {
     seen: Seen,
     /// Ends the writer's pause.
     try_now: Notify,
+    /// Where the actor's panics are counted.
+    panics: OnceLock<IntCounter>,
     _runtime: DbRuntime,
 }
 
@@ -148,13 +152,27 @@ impl Db {
             .context("the database's metrics")?;
         let seen = Seen::new();
         let try_now = Notify::new();
-        let shared = Arc::new(Shared { pool, queue, spool, metrics, seen, try_now, _runtime: runtime });
+        let panics = OnceLock::new();
+        let shared =
+            Arc::new(Shared { pool, queue, spool, metrics, seen, try_now, panics, _runtime: runtime });
         let (handles, closed) = watch::channel(());
+        let life = Life::begin("db");
+        let lifeline = life.line();
         let actor = Supervisor::start({
             let shared = Arc::clone(&shared);
-            move |_| DbActor::new(shared, closed)
+            move |_| DbActor::new(shared, closed, life)
         });
-        Ok(Self { shared, actor, _handles: handles })
+        Ok(Self { shared, actor, lifeline, _handles: handles })
+    }
+
+    /// Ends when the actor has panicked too often, or is gone: the process cannot go on then.
+    pub fn lifeline(&self) -> &Lifeline {
+        &self.lifeline
+    }
+
+    /// Where the actor's panics are counted from now on. Only the first one is obeyed.
+    pub fn count_panics(&self, counter: IntCounter) {
+        let _ = self.shared.panics.set(counter);
     }
 
     /// Queues a record to be written. Never waits; when 10,000 wait in memory already, because the spool is full, it is
@@ -316,6 +334,12 @@ impl Shared {
             self.try_now.notify_one();
         }
         answer
+    }
+
+    fn count_panic(&self) {
+        if let Some(counter) = self.panics.get() {
+            counter.inc();
+        }
     }
 
     /// Returns when nothing waits, neither in memory nor in the spool.
