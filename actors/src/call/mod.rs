@@ -165,6 +165,8 @@ pub struct CallActor {
     restarted: u32,
     /// It failed more often than it may.
     worn_out: bool,
+    /// What the session said last is lost with a panic, and the conversation cannot go on in it without.
+    out_of_step: bool,
     counted: UplinkCounts,
     ended: Option<Ended>,
 }
@@ -218,6 +220,7 @@ impl CallActor {
             restarts: Intensity::new(MAX_RESTARTS, RESTARTS_WITHIN),
             restarted: 0,
             worn_out: false,
+            out_of_step: false,
             counted: UplinkCounts::default(),
             ended: None,
         }
@@ -245,6 +248,7 @@ impl CallActor {
             self.set_tick(now, ctx);
         });
         if let Err(panic) = worked {
+            self.out_of_step |= matches!(input, Input::Service(event) if event.moves_the_session());
             self.panicked(&panic, ctx);
         }
     }
@@ -268,8 +272,12 @@ impl CallActor {
                 self.conversation = Some(Checkpointed::new(conversation));
                 self.carry_out(ctx);
             }
-            (_, Some(session)) => self.read(session, ctx),
-            (_, None) => self.take(&Input::ServiceLost { fatal: false, cause: "lost in a restart" }, ctx),
+            (_, Some(session)) if !self.out_of_step => self.read(session, ctx),
+            _ => {
+                self.out_of_step = false;
+                self.uplink.close();
+                self.take(&Input::ServiceLost { fatal: false, cause: "lost in a restart" }, ctx);
+            }
         }
         if self.has_missed_its_stream() {
             self.take(&Input::StreamOpened, ctx);
