@@ -151,6 +151,13 @@ impl Conversation {
             Input::Digit(digit) => {
                 effects.push(Effect::WriteEvent { kind: "dtmf", data: json!({"digit": digit}) });
             }
+            Input::CallerInaudible => {
+                effects.push(Effect::WriteEvent { kind: "one-way-audio", data: json!({}) });
+            }
+            Input::CallerAudible { quiet_ms } => {
+                let data = json!({"quietMs": quiet_ms});
+                effects.push(Effect::WriteEvent { kind: "two-way-audio", data });
+            }
             Input::StreamLost => self.stream_lost(now, effects),
             Input::StreamStopped | Input::CallOver => self.caller_gone(now, effects),
             Input::Unclaimed if self.opened_at.is_none() => self.never_came(Reason::Unclaimed, now, effects),

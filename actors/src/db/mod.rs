@@ -34,12 +34,12 @@ mod url;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::{Addr, Supervisor};
 use anyhow::Context;
-use prometheus::Registry;
+use prometheus::{IntCounter, Registry};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -67,6 +67,7 @@ use self::queue::{Pushed, Queue};
 use self::record::{Event, Record};
 use self::spool::Spool;
 use self::url::Target;
+use crate::supervise::{Life, Lifeline};
 use crate::wire::twilio::sid::CallSid;
 
 /// So many records may wait in memory; what comes when it is full is counted, logged and lost.
@@ -120,6 +121,7 @@ pub enum DbStartError {
 pub struct Db {
     shared: Arc<Shared>,
     actor: Addr<DbActor>,
+    lifeline: Lifeline,
     /// Dropped after the address: its last clone is the actor's end.
     _handles: watch::Sender<()>,
 }
@@ -131,6 +133,8 @@ struct Shared {
     spool: Arc<Spool>,
     metrics: Metrics,
     seen: Arc<Seen>,
+    /// Where the actor's panics are counted.
+    panics: OnceLock<IntCounter>,
     _runtime: DbRuntime,
 }
 
@@ -165,13 +169,26 @@ impl Db {
         let spool = Arc::new(Spool::open(&settings.spool_dir, &settings.instance, runtime.handle())?);
         let metrics = Metrics::register(registry, pool.clone(), Arc::clone(&queue), &spool)
             .context("the database's metrics")?;
-        let shared = Arc::new(Shared { pool, queue, spool, metrics, seen, _runtime: runtime });
+        let panics = OnceLock::new();
+        let shared = Arc::new(Shared { pool, queue, spool, metrics, seen, panics, _runtime: runtime });
         let (handles, closed) = watch::channel(());
+        let life = Life::begin("db");
+        let lifeline = life.line();
         let actor = Supervisor::start({
             let shared = Arc::clone(&shared);
-            move |_| DbActor::new(shared, closed)
+            move |_| DbActor::new(shared, closed, life)
         });
-        Ok(Self { shared, actor, _handles: handles })
+        Ok(Self { shared, actor, lifeline, _handles: handles })
+    }
+
+    /// Ends when the actor has panicked too often, or is gone: the process cannot go on then.
+    pub fn lifeline(&self) -> &Lifeline {
+        &self.lifeline
+    }
+
+    /// Where the actor's panics are counted from now on. Only the first one is obeyed.
+    pub fn count_panics(&self, counter: IntCounter) {
+        let _ = self.shared.panics.set(counter);
     }
 
     /// Queues a record to be written. Never waits; when 10,000 wait in memory already, because the spool is full, it is
@@ -380,6 +397,12 @@ impl Shared {
             self.seen.away(cause, begun);
         }
         answer
+    }
+
+    fn count_panic(&self) {
+        if let Some(counter) = self.panics.get() {
+            counter.inc();
+        }
     }
 
     /// Returns when nothing waits, neither in memory nor in the spool.

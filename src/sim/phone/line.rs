@@ -85,6 +85,8 @@ pub struct State {
     /// What the REST API wants of the leg.
     pub order: Option<Order>,
     pub drop_socket: bool,
+    /// No frames of the caller reach the bridge; marks do.
+    pub inaudible: bool,
     pub keys: VecDeque<char>,
     /// None: the caller does not listen any more.
     quiet_since: Option<Instant>,
@@ -114,6 +116,7 @@ impl Line {
                 hang_up: false,
                 order: None,
                 drop_socket: false,
+                inaudible: false,
                 keys: VecDeque::new(),
                 quiet_since: Some(now),
                 longest_silence: Duration::ZERO,
