@@ -43,6 +43,8 @@ const LINGER: Duration = Duration::from_millis(50);
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How often a draining process looks whether the last call is over.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
+/// How long those who are handed over are answered: until they have met another instance, or a person.
+const HAND_OVER_DEADLINE: Duration = Duration::from_secs(20);
 /// How long requests under way, and then unwritten records, are waited for at the very end.
 const FINISH_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -136,12 +138,12 @@ impl App {
         }
     }
 
-    /// Gives the calls that are left to the human fallback.
+    /// Hands over the calls that are left, and answers their callers until they are gone.
     async fn hand_over(&self) {
         if let Err(error) = self.registry.shut_down().await {
             tracing::error!(%error, "the calls that are left were not handed over");
         }
-        let _ = timeout(FINISH_DEADLINE, self.last_call_is_over()).await;
+        let _ = timeout(HAND_OVER_DEADLINE, self.last_call_is_over()).await;
     }
 
     /// Waits until no call is left, nor a caller for whom Twilio is about to ask what comes next.

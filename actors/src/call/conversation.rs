@@ -151,7 +151,7 @@ impl Conversation {
                 self.end(Outcome::Abandoned, Reason::Unclaimed, Next::Nothing, now, effects);
             }
             Input::Unclaimed => self.end(Outcome::Failed, Reason::StreamLost, Next::Human, now, effects),
-            Input::Shutdown => self.end(Outcome::Failed, Reason::Shutdown, Next::Human, now, effects),
+            Input::Shutdown => self.end(Outcome::Failed, Reason::Shutdown, Next::Elsewhere, now, effects),
             Input::ActorFailed => self.end(Outcome::Failed, Reason::ActorFailed, Next::Human, now, effects),
             Input::ServiceLost { fatal, cause } => self.service_lost(*fatal, cause, now, effects),
             Input::Tick => self.tick(now, effects),

@@ -35,8 +35,9 @@ pub enum Admission {
         epoch: u32,
     },
     Full,
-    /// The instance takes no new calls.
-    Draining,
+    /// This instance is going down: the call is to ask again in a moment, for another may answer then. Said to each call
+    /// five times.
+    Elsewhere,
 }
 
 /// What a stream needs of its call.
@@ -141,7 +142,7 @@ impl Registry {
         self.ask(Drain).await
     }
 
-    /// Ends the calls that are left: they are given to the human fallback.
+    /// Ends the calls that are left here: they are handed over, to go on at another instance.
     pub async fn shut_down(&self) -> Result<(), RegistryDown> {
         self.ask(EndCalls).await
     }
