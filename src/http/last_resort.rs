@@ -18,7 +18,8 @@ use super::voice::{call_sid, required, signed_form, steer};
 use crate::app::App;
 
 const CONNECTING_YOU: &str = "One moment please, I am connecting you.";
-const NOBODY: &str = "We are sorry, we cannot take your call right now. Please leave a message after the tone.";
+const NOBODY: &str =
+    "We are sorry, we cannot take your call right now. Please leave a message after the tone.";
 const NO_MESSAGE: &str = "We did not receive a message. Please call again in a few minutes. Goodbye.";
 const THANK_YOU: &str = "Thank you for your message. Goodbye.";
 const GOODBYE: &str = "Thank you for calling. Goodbye.";

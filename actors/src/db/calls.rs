@@ -165,7 +165,8 @@ pub(super) fn close(closed: &CallClosed) -> QueryResult<Statement> {
             .set((
                 calls::epoch.eq(excluded(calls::epoch)),
                 calls::ended_at.eq(excluded(calls::ended_at)),
-                calls::outcome.eq(case_when(is_resolved(), calls::outcome).otherwise(excluded(calls::outcome))),
+                calls::outcome
+                    .eq(case_when(is_resolved(), calls::outcome).otherwise(excluded(calls::outcome))),
                 calls::reason.eq(excluded(calls::reason)),
                 calls::turns.eq(excluded(calls::turns)),
                 calls::barge_ins.eq(excluded(calls::barge_ins)),

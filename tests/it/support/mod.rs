@@ -4,6 +4,7 @@ pub mod app;
 pub mod outage;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod proxy;
 pub mod twilio;
 
 use std::time::{Duration, Instant};
