@@ -43,8 +43,9 @@ const LINGER: Duration = Duration::from_millis(50);
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How often a draining process looks whether the last call is over.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
-/// How long those who are handed over are answered: until they have met another instance, or a person.
-const HAND_OVER_DEADLINE: Duration = Duration::from_secs(20);
+/// How long those who are handed over are answered: until they have met another instance, or are done with a person or a
+/// voicemail box. With all other deadlines less than the 90 s that a service manager usually waits.
+const HAND_OVER_DEADLINE: Duration = Duration::from_secs(45);
 /// How long requests under way, and then unwritten records, are waited for at the very end.
 const FINISH_DEADLINE: Duration = Duration::from_secs(5);
 

@@ -9,6 +9,7 @@ mod database;
 mod doors;
 mod drain;
 mod kill;
+mod last_resort;
 mod private_postgres;
 mod support;
 mod survival;

@@ -132,7 +132,7 @@ impl Registry {
         *self.capacity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether no call is left: none holds a slot, and Twilio knows what comes next for those that were let go.
+    /// Whether no call is left: none holds a slot, and nobody who was let go is expected to come back.
     pub async fn is_idle(&self) -> Result<bool, RegistryDown> {
         self.ask(AskWhetherIdle).await
     }

@@ -38,6 +38,8 @@ const REMEMBER_NEXT: Duration = Duration::from_secs(60);
 const MAX_REMEMBERED: usize = 1000;
 /// A caller who was let go without a question from Twilio for so long has hung up.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
+/// So long a caller who is given to a person, or to a voicemail box, is expected to come back.
+const WITH_A_PERSON: Duration = Duration::from_secs(60);
 /// So often a caller asks again who is to meet another instance.
 const ASKS_ELSEWHERE: u32 = 5;
 
@@ -54,20 +56,25 @@ pub struct CallRegistry {
 /// What comes next for a call that has no slot any more.
 struct Decision {
     next: Next,
+    /// Of the decision, or of the last question for it.
     since: Instant,
-    /// Twilio has asked for it, or the caller has hung up.
-    known: bool,
-    /// How often it was asked for while it is to be asked for elsewhere.
     asked: u32,
+    /// The caller has hung up.
+    gone: bool,
 }
 
 impl Decision {
-    /// Whether the caller is to ask once more; else nobody else is there, and it is for us to say what comes next.
-    fn asks_elsewhere(&mut self) -> bool {
+    /// Twilio asks. Whether the caller is to ask once more, elsewhere; else it is for us to say what comes next.
+    fn sends_elsewhere(&mut self) -> bool {
         self.asked += 1;
         self.since = Instant::now();
-        self.known = self.asked > ASKS_ELSEWHERE;
-        !self.known
+        self.next == Next::Elsewhere && self.asked <= ASKS_ELSEWHERE
+    }
+
+    /// Whether the caller may still need this process.
+    fn is_due(&self) -> bool {
+        let here = self.next == Next::Human && self.asked > 0;
+        !self.gone && self.since.elapsed() < if here { WITH_A_PERSON } else { ASKED_WITHIN }
     }
 }
 
@@ -188,7 +195,7 @@ impl CallRegistry {
             self.setup.metrics.admissions.with_label_values(&["draining"]).inc();
             self.decide(call_sid, Next::Elsewhere);
         }
-        if self.decided.get_mut(&call_sid).is_some_and(Decision::asks_elsewhere) {
+        if self.decided.get_mut(&call_sid).is_some_and(Decision::sends_elsewhere) {
             Admission::Elsewhere
         } else if is_known {
             Admission::Full
@@ -208,13 +215,11 @@ impl CallRegistry {
 
     fn after_stream(&mut self, call_sid: CallSid, ctx: &mut Context<Self>) -> AfterStream {
         if let Some(decision) = self.decided.get_mut(&call_sid) {
-            let was_elsewhere = decision.next == Next::Elsewhere;
-            if was_elsewhere && !decision.asks_elsewhere() {
+            if !decision.sends_elsewhere() && decision.next == Next::Elsewhere {
                 decision.next = Next::Human;
                 self.count_end(CallEnd::new(Outcome::Failed, Reason::Shutdown));
                 return AfterStream::Decided(Next::Human);
             }
-            decision.known |= !was_elsewhere;
             return AfterStream::Decided(decision.next);
         }
         match self.slots.resume(call_sid, Instant::now()) {
@@ -276,13 +281,12 @@ impl CallRegistry {
         let now = Instant::now();
         self.decided.retain(|_, decision| now.duration_since(decision.since) < REMEMBER_NEXT);
         if self.decided.len() < MAX_REMEMBERED {
-            self.decided.insert(call_sid, Decision { next, since: now, known: false, asked: 0 });
+            self.decided.insert(call_sid, Decision { next, since: now, asked: 0, gone: false });
         }
     }
 
     fn is_idle(&self) -> bool {
-        let is_due = |decision: &Decision| !decision.known && decision.since.elapsed() < ASKED_WITHIN;
-        self.slots.iter().next().is_none() && !self.decided.values().any(is_due)
+        self.slots.iter().next().is_none() && !self.decided.values().any(Decision::is_due)
     }
 
     fn is_on_the_line(&self, call_sid: CallSid, serial: u64) -> bool {
@@ -428,7 +432,7 @@ impl Handler<CallOver> for CallRegistry {
             if let Some(slot) = registry.slots.get(message.call_sid) {
                 tell(slot.call.call.clone(), OverAtTwilio);
             } else if let Some(decision) = registry.decided.get_mut(&message.call_sid) {
-                decision.known = true;
+                decision.gone = true;
             }
         });
     }

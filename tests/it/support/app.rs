@@ -160,6 +160,18 @@ impl TestApp {
         self.terminated.set(true);
     }
 
+    /// Waits until the program has ended by itself.
+    pub async fn ends(&self) {
+        use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+        let pid = Pid::from_child(&self.child);
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        eventually("the program has ended", async || {
+            waitid(WaitId::Pid(pid), look).expect("our child").is_some()
+        })
+        .await;
+    }
+
     /// Waits until the program takes no new calls.
     pub async fn drains(&self) {
         eventually("the program drains", async || self.get("/healthz").await["status"] == "draining").await;
