@@ -19,7 +19,7 @@ use actors::wire::twilio::token::{TOKEN_PARAMETER, TokenKey};
 use actors::wire::twilio::twiml::{self, ConnectStream, Twiml};
 use chrono::Utc;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use url::Url;
 
 use super::last_resort::{self, person_or_voicemail, voicemail_box};
@@ -29,8 +29,12 @@ use crate::app::App;
 const FULL_HOUSE: &str = "Thank you for calling. All our lines are busy at the moment. Please call again in a few minutes. Goodbye.";
 /// Twilio waits 5 s for an answer (see [`twiml::DELIVERY_FRAGMENT`]): the last resort is answered before.
 const STEERED_WITHIN: Duration = Duration::from_secs(4);
+/// The pause before the registry is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// The pause before a caller asks again who is to meet another instance.
 const ELSEWHERE_SECONDS: u32 = 1;
+/// The query parameter by which the URL of `after-stream` names its stream.
+const EPOCH: &str = "epoch";
 /// The statuses after which a call is over (reference: Twilio, "CallStatus").
 const TERMINAL: [&str; 5] = ["completed", "busy", "failed", "no-answer", "canceled"];
 
@@ -46,7 +50,7 @@ pub struct Voice {
 /// The URLs we hand out, without fragment.
 pub(super) struct Urls {
     incoming: String,
-    after_stream: String,
+    after_stream: Url,
     stream: String,
     stream_status: String,
     pub(super) transfer_done: String,
@@ -60,9 +64,11 @@ impl Voice {
         let origin = public_url.origin().ascii_serialization();
         let websocket = origin.replacen("http", "ws", 1);
         let door = |name| format!("{origin}/api/voice/{name}");
+        let mut after_stream = public_url.clone();
+        after_stream.set_path("/api/voice/after-stream");
         let urls = Urls {
             incoming: door("incoming"),
-            after_stream: door("after-stream"),
+            after_stream,
             stream: format!("{websocket}/api/voice/stream"),
             stream_status: door("stream-status"),
             transfer_done: door("transfer-done"),
@@ -72,19 +78,27 @@ impl Voice {
         Self { validator, tokens, pump, urls }
     }
 
-    /// Where Twilio asks what comes next; Twilio retries it as it does our webhooks.
-    ///
-    /// # Errors
-    /// The public URL is no URL.
-    pub fn after_stream_url(&self) -> anyhow::Result<Url> {
-        Ok(Url::parse(&format!("{}{}", self.urls.after_stream, twiml::DELIVERY_FRAGMENT))?)
+    /// Where Twilio asks what comes after the stream of `epoch`; Twilio retries it as it does our webhooks.
+    pub fn after_stream_url(&self, epoch: u32) -> Url {
+        let mut url = self.after_stream(Some(epoch));
+        url.set_fragment(Some(&twiml::DELIVERY_FRAGMENT[1..]));
+        url
+    }
+
+    /// The epoch is named, so that a process which cannot ask the database knows how far the call has come.
+    fn after_stream(&self, epoch: Option<u32>) -> Url {
+        let mut url = self.urls.after_stream.clone();
+        if let Some(epoch) = epoch {
+            url.query_pairs_mut().append_pair(EPOCH, &epoch.to_string());
+        }
+        url
     }
 
     /// The media stream of `epoch`, with its one-time token.
     fn connect(&self, call_sid: CallSid, epoch: u32) -> Twiml {
         let token = self.tokens.mint(call_sid, epoch, Utc::now().timestamp().unsigned_abs());
         Twiml::new().connect_stream(ConnectStream {
-            action: &self.urls.after_stream,
+            action: self.after_stream(Some(epoch)).as_str(),
             stream_url: &self.urls.stream,
             status_callback: &self.urls.stream_status,
             parameters: &[(TOKEN_PARAMETER, &token)],
@@ -97,13 +111,14 @@ pub async fn incoming(app: Data<App>, request: HttpRequest, body: Bytes) -> Resu
     let form = signed_form(&app, &request, &body)?;
     let call_sid = call_sid(&form)?;
     tracing::info!(call.sid = %call_sid, "a call rings");
-    let answer = match admit(&app, call_sid, &form).await {
-        Ok(Admission::Admitted { epoch }) => app.voice.connect(call_sid, epoch),
-        Ok(Admission::Full) => Twiml::new().say(FULL_HOUSE).hangup(),
-        Ok(Admission::Elsewhere) => elsewhere(&app.voice.urls.incoming),
-        Err(RegistryDown) => without_agent(&app, call_sid, "the registry does not answer"),
-    };
-    Ok(steer(&answer))
+    let answer = in_time(&app, async || {
+        Ok(match admit(&app, call_sid, &form).await? {
+            Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
+            Admission::Full => Twiml::new().say(FULL_HOUSE).hangup(),
+            Admission::Elsewhere => elsewhere(&app.voice.urls.incoming),
+        })
+    });
+    Ok(steer(&answer.await))
 }
 
 /// `POST /api/voice/after-stream`: the media stream has ended; what comes next?
@@ -118,57 +133,83 @@ pub async fn after_stream(
         app.registry.call_over(call_sid).await.map_err(ApiError::unavailable)?;
         return Ok(steer(&Twiml::new()));
     }
-    Ok(steer(&match timeout(STEERED_WITHIN, what_next(&app, call_sid, &form)).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(RegistryDown)) => without_agent(&app, call_sid, "the registry does not answer"),
-        Err(_) => without_agent(&app, call_sid, "no answer in time"),
-    }))
+    let last_epoch = last_epoch(&request);
+    let answer = in_time(&app, async || what_next(&app, call_sid, last_epoch, &form).await);
+    Ok(steer(&answer.await))
 }
 
-async fn what_next(app: &App, call_sid: CallSid, form: &Form) -> Result<Twiml, RegistryDown> {
+/// What the registry lets us answer; it is asked again while it restarts. Without an answer in time, the last resort.
+async fn in_time(app: &App, answer: impl AsyncFn() -> Result<Twiml, RegistryDown>) -> Twiml {
+    let asked = timeout(STEERED_WITHIN, async {
+        loop {
+            match answer().await {
+                Ok(answer) => return Some(answer),
+                Err(RegistryDown) if app.is_worn_out() => return None,
+                Err(RegistryDown) => sleep(ASK_AGAIN_AFTER).await,
+            }
+        }
+    });
+    if let Ok(Some(answer)) = asked.await {
+        return answer;
+    }
+    tracing::error!("a call meets the last resort: the registry does not answer in time");
+    person_or_voicemail(app)
+}
+
+async fn what_next(
+    app: &App,
+    call_sid: CallSid,
+    last_epoch: Option<u32>,
+    form: &Form,
+) -> Result<Twiml, RegistryDown> {
     let after = app.registry.after_stream(call_sid).await?;
     tracing::info!(call.sid = %call_sid, ?after, "what comes after the stream");
     Ok(match after {
         AfterStream::Decided(Next::Nothing) => Twiml::new().hangup(),
         AfterStream::Decided(Next::Human) | AfterStream::GiveUp => person_or_voicemail(app),
-        AfterStream::Decided(Next::Elsewhere) => elsewhere(&app.voice.urls.after_stream),
+        AfterStream::Decided(Next::Elsewhere) => elsewhere(app.voice.after_stream(last_epoch)),
         AfterStream::Resume { epoch } => app.voice.connect(call_sid, epoch),
-        AfterStream::Unknown => unknown(app, call_sid, form).await?,
+        AfterStream::Unknown => unknown(app, call_sid, last_epoch, form).await?,
     })
 }
 
 /// A call that this process does not know: another one has decided what comes next, or had it on the line.
-async fn unknown(app: &App, call_sid: CallSid, form: &Form) -> Result<Twiml, RegistryDown> {
+async fn unknown(
+    app: &App,
+    call_sid: CallSid,
+    last_epoch: Option<u32>,
+    form: &Form,
+) -> Result<Twiml, RegistryDown> {
     let decided = app.db.decided(call_sid).await.unwrap_or_default();
     Ok(match decided {
         Some(NextStep::HangUp) => Twiml::new().hangup(),
         Some(NextStep::Human) => person_or_voicemail(app),
         Some(NextStep::Voicemail) => voicemail_box(app),
-        Some(NextStep::HandedOver) | None => match take_up(app, call_sid, form).await? {
+        Some(NextStep::HandedOver) | None => match take_up(app, call_sid, last_epoch, form).await? {
             Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
             Admission::Full => person_or_voicemail(app),
-            Admission::Elsewhere => elsewhere(&app.voice.urls.after_stream),
+            Admission::Elsewhere => elsewhere(app.voice.after_stream(last_epoch)),
         },
     })
 }
 
 /// The caller is asked to wait a moment, and comes back to this door, behind which another instance may be then.
-fn elsewhere(door: &str) -> Twiml {
-    Twiml::new().pause(ELSEWHERE_SECONDS).redirect(door)
+fn elsewhere(door: impl AsRef<str>) -> Twiml {
+    Twiml::new().pause(ELSEWHERE_SECONDS).redirect(door.as_ref())
 }
 
-fn without_agent(app: &App, call_sid: CallSid, cause: &str) -> Twiml {
-    tracing::error!(call.sid = %call_sid, cause, "a call meets the last resort");
-    person_or_voicemail(app)
-}
-
-/// The call goes on here, with its history if the database can give it.
-async fn take_up(app: &App, call_sid: CallSid, form: &Form) -> Result<Admission, RegistryDown> {
-    let past = app.past(call_sid).await;
+/// The call goes on here, with as much of its history as can be had.
+async fn take_up(
+    app: &App,
+    call_sid: CallSid,
+    last_epoch: Option<u32>,
+    form: &Form,
+) -> Result<Admission, RegistryDown> {
+    let past = app.past(call_sid, last_epoch).await;
     if past.is_blank() {
         return admit(app, call_sid, form).await;
     }
-    tracing::info!(call.sid = %call_sid, known = past.said.is_some(), "a call of another process is taken up");
+    tracing::info!(call.sid = %call_sid, past.is_whole, "a call of another process is taken up");
     let text = |name| form.get(name).unwrap_or_default().to_owned();
     app.registry.take_up(call_sid, text("From"), text("To"), past).await
 }
@@ -277,6 +318,11 @@ fn signature(request: &HttpRequest) -> &str {
 
 fn path_and_query(request: &HttpRequest) -> &str {
     request.uri().path_and_query().map_or("/", |path| path.as_str())
+}
+
+/// The epoch that the URL of `after-stream` names.
+fn last_epoch(request: &HttpRequest) -> Option<u32> {
+    Form::parse(request.query_string().as_bytes()).get(EPOCH)?.parse().ok()
 }
 
 pub(super) fn call_sid(form: &Form) -> Result<CallSid, ApiError> {
