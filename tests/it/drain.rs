@@ -196,3 +196,34 @@ async fn every_caller_goes_on_at_the_second_instance() {
     assert!(silences.iter().all(|&ms| Duration::from_millis(ms) < Duration::from_secs(6)), "{silences:?}");
     second.empties().await;
 }
+
+#[actix_rt::test]
+async fn a_caller_who_finds_the_second_instance_full_is_given_to_a_person() {
+    let realtime = realtime::start(Options::default()).await.unwrap();
+    let database = TestDatabase::create().await;
+    let instance = |name: &str| {
+        let setup = Setup::new(&database.url, &format!("http://{}", realtime.addr()));
+        let setup = setup.with("INSTANCE_ID", name).with("MAX_CONCURRENT_CALLS", "1");
+        setup.with("HUMAN_FALLBACK_NUMBER", PERSON).start()
+    };
+    let (first, second) = (instance("first"), instance("second"));
+    let [moving, staying] = [call_sid(1), call_sid(2)];
+    let mut streams = Vec::new();
+    for (app, call) in [(&first, &moving), (&second, &staying)] {
+        let token = rings(app, call).await.token();
+        let mut stream = RawStream::open(app).await;
+        stream.start(call, &token).await;
+        stream.hears().await;
+        streams.push(stream);
+    }
+    hands_over(&first).await;
+    assert_eq!(streams.remove(0).close_code().await, 1000);
+    let in_progress = [("CallSid", &*moving), ("CallStatus", "in-progress")];
+    let answer = webhook(&second, "/api/voice/after-stream", &in_progress).await;
+    assert!(answer.body.contains(PERSON), "{}", answer.body);
+    let row = format!("SELECT outcome, reason FROM calls WHERE call_sid = '{moving}'");
+    eventually("its end is written", async || database.query(&row).await == ["failed|full-house"]).await;
+    streams.remove(0).stop().await;
+    second.empties().await;
+    assert!(first.ends().await.success());
+}
