@@ -2,11 +2,15 @@
 
 mod call_log;
 mod connections;
+mod load;
 mod migrations;
 mod outages;
+mod pool;
 mod records;
+mod routes;
 mod spool;
 mod survival;
+mod tls;
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -83,7 +87,7 @@ fn closed(call: u32, epoch: u32, outcome: Outcome) -> Record {
 
 fn settings(url: &str) -> DbSettings {
     DbSettings {
-        url: url.to_owned(),
+        url: routes::chosen(url),
         direct_url: url.to_owned(),
         pool_max: 4,
         idle_timeout: Duration::from_secs(30),
