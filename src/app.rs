@@ -11,7 +11,7 @@ use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::history::{Past, Said};
 use actors::call::pump::Pump;
-use actors::db::{Db, DbSettings, DbStartError, PastTurn, SchemaState, SpoolError};
+use actors::db::{BadUrl, Db, DbSettings, DbStartError, History, PastTurn, SchemaState, SpoolError};
 use actors::metrics::Metrics;
 use actors::registry::Registry;
 use actors::wire::realtime::socket::Endpoint;
@@ -68,6 +68,8 @@ pub enum StartError {
     SchemaOlder { missing: Vec<String> },
     #[error(transparent)]
     Spool(SpoolError),
+    #[error("DATABASE_URL: {0}")]
+    DatabaseUrl(BadUrl),
     /// It did, until a permanent actor had used up its restarts.
     #[error("{0} failed too often; its calls were handed over")]
     WornOut(&'static str),
@@ -79,6 +81,7 @@ impl From<DbStartError> for StartError {
     fn from(error: DbStartError) -> Self {
         match error {
             DbStartError::Spool(error) => Self::Spool(error),
+            DbStartError::Url(error) => Self::DatabaseUrl(error),
             DbStartError::Internal(error) => Self::Internal(error),
         }
     }
@@ -112,20 +115,19 @@ impl App {
         })
     }
 
-    /// What was said in a call that another process began. An epoch that nobody has used yet is found either way: it is
-    /// the second the clock shows, where the database cannot tell the last one.
-    pub async fn past(&self, call_sid: CallSid) -> Past {
-        match self.db.history(call_sid).await {
-            Ok(history) => {
-                let said =
-                    |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
-                Past { epoch: history.epoch, said: Some(history.turns.into_iter().map(said).collect()) }
-            }
-            Err(error) => {
-                tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
-                Past { epoch: Utc::now().timestamp().try_into().unwrap_or_default(), said: None }
-            }
-        }
+    /// What was said in a call that another process began. `last_epoch` is that of its last stream, where Twilio tells: if
+    /// what is written or spooled here ends before it, something is missing.
+    pub async fn past(&self, call_sid: CallSid, last_epoch: Option<u32>) -> Past {
+        let history = self.db.history(call_sid).await.unwrap_or_else(|error| {
+            tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
+            History::default()
+        });
+        let is_whole = history.is_whole && last_epoch.is_none_or(|last| last <= history.epoch);
+        // Where nobody tells, the second the clock shows is an epoch that nobody has used.
+        let clock = || Utc::now().timestamp().try_into().unwrap_or_default();
+        let epoch = last_epoch.unwrap_or_else(|| if is_whole { 0 } else { clock() }).max(history.epoch);
+        let said = |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
+        Past { epoch, said: history.turns.into_iter().map(said).collect(), is_whole }
     }
 
     pub fn is_draining(&self) -> bool {
@@ -193,7 +195,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     let mut serving = actix_rt::spawn(server);
     announce(address);
     if let Some(twilio) = twilio_api(&app.settings)? {
-        actix_rt::spawn(left_behind::take_up(app.clone(), twilio, app.voice.after_stream_url()?));
+        actix_rt::spawn(left_behind::take_up(app.clone(), twilio));
     }
 
     let mut worn_out = tokio::select! {
@@ -279,7 +281,7 @@ fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
             model: settings.realtime.model.clone(),
             api_key: settings.realtime.api_key.clone(),
         },
-        rules: Rules { barge_in_min_ms: 0, jitter_seed: rand::random() },
+        rules: Rules::default(),
         ledger: Arc::new(db),
         metrics,
     }

@@ -25,7 +25,8 @@ pub fn run() -> u8 {
                 StartError::Bind { .. }
                 | StartError::Inherited(_)
                 | StartError::SchemaOlder { .. }
-                | StartError::Spool(_) => super::USAGE,
+                | StartError::Spool(_)
+                | StartError::DatabaseUrl(_) => super::USAGE,
                 StartError::WornOut(_) | StartError::Internal(_) => super::INTERNAL,
             }
         }

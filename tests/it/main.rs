@@ -5,11 +5,13 @@
 mod bad_input;
 mod calls;
 mod ceiling;
+mod crowd;
 mod database;
 mod doors;
 mod drain;
 mod kill;
 mod media_stream;
+mod outage;
 mod panics;
 mod private_postgres;
 mod support;

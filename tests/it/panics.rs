@@ -198,7 +198,7 @@ async fn hands_its_calls_over_and_ends_with_70(place: &str) {
     let dialled = |(_, event): &(Duration, Event)| *event == Event::Dialled(HUMAN.into());
     eventually("the person is dialled", async || caller.events().iter().any(dialled)).await;
     assert!(worn_out_at.elapsed() < Duration::from_secs(5), "{:?}", worn_out_at.elapsed()); // the sentence included
-    assert_eq!(house.app.ends().await.code(), Some(70));
+    assert_eq!(house.app.ends_with().await.code(), Some(70));
 }
 
 #[actix_rt::test]
@@ -226,7 +226,7 @@ async fn a_process_that_is_about_to_end_says_so_and_takes_no_calls() {
     assert_eq!(rings(&app, &call_sid(2)).await.status, 503);
     let in_progress = [("CallSid", &*call), ("CallStatus", "in-progress")];
     assert_eq!(webhook(&app, "/api/voice/after-stream", &in_progress).await.status, 200);
-    assert_eq!(app.ends().await.code(), Some(70));
+    assert_eq!(app.ends_with().await.code(), Some(70));
 }
 
 /// The means to panic on purpose is one module behind one feature; no build without tests in it has the feature.

@@ -168,6 +168,8 @@ pub struct CallActor {
     /// What the session said last is lost with a panic, and the conversation cannot go on in it without.
     out_of_step: bool,
     counted: UplinkCounts,
+    /// How often a turn was written, so that each writing is later than those before.
+    turns_written: u32,
     ended: Option<Ended>,
 }
 
@@ -222,6 +224,7 @@ impl CallActor {
             worn_out: false,
             out_of_step: false,
             counted: UplinkCounts::default(),
+            turns_written: 0,
             ended: None,
         }
     }
@@ -264,7 +267,9 @@ impl CallActor {
         let now = self.clock.now();
         match (&self.conversation, self.uplink.session()) {
             (None, _) => {
-                let (rules, effects) = (self.setup.rules.clone(), &mut self.effects);
+                // The calls of an instance lose their sessions together, but do not come back all at once.
+                let rules = Rules { jitter_seed: rand::random(), ..self.setup.rules.clone() };
+                let effects = &mut self.effects;
                 let conversation = match &self.past {
                     Some(past) => Conversation::resume(rules, past, now, effects),
                     None => Conversation::begin(rules, now, effects),
