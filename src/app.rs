@@ -10,6 +10,9 @@ use actix_web::{HttpServer, web};
 use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::history::{Past, Said};
+use actors::call::phrases::Phrase;
+use actors::call::phrases::book::{PhraseBook, Source};
+use actors::call::phrases::store::PhraseStore;
 use actors::call::pump::Pump;
 use actors::db::{Db, DbSettings, DbStartError, PastTurn, SchemaState, SpoolError};
 use actors::metrics::Metrics;
@@ -95,6 +98,8 @@ impl App {
         db.beat(&settings.instance_id);
         let call_metrics = Metrics::register(&metrics);
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());
+        let (book, source) = (setup.phrases.clone(), phrase_source(&settings, &setup));
+        actix_rt::spawn(async move { book.fill(&source).await });
         let registry = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
         let voice = voice(&settings, &public_url, registry.clone(), call_metrics);
         Ok(Self {
@@ -256,10 +261,24 @@ fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
             model: settings.realtime.model.clone(),
             api_key: settings.realtime.api_key.clone(),
         },
-        rules: Rules { barge_in_min_ms: 0, jitter_seed: rand::random() },
+        rules: Rules { jitter_seed: rand::random(), ..Rules::default() },
+        phrases: Arc::new(PhraseBook::default()),
         ledger: Arc::new(db),
         metrics,
     }
+}
+
+/// Where the agent's phrases come from. Without a person to transfer to, nobody is promised one.
+fn phrase_source(settings: &Settings, setup: &CallSetup) -> Source {
+    let CallSetup { persona, endpoint, metrics, .. } = setup;
+    let mut texts = persona.phrases.clone();
+    if settings.twilio.human_fallback_number.is_none() {
+        texts.set(Phrase::Transfer, None);
+    }
+    let host = settings.realtime.url.host_str().unwrap_or_default();
+    let (folder, voice) = (settings.phrases_dir.clone(), persona.voice.clone());
+    let store = PhraseStore::new(folder, host, &endpoint.model, &voice);
+    Source { texts, voice, store, endpoint: endpoint.clone(), metrics: metrics.clone() }
 }
 
 /// The way to Twilio's REST API, where an account is named.

@@ -13,8 +13,10 @@ use super::end::{CallEnd, Outcome, Reason};
 pub use super::exchange::{CallResult, Effect, Input, Next, Rules, Summary};
 use super::history::{History, Past, Said};
 use super::link::{AfterLoss, Link, Verdict};
+use super::phrases::Phrase;
 use super::playback::{Cut, Playback};
 use super::responses::{AfterFailure, Cancel, Responses};
+use super::silence::Silence;
 use super::turns::{TurnUpdate, Turns};
 use crate::registry::picture::{CallState, Speaking};
 use crate::wire::realtime::events::{AudioDelta, Item, Response, ServerEvent, ServiceError};
@@ -38,6 +40,8 @@ const MAX_CALLS_REMEMBERED: usize = 64;
 const MAX_ERRORS_NOTED: u32 = 50;
 /// Where a failed response does not say when to try again.
 const RETRY_RESPONSE_MS: Millis = 1_000;
+/// The last words and what is said before them are waited for so long; then a person takes over.
+const LAST_WORDS_WITHIN: Millis = 4_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stream {
@@ -53,6 +57,13 @@ enum Held {
     Completed { ordinal: u32 },
 }
 
+/// How the call ends when its last words are heard, or their time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Parting {
+    reason: Reason,
+    until: Millis,
+}
+
 /// One call's conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {
@@ -66,6 +77,9 @@ pub struct Conversation {
     turns: Turns,
     history: History,
     playback: Playback,
+    silence: Silence,
+    /// The call is about to be given to a person, and the caller is being told so.
+    parting: Option<Parting>,
     /// Audio made before the caller is on the line.
     held: VecDeque<Held>,
     held_bytes: u64,
@@ -98,6 +112,8 @@ impl Conversation {
             turns: Turns::default(),
             history: History::default(),
             playback: Playback::default(),
+            silence: Silence::default(),
+            parting: None,
             held: VecDeque::new(),
             held_bytes: 0,
             speaking_since: None,
@@ -131,6 +147,9 @@ impl Conversation {
         if self.ended {
             return;
         }
+        if let Some(parting) = self.parting {
+            return self.last_words(parting, input, now, effects);
+        }
         match input {
             Input::Service(ServerEvent::Audio(delta)) => return self.audio(delta, now, effects),
             Input::Service(event) => self.service(event, now, effects),
@@ -140,7 +159,7 @@ impl Conversation {
                 if let Some(heard) = self.playback.mark_played(*mark, now) {
                     self.settle(heard, effects);
                 }
-                return;
+                return self.bridge_silence(now, effects);
             }
             Input::Digit(digit) => {
                 effects.push(Effect::WriteEvent { kind: "dtmf", data: json!({"digit": digit}) });
@@ -157,19 +176,25 @@ impl Conversation {
             Input::Tick => self.tick(now, effects),
         }
         self.ask(now, effects);
+        self.bridge_silence(now, effects);
     }
 
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Millis> {
+        if let Some(parting) = self.parting {
+            return (!self.ended).then_some(parting.until);
+        }
         let link = self.link.deadline(self.is_idle());
         let response =
             self.responses.deadline(self.speaking_since.is_some()).filter(|_| self.link.is_ready());
-        let due = self.interrupt_at.into_iter().chain(response).fold(link, Millis::min);
+        let filler = self.silence.deadline().filter(|_| self.rules.phrases.filler(0).is_some());
+        let due = self.interrupt_at.into_iter().chain(response).chain(filler).fold(link, Millis::min);
         (!self.ended).then_some(due)
     }
 
     pub fn summary(&self) -> Summary {
-        let state = match (self.ended, self.stream, self.link.is_ready()) {
+        let ending = self.ended || self.parting.is_some();
+        let state = match (ending, self.stream, self.link.is_ready()) {
             (true, ..) => CallState::Ending,
             (_, Stream::Awaited, _) => CallState::Reserved,
             (_, Stream::Lost, _) => CallState::Reconnecting,
@@ -232,6 +257,7 @@ impl Conversation {
             ServerEvent::SessionUpdated if self.link.is_opening() => self.session_ready(now, effects),
             ServerEvent::SpeechStarted => {
                 self.speaking_since = Some(now);
+                self.silence.ends();
                 if self.rules.barge_in_min_ms == 0 {
                     self.barge_in(now, effects);
                 } else {
@@ -312,15 +338,52 @@ impl Conversation {
     }
 
     fn play(&mut self, ordinal: u32, payload: Bytes, now: Millis, effects: &mut Vec<Effect>) {
-        let mark = self.playback.sent(ordinal, payload_bytes(&payload), now);
-        effects.push(Effect::Play(payload));
-        effects.extend(mark.map(Effect::Mark));
+        self.silence.ends();
+        self.send(ordinal, payload, now, effects);
         if let Some(last_word_at) = self.last_word_at.take() {
             self.last_turn_ms = u32::try_from(now - last_word_at).ok();
             self.answers += 1;
         }
         if let (None, Some(opened_at)) = (self.result.first_audio_ms, self.opened_at) {
             self.result.first_audio_ms = u32::try_from(now - opened_at).ok();
+        }
+    }
+
+    /// Sends audio to the caller, with the mark that is due after it.
+    fn send(&mut self, ordinal: u32, payload: Bytes, now: Millis, effects: &mut Vec<Effect>) {
+        let mark = self.playback.sent(ordinal, payload_bytes(&payload), now);
+        effects.push(Effect::Play(payload));
+        effects.extend(mark.map(Effect::Mark));
+    }
+
+    /// Says a phrase, behind what is being said. Nobody but the caller learns of it: it is no turn, and no session is
+    /// told, so that neither the log nor the agent takes it for an answer; the log has it as an event.
+    fn say(&mut self, phrase: Phrase, event: &'static str, now: Millis, effects: &mut Vec<Effect>) {
+        let phrases = self.rules.phrases.clone();
+        let Some(recording) = phrases.get(phrase) else { return };
+        let number = self.playback.next_phrase();
+        for piece in recording.pieces() {
+            self.send(number, piece.clone(), now, effects);
+        }
+        effects.extend(self.playback.completed(number).map(Effect::Mark));
+        effects.push(Effect::WriteEvent { kind: event, data: json!({"phrase": phrase.as_str()}) });
+    }
+
+    /// The caller hears nothing, says nothing as far as anybody can tell, and the agent owes them something. An answer
+    /// of which more is to come is no silence.
+    fn is_kept_waiting(&self) -> bool {
+        let due = !self.link.is_ready() || self.responses.is_due();
+        due && self.stream == Stream::Open && self.speaking_since.is_none() && !self.playback.is_playing()
+    }
+
+    /// Lets the caller hear that somebody is there, once that is due.
+    fn bridge_silence(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        self.silence.observe(self.is_kept_waiting() && !self.ended, now);
+        if self.silence.deadline().is_some_and(|due| due <= now)
+            && let Some(filler) = self.rules.phrases.filler(self.silence.next_filler())
+        {
+            self.silence.bridged();
+            self.say(filler, "filler", now, effects);
         }
     }
 
@@ -423,7 +486,7 @@ impl Conversation {
         let error = error.cloned().unwrap_or_default();
         effects.push(Effect::WriteEvent { kind: "response-failed", data: json!({"code": error.code}) });
         if error.is_fatal() {
-            return self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);
+            return self.hand_over(Reason::RealtimeRefused, now, effects);
         }
         let after = self.responses.failed(&response.id, retry_delay(&error), now);
         self.after_failure(after, now, effects);
@@ -431,7 +494,7 @@ impl Conversation {
 
     fn after_failure(&mut self, after: AfterFailure, now: Millis, effects: &mut Vec<Effect>) {
         if after == AfterFailure::GiveUp {
-            self.end(Outcome::Failed, Reason::RealtimeUnavailable, Next::Human, now, effects);
+            self.hand_over(Reason::RealtimeUnavailable, now, effects);
         }
     }
 
@@ -443,7 +506,7 @@ impl Conversation {
         }
         let about = error.event_id.as_deref().unwrap_or_default();
         if error.is_fatal() || (about == CONFIGURE_ID && !self.link.is_ready()) {
-            self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);
+            self.hand_over(Reason::RealtimeRefused, now, effects);
         } else if error.code() == "conversation_already_has_active_response" {
             self.responses.refused();
         } else if about.starts_with(RESPOND_PREFIX) {
@@ -455,16 +518,17 @@ impl Conversation {
     fn service_lost(&mut self, fatal: bool, cause: &str, now: Millis, effects: &mut Vec<Effect>) {
         effects.push(Effect::WriteEvent { kind: "realtime-lost", data: json!({"cause": cause}) });
         if fatal {
-            return self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);
+            return self.hand_over(Reason::RealtimeRefused, now, effects);
         }
-        if self.link.is_ready() {
-            self.session_gone(effects);
-        }
+        let was_ready = self.link.is_ready();
         match self.link.lost(now) {
-            AfterLoss::Connect { after } => effects.push(Effect::Connect { after }),
-            AfterLoss::GiveUp => {
-                self.end(Outcome::Failed, Reason::RealtimeUnavailable, Next::Human, now, effects);
+            AfterLoss::Connect { after } => {
+                if was_ready {
+                    self.session_gone(effects);
+                }
+                effects.push(Effect::Connect { after });
             }
+            AfterLoss::GiveUp => self.hand_over(Reason::RealtimeUnavailable, now, effects),
         }
     }
 
@@ -509,6 +573,37 @@ impl Conversation {
         let outcome =
             if self.result.first_audio_ms.is_some() { Outcome::Completed } else { Outcome::Abandoned };
         self.end(outcome, Reason::CallerHungUp, Next::Nothing, now, effects);
+    }
+
+    /// The service cannot be had: a person takes over. Where the agent can still say so, the call ends when that was
+    /// heard; what the service does meanwhile is of no concern.
+    fn hand_over(&mut self, reason: Reason, now: Millis, effects: &mut Vec<Effect>) {
+        if self.stream != Stream::Open || self.rules.phrases.get(Phrase::Transfer).is_none() {
+            return self.end(Outcome::Failed, reason, Next::Human, now, effects);
+        }
+        self.session_gone(effects);
+        effects.push(Effect::Disconnect);
+        self.say(Phrase::Transfer, "goodbye", now, effects);
+        self.parting = Some(Parting { reason, until: now + LAST_WORDS_WITHIN });
+    }
+
+    /// The last words are on their way to the caller.
+    fn last_words(&mut self, parting: Parting, input: &Input<'_>, now: Millis, effects: &mut Vec<Effect>) {
+        let next = match input {
+            Input::Mark(mark) => {
+                if let Some(heard) = self.playback.mark_played(*mark, now) {
+                    self.settle(heard, effects);
+                }
+                (!self.playback.is_playing()).then_some(Next::Human)
+            }
+            Input::Tick => (parting.until <= now).then_some(Next::Human),
+            Input::StreamStopped | Input::CallOver => Some(Next::Nothing),
+            Input::StreamLost | Input::Shutdown | Input::ActorFailed => Some(Next::Human),
+            _ => None,
+        };
+        if let Some(next) = next {
+            self.end(Outcome::Failed, parting.reason, next, now, effects);
+        }
     }
 
     fn end(&mut self, outcome: Outcome, reason: Reason, next: Next, now: Millis, effects: &mut Vec<Effect>) {
