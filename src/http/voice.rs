@@ -23,7 +23,7 @@ use super::problem::ApiError;
 use crate::app::App;
 
 const FULL_HOUSE: &str = "Thank you for calling. All our lines are busy at the moment. Please call again in a few minutes. Goodbye.";
-const CONNECTING_YOU: &str = "One moment please, I am connecting you.";
+const CONNECTING_YOU: &str = "One moment please."; // the agent has said why, if it could
 const GOODBYE: &str = "Thank you for calling. Goodbye.";
 const NOBODY: &str =
     "We are sorry, we cannot take your call right now. Please call again in a few minutes. Goodbye.";

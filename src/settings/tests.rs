@@ -2,6 +2,8 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 
+use actors::call::phrases::Phrase;
+
 use super::*;
 
 const REQUIRED: [(&str, &str); 3] = [

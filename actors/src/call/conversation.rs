@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use serde_json::json;
 
+use self::bridging::Parting;
 use super::Millis;
 use super::end::{CallEnd, Outcome, Reason};
 pub use super::exchange::{CallResult, Effect, Input, Next, Rules, Summary};
 use super::history::{History, Past, Said};
 use super::link::{AfterLoss, Link, Verdict};
-use super::phrases::Phrase;
 use super::playback::{Cut, Playback};
 use super::responses::{AfterFailure, Cancel, Responses};
 use super::silence::Silence;
@@ -22,6 +22,8 @@ use crate::registry::picture::{CallState, Speaking};
 use crate::wire::realtime::events::{AudioDelta, Item, Response, ServerEvent, ServiceError};
 use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request};
 use crate::wire::twilio::frames::payload_bytes;
+
+mod bridging;
 
 /// What a session is told of a call whose history nobody could give.
 const START_OVER: &str = "The call was interrupted and goes on, but what was said so far is lost. Do not greet the \
@@ -40,8 +42,6 @@ const MAX_CALLS_REMEMBERED: usize = 64;
 const MAX_ERRORS_NOTED: u32 = 50;
 /// Where a failed response does not say when to try again.
 const RETRY_RESPONSE_MS: Millis = 1_000;
-/// The last words and what is said before them are waited for so long; then a person takes over.
-const LAST_WORDS_WITHIN: Millis = 4_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stream {
@@ -55,13 +55,6 @@ enum Stream {
 enum Held {
     Audio { ordinal: u32, payload: Bytes },
     Completed { ordinal: u32 },
-}
-
-/// How the call ends when its last words are heard, or their time is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Parting {
-    reason: Reason,
-    until: Millis,
 }
 
 /// One call's conversation.
@@ -193,8 +186,7 @@ impl Conversation {
     }
 
     pub fn summary(&self) -> Summary {
-        let ending = self.ended || self.parting.is_some();
-        let state = match (ending, self.stream, self.link.is_ready()) {
+        let state = match (self.is_leaving(), self.stream, self.link.is_ready()) {
             (true, ..) => CallState::Ending,
             (_, Stream::Awaited, _) => CallState::Reserved,
             (_, Stream::Lost, _) => CallState::Reconnecting,
@@ -217,6 +209,11 @@ impl Conversation {
             answers: self.answers,
             reconnects: self.link.reconnects(),
         }
+    }
+
+    /// Nothing but the last words is to be heard any more.
+    fn is_leaving(&self) -> bool {
+        self.ended || self.parting.is_some()
     }
 
     /// Nobody speaks, and nothing is being made or heard.
@@ -354,37 +351,6 @@ impl Conversation {
         let mark = self.playback.sent(ordinal, payload_bytes(&payload), now);
         effects.push(Effect::Play(payload));
         effects.extend(mark.map(Effect::Mark));
-    }
-
-    /// Says a phrase, behind what is being said. Nobody but the caller learns of it: it is no turn, and no session is
-    /// told, so that neither the log nor the agent takes it for an answer; the log has it as an event.
-    fn say(&mut self, phrase: Phrase, event: &'static str, now: Millis, effects: &mut Vec<Effect>) {
-        let phrases = self.rules.phrases.clone();
-        let Some(recording) = phrases.get(phrase) else { return };
-        let number = self.playback.next_phrase();
-        for piece in recording.pieces() {
-            self.send(number, piece.clone(), now, effects);
-        }
-        effects.extend(self.playback.completed(number).map(Effect::Mark));
-        effects.push(Effect::WriteEvent { kind: event, data: json!({"phrase": phrase.as_str()}) });
-    }
-
-    /// The caller hears nothing, says nothing as far as anybody can tell, and the agent owes them something. An answer
-    /// of which more is to come is no silence.
-    fn is_kept_waiting(&self) -> bool {
-        let due = !self.link.is_ready() || self.responses.is_due();
-        due && self.stream == Stream::Open && self.speaking_since.is_none() && !self.playback.is_playing()
-    }
-
-    /// Lets the caller hear that somebody is there, once that is due.
-    fn bridge_silence(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        self.silence.observe(self.is_kept_waiting() && !self.ended, now);
-        if self.silence.deadline().is_some_and(|due| due <= now)
-            && let Some(filler) = self.rules.phrases.filler(self.silence.next_filler())
-        {
-            self.silence.bridged();
-            self.say(filler, "filler", now, effects);
-        }
     }
 
     fn transcribed(&mut self, item_id: &str, text: &str, effects: &mut Vec<Effect>) {
@@ -559,7 +525,7 @@ impl Conversation {
     }
 
     fn ask(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        if self.ended || !self.link.is_ready() {
+        if self.is_leaving() || !self.link.is_ready() {
             return;
         }
         if let Some(ask) = self.responses.ask(self.speaking_since.is_some(), now) {
@@ -573,37 +539,6 @@ impl Conversation {
         let outcome =
             if self.result.first_audio_ms.is_some() { Outcome::Completed } else { Outcome::Abandoned };
         self.end(outcome, Reason::CallerHungUp, Next::Nothing, now, effects);
-    }
-
-    /// The service cannot be had: a person takes over. Where the agent can still say so, the call ends when that was
-    /// heard; what the service does meanwhile is of no concern.
-    fn hand_over(&mut self, reason: Reason, now: Millis, effects: &mut Vec<Effect>) {
-        if self.stream != Stream::Open || self.rules.phrases.get(Phrase::Transfer).is_none() {
-            return self.end(Outcome::Failed, reason, Next::Human, now, effects);
-        }
-        self.session_gone(effects);
-        effects.push(Effect::Disconnect);
-        self.say(Phrase::Transfer, "goodbye", now, effects);
-        self.parting = Some(Parting { reason, until: now + LAST_WORDS_WITHIN });
-    }
-
-    /// The last words are on their way to the caller.
-    fn last_words(&mut self, parting: Parting, input: &Input<'_>, now: Millis, effects: &mut Vec<Effect>) {
-        let next = match input {
-            Input::Mark(mark) => {
-                if let Some(heard) = self.playback.mark_played(*mark, now) {
-                    self.settle(heard, effects);
-                }
-                (!self.playback.is_playing()).then_some(Next::Human)
-            }
-            Input::Tick => (parting.until <= now).then_some(Next::Human),
-            Input::StreamStopped | Input::CallOver => Some(Next::Nothing),
-            Input::StreamLost | Input::Shutdown | Input::ActorFailed => Some(Next::Human),
-            _ => None,
-        };
-        if let Some(next) = next {
-            self.end(Outcome::Failed, parting.reason, next, now, effects);
-        }
     }
 
     fn end(&mut self, outcome: Outcome, reason: Reason, next: Next, now: Millis, effects: &mut Vec<Effect>) {

@@ -111,7 +111,9 @@ impl Source {
         let (store, text) = (self.store.clone(), self.texts.get(phrase).unwrap_or_default().to_owned());
         match spawn_blocking(move || store.save(&text, &mulaw)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, phrase = phrase.as_str(), "a phrase is not kept on disk"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, phrase = phrase.as_str(), "a phrase is not kept on disk")
+            }
             Err(error) => tracing::error!(%error, "a phrase is not kept on disk"),
         }
     }

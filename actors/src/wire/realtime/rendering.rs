@@ -98,7 +98,10 @@ impl Rendering {
     }
 
     /// Reads until `found` has found something. An error of the service is the end of it: there is nothing to go on with.
-    async fn until<T>(&self, mut found: impl FnMut(&mut ServerEvent<'_>) -> Option<T>) -> Result<T, RenderError> {
+    async fn until<T>(
+        &self,
+        mut found: impl FnMut(&mut ServerEvent<'_>) -> Option<T>,
+    ) -> Result<T, RenderError> {
         loop {
             match poll_fn(|cx| self.uplink.poll_received(self.session, cx)).await {
                 Some(Received::Event(message)) => match events::parse(&message) {
@@ -112,7 +115,9 @@ impl Rendering {
                 },
                 Some(Received::Pong) => {}
                 Some(Received::Closed { fatal, cause }) => return Err(RenderError::Closed { fatal, cause }),
-                None => return Err(RenderError::Closed { fatal: false, cause: "the connection ended".into() }),
+                None => {
+                    return Err(RenderError::Closed { fatal: false, cause: "the connection ended".into() });
+                }
             }
         }
     }
