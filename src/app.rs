@@ -14,7 +14,7 @@ use actors::call::phrases::Phrase;
 use actors::call::phrases::book::{PhraseBook, Source};
 use actors::call::phrases::store::PhraseStore;
 use actors::call::pump::Pump;
-use actors::db::{Db, DbSettings, DbStartError, PastTurn, SchemaState, SpoolError};
+use actors::db::{BadUrl, Db, DbSettings, DbStartError, History, PastTurn, SchemaState, SpoolError};
 use actors::metrics::Metrics;
 use actors::registry::Registry;
 use actors::wire::realtime::socket::Endpoint;
@@ -71,6 +71,8 @@ pub enum StartError {
     SchemaOlder { missing: Vec<String> },
     #[error(transparent)]
     Spool(SpoolError),
+    #[error("DATABASE_URL: {0}")]
+    DatabaseUrl(BadUrl),
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
 }
@@ -79,6 +81,7 @@ impl From<DbStartError> for StartError {
     fn from(error: DbStartError) -> Self {
         match error {
             DbStartError::Spool(error) => Self::Spool(error),
+            DbStartError::Url(error) => Self::DatabaseUrl(error),
             DbStartError::Internal(error) => Self::Internal(error),
         }
     }
@@ -113,20 +116,19 @@ impl App {
         })
     }
 
-    /// What was said in a call that another process began. An epoch that nobody has used yet is found either way: it is
-    /// the second the clock shows, where the database cannot tell the last one.
-    pub async fn past(&self, call_sid: CallSid) -> Past {
-        match self.db.history(call_sid).await {
-            Ok(history) => {
-                let said =
-                    |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
-                Past { epoch: history.epoch, said: Some(history.turns.into_iter().map(said).collect()) }
-            }
-            Err(error) => {
-                tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
-                Past { epoch: Utc::now().timestamp().try_into().unwrap_or_default(), said: None }
-            }
-        }
+    /// What was said in a call that another process began. `last_epoch` is that of its last stream, where Twilio tells: if
+    /// what is written or spooled here ends before it, something is missing.
+    pub async fn past(&self, call_sid: CallSid, last_epoch: Option<u32>) -> Past {
+        let history = self.db.history(call_sid).await.unwrap_or_else(|error| {
+            tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
+            History::default()
+        });
+        let is_whole = history.is_whole && last_epoch.is_none_or(|last| last <= history.epoch);
+        // Where nobody tells, the second the clock shows is an epoch that nobody has used.
+        let clock = || Utc::now().timestamp().try_into().unwrap_or_default();
+        let epoch = last_epoch.unwrap_or_else(|| if is_whole { 0 } else { clock() }).max(history.epoch);
+        let said = |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
+        Past { epoch, said: history.turns.into_iter().map(said).collect(), is_whole }
     }
 
     pub fn is_draining(&self) -> bool {
@@ -181,7 +183,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     let mut serving = actix_rt::spawn(server);
     announce(address);
     if let Some(twilio) = twilio_api(&app.settings)? {
-        actix_rt::spawn(left_behind::take_up(app.clone(), twilio, app.voice.after_stream_url()?));
+        actix_rt::spawn(left_behind::take_up(app.clone(), twilio));
     }
 
     tokio::select! {
@@ -261,7 +263,7 @@ fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
             model: settings.realtime.model.clone(),
             api_key: settings.realtime.api_key.clone(),
         },
-        rules: Rules { jitter_seed: rand::random(), ..Rules::default() },
+        rules: Rules::default(),
         phrases: Arc::new(PhraseBook::default()),
         ledger: Arc::new(db),
         metrics,

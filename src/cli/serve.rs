@@ -21,7 +21,8 @@ pub fn run() -> u8 {
                 StartError::Bind { .. }
                 | StartError::Inherited(_)
                 | StartError::SchemaOlder { .. }
-                | StartError::Spool(_) => super::USAGE,
+                | StartError::Spool(_)
+                | StartError::DatabaseUrl(_) => super::USAGE,
                 StartError::Internal(_) => super::INTERNAL,
             }
         }

@@ -14,7 +14,7 @@ pub struct Health {
     status: &'static str,
     /// `healthy` or `unavailable`.
     database: &'static str,
-    /// Why it is unavailable.
+    /// Why it is unavailable; or why no further connection could be opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     database_error: Option<String>,
     pool_stats: PoolStats,
@@ -43,13 +43,13 @@ pub struct Ready {
 /// 200 as long as the process serves.
 pub async fn healthz(app: Data<App>) -> Json<Health> {
     let (database, database_error) = match app.db.health() {
-        DbHealth::Healthy => ("healthy", None),
+        DbHealth::Healthy => ("healthy", app.db.failed_connect()),
         DbHealth::Unavailable(cause) => ("unavailable", Some(cause)),
     };
-    let status = match (app.is_draining(), &database_error) {
+    let status = match (app.is_draining(), database) {
         (true, _) => "draining",
-        (false, Some(_)) => "degraded",
-        (false, None) => "healthy",
+        (false, "healthy") => "healthy",
+        (false, _) => "degraded",
     };
     let capacity = app.registry.capacity();
     Json(Health {

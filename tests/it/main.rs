@@ -5,11 +5,13 @@
 mod bad_input;
 mod calls;
 mod ceiling;
+mod crowd;
 mod database;
 mod doors;
 mod drain;
 mod fillers;
 mod kill;
+mod outage;
 mod private_postgres;
 mod support;
 mod survival;

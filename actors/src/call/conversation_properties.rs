@@ -51,7 +51,9 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::CallOver),
         1 => Just(Act::Unclaimed),
         1 => Just(Act::Shutdown),
-        1 => Just(Act::LoseService),
+        6 => Just(Act::LoseService),
+        5 => (0..3_000u64, prop::bool::weighted(0.2))
+            .prop_map(|(back_after, blind)| Act::Restart { back_after, blind }),
     ]
 }
 
@@ -145,7 +147,7 @@ fn truncation_is_within_60_ms_of_the_ear_for_99_of_100() {
     let cases = config.cases * 3;
     let mut runner = TestRunner::new_with_rng(config, TestRunner::deterministic().new_rng());
     let calls = prop_oneof![3 => scenario(0..=20u64), 1 => crossing()];
-    let (mut errors_ms, mut barge_ins, mut refusals, mut held) = (vec![], 0, 0, 0);
+    let (mut errors_ms, mut barge_ins, mut refusals, mut held, mut restarts) = (vec![], 0, 0, 0, 0);
     let (mut fillers, mut goodbyes) = (0, 0);
     for _ in 0..cases {
         let report = play(&calls.new_tree(&mut runner).expect("nothing is rejected").current());
@@ -155,6 +157,7 @@ fn truncation_is_within_60_ms_of_the_ear_for_99_of_100() {
         held += report.held_then_played;
         fillers += report.fillers;
         goodbyes += report.goodbyes;
+        restarts += report.restarts;
     }
     errors_ms.sort_unstable();
     let (count, p99) = (errors_ms.len(), errors_ms[errors_ms.len() * 99 / 100]);
@@ -163,11 +166,12 @@ fn truncation_is_within_60_ms_of_the_ear_for_99_of_100() {
         errors_ms[count / 2],
         errors_ms.last()
     );
-    println!("{barge_ins} barge-ins, {refusals} refusals, held {held} times");
+    println!("{barge_ins} barge-ins, {refusals} refusals, held {held} times, {restarts} restarts");
     println!("{fillers} fillers, {goodbyes} goodbyes");
     assert!(p99 <= 60, "{p99} ms");
     assert!(count > 100 && barge_ins > 100 && refusals > 0 && held > 10, "the calls must be worth judging");
-    assert!(fillers > 30 && goodbyes > 0, "and worth bridging");
+    assert!(restarts > 20, "{restarts} restarts");
+    assert!(fillers > 30 && goodbyes > 0, "{fillers} fillers, {goodbyes} goodbyes");
 }
 
 proptest! {

@@ -165,6 +165,8 @@ pub struct CallActor {
     /// It failed more often than it may.
     worn_out: bool,
     counted: UplinkCounts,
+    /// How often a turn was written, so that each writing is later than those before.
+    turns_written: u32,
     ended: Option<Ended>,
 }
 
@@ -218,6 +220,7 @@ impl CallActor {
             restarted: 0,
             worn_out: false,
             counted: UplinkCounts::default(),
+            turns_written: 0,
             ended: None,
         }
     }
@@ -259,7 +262,8 @@ impl CallActor {
         match (&self.conversation, self.uplink.session()) {
             (None, _) => {
                 let phrases = self.setup.phrases.at_hand();
-                let rules = Rules { phrases, ..self.setup.rules.clone() };
+                // The calls of an instance lose their sessions together, but do not come back all at once.
+                let rules = Rules { jitter_seed: rand::random(), phrases, ..self.setup.rules.clone() };
                 let effects = &mut self.effects;
                 let conversation = match &self.past {
                     Some(past) => Conversation::resume(rules, past, now, effects),

@@ -11,17 +11,23 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Supervised, fut};
 use futures_util::FutureExt;
+use rand::Rng;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, sleep};
 
 use super::error::DbError;
-use super::health::{DbHealth, SchemaState};
-use super::{Shared, writer};
+use super::health::Seen;
+use super::{Shared, migrate, writer};
 
-/// How often a healthy database is asked for a sign of life, and one that is away whether it is back.
+/// A healthy database is asked for a sign of life if it gave none for so long.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
-const PROBE_AWAY_EVERY: Duration = Duration::from_millis(500);
+/// It is away if it does not give one within this, nor answers anybody else.
 const PROBE_DEADLINE: Duration = Duration::from_secs(2);
+/// However many questions stay without an answer, it is not asked more often.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// One that is away is asked again after a jittered pause, which doubles each time, from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How often this instance tells the others that it is alive; they miss it after three times that.
 const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// A restart after a panic waits so long, so that a panic that repeats itself is not a busy loop.
@@ -136,15 +142,42 @@ fn run(
     }));
 }
 
-/// Keeps what is known of the database fresh, whether or not anybody asks it anything.
+/// Keeps what is known of the database fresh, whether or not anybody asks it anything. One probe at a time.
 async fn watch(shared: &Shared) {
+    let mut pause = FIRST_PAUSE;
     loop {
-        // A pool in full use is proof enough: its queries tell how they went.
-        if !shared.pool.is_exhausted() {
-            let _ = probe(shared).await;
+        let begun = Instant::now();
+        if let Err(DbError::Unavailable(cause)) = probe(shared).await {
+            shared.seen.away(&cause, begun);
         }
-        let healthy = shared.seen.health() == DbHealth::Healthy;
-        tokio::time::sleep(if healthy { PROBE_EVERY } else { PROBE_AWAY_EVERY }).await;
+        if shared.seen.is_away() {
+            sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        } else {
+            pause = FIRST_PAUSE;
+            until_in_doubt(&shared.seen).await;
+        }
+    }
+}
+
+/// Returns when the database gave no sign of life for a while, or left a question without an answer.
+async fn until_in_doubt(seen: &Seen) {
+    let doubt = async {
+        sleep(SHORTEST_PAUSE).await;
+        seen.doubt.notified().await;
+    };
+    let silence = async {
+        loop {
+            let looked = Instant::now();
+            sleep(PROBE_EVERY).await;
+            if !seen.has_answered_since(looked) || !seen.schema().is_settled() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = doubt => {}
+        () = silence => {}
     }
 }
 
@@ -163,10 +196,14 @@ async fn beat(shared: &Shared, instance: &str) {
 
 /// A sign of life; until the schema is known to fit, its state.
 async fn probe(shared: &Shared) -> Result<(), DbError> {
-    if matches!(shared.seen.schema(), SchemaState::Unknown | SchemaState::Older { .. }) {
-        return shared.compare_schema(PROBE_DEADLINE).await.map(drop);
+    if shared.seen.schema().is_settled() {
+        return shared.probe("probe", PROBE_DEADLINE, async |connection| Ok(connection.ping().await?)).await;
     }
-    shared.ask("probe", PROBE_DEADLINE, async |connection| Ok(connection.ping().await?)).await
+    let state = shared
+        .probe("schema", PROBE_DEADLINE, async |connection| Ok(migrate::compare(connection).await?))
+        .await?;
+    shared.seen.schema_is(state);
+    Ok(())
 }
 
 #[cfg(test)]

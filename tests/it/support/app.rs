@@ -113,6 +113,18 @@ impl TestApp {
         std::mem::forget(self); // nothing is expected of it any more
     }
 
+    /// Waits until the program, which was told to, has ended well.
+    pub async fn ends(mut self) {
+        let mut status = None;
+        eventually("the program has ended", async || {
+            status = self.child.try_wait().expect("our child");
+            status.is_some()
+        })
+        .await;
+        assert!(status.is_some_and(|status| status.success()), "the program ended well");
+        std::mem::forget(self); // it has told all it will
+    }
+
     /// `GET` of a JSON document; also where it is not there yet, or not now.
     pub async fn get(&self, path: &str) -> Value {
         let mut response = awc::Client::default().get(self.url(path)).send().await.expect("an answer");
