@@ -166,3 +166,31 @@ async fn a_call_that_fails_before_a_phrase_is_at_hand_is_given_to_a_person_all_t
     assert_eq!(app.metric("switchboard_phrases_at_hand").await, 0.0);
     app.empties().await;
 }
+
+/// Barge-ins, answers and fillers in any order: the ear tells them apart, and nothing is missing.
+#[actix_rt::test]
+async fn a_slow_service_is_bridged_for_every_caller_and_every_frame_is_where_it_belongs() {
+    let folder = tempfile::tempdir().unwrap();
+    let realtime = service(2_500, &[]).await;
+    let app = app(&realtime, folder.path()).await;
+    has_all_phrases(&app).await;
+    let options = phone::Options {
+        url: app.origin.parse().unwrap(),
+        realtime: Some(format!("http://{}", realtime.addr()).parse().unwrap()),
+        auth_token: Some(Secret::new(AUTH_TOKEN.to_owned())),
+        calls: 5,
+        seconds: Duration::from_secs(15),
+        quiet: true,
+        ..phone::Options::default()
+    };
+    let outcome = phone::simulate(options).await.unwrap();
+    let bridged = |call: &phone::CallDetail| {
+        call.ear.heard().iter().filter(|heard| matches!(heard, Heard::Phrase { .. })).count()
+    };
+    let fillers: Vec<_> = outcome.calls.iter().map(bridged).collect();
+    println!("{fillers:?}, {:?}", outcome.report.frames);
+    assert!(fillers.iter().all(|fillers| *fillers > 0), "{fillers:?}");
+    assert_eq!(outcome.report.frames, FrameCounts::default());
+    assert_eq!((outcome.violations, outcome.realtime_violations), (vec![], vec![]));
+    app.empties().await;
+}
