@@ -43,6 +43,9 @@ const LINGER: Duration = Duration::from_millis(50);
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How often a draining process looks whether the last call is over.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
+/// How long those who are handed over are answered: until they have met another instance, or are done with a person or a
+/// voicemail box. With all other deadlines less than the 90 s that a service manager usually waits.
+const HAND_OVER_DEADLINE: Duration = Duration::from_secs(45);
 /// How long requests under way, and then unwritten records, are waited for at the very end.
 const FINISH_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -155,12 +158,12 @@ impl App {
         }
     }
 
-    /// Gives the calls that are left to the human fallback.
+    /// Hands over the calls that are left, and answers their callers until they are gone.
     async fn hand_over(&self) {
         if let Err(error) = self.registry.shut_down().await {
             tracing::error!(%error, "the calls that are left were not handed over");
         }
-        let _ = timeout(FINISH_DEADLINE, self.last_call_is_over()).await;
+        let _ = timeout(HAND_OVER_DEADLINE, self.last_call_is_over()).await;
     }
 
     /// Waits until no call is left, nor a caller for whom Twilio is about to ask what comes next.

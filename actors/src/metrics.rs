@@ -76,6 +76,8 @@ metrics! {
     admissions: IntCounterVec = "switchboard_admissions_total" ["result"];
     /// Ended calls, by outcome and reason.
     call_ends: IntCounterVec = "switchboard_call_ends_total" ["outcome", "reason"];
+    /// Calls that a drain did not wait for: handed over before their end.
+    drain_forced_ends: IntCounter = "switchboard_drain_forced_ends_total";
     /// Duration of ended calls.
     call_duration: Histogram = "switchboard_call_duration_seconds" {CALL};
     /// From the start of the stream to the first audio sent to the caller.

@@ -10,6 +10,7 @@ mod database;
 mod doors;
 mod drain;
 mod kill;
+mod last_resort;
 mod media_stream;
 mod outage;
 mod panics;

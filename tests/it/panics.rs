@@ -144,7 +144,7 @@ async fn the_fourth_panic_within_a_minute_brings_a_person() {
     eventually("the person is dialled", async || caller.events().iter().any(dialled)).await;
     caller.hangs_up().await;
     let log = house.app.logged(caller.call_sid()).await;
-    assert_eq!((&log["call"]["outcome"], &log["call"]["reason"]), (&"failed".into(), &"actor-failed".into()));
+    assert_eq!((&log["call"]["outcome"], &log["call"]["reason"]), (&"transferred".into(), &"actor-failed".into()));
     assert!(caller.silence_ms() < 3_000, "{} ms of silence", caller.silence_ms());
     house.app.empties().await;
 }
@@ -181,7 +181,8 @@ async fn hands_its_calls_over_and_ends_with_70(place: &str) {
     let worn_out_at = Instant::now();
     let dialled = |(_, event): &(Duration, Event)| *event == Event::Dialled(HUMAN.into());
     eventually("the person is dialled", async || caller.events().iter().any(dialled)).await;
-    assert!(worn_out_at.elapsed() < Duration::from_secs(5), "{:?}", worn_out_at.elapsed()); // the sentence included
+    // No other instance is there: five times a second's pause. The sentence is included.
+    assert!(worn_out_at.elapsed() < Duration::from_secs(12), "{:?}", worn_out_at.elapsed());
     assert_eq!(house.app.ends_with().await.code(), Some(70));
 }
 
@@ -203,9 +204,9 @@ async fn a_process_that_is_about_to_end_says_so_and_takes_no_calls() {
     for _ in 0..4 {
         app.panics_at("registry", async { drop(app.get("/api/call-monitor").await) }).await;
     }
-    eventually("it says so", async || app.get("/healthz").await["status"] == "failing").await;
+    eventually("it says so", async || app.get("/healthz").await["status"] == "draining").await;
     assert_eq!(app.get("/readyz").await["status"], 503);
-    assert_eq!(rings(&app, &call_sid(2)).await.status, 503);
+    assert!(rings(&app, &call_sid(2)).await.body.contains("<Redirect"), "another instance is to take it");
     let in_progress = [("CallSid", &*call), ("CallStatus", "in-progress")];
     assert_eq!(webhook(&app, "/api/voice/after-stream", &in_progress).await.status, 200);
     assert_eq!(app.ends_with().await.code(), Some(70));

@@ -162,7 +162,7 @@ impl Conversation {
             Input::StreamStopped | Input::CallOver => self.caller_gone(now, effects),
             Input::Unclaimed if self.opened_at.is_none() => self.never_came(Reason::Unclaimed, now, effects),
             Input::Unclaimed => self.end(Outcome::Failed, Reason::StreamLost, Next::Human, now, effects),
-            Input::Shutdown => self.end(Outcome::Failed, Reason::Shutdown, Next::Human, now, effects),
+            Input::Shutdown => self.end(Outcome::Failed, Reason::Shutdown, Next::Elsewhere, now, effects),
             Input::ActorFailed => self.end(Outcome::Failed, Reason::ActorFailed, Next::Human, now, effects),
             Input::ServiceLost { fatal, cause } => self.service_lost(*fatal, cause, now, effects),
             Input::Tick => self.tick(now, effects),

@@ -97,8 +97,10 @@ pub enum Effect {
 pub enum Next {
     /// Nobody is on the line any more.
     Nothing,
-    /// The human fallback, or an apology where there is none.
+    /// The human fallback, or a voicemail where there is none.
     Human,
+    /// The agent again, at another process: this one is going down.
+    Elsewhere,
 }
 
 /// What is known of a call when it is over.

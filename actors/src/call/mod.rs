@@ -368,12 +368,12 @@ impl CallActor {
     fn let_go(&self, ended: Ended, ctx: &mut Context<Self>) {
         let CallIdentity { call_sid, serial, .. } = self.identity;
         let registry = self.registry.clone();
-        let decided = match ended {
-            Ended::AsDecided { next: Next::Human, .. } => {
-                Some(self.setup.ledger.decide(call_sid, self.epoch(), NextStep::Human))
-            }
-            _ => None,
+        let next_step = match ended {
+            Ended::AsDecided { next: Next::Human, .. } => Some(NextStep::Human),
+            Ended::AsDecided { next: Next::Elsewhere, .. } => Some(NextStep::HandedOver),
+            Ended::AsDecided { next: Next::Nothing, .. } | Ended::WornOut => None,
         };
+        let decided = next_step.map(|next_step| self.setup.ledger.decide(call_sid, self.epoch(), next_step));
         let told = async move {
             if let Some(decided) = decided {
                 decided.await;

@@ -64,7 +64,7 @@ use self::health::Seen;
 use self::metrics::Metrics;
 use self::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits};
 use self::queue::{Pushed, Queue};
-use self::record::{Event, Record};
+use self::record::{Aftermath, Event, Record};
 use self::spool::Spool;
 use self::url::Target;
 use crate::supervise::{Life, Lifeline};
@@ -212,6 +212,12 @@ impl Db {
     /// 2 s.
     pub async fn store_event(&self, event: Event) -> Result<(), DbError> {
         self.keep("store_event", Record::Event(event), STORE_PATIENCE, SPOOL_DEADLINE).await
+    }
+
+    /// Writes what came after the agent's part, event and outcome together; durable, and in time, as
+    /// [`store_event`](Self::store_event).
+    pub async fn store_aftermath(&self, aftermath: Aftermath) -> Result<(), DbError> {
+        self.keep("store_aftermath", Record::Aftermath(aftermath), STORE_PATIENCE, SPOOL_DEADLINE).await
     }
 
     /// A page of the call log, newest first, within 5 s. Pages count from 1; a page has 1 to 200 calls.
@@ -422,7 +428,7 @@ impl Shared {
 
 /// A flight whose answer was lost is flown again: an event gets a key, so that it is stored once all the same.
 fn writable_twice(mut record: Record) -> Record {
-    if let Record::Event(event) = &mut record {
+    if let Record::Event(event) | Record::Aftermath(Aftermath { event, .. }) = &mut record {
         event.dedupe_key.get_or_insert_with(|| format!("{:032x}", rand::random::<u128>()));
     }
     record
