@@ -120,8 +120,10 @@ async fn survives(house: &House, when: When, input: &str) {
     }
     let log = house.app.logged(caller.call_sid()).await;
     let said: &[_] = match (when, input) {
-        // What the caller said is lost with the panic: unheard, so that they are asked to repeat it, or only unwritten.
-        (When::Asking, "Service-Committed" | "Service-TranscriptCompleted") => &[&CALLER[1]],
+        // What the caller said may be lost with the panic, or with the session that was about to tell its transcript.
+        (When::Asking, "Service-Committed" | "Service-TranscriptCompleted" | "Service-ResponseCreated") => {
+            &[&CALLER[1]]
+        }
         (When::Asking, _) => &[&CALLER[0], &CALLER[1]],
         _ => &[&CALLER[1]],
     };
