@@ -175,6 +175,11 @@ impl Caller {
         self.line.with(|state| state.longest_silence(Instant::now())).as_millis() as u64
     }
 
+    /// Counts silence anew from now on.
+    pub fn forgets_silence(&self) {
+        self.line.with(|state| state.forgets_silence(Instant::now()));
+    }
+
     /// What happened to the call, each with the time since the ring.
     pub fn events(&self) -> Vec<(Duration, Event)> {
         self.line.with(|state| state.events.clone())

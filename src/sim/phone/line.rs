@@ -237,6 +237,12 @@ impl State {
         self.quiet_since = self.quiet_since.map(|_| now);
     }
 
+    /// From now on only silence that begins now counts.
+    pub fn forgets_silence(&mut self, now: Instant) {
+        self.quiet_since = self.quiet_since.map(|_| now);
+        self.longest_silence = Duration::ZERO;
+    }
+
     /// The call is over for the caller: what follows is between the network and the bridge.
     pub fn stops_listening(&mut self, now: Instant) {
         self.breaks_silence(now);
