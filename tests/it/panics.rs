@@ -158,7 +158,10 @@ async fn the_fourth_panic_within_a_minute_brings_a_person() {
     eventually("the person is dialled", async || caller.events().iter().any(dialled)).await;
     caller.hangs_up().await;
     let log = house.app.logged(caller.call_sid()).await;
-    assert_eq!((&log["call"]["outcome"], &log["call"]["reason"]), (&"transferred".into(), &"actor-failed".into()));
+    assert_eq!(
+        (&log["call"]["outcome"], &log["call"]["reason"]),
+        (&"transferred".into(), &"actor-failed".into())
+    );
     assert!(caller.silence_ms() < 3_000, "{} ms of silence", caller.silence_ms());
     house.app.empties().await;
 }
