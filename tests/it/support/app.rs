@@ -138,8 +138,13 @@ impl TestApp {
         eventually(&format!("it panics at {place}"), async || !order.exists()).await;
     }
 
-    /// Waits until the program has ended by itself; nothing more is expected of it.
-    pub async fn ends(mut self) -> ExitStatus {
+    /// Waits until the program, which was told to, has ended well.
+    pub async fn ends(self) {
+        assert!(self.ends_with().await.success(), "the program ended well");
+    }
+
+    /// Waits until the program has ended; nothing more is expected of it.
+    pub async fn ends_with(mut self) -> ExitStatus {
         let mut status = None;
         eventually("the program ends", async || {
             status = self.child.try_wait().expect("our child");
