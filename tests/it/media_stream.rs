@@ -81,7 +81,7 @@ async fn the_socket_drops_in_mid_answer_and_the_caller_hears_it_all_the_same() {
     let log = house.app.logged(caller.call_sid()).await;
     let mut toll = Toll::of("the media socket drops in mid-answer");
     toll.count(&caller, &[&CALLER[0], &CALLER[1]], &log);
-    toll.is_at_most(3_000);
+    toll.stays_within(3_000);
     assert_eq!(house.world.realtime.report().sessions.len(), 1, "the session goes on");
     house.has_written("2|completed|caller-hung-up").await;
 }

@@ -96,7 +96,7 @@ async fn a_panic_at_any_input_costs_no_call_and_no_other_call_notices() {
     let log = house.app.logged(neighbour.call_sid()).await;
     let mut toll = Toll::of("panics in other calls");
     toll.count(&neighbour, &CALLER[..4].iter().collect::<Vec<_>>(), &log);
-    toll.is_at_most(3_000);
+    toll.stays_within(3_000);
     house.app.empties().await;
     house.world.is_content();
 }
@@ -127,7 +127,7 @@ async fn survives(house: &House, when: When, input: &str) {
     };
     let mut toll = Toll::of(format!("a panic at {input}, {when:?}"));
     toll.count(&caller, said, &log);
-    toll.is_at_most(5_000);
+    toll.stays_within(5_000);
     assert_eq!(log["call"]["outcome"], "completed", "{when:?} {input}: {log}");
 }
 
