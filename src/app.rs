@@ -46,6 +46,9 @@ const LINGER: Duration = Duration::from_millis(50);
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How often a draining process looks whether the last call is over.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
+/// How long those who are handed over are answered: until they have met another instance, or are done with a person or a
+/// voicemail box. With all other deadlines less than the 90 s that a service manager usually waits.
+const HAND_OVER_DEADLINE: Duration = Duration::from_secs(45);
 /// How long requests under way, and then unwritten records, are waited for at the very end.
 const FINISH_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -61,7 +64,7 @@ pub struct App {
     draining: AtomicBool,
 }
 
-/// Why the process does not serve.
+/// Why the process does not serve, or does no longer.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot listen on {address}: {cause}; free it, or set PORT and BIND_ADDR")]
@@ -74,6 +77,9 @@ pub enum StartError {
     Spool(SpoolError),
     #[error("DATABASE_URL: {0}")]
     DatabaseUrl(BadUrl),
+    /// It did, until a permanent actor had used up its restarts.
+    #[error("{0} failed too often; its calls were handed over")]
+    WornOut(&'static str),
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
 }
@@ -101,6 +107,7 @@ impl App {
         let db = Db::start(db_settings(&settings), &metrics)?;
         db.beat(&settings.instance_id);
         let call_metrics = Metrics::register(&metrics);
+        db.count_panics(call_metrics.panics.with_label_values(&["db"]));
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());
         let phrases = setup.phrases.clone();
         let registry = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
@@ -143,6 +150,19 @@ impl App {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// A permanent actor has used up its restarts: the process is about to end.
+    pub fn is_worn_out(&self) -> bool {
+        self.registry.lifeline().has_ended() || self.db.lifeline().has_ended()
+    }
+
+    /// Waits until a permanent actor has used up its restarts; answers which.
+    async fn worn_out(&self) -> &'static str {
+        tokio::select! {
+            () = self.registry.lifeline().ended() => "the call registry",
+            () = self.db.lifeline().ended() => "the database's actor",
+        }
+    }
+
     /// No new calls from now on; those on the line go on.
     pub async fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -151,12 +171,12 @@ impl App {
         }
     }
 
-    /// Gives the calls that are left to the human fallback.
+    /// Hands over the calls that are left, and answers their callers until they are gone.
     async fn hand_over(&self) {
         if let Err(error) = self.registry.shut_down().await {
             tracing::error!(%error, "the calls that are left were not handed over");
         }
-        let _ = timeout(FINISH_DEADLINE, self.last_call_is_over()).await;
+        let _ = timeout(HAND_OVER_DEADLINE, self.last_call_is_over()).await;
     }
 
     /// Waits until no call is left, nor a caller for whom Twilio is about to ask what comes next.
@@ -167,7 +187,7 @@ impl App {
     }
 }
 
-/// Serves until a signal: the first SIGTERM or SIGINT drains, a second one hands the live calls over without waiting for
+/// Serves until a signal, or until a permanent actor has failed too often, which is like the second signal: the first SIGTERM or SIGINT drains, a second one hands the live calls over without waiting for
 /// their end, a third one stops at once.
 pub async fn run(settings: Settings) -> Result<(), StartError> {
     let mut signals = Signals::new()?;
@@ -195,15 +215,21 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
         actix_rt::spawn(left_behind::take_up(app.clone(), twilio));
     }
 
-    tokio::select! {
-        () = signals.next() => {}
+    let mut worn_out = tokio::select! {
+        () = signals.next() => None,
+        actor = app.worn_out() => Some(actor),
         ended = &mut serving => {
             return Err(StartError::Internal(anyhow::anyhow!("the HTTP server ended by itself: {ended:?}")));
         }
-    }
+    };
     app.drain().await;
     tracing::info!(calls = app.registry.capacity().active, "draining");
     let drained = tokio::select! {
+        biased;
+        actor = app.worn_out() => {
+            worn_out = Some(actor);
+            false
+        }
         ended = timeout(DRAIN_DEADLINE, app.last_call_is_over()) => ended.is_ok(),
         () = signals.next() => false,
     };
@@ -222,7 +248,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
         tracing::warn!(%error, "others do not know yet that this instance has ended");
     }
     tracing::info!(drained, unwritten, "stopped");
-    Ok(())
+    worn_out.map_or(Ok(()), |actor| Err(StartError::WornOut(actor)))
 }
 
 /// The socket handed over by whoever started us, so that a restart refuses nobody; otherwise one of our own.

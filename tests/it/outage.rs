@@ -139,7 +139,7 @@ async fn postgres_goes_away_at(moment: Moment) {
         if moment != Moment::Drain {
             return app;
         }
-        app.ends().await; // with what it could not write: the next one writes it
+        assert!(app.ends().await.success()); // with what it could not write: the next one writes it
         world.start()
     };
     let ((), app) = tokio::join!(caller.hangs_up(), next);

@@ -163,11 +163,18 @@ impl Conversation {
             Input::Digit(digit) => {
                 effects.push(Effect::WriteEvent { kind: "dtmf", data: json!({"digit": digit}) });
             }
+            Input::CallerInaudible => {
+                effects.push(Effect::WriteEvent { kind: "one-way-audio", data: json!({}) });
+            }
+            Input::CallerAudible { quiet_ms } => {
+                let data = json!({"quietMs": quiet_ms});
+                effects.push(Effect::WriteEvent { kind: "two-way-audio", data });
+            }
             Input::StreamLost => self.stream_lost(now, effects),
             Input::StreamStopped | Input::CallOver => self.caller_gone(now, effects),
             Input::Unclaimed if self.opened_at.is_none() => self.never_came(Reason::Unclaimed, now, effects),
             Input::Unclaimed => self.end(Outcome::Failed, Reason::StreamLost, Next::Human, now, effects),
-            Input::Shutdown => self.end(Outcome::Failed, Reason::Shutdown, Next::Human, now, effects),
+            Input::Shutdown => self.end(Outcome::Failed, Reason::Shutdown, Next::Elsewhere, now, effects),
             Input::ActorFailed => self.end(Outcome::Failed, Reason::ActorFailed, Next::Human, now, effects),
             Input::ServiceLost { fatal, cause } => self.service_lost(*fatal, cause, now, effects),
             Input::Tick => self.tick(now, effects),
