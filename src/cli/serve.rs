@@ -15,6 +15,10 @@ pub fn run() -> u8 {
     logging::start(&settings.log);
     match actix_rt::System::new().block_on(app::run(settings)) {
         Ok(()) => super::FINE,
+        Err(error @ StartError::WornOut(_)) => {
+            eprintln!("switchboard serve ends: {error}");
+            super::INTERNAL
+        }
         Err(error) => {
             eprintln!("switchboard serve cannot start: {error:#}");
             match error {
@@ -23,7 +27,7 @@ pub fn run() -> u8 {
                 | StartError::SchemaOlder { .. }
                 | StartError::Spool(_)
                 | StartError::DatabaseUrl(_) => super::USAGE,
-                StartError::Internal(_) => super::INTERNAL,
+                StartError::WornOut(_) | StartError::Internal(_) => super::INTERNAL,
             }
         }
     }

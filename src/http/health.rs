@@ -10,7 +10,7 @@ use crate::app::App;
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// `healthy`, `degraded` (the database is away; calls go on) or `draining`.
+    /// `healthy`, `degraded` (the database is away; calls go on) or `draining` (about to end, also by itself).
     status: &'static str,
     /// `healthy` or `unavailable`.
     database: &'static str,
@@ -46,7 +46,7 @@ pub async fn healthz(app: Data<App>) -> Json<Health> {
         DbHealth::Healthy => ("healthy", app.db.failed_connect()),
         DbHealth::Unavailable(cause) => ("unavailable", Some(cause)),
     };
-    let status = match (app.is_draining(), database) {
+    let status = match (app.is_draining() || app.is_worn_out(), database) {
         (true, _) => "draining",
         (false, "healthy") => "healthy",
         (false, _) => "degraded",
@@ -66,6 +66,9 @@ pub async fn healthz(app: Data<App>) -> Json<Health> {
 
 /// 503 while draining, and until the schema is known to fit: a database outage later on alone does not take live calls down.
 pub async fn readyz(app: Data<App>) -> Result<Json<Ready>, ApiError> {
+    if app.is_worn_out() {
+        return Err(ApiError::NotReady("failing: this process is about to end"));
+    }
     if app.is_draining() {
         return Err(ApiError::NotReady("draining: no new calls are taken"));
     }

@@ -11,6 +11,7 @@ mod auth;
 mod call_logs;
 mod dashboard;
 mod health;
+mod last_resort;
 mod metrics;
 mod monitor;
 pub mod problem;
@@ -32,6 +33,10 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(post("/incoming", voice::incoming))
         .service(get("/stream", voice::stream))
         .service(post("/after-stream", voice::after_stream))
+        .service(post("/fallback", last_resort::fallback))
+        .service(post("/transfer-done", last_resort::transfer_done))
+        .service(post("/voicemail", last_resort::voicemail))
+        .service(post("/recording-status", voice::recording_status))
         .service(post("/call-status", voice::call_status))
         .service(post("/stream-status", voice::stream_status));
     let all = web::scope("")

@@ -2,7 +2,7 @@
 //!
 //! Started by [`Db::start`](super::Db::start) under a Supervisor on the arbiter of the caller; ends with the last
 //! [`Db`](super::Db). It owns nothing that a panic could spoil: queue, spool and pool are beside it, so a panic costs a
-//! second and no record. Its mailbox holds 16 wake-ups; one that does not fit is not needed, because one is waiting already.
+//! second and no record; panicking too often is the [end of the process](super::Db::lifeline). Its mailbox holds 16 wake-ups; one that does not fit is not needed, because one is waiting already.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, sleep};
 use super::error::DbError;
 use super::health::Seen;
 use super::{Shared, migrate, writer};
+use crate::supervise::{Life, fault_point, message};
 
 /// A healthy database is asked for a sign of life if it gave none for so long.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
@@ -52,12 +53,12 @@ pub(super) struct DbActor {
     writing: bool,
     /// Whose heartbeat is to be written.
     instance: Option<String>,
-    restarts: u32,
+    life: Life,
 }
 
 impl DbActor {
-    pub(super) fn new(shared: Arc<Shared>, handles: watch::Receiver<()>) -> Self {
-        Self { shared, handles, writing: false, instance: None, restarts: 0 }
+    pub(super) fn new(shared: Arc<Shared>, handles: watch::Receiver<()>, life: Life) -> Self {
+        Self { shared, handles, writing: false, instance: None, life }
     }
 
     fn write(&mut self, ctx: &mut Context<Self>) {
@@ -66,7 +67,11 @@ impl DbActor {
         }
         let shared = Arc::clone(&self.shared);
         let done = |actor: &mut Self| actor.writing = false;
-        run(async move { writer::write_all(&shared).await }, done, ctx);
+        let work = async move {
+            fault_point!("db-write");
+            writer::write_all(&shared).await;
+        };
+        run(work, done, ctx);
     }
 
     fn watch(&mut self, ctx: &mut Context<Self>) {
@@ -102,8 +107,7 @@ impl Actor for DbActor {
 
 impl Supervised for DbActor {
     fn restarting(&mut self, _ctx: &mut Self::Context) {
-        self.restarts += 1;
-        tracing::warn!(restarts = self.restarts, "the database's actor starts again");
+        tracing::warn!("the database's actor starts again");
     }
 }
 
@@ -135,8 +139,9 @@ fn run(
     let guarded = fut::wrap_future::<_, DbActor>(AssertUnwindSafe(work).catch_unwind());
     ctx.spawn(guarded.map(|result, actor, ctx| match result {
         Ok(()) => done(actor),
-        Err(_) => {
-            tracing::error!("the database's actor panicked");
+        Err(panic) => {
+            actor.life.panicked(&message(&*panic));
+            actor.shared.count_panic();
             ctx.run_later(RESTART_PAUSE, |_, ctx| ctx.stop());
         }
     }));
@@ -146,6 +151,7 @@ fn run(
 async fn watch(shared: &Shared) {
     let mut pause = FIRST_PAUSE;
     loop {
+        fault_point!("db-watch");
         let begun = Instant::now();
         if let Err(DbError::Unavailable(cause)) = probe(shared).await {
             shared.seen.away(&cause, begun);
@@ -187,6 +193,7 @@ async fn beat(shared: &Shared, instance: &str) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        fault_point!("db-beat");
         // A database that is away is logged where it is noticed.
         if let Err(error @ DbError::Refused(_)) = shared.heartbeat(instance).await {
             tracing::warn!(%error, "the heartbeat is not written");
@@ -226,20 +233,8 @@ mod tests {
         }
     }
 
-    #[derive(Message)]
-    #[rtype(result = "u32")]
-    struct Restarts;
-
-    impl Handler<Restarts> for DbActor {
-        type Result = u32;
-
-        fn handle(&mut self, _: Restarts, _: &mut Self::Context) -> u32 {
-            self.restarts
-        }
-    }
-
     #[actix_rt::test]
-    async fn a_panic_restarts_the_actor_and_the_queue_keeps_its_records() {
+    async fn a_panic_restarts_the_actor_a_few_times_and_the_queue_keeps_its_records() {
         let url = "postgres://nobody@127.0.0.1:1/none".to_owned();
         let spool_dir = tempfile::tempdir().unwrap();
         let settings = DbSettings {
@@ -252,6 +247,8 @@ mod tests {
             instance: "here".to_owned(),
         };
         let db = Db::start(settings, &Registry::new()).unwrap();
+        let panics = prometheus::IntCounter::new("panics", "panics").unwrap();
+        db.count_panics(panics.clone());
         db.actor.send(Panic).await.unwrap();
         db.record(Record::Event(Event {
             call_sid: "CA00000000000000000000000000000001".parse().unwrap(),
@@ -260,12 +257,13 @@ mod tests {
             data: serde_json::Value::Null,
             dedupe_key: None,
         }));
-        let restarted = async {
-            while db.actor.send(Restarts).await.unwrap() == 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), restarted).await.expect("restarted");
-        assert_eq!(db.waiting_records(), 1);
+        for _ in 1..4 {
+            assert!(!db.lifeline().has_ended());
+            db.actor.send(Panic).await.unwrap();
+        }
+        let worn_out = db.lifeline().ended();
+        tokio::time::timeout(Duration::from_secs(10), worn_out).await.expect("the fourth is one too many");
+        assert_eq!((panics.get(), db.waiting_records()), (4, 1));
+        db.actor.send(Panic).await.expect("it is started again all the same");
     }
 }

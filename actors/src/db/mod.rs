@@ -34,12 +34,12 @@ mod url;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::{Addr, Supervisor};
 use anyhow::Context;
-use prometheus::Registry;
+use prometheus::{IntCounter, Registry};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -64,9 +64,10 @@ use self::health::Seen;
 use self::metrics::Metrics;
 use self::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits};
 use self::queue::{Pushed, Queue};
-use self::record::{Event, Record};
+use self::record::{Aftermath, Event, Record};
 use self::spool::Spool;
 use self::url::Target;
+use crate::supervise::{Life, Lifeline};
 use crate::wire::twilio::sid::CallSid;
 
 /// So many records may wait in memory; what comes when it is full is counted, logged and lost.
@@ -120,6 +121,7 @@ pub enum DbStartError {
 pub struct Db {
     shared: Arc<Shared>,
     actor: Addr<DbActor>,
+    lifeline: Lifeline,
     /// Dropped after the address: its last clone is the actor's end.
     _handles: watch::Sender<()>,
 }
@@ -131,6 +133,8 @@ struct Shared {
     spool: Arc<Spool>,
     metrics: Metrics,
     seen: Arc<Seen>,
+    /// Where the actor's panics are counted.
+    panics: OnceLock<IntCounter>,
     _runtime: DbRuntime,
 }
 
@@ -165,13 +169,26 @@ impl Db {
         let spool = Arc::new(Spool::open(&settings.spool_dir, &settings.instance, runtime.handle())?);
         let metrics = Metrics::register(registry, pool.clone(), Arc::clone(&queue), &spool)
             .context("the database's metrics")?;
-        let shared = Arc::new(Shared { pool, queue, spool, metrics, seen, _runtime: runtime });
+        let panics = OnceLock::new();
+        let shared = Arc::new(Shared { pool, queue, spool, metrics, seen, panics, _runtime: runtime });
         let (handles, closed) = watch::channel(());
+        let life = Life::begin("db");
+        let lifeline = life.line();
         let actor = Supervisor::start({
             let shared = Arc::clone(&shared);
-            move |_| DbActor::new(shared, closed)
+            move |_| DbActor::new(shared, closed, life)
         });
-        Ok(Self { shared, actor, _handles: handles })
+        Ok(Self { shared, actor, lifeline, _handles: handles })
+    }
+
+    /// Ends when the actor has panicked too often, or is gone: the process cannot go on then.
+    pub fn lifeline(&self) -> &Lifeline {
+        &self.lifeline
+    }
+
+    /// Where the actor's panics are counted from now on. Only the first one is obeyed.
+    pub fn count_panics(&self, counter: IntCounter) {
+        let _ = self.shared.panics.set(counter);
     }
 
     /// Queues a record to be written. Never waits; when 10,000 wait in memory already, because the spool is full, it is
@@ -195,6 +212,12 @@ impl Db {
     /// 2 s.
     pub async fn store_event(&self, event: Event) -> Result<(), DbError> {
         self.keep("store_event", Record::Event(event), STORE_PATIENCE, SPOOL_DEADLINE).await
+    }
+
+    /// Writes what came after the agent's part, event and outcome together; durable, and in time, as
+    /// [`store_event`](Self::store_event).
+    pub async fn store_aftermath(&self, aftermath: Aftermath) -> Result<(), DbError> {
+        self.keep("store_aftermath", Record::Aftermath(aftermath), STORE_PATIENCE, SPOOL_DEADLINE).await
     }
 
     /// A page of the call log, newest first, within 5 s. Pages count from 1; a page has 1 to 200 calls.
@@ -382,6 +405,12 @@ impl Shared {
         answer
     }
 
+    fn count_panic(&self) {
+        if let Some(counter) = self.panics.get() {
+            counter.inc();
+        }
+    }
+
     /// Returns when nothing waits, neither in memory nor in the spool.
     async fn emptied(&self) {
         while self.queue.depth() > 0 || !self.spool.is_empty() {
@@ -399,7 +428,7 @@ impl Shared {
 
 /// A flight whose answer was lost is flown again: an event gets a key, so that it is stored once all the same.
 fn writable_twice(mut record: Record) -> Record {
-    if let Record::Event(event) = &mut record {
+    if let Record::Event(event) | Record::Aftermath(Aftermath { event, .. }) = &mut record {
         event.dedupe_key.get_or_insert_with(|| format!("{:032x}", rand::random::<u128>()));
     }
     record

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::call::end::CallEnd;
+use crate::call::end::{CallEnd, Outcome};
 use crate::wire::twilio::sid::CallSid;
 
 /// Who spoke a turn.
@@ -41,6 +41,7 @@ pub enum Record {
     Event(Event),
     Decided(Decision),
     Closed(CallClosed),
+    Aftermath(Aftermath),
 }
 
 impl Record {
@@ -51,6 +52,7 @@ impl Record {
             Self::Event(event) => event.call_sid,
             Self::Decided(decision) => decision.call_sid,
             Self::Closed(closed) => closed.call_sid,
+            Self::Aftermath(aftermath) => aftermath.event.call_sid,
         }
     }
 }
@@ -84,6 +86,9 @@ pub struct Turn {
     pub heard_ms: Option<u32>,
     /// The caller did not hear all of it; `text` ends where the hearing did.
     pub cut_off: bool,
+    /// Rises with each turn that is written under the epoch: a writing that arrives late replaces no later one.
+    #[serde(default)]
+    pub version: u32,
 }
 
 /// Something that happened to a call and belongs in its log.
@@ -107,10 +112,12 @@ pub enum NextStep {
     /// The caller may leave a message.
     Voicemail,
     HangUp,
+    /// The call goes on at whichever process Twilio asks.
+    HandedOver,
 }
 
 impl NextStep {
-    pub const ALL: [Self; 3] = [Self::Human, Self::Voicemail, Self::HangUp];
+    pub const ALL: [Self; 4] = [Self::Human, Self::Voicemail, Self::HangUp, Self::HandedOver];
 
     /// The word used in JSON and in the database.
     pub fn as_str(self) -> &'static str {
@@ -118,6 +125,7 @@ impl NextStep {
             Self::Human => "human",
             Self::Voicemail => "voicemail",
             Self::HangUp => "hang-up",
+            Self::HandedOver => "handed-over",
         }
     }
 
@@ -147,4 +155,14 @@ pub struct CallClosed {
     /// Token counts summed over all responses, as stored in `calls.usage`.
     pub usage: Value,
     pub cost_usd: Option<f64>,
+}
+
+/// What befell the caller after the agent's part: an event of the call's log that decides its outcome, too.
+///
+/// It may be written before the call, and in any order: `voicemail` stands over `transferred`, and both stand over
+/// whatever the agent's part ended with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Aftermath {
+    pub event: Event,
+    pub outcome: Outcome,
 }

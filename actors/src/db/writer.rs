@@ -205,6 +205,7 @@ pub(super) fn statements_of(record: &Record) -> QueryResult<Vec<Statement>> {
         Record::Event(event) => vec![events::write(event)?],
         Record::Decided(decision) => vec![calls::decide(decision)?],
         Record::Closed(closed) => vec![calls::close(closed)?],
+        Record::Aftermath(aftermath) => vec![events::write(&aftermath.event)?, calls::resolve(aftermath)?],
     })
 }
 
@@ -215,5 +216,6 @@ fn kind(record: &Record) -> &'static str {
         Record::Event(_) => "event",
         Record::Decided(_) => "decided",
         Record::Closed(_) => "closed",
+        Record::Aftermath(_) => "aftermath",
     }
 }

@@ -58,6 +58,7 @@ fn turn(call: u32, epoch: u32, ordinal: u32, text: &str) -> Record {
         started_at: at(i64::from(ordinal)),
         heard_ms: (ordinal % 2 == 1).then_some(1480),
         cut_off: ordinal % 2 == 1,
+        version: 0,
     })
 }
 

@@ -6,7 +6,10 @@ pub mod outage;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod postgres_with_tls;
+pub mod proxy;
+pub mod toll;
 pub mod twilio;
+pub mod world;
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
