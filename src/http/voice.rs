@@ -1,7 +1,7 @@
-//! Twilio's doors: the call's webhooks, its media stream and its status callbacks.
+//! Twilio's doors: the webhooks that steer a call, which are answered with TwiML, and its media stream.
 //!
-//! Nothing of a request is believed before its signature holds. What steers a call is answered with TwiML, in time and
-//! whatever fails here; a status callback is acknowledged when it is durable.
+//! Nothing of a request is believed before its signature holds. What steers a call is answered in time, and whatever
+//! fails here.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::call::conversation::Next;
 use actors::call::pump::Pump;
-use actors::db::record::{Event, NextStep};
+use actors::db::record::NextStep;
 use actors::registry::{Admission, AfterStream, RegistryDown};
 use actors::wire::twilio::form::Form;
 use actors::wire::twilio::sid::CallSid;
@@ -18,11 +18,10 @@ use actors::wire::twilio::stream;
 use actors::wire::twilio::token::{TOKEN_PARAMETER, TokenKey};
 use actors::wire::twilio::twiml::{self, ConnectStream, Twiml};
 use chrono::Utc;
-use serde_json::{Map, Value};
 use tokio::time::{sleep, timeout};
 use url::Url;
 
-use super::last_resort::{self, person_or_voicemail, voicemail_box};
+use super::last_resort::{person_or_voicemail, voicemail_box};
 use super::problem::ApiError;
 use crate::app::App;
 
@@ -35,8 +34,6 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 const ELSEWHERE_SECONDS: u32 = 1;
 /// The query parameter by which the URL of `after-stream` names its stream.
 const EPOCH: &str = "epoch";
-/// The statuses after which a call is over (reference: Twilio, "CallStatus").
-const TERMINAL: [&str; 5] = ["completed", "busy", "failed", "no-answer", "canceled"];
 
 /// What Twilio's doors need besides the app's parts.
 pub struct Voice {
@@ -228,77 +225,12 @@ pub async fn stream(
     Ok(response)
 }
 
-/// `POST /api/voice/call-status`: how the call goes, at Twilio.
-pub async fn call_status(
-    app: Data<App>,
-    request: HttpRequest,
-    body: Bytes,
-) -> Result<HttpResponse, ApiError> {
-    let form = signed_form(&app, &request, &body)?;
-    let call_sid = call_sid(&form)?;
-    let status = required(&form, "CallStatus")?;
-    if TERMINAL.contains(&status) {
-        app.registry.call_over(call_sid).await.map_err(ApiError::unavailable)?;
-    }
-    store(&app, call_sid, "call-status", format!("call-status {status}"), &form).await
-}
-
-/// `POST /api/voice/stream-status`: how the media stream goes, at Twilio.
-pub async fn stream_status(
-    app: Data<App>,
-    request: HttpRequest,
-    body: Bytes,
-) -> Result<HttpResponse, ApiError> {
-    let form = signed_form(&app, &request, &body)?;
-    let call_sid = call_sid(&form)?;
-    let event = required(&form, "StreamEvent")?;
-    let key = format!("{event} {}", form.get("StreamSid").unwrap_or_default());
-    store(&app, call_sid, event, key, &form).await
-}
-
-/// `POST /api/voice/recording-status`: how a recording goes, at Twilio. A message that was left counts though its
-/// `<Record>` action never came.
-pub async fn recording_status(
-    app: Data<App>,
-    request: HttpRequest,
-    body: Bytes,
-) -> Result<HttpResponse, ApiError> {
-    let form = signed_form(&app, &request, &body)?;
-    let call_sid = call_sid(&form)?;
-    let status = required(&form, "RecordingStatus")?;
-    let is_message = status == "completed" && form.get("RecordingSource") == Some("RecordVerb");
-    if let Some(left) = is_message.then(|| last_resort::message(call_sid, &form)).flatten() {
-        app.db.store_aftermath(left).await.map_err(ApiError::unavailable)?;
-    }
-    let key = format!("recording-status {} {status}", form.get("RecordingSid").unwrap_or_default());
-    store(&app, call_sid, "recording-status", key, &form).await
-}
-
 async fn admit(app: &App, call_sid: CallSid, form: &Form) -> Result<Admission, RegistryDown> {
     let text = |name| form.get(name).unwrap_or_default().to_owned();
     app.registry.admit(call_sid, text("From"), text("To")).await
 }
 
-/// Acknowledges the callback once it is in the database; Twilio sends it again otherwise.
-async fn store(
-    app: &App,
-    call_sid: CallSid,
-    kind: &str,
-    key: String,
-    form: &Form,
-) -> Result<HttpResponse, ApiError> {
-    let data: Map<_, _> = form.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
-    let event = Event {
-        call_sid,
-        at: Utc::now(),
-        kind: kind.to_owned(),
-        data: Value::Object(data),
-        dedupe_key: Some(key),
-    };
-    app.db.store_event(event).await.map_err(ApiError::unavailable)?;
-    Ok(HttpResponse::NoContent().finish())
-}
-
+/// Believes a webhook only if its signature holds.
 pub(super) fn signed_form(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Form, ApiError> {
     if let Some(validator) = &app.voice.validator {
         validator.verify_form(path_and_query(request), body, signature(request)).map_err(forged)?;

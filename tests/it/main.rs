@@ -18,3 +18,4 @@ mod panics;
 mod private_postgres;
 mod support;
 mod survival;
+mod webhooks;

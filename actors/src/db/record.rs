@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::webhooks::Webhook;
 use crate::call::end::{CallEnd, Outcome};
 use crate::wire::twilio::sid::CallSid;
 
@@ -42,17 +43,27 @@ pub enum Record {
     Decided(Decision),
     Closed(CallClosed),
     Aftermath(Aftermath),
+    Webhook(Webhook),
 }
 
 impl Record {
-    pub fn call_sid(&self) -> CallSid {
+    /// The call whose rows it changes.
+    pub fn call_sid(&self) -> Option<CallSid> {
         match self {
-            Self::Opened(opened) => opened.call_sid,
-            Self::Turn(turn) => turn.call_sid,
-            Self::Event(event) => event.call_sid,
-            Self::Decided(decision) => decision.call_sid,
-            Self::Closed(closed) => closed.call_sid,
-            Self::Aftermath(aftermath) => aftermath.event.call_sid,
+            Self::Opened(opened) => Some(opened.call_sid),
+            Self::Turn(turn) => Some(turn.call_sid),
+            Self::Event(event) => Some(event.call_sid),
+            Self::Decided(decision) => Some(decision.call_sid),
+            Self::Closed(closed) => Some(closed.call_sid),
+            Self::Aftermath(aftermath) => Some(aftermath.event.call_sid),
+            Self::Webhook(_) => None, // not before it is processed
+        }
+    }
+
+    pub(super) fn webhook(&self) -> Option<&Webhook> {
+        match self {
+            Self::Webhook(webhook) => Some(webhook),
+            _ => None,
         }
     }
 }
