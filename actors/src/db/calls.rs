@@ -37,7 +37,7 @@ pub struct CallSummary {
     pub reason: Option<String>,
     pub urgent: bool,
     pub turns: i32,
-    pub recordings: u32,
+    pub recordings: i32,
     pub cost_usd: Option<f64>,
 }
 
@@ -67,6 +67,7 @@ pub(super) struct CallRow {
     urgent: bool,
     turns: i32,
     barge_ins: i32,
+    recordings: i32,
     first_audio_ms: Option<i32>,
     pub(super) usage: Value,
     cost_usd: Option<f64>,
@@ -85,7 +86,7 @@ impl CallRow {
             reason: self.reason,
             urgent: self.urgent,
             turns: self.turns,
-            recordings: 0,
+            recordings: self.recordings,
             cost_usd: self.cost_usd,
         }
     }
@@ -199,27 +200,6 @@ pub(super) fn count_turn(call_sid: &CallSid, ordinal: u32) -> QueryResult<Statem
             .filter(calls::call_sid.eq(call_sid.as_str()).and(calls::turns.lt(ordinal)))
             .set(calls::turns.eq(ordinal)),
     )
-}
-
-/// A page of calls, newest first.
-pub(super) async fn newest(
-    connection: &mut Connection,
-    offset: i64,
-    limit: i64,
-) -> QueryResult<Vec<CallSummary>> {
-    let rows: Vec<CallRow> = calls::table
-        .order((calls::started_at.desc(), calls::call_sid.desc()))
-        .offset(offset)
-        .limit(limit)
-        .select(CallRow::as_select())
-        .load(connection)
-        .await?;
-    Ok(rows.into_iter().map(CallRow::summary).collect())
-}
-
-/// How many calls there are.
-pub(super) async fn count(connection: &mut Connection) -> QueryResult<i64> {
-    calls::table.count().get_result(connection).await
 }
 
 /// The call's epoch and the word for what comes next, if it is written.

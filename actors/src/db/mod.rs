@@ -47,12 +47,15 @@ pub use self::events::LoggedEvent;
 pub use self::health::{DbHealth, SchemaState};
 pub use self::history::{History, PastTurn};
 pub use self::left_behind::OpenCall;
-pub use self::log::{CallLog, CallLogPage};
+pub use self::log::{
+    BadCursor, BadSort, CallFilter, CallLog, CallLogPage, CallQuery, Cursor, Sort, SortKey, Start,
+};
 pub use self::pool::PoolStats;
 pub use self::spool::SpoolError;
 pub use self::turns::LoggedTurn;
 pub use self::url::BadUrl;
 use futures_util::future::BoxFuture;
+use futures_util::stream::{self, Stream};
 
 use self::actor::{DbActor, WriteWaiting};
 use self::connection::Connection;
@@ -121,6 +124,7 @@ struct Shared {
     spool: Arc<Spool>,
     metrics: Metrics,
     seen: Seen,
+    places: log::Places,
     /// Ends the writer's pause.
     try_now: Notify,
     _runtime: DbRuntime,
@@ -148,7 +152,9 @@ impl Db {
             .context("the database's metrics")?;
         let seen = Seen::new();
         let try_now = Notify::new();
-        let shared = Arc::new(Shared { pool, queue, spool, metrics, seen, try_now, _runtime: runtime });
+        let places = log::Places::default();
+        let shared =
+            Arc::new(Shared { pool, queue, spool, metrics, seen, places, try_now, _runtime: runtime });
         let (handles, closed) = watch::channel(());
         let actor = Supervisor::start({
             let shared = Arc::clone(&shared);
@@ -180,13 +186,48 @@ impl Db {
         self.keep("store_event", Record::Event(event), STORE_PATIENCE, SPOOL_DEADLINE).await
     }
 
-    /// A page of the call log, newest first, within 5 s. Pages count from 1; a page has 1 to 200 calls.
+    /// A page of the whole call log, newest first, within 5 s. Pages count from 1; a page has 1 to 200 calls.
     pub async fn call_logs(&self, page: u32, page_size: u32) -> Result<CallLogPage, DbError> {
+        let start = Start::Page(page, Sort::NEWEST_FIRST);
+        self.find_calls(CallQuery { filter: CallFilter::default(), start, page_size }).await
+    }
+
+    /// A page of the calls that a query asks for, within 5 s.
+    pub async fn find_calls(&self, query: CallQuery) -> Result<CallLogPage, DbError> {
         self.shared
             .ask("call_logs", READ_DEADLINE, async |connection| {
-                Ok(log::page(connection, page, page_size).await?)
+                Ok(log::page(connection, query, &self.shared.places).await?)
             })
             .await
+    }
+
+    /// All calls that pass the filter, some at a time, each batch within 5 s; of a search the newest 1,000. Nothing is
+    /// read before it is asked for, and no connection is held meanwhile. The first error is the last item.
+    pub fn export_calls(
+        &self,
+        filter: CallFilter,
+        sort: Sort,
+    ) -> impl Stream<Item = Result<Vec<CallSummary>, DbError>> + use<> {
+        enum State {
+            New(CallFilter, Sort),
+            Begun(log::Export),
+        }
+        let shared = Arc::clone(&self.shared);
+        stream::try_unfold(Some(State::New(filter, sort)), move |state| {
+            let shared = Arc::clone(&shared);
+            async move {
+                let Some(state) = state else { return Ok(None) };
+                let next = shared.ask("export_calls", READ_DEADLINE, async |connection| {
+                    let export = match state {
+                        State::New(filter, sort) => log::Export::begin(connection, filter, sort).await?,
+                        State::Begun(export) => export,
+                    };
+                    Ok(export.go_on(connection).await?)
+                });
+                let (calls, rest) = next.await?;
+                Ok(Some((calls, rest.map(State::Begun))))
+            }
+        })
     }
 
     /// One call with its turns and events, within 5 s; none if it is not written (yet).

@@ -13,6 +13,7 @@ use rand::Rng;
 use tokio::time::timeout;
 
 use super::error::DbError;
+use super::log::search;
 use super::record::Record;
 use super::spool::{Front, SpoolFailure};
 use super::statement::Statement;
@@ -200,11 +201,15 @@ async fn fly(shared: &Shared, records: &[Arc<Record>], deadline: Duration) -> Re
 
 pub(super) fn statements_of(record: &Record) -> QueryResult<Vec<Statement>> {
     Ok(match record {
-        Record::Opened(opened) => vec![calls::open(opened)?],
-        Record::Turn(turn) => vec![turns::write(turn)?, calls::count_turn(&turn.call_sid, turn.ordinal)?],
+        Record::Opened(opened) => vec![calls::open(opened)?, search::document(&opened.call_sid)?],
+        Record::Turn(turn) => vec![
+            turns::write(turn)?,
+            calls::count_turn(&turn.call_sid, turn.ordinal)?,
+            search::document(&turn.call_sid)?,
+        ],
         Record::Event(event) => vec![events::write(event)?],
         Record::Decided(decision) => vec![calls::decide(decision)?],
-        Record::Closed(closed) => vec![calls::close(closed)?],
+        Record::Closed(closed) => vec![calls::close(closed)?, search::document(&closed.call_sid)?],
     })
 }
 
