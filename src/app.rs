@@ -93,6 +93,7 @@ impl App {
         };
         let db = Db::start(db_settings(&settings), &metrics)?;
         db.beat(&settings.instance_id);
+        db.process_webhooks();
         let call_metrics = Metrics::register(&metrics);
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());
         let registry = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));

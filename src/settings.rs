@@ -122,6 +122,14 @@ pub struct MigrateSettings {
     pub log: LogSettings,
 }
 
+/// What `switchboard ops` is told from outside.
+#[derive(Debug, Clone)]
+pub struct OpsSettings {
+    /// `DATABASE_URL` or `SUPABASE_URL`.
+    pub url: Secret,
+    pub log: LogSettings,
+}
+
 /// The real environment, as [`Settings::read`] wants it. What is not UTF-8 is read with replacement characters.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
@@ -144,6 +152,15 @@ impl Settings {
             http,
             twilio,
         };
+        reader.finish(settings)
+    }
+}
+
+impl OpsSettings {
+    /// Reads the settings of `ops`: only those that it needs.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
+        let mut reader = Reader::new(&lookup);
+        let settings = Self { url: database_url(&mut reader), log: LogSettings::read(&mut reader) };
         reader.finish(settings)
     }
 }

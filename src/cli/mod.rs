@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod demo;
 mod migrate;
+mod ops;
 mod serve;
 mod sim;
 
@@ -34,6 +35,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Bring the database's schema up to date
     Migrate,
+    /// What an operator does beside the program that serves
+    #[command(subcommand)]
+    Ops(ops::Command),
     /// The simulated telephone network and the simulated Realtime service
     #[command(subcommand)]
     Sim(sim::Command),
@@ -52,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Serve => serve::run(),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Migrate => migrate::run(),
+        Command::Ops(command) => ops::run(command),
         Command::Sim(command) => sim::run(command),
     })
 }

@@ -12,3 +12,4 @@ mod kill;
 mod private_postgres;
 mod support;
 mod survival;
+mod webhooks;

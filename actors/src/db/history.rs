@@ -76,7 +76,7 @@ pub(super) fn overlay(mut rows: Rows, waiting: &[Arc<Record>]) -> History {
             Record::Opened(opened) => opened.epoch,
             Record::Decided(decision) => decision.epoch,
             Record::Closed(closed) => closed.epoch,
-            Record::Event(_) => continue,
+            Record::Event(_) | Record::Webhook(_) => continue,
             Record::Turn(turn) => {
                 let written = rows.turns.get(&turn.ordinal).map_or(0, |(epoch, _)| *epoch);
                 if turn.epoch >= written {

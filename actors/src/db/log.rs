@@ -6,14 +6,22 @@ mod query;
 pub(super) mod search;
 mod total;
 
+use std::sync::Arc;
+
 use diesel::QueryResult;
+use diesel_async::{AnsiTransactionManager, TransactionManager as _};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::calls::{self, CallDetail, CallSummary};
+use super::conferences::{self, LoggedConference};
 use super::connection::Connection;
+use super::error::DbError;
 use super::events::{self, LoggedEvent};
+use super::record::Record;
+use super::recordings::{self, LoggedRecording};
 use super::turns::{self, LoggedTurn};
+use super::writer;
 use crate::wire::twilio::sid::CallSid;
 pub(super) use places::Places;
 pub use query::{BadCursor, BadSort, CallFilter, CallQuery, Cursor, Sort, SortKey, Start};
@@ -52,8 +60,8 @@ pub struct CallLog {
     pub turns: Vec<LoggedTurn>,
     pub events: Vec<LoggedEvent>,
     pub tools: Vec<Value>,
-    pub conference: Option<Value>,
-    pub recordings: Vec<Value>,
+    pub conference: Option<LoggedConference>,
+    pub recordings: Vec<LoggedRecording>,
     pub usage: Value,
 }
 
@@ -81,29 +89,28 @@ pub(super) async fn page(
     })
 }
 
-/// An export, between one batch of calls and the next.
+/// An export, before a batch of calls.
 pub(super) struct Export {
     query: CallQuery,
+    /// Before the first batch and without a search: none.
     found: Option<Found>,
 }
 
 impl Export {
     /// Of all calls that pass the filter.
-    pub(super) async fn begin(
-        connection: &mut Connection,
-        filter: CallFilter,
-        sort: Sort,
-    ) -> QueryResult<Self> {
-        let found = search(connection, &filter).await?;
+    pub(super) fn of(filter: CallFilter, sort: Sort) -> Self {
         let start = Start::Page(1, sort);
-        Ok(Self { query: CallQuery { filter, start, page_size: EXPORTED_AT_ONCE }, found })
+        Self { query: CallQuery { filter, start, page_size: EXPORTED_AT_ONCE }, found: None }
     }
 
     /// The next calls, and the rest of the export if there is one.
-    pub(super) async fn go_on(
+    pub(super) async fn next_batch(
         mut self,
         connection: &mut Connection,
     ) -> QueryResult<(Vec<CallSummary>, Option<Self>)> {
+        if self.found.is_none() {
+            self.found = search(connection, &self.query.filter).await?;
+        }
         let page = list::page(connection, &self.query, self.found.as_ref(), &Places::default()).await?;
         let rest = page.next.map(|cursor| {
             self.query.start = Start::After(cursor);
@@ -120,6 +127,23 @@ async fn search(connection: &mut Connection, filter: &CallFilter) -> QueryResult
     }
 }
 
+/// The same as if the records that wait were written: they are, in a transaction that is then taken back.
+pub(super) async fn call_ahead(
+    connection: &mut Connection,
+    call_sid: &CallSid,
+    waiting: &[Arc<Record>],
+) -> Result<Option<CallLog>, DbError> {
+    let statements = writer::statements_of_all(waiting)?;
+    // Dropped halfway, the connection is not used again.
+    AnsiTransactionManager::begin_transaction(connection).await?;
+    let log = match connection.execute_within(&statements).await {
+        Ok(()) => call(connection, call_sid).await.map_err(DbError::from),
+        Err(failure) => Err(failure.into()),
+    };
+    AnsiTransactionManager::rollback_transaction(connection).await?;
+    log
+}
+
 pub(super) async fn call(connection: &mut Connection, call_sid: &CallSid) -> QueryResult<Option<CallLog>> {
     let Some(mut row) = calls::find(connection, call_sid).await? else { return Ok(None) };
     let turns = turns::of_call(connection, call_sid, LONGEST_LOG).await?;
@@ -130,8 +154,8 @@ pub(super) async fn call(connection: &mut Connection, call_sid: &CallSid) -> Que
         turns,
         events,
         tools: Vec::new(),
-        conference: None,
-        recordings: Vec::new(),
+        conference: conferences::of_call(connection, call_sid).await?,
+        recordings: recordings::of_call(connection, call_sid, LONGEST_LOG).await?,
         usage,
     }))
 }

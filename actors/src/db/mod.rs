@@ -7,6 +7,7 @@
 
 mod actor;
 mod calls;
+mod conferences;
 mod connection;
 mod error;
 mod events;
@@ -20,6 +21,7 @@ pub mod migrate;
 mod pool;
 mod queue;
 pub mod record;
+mod recordings;
 mod row;
 mod schema;
 mod spool;
@@ -28,6 +30,7 @@ mod survival;
 mod text;
 mod turns;
 mod url;
+pub mod webhooks;
 mod writer;
 
 use std::path::PathBuf;
@@ -42,6 +45,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::calls::{CallDetail, CallSummary};
+pub use self::conferences::{ConferenceEvent, LoggedConference, LoggedParticipant};
 pub use self::error::DbError;
 pub use self::events::LoggedEvent;
 pub use self::health::{DbHealth, SchemaState};
@@ -51,7 +55,8 @@ pub use self::log::{
     BadCursor, BadSort, CallFilter, CallLog, CallLogPage, CallQuery, Cursor, Sort, SortKey, Start,
 };
 pub use self::pool::PoolStats;
-pub use self::spool::SpoolError;
+pub use self::recordings::LoggedRecording;
+pub use self::spool::{SpoolError, SpoolStats};
 pub use self::turns::LoggedTurn;
 pub use self::url::BadUrl;
 use futures_util::future::BoxFuture;
@@ -66,6 +71,7 @@ use self::queue::{Pushed, Queue};
 use self::record::{Event, Record};
 use self::spool::Spool;
 use self::url::Target;
+use self::webhooks::{Inbox, Webhook};
 use crate::wire::twilio::sid::CallSid;
 
 /// So many records may wait in memory; what comes when it is full is counted, logged and lost.
@@ -74,6 +80,8 @@ const QUEUE_CAPACITY: usize = 10_000;
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
 /// The spool takes a record within this, or did not take it.
 const SPOOL_DEADLINE: Duration = Duration::from_secs(1);
+/// A webhook is stored within this; behind a storm of others it may take longer than its own flight.
+const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// A reader of the log gives up after this.
 const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// A start does not wait longer than this for the database.
@@ -122,12 +130,14 @@ struct Shared {
     pool: Pool,
     queue: Arc<Queue>,
     spool: Arc<Spool>,
+    inbox: Inbox,
     metrics: Metrics,
+    webhooks: webhooks::Metrics,
     seen: Seen,
     places: log::Places,
     /// Ends the writer's pause.
     try_now: Notify,
-    _runtime: DbRuntime,
+    runtime: DbRuntime,
 }
 
 impl Db {
@@ -150,11 +160,13 @@ impl Db {
         let spool = Arc::new(Spool::open(&settings.spool_dir, &settings.instance, runtime.handle())?);
         let metrics = Metrics::register(registry, pool.clone(), Arc::clone(&queue), &spool)
             .context("the database's metrics")?;
+        let webhooks = webhooks::Metrics::register(registry).context("the metrics of the webhooks")?;
+        let inbox = Inbox::new(runtime.handle());
         let seen = Seen::new();
         let try_now = Notify::new();
         let places = log::Places::default();
         let shared =
-            Arc::new(Shared { pool, queue, spool, metrics, seen, places, try_now, _runtime: runtime });
+            Arc::new(Shared { pool, queue, spool, inbox, metrics, webhooks, seen, places, try_now, runtime });
         let (handles, closed) = watch::channel(());
         let actor = Supervisor::start({
             let shared = Arc::clone(&shared);
@@ -186,6 +198,25 @@ impl Db {
         self.keep("store_event", Record::Event(event), STORE_PATIENCE, SPOOL_DEADLINE).await
     }
 
+    /// Stores a webhook, unless it is stored already; it is durable when this returns `Ok`, in the database or in the
+    /// spool. It does, or fails, within 5 s.
+    pub async fn store_webhook(&self, webhook: Webhook) -> Result<(), DbError> {
+        let stored = self.shared.inbox.store(&self.shared, webhook);
+        let kept = timeout(STORE_DEADLINE, stored)
+            .await
+            .unwrap_or_else(|_| Err(DbError::unanswered(STORE_DEADLINE)));
+        if kept? == webhooks::Kept::Spooled {
+            self.wake_the_writer();
+        }
+        Ok(())
+    }
+
+    /// Processes the webhooks that are stored, by this or another instance, from now on until the last handle is gone.
+    pub fn process_webhooks(&self) {
+        let worker = webhooks::run(Arc::clone(&self.shared), self._handles.subscribe());
+        self.shared.runtime.handle().spawn(worker);
+    }
+
     /// A page of the whole call log, newest first, within 5 s. Pages count from 1; a page has 1 to 200 calls.
     pub async fn call_logs(&self, page: u32, page_size: u32) -> Result<CallLogPage, DbError> {
         let start = Start::Page(page, Sort::NEWEST_FIRST);
@@ -208,32 +239,38 @@ impl Db {
         filter: CallFilter,
         sort: Sort,
     ) -> impl Stream<Item = Result<Vec<CallSummary>, DbError>> + use<> {
-        enum State {
-            New(CallFilter, Sort),
-            Begun(log::Export),
-        }
         let shared = Arc::clone(&self.shared);
-        stream::try_unfold(Some(State::New(filter, sort)), move |state| {
+        stream::try_unfold(Some(log::Export::of(filter, sort)), move |export| {
             let shared = Arc::clone(&shared);
             async move {
-                let Some(state) = state else { return Ok(None) };
-                let next = shared.ask("export_calls", READ_DEADLINE, async |connection| {
-                    let export = match state {
-                        State::New(filter, sort) => log::Export::begin(connection, filter, sort).await?,
-                        State::Begun(export) => export,
-                    };
-                    Ok(export.go_on(connection).await?)
+                let Some(export) = export else { return Ok(None) };
+                let batch = shared.ask("export_calls", READ_DEADLINE, async |connection| {
+                    Ok(export.next_batch(connection).await?)
                 });
-                let (calls, rest) = next.await?;
-                Ok(Some((calls, rest.map(State::Begun))))
+                batch.await.map(Some)
             }
         })
     }
 
-    /// One call with its turns and events, within 5 s; none if it is not written (yet).
+    /// One call with all that is known of it, within 5 s; what waits to be written counts. None if it is not known.
     pub async fn call_log(&self, call_sid: CallSid) -> Result<Option<CallLog>, DbError> {
+        let until = Instant::now() + READ_DEADLINE;
+        // Before the rows: what is written meanwhile is then written twice, and not missing.
+        let waiting = self.shared.waiting_of(call_sid, until, READ_DEADLINE).await?;
+        let rest = || until.saturating_duration_since(Instant::now());
+        if !waiting.is_empty() {
+            let ahead = self.shared.ask("call_log", rest(), async |connection| {
+                log::call_ahead(connection, &call_sid, &waiting).await
+            });
+            match ahead.await {
+                Err(DbError::Refused(cause)) => {
+                    tracing::warn!(call.sid = %call_sid, cause, "a call is shown without what waits to be written");
+                }
+                log => return log,
+            }
+        }
         self.shared
-            .ask("call_log", READ_DEADLINE, async |connection| Ok(log::call(connection, &call_sid).await?))
+            .ask("call_log", rest(), async |connection| Ok(log::call(connection, &call_sid).await?))
             .await
     }
 
@@ -252,6 +289,16 @@ impl Db {
     /// Records that wait in the spool.
     pub fn spool_pending(&self) -> usize {
         self.shared.spool.backlog().records
+    }
+
+    /// The spool right now.
+    pub fn spool_stats(&self) -> SpoolStats {
+        let backlog = self.shared.spool.backlog();
+        SpoolStats {
+            pending: backlog.records,
+            oldest_seconds: backlog.waited_seconds(),
+            aside: backlog.aside,
+        }
     }
 
     /// Whether the database answers, as of the last query or probe (at most some seconds ago).

@@ -52,10 +52,50 @@ diesel::table! {
 }
 
 diesel::table! {
+    conference_participants (conference_sid, call_sid) {
+        conference_sid -> Text,
+        call_sid -> Text,
+        label -> Nullable<Text>,
+        joined_at -> Nullable<Timestamptz>,
+        presence -> Nullable<Jsonb>,
+        flags -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
+    conferences (conference_sid) {
+        conference_sid -> Text,
+        friendly_name -> Nullable<Text>,
+        first_event_at -> Timestamptz,
+        started_at -> Nullable<Timestamptz>,
+        ended_at -> Nullable<Timestamptz>,
+        end_reason -> Nullable<Text>,
+        ended_by_call_sid -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     instances (instance_id) {
         instance_id -> Text,
         started_at -> Timestamptz,
         heartbeat_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    recordings (recording_sid) {
+        recording_sid -> Text,
+        call_sid -> Nullable<Text>,
+        conference_sid -> Nullable<Text>,
+        status -> Text,
+        progress -> Int2,
+        url -> Nullable<Text>,
+        duration_seconds -> Nullable<Int4>,
+        channels -> Nullable<Int4>,
+        source -> Nullable<Text>,
+        track -> Nullable<Text>,
+        started_at -> Nullable<Timestamptz>,
+        first_event_at -> Timestamptz,
     }
 }
 
@@ -72,6 +112,34 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    webhooks (id) {
+        id -> Int8,
+        route -> Text,
+        dedupe_key -> Text,
+        call_sid -> Nullable<Text>,
+        conference_sid -> Nullable<Text>,
+        body -> Jsonb,
+        twilio_at -> Nullable<Timestamptz>,
+        received_at -> Timestamptz,
+        state -> Text,
+        attempts -> Int4,
+        due_at -> Timestamptz,
+        last_error -> Nullable<Text>,
+        processed_at -> Nullable<Timestamptz>,
+    }
+}
+
 diesel::joinable!(call_search -> calls (call_sid));
 
-diesel::allow_tables_to_appear_in_same_query!(call_events, call_search, calls, instances, turns,);
+diesel::allow_tables_to_appear_in_same_query!(
+    call_events,
+    call_search,
+    calls,
+    conference_participants,
+    conferences,
+    instances,
+    recordings,
+    turns,
+    webhooks,
+);

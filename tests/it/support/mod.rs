@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod app;
+pub mod hang;
 pub mod outage;
 pub mod pgbouncer;
 pub mod postgres;

@@ -1,0 +1,87 @@
+//! `switchboard ops …`: what an operator does beside the program that serves.
+
+use actors::db::webhooks::{DeadLetter, DeadLetters};
+use actors::db::{BadUrl, DbError};
+use chrono::SecondsFormat;
+use clap::{Args, Subcommand};
+
+use crate::logging;
+use crate::settings::{OpsSettings, environment};
+
+/// So many are listed: the newest.
+const LISTED: i64 = 100;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the status callbacks that could not be processed, or let them be processed again
+    DeadLetters(DeadLettersArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct DeadLettersArguments {
+    /// Let this one be processed again, or `all` of them
+    #[arg(long, value_name = "ID|all", value_parser = which)]
+    retry: Option<Which>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    One(i64),
+    All,
+}
+
+fn which(text: &str) -> Result<Which, String> {
+    match text {
+        "all" => Ok(Which::All),
+        id => id.parse().map(Which::One).map_err(|_| "an ID of the list, or `all`".to_owned()),
+    }
+}
+
+pub fn run(command: Command) -> u8 {
+    let settings = match OpsSettings::read(environment) {
+        Ok(settings) => settings,
+        Err(faults) => {
+            eprintln!("switchboard ops cannot start: {faults}");
+            return super::USAGE;
+        }
+    };
+    logging::start(&settings.log);
+    let Command::DeadLetters(arguments) = command;
+    let done = actix_rt::System::new().block_on(dead_letters(settings.url.expose(), arguments.retry));
+    match done {
+        Ok(Ok(())) => super::FINE,
+        Ok(Err(error)) => {
+            eprintln!("switchboard ops failed: {error}");
+            super::FAILED
+        }
+        Err(error) => {
+            eprintln!("switchboard ops cannot start: {error}");
+            super::USAGE
+        }
+    }
+}
+
+async fn dead_letters(url: &str, retry: Option<Which>) -> Result<Result<(), DbError>, BadUrl> {
+    let connected = DeadLetters::connect(url).await?;
+    Ok(async {
+        let mut letters = connected?;
+        match retry {
+            Some(which) => {
+                let id = if let Which::One(id) = which { Some(id) } else { None };
+                println!("{} to be processed again", letters.retry(id).await?);
+            }
+            None => letters.list(None, LISTED).await?.iter().for_each(print),
+        }
+        Ok(())
+    }
+    .await)
+}
+
+/// One line: no parameter of it, since they have callers' numbers in them.
+fn print(letter: &DeadLetter) {
+    let DeadLetter { id, route, attempts, .. } = letter;
+    let at = letter.received_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let sid = letter.call_sid.as_deref().or(letter.conference_sid.as_deref()).unwrap_or("-");
+    let cause = letter.last_error.as_deref().unwrap_or("-");
+    println!("{id}  {at}  {route}  {sid}  {attempts} attempts  {cause}");
+}
