@@ -2,9 +2,12 @@
 
 mod call_log;
 mod connections;
+mod log_queries;
 mod migrations;
 mod outages;
+mod plans;
 mod records;
+mod row_level_security;
 mod spool;
 mod survival;
 
