@@ -107,7 +107,9 @@ pub async fn fill(url: &str, calls: u64) -> Result<(), tokio_postgres::Error> {
     };
     futures_util::future::try_join(build(&first, words), build(&second, rest)).await?;
 
-    first.batch_execute("DROP FUNCTION sentence; DROP AGGREGATE together(TSVECTOR); DROP TABLE sentences").await?;
+    first
+        .batch_execute("DROP FUNCTION sentence; DROP AGGREGATE together(TSVECTOR); DROP TABLE sentences")
+        .await?;
     first.batch_execute("VACUUM (ANALYZE)").await
 }
 
@@ -115,7 +117,9 @@ async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
     client
-        .batch_execute("SET synchronous_commit = off; SET maintenance_work_mem = '1GB'; SET work_mem = '64MB'")
+        .batch_execute(
+            "SET synchronous_commit = off; SET maintenance_work_mem = '1GB'; SET work_mem = '64MB'",
+        )
         .await?;
     Ok(client)
 }

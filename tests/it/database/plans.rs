@@ -129,7 +129,8 @@ async fn every_list_is_read_from_an_index() {
             assert!(!is(node, "Sort") || rows(node) <= sorted, "{what}: {node:#}");
             assert!(rows(node) <= COUNTED, "{what}: {node:#}");
         }
-        let page = plans.iter().find(|plan| plan["Query Text"].as_str().unwrap().contains("ORDER BY")).unwrap();
+        let page =
+            plans.iter().find(|plan| plan["Query Text"].as_str().unwrap().contains("ORDER BY")).unwrap();
         for node in nodes(&page["Plan"]) {
             assert!(rows(node) <= 2.0 * PAGE, "{what}: {node:#}");
         }
@@ -143,7 +144,10 @@ async fn a_deep_page_is_skipped_to_through_an_index_alone() {
         let (plans, what) = log.answer(CallFilter::default(), sort, 900).await;
         for node in plans.iter().flat_map(|plan| nodes(&plan["Plan"])) {
             assert!(!is(node, "Seq Scan") && !is(node, "Sort"), "{what}: {node:#}");
-            assert!(rows(node) <= PAGE || is(node, "Limit") || is(node, "Index Only Scan"), "{what}: {node:#}");
+            assert!(
+                rows(node) <= PAGE || is(node, "Limit") || is(node, "Index Only Scan"),
+                "{what}: {node:#}"
+            );
             assert_eq!(node["Heap Fetches"].as_f64().unwrap_or(0.0), 0.0, "{what}: {node:#}");
         }
         let (plans, what) = log.answer(CallFilter::default(), sort, 900).await;
