@@ -65,7 +65,8 @@ impl Log {
         });
         let of_calls = |plan: &Value| {
             let query = plan["Query Text"].as_str().unwrap();
-            query.contains("\"calls\"") || query.contains("\"call_search\"")
+            let is_run = !query.starts_with("EXPLAIN");
+            is_run && (query.contains("\"calls\"") || query.contains("\"call_search\""))
         };
         plans.filter(of_calls).collect()
     }
