@@ -15,7 +15,6 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde_json::json;
 use tokio::time::sleep;
-use url::Url;
 
 use crate::app::App;
 
@@ -28,9 +27,9 @@ const TRIES: u32 = 12;
 const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// Takes care of every call that was left behind.
-pub async fn take_up(app: Data<App>, twilio: TwilioApi, after_stream: Url) {
+pub async fn take_up(app: Data<App>, twilio: TwilioApi) {
     let calls = found(&app).await;
-    stream::iter(calls).for_each_concurrent(AT_ONCE, |call| one(&app, &twilio, &after_stream, call)).await;
+    stream::iter(calls).for_each_concurrent(AT_ONCE, |call| one(&app, &twilio, call)).await;
 }
 
 async fn found(app: &App) -> Vec<OpenCall> {
@@ -44,11 +43,11 @@ async fn found(app: &App) -> Vec<OpenCall> {
     Vec::new()
 }
 
-async fn one(app: &App, twilio: &TwilioApi, after_stream: &Url, call: OpenCall) {
+async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
     let call_sid = call.call_sid;
     match twilio.call(call_sid).await {
         Ok(Some(at_twilio)) if at_twilio.status == CallStatus::InProgress => {}
-        Ok(_) => return over(app, &call),
+        Ok(_) => return over(app, &call).await,
         Err(error) => {
             return tracing::error!(call.sid = %call_sid, %error, "it is not known whether a call goes on");
         }
@@ -58,7 +57,8 @@ async fn one(app: &App, twilio: &TwilioApi, after_stream: &Url, call: OpenCall) 
         Ok(false) => return,
         Err(error) => return tracing::error!(call.sid = %call_sid, %error, "a call could not be taken over"),
     }
-    let past = app.past(call_sid).await;
+    let past = app.past(call_sid, Some(call.epoch)).await;
+    let after_stream = app.voice.after_stream_url(past.epoch);
     let (from, to) = (call.from.unwrap_or_default(), call.to.unwrap_or_default());
     match app.registry.take_up(call_sid, from, to, past).await {
         Ok(Admission::Admitted { .. }) => tracing::info!(call.sid = %call_sid, "a call is taken up"),
@@ -68,16 +68,20 @@ async fn one(app: &App, twilio: &TwilioApi, after_stream: &Url, call: OpenCall) 
     if app.registry.is_live(call_sid).await {
         return;
     }
-    match twilio.redirect(call_sid, Instructions::Url(after_stream)).await {
+    match twilio.redirect(call_sid, Instructions::Url(&after_stream)).await {
         Ok(Some(_)) => tracing::info!(call.sid = %call_sid, "a call is fetched back"),
         Ok(None) => drop(app.registry.call_over(call_sid).await), // the caller hung up meanwhile
         Err(error) => tracing::error!(call.sid = %call_sid, %error, "a call could not be fetched back"),
     }
 }
 
-/// The call is over at Twilio, and nobody wrote its end.
-fn over(app: &App, call: &OpenCall) {
+/// The call is over at Twilio, and nobody wrote its end. A question of Twilio's that was given up may have waited in the
+/// listening socket and have taken the call up for nobody.
+async fn over(app: &App, call: &OpenCall) {
     tracing::info!(call.sid = %call.call_sid, "a call ended while nobody had it");
+    if let Err(error) = app.registry.call_over(call.call_sid).await {
+        tracing::error!(call.sid = %call.call_sid, %error, "a slot may be held for a caller who is gone");
+    }
     app.db.record(Record::Closed(CallClosed {
         call_sid: call.call_sid,
         epoch: call.epoch,

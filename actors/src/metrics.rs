@@ -76,6 +76,8 @@ metrics! {
     admissions: IntCounterVec = "switchboard_admissions_total" ["result"];
     /// Ended calls, by outcome and reason.
     call_ends: IntCounterVec = "switchboard_call_ends_total" ["outcome", "reason"];
+    /// Calls that a drain did not wait for: handed over before their end.
+    drain_forced_ends: IntCounter = "switchboard_drain_forced_ends_total";
     /// Duration of ended calls.
     call_duration: Histogram = "switchboard_call_duration_seconds" {CALL};
     /// From the start of the stream to the first audio sent to the caller.
@@ -94,6 +96,8 @@ metrics! {
     gaps: IntCounter = "switchboard_caller_gaps_total";
     /// Length of the holes in the callers' audio.
     gap_milliseconds: IntCounter = "switchboard_caller_gap_milliseconds_total";
+    /// Callers of whom nothing came for 3 s though their stream was open.
+    one_way_audio: IntCounter = "switchboard_one_way_audio_total";
     /// Media streams closed because of what they sent, by fault.
     stream_faults: IntCounterVec = "switchboard_stream_faults_total" ["fault"];
     /// Errors the Realtime service reported, by whether they ended the call.

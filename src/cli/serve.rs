@@ -15,14 +15,19 @@ pub fn run() -> u8 {
     logging::start(&settings.log);
     match actix_rt::System::new().block_on(app::run(settings)) {
         Ok(()) => super::FINE,
+        Err(error @ StartError::WornOut(_)) => {
+            eprintln!("switchboard serve ends: {error}");
+            super::INTERNAL
+        }
         Err(error) => {
             eprintln!("switchboard serve cannot start: {error:#}");
             match error {
                 StartError::Bind { .. }
                 | StartError::Inherited(_)
                 | StartError::SchemaOlder { .. }
-                | StartError::Spool(_) => super::USAGE,
-                StartError::Internal(_) => super::INTERNAL,
+                | StartError::Spool(_)
+                | StartError::DatabaseUrl(_) => super::USAGE,
+                StartError::WornOut(_) | StartError::Internal(_) => super::INTERNAL,
             }
         }
     }

@@ -30,6 +30,12 @@ pub enum Input<'a> {
     Mark(Mark),
     /// The caller pressed a key.
     Digit(char),
+    /// No audio has come from the caller for some seconds, though the stream is open.
+    CallerInaudible,
+    /// It comes again, after so long.
+    CallerAudible {
+        quiet_ms: Millis,
+    },
     /// Twilio said `stop`: nothing more will be heard on this stream.
     StreamStopped,
     /// The stream's socket ended without `stop`.
@@ -91,8 +97,10 @@ pub enum Effect {
 pub enum Next {
     /// Nobody is on the line any more.
     Nothing,
-    /// The human fallback, or an apology where there is none.
+    /// The human fallback, or a voicemail where there is none.
     Human,
+    /// The agent again, at another process: this one is going down.
+    Elsewhere,
 }
 
 /// What is known of a call when it is over.

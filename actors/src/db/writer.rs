@@ -130,7 +130,7 @@ impl Pause {
     /// Jittered, and twice as long the next time; the database's return ends it.
     async fn wait(&mut self, shared: &Shared) {
         let jittered = self.0.mul_f64(rand::rng().random_range(0.5..1.0));
-        let _ = timeout(jittered, shared.try_now.notified()).await;
+        let _ = timeout(jittered, shared.seen.back.notified()).await;
         self.0 = (self.0 * 2).min(LONGEST_PAUSE);
     }
 
@@ -258,6 +258,7 @@ pub(super) fn statements_of(record: &Record) -> QueryResult<Vec<Statement>> {
             search::document(&closed.call_sid)?,
         ],
         Record::Webhook(webhook) => vec![webhooks::insert(std::iter::once(webhook))?],
+        Record::Aftermath(aftermath) => vec![events::write(&aftermath.event)?, calls::resolve(aftermath)?],
     })
 }
 
@@ -268,6 +269,7 @@ fn kind(record: &Record) -> &'static str {
         Record::Event(_) => "event",
         Record::Decided(_) => "decided",
         Record::Closed(_) => "closed",
+        Record::Aftermath(_) => "aftermath",
         Record::Webhook(_) => "webhook",
     }
 }

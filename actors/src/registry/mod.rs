@@ -1,8 +1,9 @@
 //! CallRegistry: the concurrency ceiling, the slots, who is on the line.
 //!
 //! Permanent, started by the app. It holds the only address of every CallActor: releasing a slot ends the actor, which
-//! closes both sockets. After a panic it goes on with its slots; the calls do not notice. Its mailbox takes
-//! [`MAILBOX`] messages; who finds it full waits, up to [`ANSWER_WITHIN`], and is then told [`RegistryDown`].
+//! closes both sockets. After a panic it goes on with its slots; the calls do not notice. One that panics too often, or
+//! is gone, is the [end of the process](Registry::lifeline). Its mailbox takes [`MAILBOX`] messages; who finds it full
+//! waits, up to [`ANSWER_WITHIN`], and is then told [`RegistryDown`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +24,7 @@ use crate::call::conversation::Next;
 use crate::call::end::{CallEnd, Outcome, Reason};
 use crate::call::{CallActor, CallIdentity, CallSetup, LiveStatus, OverAtTwilio, ShutDown, Unclaimed};
 use crate::db::record::{CallClosed, CallOpened, Record};
-use crate::supervise::caught;
+use crate::supervise::{Life, caught, fault_point};
 use crate::wire::realtime::socket::Uplink;
 use crate::wire::twilio::sid::CallSid;
 
@@ -38,6 +39,10 @@ const REMEMBER_NEXT: Duration = Duration::from_secs(60);
 const MAX_REMEMBERED: usize = 1000;
 /// A caller who was let go without a question from Twilio for so long has hung up.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
+/// So long a caller who is given to a person, or to a voicemail box, is expected to come back.
+const WITH_A_PERSON: Duration = Duration::from_secs(60);
+/// So often a caller asks again who is to meet another instance.
+const ASKS_ELSEWHERE: u32 = 5;
 
 /// The actor behind [`Registry`].
 pub struct CallRegistry {
@@ -47,14 +52,32 @@ pub struct CallRegistry {
     capacity: Arc<Mutex<Capacity>>,
     setup: Arc<CallSetup>,
     serial: u64,
+    life: Life,
 }
 
 /// What comes next for a call that has no slot any more.
 struct Decision {
     next: Next,
+    /// Of the decision, or of the last question for it.
     since: Instant,
-    /// Twilio has asked for it, or the caller has hung up.
-    known: bool,
+    asked: u32,
+    /// The caller has hung up.
+    gone: bool,
+}
+
+impl Decision {
+    /// Twilio asks. Whether the caller is to ask once more, elsewhere; else it is for us to say what comes next.
+    fn sends_elsewhere(&mut self) -> bool {
+        self.asked += 1;
+        self.since = Instant::now();
+        self.next == Next::Elsewhere && self.asked <= ASKS_ELSEWHERE
+    }
+
+    /// Whether the caller may still need this process.
+    fn is_due(&self) -> bool {
+        let here = self.next == Next::Human && self.asked > 0;
+        !self.gone && self.since.elapsed() < if here { WITH_A_PERSON } else { ASKED_WITHIN }
+    }
 }
 
 /// A call that holds a slot.
@@ -93,7 +116,7 @@ impl Supervised for CallRegistry {
 }
 
 impl CallRegistry {
-    fn new(limit: usize, capacity: Arc<Mutex<Capacity>>, setup: Arc<CallSetup>) -> Self {
+    fn new(limit: usize, capacity: Arc<Mutex<Capacity>>, setup: Arc<CallSetup>, life: Life) -> Self {
         Self {
             slots: Slots::new(limit),
             decided: HashMap::new(),
@@ -101,23 +124,27 @@ impl CallRegistry {
             capacity,
             setup,
             serial: 0,
+            life,
         }
     }
 
-    /// Does `work`; a panic in it costs its answer, which is then `otherwise`, and a restart.
+    /// Does `work`; a panic in it costs its answer and a restart.
     fn guarded<T>(
         &mut self,
         ctx: &mut Context<Self>,
-        otherwise: T,
         work: impl FnOnce(&mut Self, &mut Context<Self>) -> T,
-    ) -> T {
-        match caught(|| work(self, ctx)) {
-            Ok(answer) => answer,
+    ) -> Option<T> {
+        let worked = caught(|| {
+            fault_point!("registry");
+            work(self, ctx)
+        });
+        match worked {
+            Ok(answer) => Some(answer),
             Err(panic) => {
-                tracing::error!(actor = "registry", panic, "an actor panicked");
+                self.life.panicked(&panic);
                 self.setup.metrics.panics.with_label_values(&["registry"]).inc();
                 ctx.stop();
-                otherwise
+                None
             }
         }
     }
@@ -125,10 +152,7 @@ impl CallRegistry {
     fn admit(&mut self, message: AdmitCall, ctx: &mut Context<Self>) -> Admission {
         let AdmitCall { call_sid, from, to, past, home } = message;
         let used = past.as_ref().map_or(0, |past| past.epoch);
-        if self.draining && self.slots.get(call_sid).is_none() {
-            self.setup.metrics.admissions.with_label_values(&["draining"]).inc();
-            return Admission::Draining;
-        }
+        let is_known = past.is_some();
         let started_at = Utc::now();
         let opened = CallOpened {
             call_sid,
@@ -138,6 +162,9 @@ impl CallRegistry {
             started_at,
             instance: self.setup.instance.clone(),
         };
+        if self.draining && self.slots.get(call_sid).is_none() {
+            return self.send_elsewhere(opened, is_known);
+        }
         let (setup, registry, serial) = (self.setup.clone(), self.way_here(ctx), self.serial);
         self.serial += 1;
         let reserved = self.slots.reserve(call_sid, used, Instant::now(), |epoch| {
@@ -162,18 +189,43 @@ impl CallRegistry {
             }
             Reserved::Full => {
                 self.setup.metrics.admissions.with_label_values(&["full"]).inc();
-                self.setup.ledger.record(Record::Opened(opened));
-                let end = CallEnd::new(Outcome::Refused, Reason::FullHouse);
-                self.write_end(call_sid, 1, end);
-                self.count_end(end);
-                Admission::Full
+                self.turn_away(opened, Reason::FullHouse)
             }
         }
     }
 
+    /// A call that another instance has to take: if none does, it is turned away here, but not one that was known before.
+    fn send_elsewhere(&mut self, opened: CallOpened, is_known: bool) -> Admission {
+        let call_sid = opened.call_sid;
+        if !self.decided.contains_key(&call_sid) {
+            self.setup.metrics.admissions.with_label_values(&["draining"]).inc();
+            self.decide(call_sid, Next::Elsewhere);
+        }
+        if self.decided.get_mut(&call_sid).is_some_and(Decision::sends_elsewhere) {
+            Admission::Elsewhere
+        } else if is_known {
+            Admission::Full
+        } else {
+            self.turn_away(opened, Reason::Shutdown)
+        }
+    }
+
+    fn turn_away(&mut self, opened: CallOpened, reason: Reason) -> Admission {
+        let call_sid = opened.call_sid;
+        self.setup.ledger.record(Record::Opened(opened));
+        let end = CallEnd::new(Outcome::Refused, reason);
+        self.write_end(call_sid, 1, end);
+        self.count_end(end);
+        Admission::Full
+    }
+
     fn after_stream(&mut self, call_sid: CallSid, ctx: &mut Context<Self>) -> AfterStream {
         if let Some(decision) = self.decided.get_mut(&call_sid) {
-            decision.known = true;
+            if !decision.sends_elsewhere() && decision.next == Next::Elsewhere {
+                decision.next = Next::Human;
+                self.count_end(CallEnd::new(Outcome::Failed, Reason::Shutdown));
+                return AfterStream::Decided(Next::Human);
+            }
             return AfterStream::Decided(decision.next);
         }
         match self.slots.resume(call_sid, Instant::now()) {
@@ -220,20 +272,27 @@ impl CallRegistry {
         }
         let Some(line) = self.slots.release(call_sid, Instant::now()) else { return };
         if next != Next::Nothing {
-            let now = Instant::now();
-            self.decided.retain(|_, decision| now.duration_since(decision.since) < REMEMBER_NEXT);
-            if self.decided.len() < MAX_REMEMBERED {
-                self.decided.insert(call_sid, Decision { next, since: now, known: false });
-            }
+            self.decide(call_sid, next);
         }
-        self.setup.metrics.call_duration.observe(line.began.elapsed().as_secs_f64());
-        self.count_end(end);
+        if next == Next::Elsewhere {
+            self.setup.metrics.drain_forced_ends.inc(); // its end is for whoever has it then
+        } else {
+            self.setup.metrics.call_duration.observe(line.began.elapsed().as_secs_f64());
+            self.count_end(end);
+        }
         self.publish();
     }
 
+    fn decide(&mut self, call_sid: CallSid, next: Next) {
+        let now = Instant::now();
+        self.decided.retain(|_, decision| now.duration_since(decision.since) < REMEMBER_NEXT);
+        if self.decided.len() < MAX_REMEMBERED {
+            self.decided.insert(call_sid, Decision { next, since: now, asked: 0, gone: false });
+        }
+    }
+
     fn is_idle(&self) -> bool {
-        let is_due = |decision: &Decision| !decision.known && decision.since.elapsed() < ASKED_WITHIN;
-        self.slots.iter().next().is_none() && !self.decided.values().any(is_due)
+        self.slots.iter().next().is_none() && !self.decided.values().any(Decision::is_due)
     }
 
     fn is_on_the_line(&self, call_sid: CallSid, serial: u64) -> bool {
@@ -315,7 +374,7 @@ impl CallRegistry {
     }
 
     fn way_here(&self, ctx: &Context<Self>) -> Registry {
-        Registry { address: ctx.address(), capacity: self.capacity.clone() }
+        Registry { address: ctx.address(), capacity: self.capacity.clone(), lifeline: self.life.line() }
     }
 }
 
@@ -334,23 +393,23 @@ where
 
 fn expire_later(call_sid: CallSid, epoch: u32, ctx: &mut Context<CallRegistry>) {
     ctx.run_later(CLAIM_WITHIN, move |registry, ctx| {
-        registry.guarded(ctx, (), |registry, ctx| registry.expire(call_sid, epoch, ctx));
+        registry.guarded(ctx, |registry, ctx| registry.expire(call_sid, epoch, ctx));
     });
 }
 
 impl Handler<AdmitCall> for CallRegistry {
-    type Result = MessageResult<AdmitCall>;
+    type Result = Option<Admission>;
 
     fn handle(&mut self, message: AdmitCall, ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(self.guarded(ctx, Admission::Full, |registry, ctx| registry.admit(message, ctx)))
+        self.guarded(ctx, |registry, ctx| registry.admit(message, ctx))
     }
 }
 
 impl Handler<ClaimStream> for CallRegistry {
-    type Result = Result<Claimed, NotClaimed>;
+    type Result = Option<Result<Claimed, NotClaimed>>;
 
     fn handle(&mut self, message: ClaimStream, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded(ctx, Err(NotClaimed::NoSlot), |registry, _| {
+        self.guarded(ctx, |registry, _| {
             let slot = registry.slots.claim(message.call_sid, message.epoch)?;
             let claimed = Claimed { call: slot.call.call.downgrade(), uplink: slot.call.uplink.clone() };
             registry.publish();
@@ -360,86 +419,82 @@ impl Handler<ClaimStream> for CallRegistry {
 }
 
 impl Handler<EndStream> for CallRegistry {
-    type Result = MessageResult<EndStream>;
+    type Result = Option<AfterStream>;
 
     fn handle(&mut self, message: EndStream, ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(
-            self.guarded(ctx, AfterStream::GiveUp, |registry, ctx| {
-                registry.after_stream(message.call_sid, ctx)
-            }),
-        )
+        self.guarded(ctx, |registry, ctx| registry.after_stream(message.call_sid, ctx))
     }
 }
 
 impl Handler<CallOver> for CallRegistry {
-    type Result = ();
+    type Result = Option<()>;
 
-    fn handle(&mut self, message: CallOver, ctx: &mut Self::Context) {
-        self.guarded(ctx, (), |registry, _| {
+    fn handle(&mut self, message: CallOver, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| {
             if let Some(slot) = registry.slots.get(message.call_sid) {
                 tell(slot.call.call.clone(), OverAtTwilio);
             } else if let Some(decision) = registry.decided.get_mut(&message.call_sid) {
-                decision.known = true;
+                decision.gone = true;
             }
-        });
+        })
     }
 }
 
 impl Handler<StreamLost> for CallRegistry {
-    type Result = ();
+    type Result = Option<()>;
 
-    fn handle(&mut self, message: StreamLost, ctx: &mut Self::Context) {
-        self.guarded(ctx, (), |registry, ctx| registry.stream_lost(message, ctx));
+    fn handle(&mut self, message: StreamLost, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, ctx| registry.stream_lost(message, ctx))
     }
 }
 
 impl Handler<CallEnded> for CallRegistry {
-    type Result = ();
+    type Result = Option<()>;
 
-    fn handle(&mut self, message: CallEnded, ctx: &mut Self::Context) {
-        self.guarded(ctx, (), |registry, _| registry.ended(message));
+    fn handle(&mut self, message: CallEnded, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| registry.ended(message))
     }
 }
 
 impl Handler<CallDied> for CallRegistry {
-    type Result = ();
+    type Result = Option<()>;
 
-    fn handle(&mut self, message: CallDied, ctx: &mut Self::Context) {
-        self.guarded(ctx, (), |registry, _| registry.died(message));
+    fn handle(&mut self, message: CallDied, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| registry.died(message))
     }
 }
 
 impl Handler<DrawPicture> for CallRegistry {
-    type Result = MessageResult<DrawPicture>;
+    type Result = Option<Picture>;
 
-    fn handle(&mut self, _: DrawPicture, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.picture())
+    fn handle(&mut self, _: DrawPicture, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| registry.picture())
     }
 }
 
 impl Handler<AskWhetherIdle> for CallRegistry {
-    type Result = bool;
+    type Result = Option<bool>;
 
-    fn handle(&mut self, _: AskWhetherIdle, _: &mut Self::Context) -> bool {
-        self.is_idle()
+    fn handle(&mut self, _: AskWhetherIdle, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| registry.is_idle())
     }
 }
 
 impl Handler<Drain> for CallRegistry {
-    type Result = ();
+    type Result = Option<()>;
 
-    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
-        self.guarded(ctx, (), |registry, _| registry.draining = true);
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| registry.draining = true)
     }
 }
 
 impl Handler<EndCalls> for CallRegistry {
-    type Result = ();
+    type Result = Option<()>;
 
-    fn handle(&mut self, _: EndCalls, ctx: &mut Self::Context) {
-        self.guarded(ctx, (), |registry, _| {
+    fn handle(&mut self, _: EndCalls, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| {
             registry.draining = true;
             registry.slots.iter().for_each(|(_, slot)| tell(slot.call.call.clone(), ShutDown));
-        });
+        })
     }
 }

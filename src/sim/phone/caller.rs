@@ -115,7 +115,26 @@ impl Caller {
         Ok(reaction)
     }
 
-    /// Presses a key (`0`-`9`, `*`, `#`); sent with the next frame.
+    /// Waits until a `<Say>` that has `text` in it was begun.
+    pub async fn is_told_within(&self, limit: Duration, text: &str) -> Result<(), Trouble> {
+        let said = |heard: &Heard| matches!(heard, Heard::Said(said) if said.contains(text));
+        let told = |state: &mut State| state.ear.heard().iter().any(said).then_some(());
+        self.until(limit, told).await?.ok_or(Trouble::NotHeard(limit))
+    }
+
+    /// Waits for the tone after which a message may be left.
+    pub async fn is_beeped_within(&self, limit: Duration) -> Result<(), Trouble> {
+        let beep = |state: &mut State| state.ear.heard().contains(&Heard::Beep).then_some(());
+        self.until(limit, beep).await?.ok_or(Trouble::NotHeard(limit))
+    }
+
+    /// Waits for that tone and says `clip` to the recorder.
+    pub async fn leaves_a_message(&self, limit: Duration, clip: &Clip) -> Result<(), Trouble> {
+        self.is_beeped_within(limit).await?;
+        self.say(clip).await
+    }
+
+    /// Presses a key (`0`-`9`, `*`, `#`); sent with the next frame, or heard by a recorder.
     pub fn presses(&self, key: char) {
         self.line.with(|state| state.keys.push_back(key));
     }
@@ -129,6 +148,11 @@ impl Caller {
     /// The network between us and the bridge breaks: the media socket dies without a word.
     pub fn drops_socket(&self) {
         self.line.with(|state| state.drop_socket = true);
+    }
+
+    /// The network loses the caller's audio, or has it again; the agent is heard all the while.
+    pub fn is_inaudible(&self, inaudible: bool) {
+        self.line.with(|state| state.inaudible = inaudible);
     }
 
     /// Waits until the call is over, the last callback included. The caller of this gives the deadline.

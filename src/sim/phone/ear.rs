@@ -17,6 +17,8 @@ pub const FRAME: Duration = Duration::from_millis(20);
 pub enum Heard {
     /// The text of a `<Say>`.
     Said(String),
+    /// The tone after which a `<Record>` listens.
+    Beep,
     /// The agent: so many milliseconds of a clip ([`NO_CLIP`] for audio that carries no tag).
     Agent { clip: u16, response: u16, ms: u32 },
 }
@@ -158,6 +160,10 @@ impl Ear {
     /// A `<Say>` was heard.
     pub fn is_told(&mut self, text: String) {
         self.heard.push(Heard::Said(text));
+    }
+
+    pub fn is_beeped_at(&mut self) {
+        self.heard.push(Heard::Beep);
     }
 
     /// Everything that was heard, in order.

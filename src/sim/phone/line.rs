@@ -46,6 +46,7 @@ pub enum Event {
     Cleared,
     /// `<Dial>` to this number or conference.
     Dialled(String),
+    /// `<Record>` took a message; one that says nothing is none.
     Recorded,
     /// The number's fallback URL was requested, because of this error.
     Fallback(u32),
@@ -85,8 +86,11 @@ pub struct State {
     /// What the REST API wants of the leg.
     pub order: Option<Order>,
     pub drop_socket: bool,
+    /// No frames of the caller reach the bridge; marks do.
+    pub inaudible: bool,
     pub keys: VecDeque<char>,
-    quiet_since: Instant,
+    /// None: the caller does not listen any more.
+    quiet_since: Option<Instant>,
     longest_silence: Duration,
 }
 
@@ -113,8 +117,9 @@ impl Line {
                 hang_up: false,
                 order: None,
                 drop_socket: false,
+                inaudible: false,
                 keys: VecDeque::new(),
-                quiet_since: now,
+                quiet_since: Some(now),
                 longest_silence: Duration::ZERO,
             }),
             changed: Notify::new(),
@@ -169,6 +174,22 @@ impl Line {
         }
     }
 
+    /// The next 20 ms of what the caller says to a recorder, which takes no part in the stream's sequence. Whether
+    /// anything was said.
+    pub fn speaks_to_recorder(&self) -> bool {
+        let (said, changed) = self.with(|state| {
+            let (said, changed) = state.mouth.next_said();
+            if said.is_some() {
+                state.was_not_silent_until(Instant::now());
+            }
+            (said.is_some(), changed)
+        });
+        if changed {
+            self.changed.notify_waiters();
+        }
+        said
+    }
+
     /// The next 20 ms of what the caller says.
     pub fn speaks(&self, now_us: u64) -> [u8; FRAME_BYTES] {
         let (frame, changed) = self.with(|state| state.mouth.frame(now_us));
@@ -205,15 +226,26 @@ impl State {
         self.hang_up || self.order.is_some()
     }
 
-    /// The caller heard or said something until `now`.
+    /// The caller has heard something ever since the silence was last broken.
+    pub fn was_not_silent_until(&mut self, now: Instant) {
+        self.quiet_since = self.quiet_since.map(|_| now);
+    }
+
+    /// The caller heard or said something at `now`.
     pub fn breaks_silence(&mut self, now: Instant) {
         self.longest_silence = self.longest_silence(now);
-        self.quiet_since = now;
+        self.quiet_since = self.quiet_since.map(|_| now);
+    }
+
+    /// The call is over for the caller: what follows is between the network and the bridge.
+    pub fn stops_listening(&mut self, now: Instant) {
+        self.breaks_silence(now);
+        self.quiet_since = None;
     }
 
     /// The longest time in which the caller heard nothing and said nothing, while the call lasted.
     pub fn longest_silence(&self, now: Instant) -> Duration {
-        let lasting = if self.end.is_none() { now - self.quiet_since } else { Duration::ZERO };
+        let lasting = self.quiet_since.map_or(Duration::ZERO, |since| now - since);
         self.longest_silence.max(lasting)
     }
 }
@@ -257,6 +289,15 @@ impl Mouth {
 
     /// The next frame, tagged as sent at `now_us`, and whether an utterance began or ended with it.
     fn frame(&mut self, now_us: u64) -> ([u8; FRAME_BYTES], bool) {
+        let (said, changed) = self.next_said();
+        let (mut frame, clip) = said.unwrap_or(([SILENCE; FRAME_BYTES], NO_CLIP));
+        Tag { source: self.number, sequence: self.sequence, clip, sent_us: now_us }.write(&mut frame);
+        self.sequence += 1;
+        (frame, changed)
+    }
+
+    /// The next frame of a clip and its number, none in silence, and whether an utterance began or ended with it.
+    fn next_said(&mut self) -> (Option<([u8; FRAME_BYTES], u16)>, bool) {
         let (finished, begun) = (self.finished, self.begun);
         let mut said = None;
         while let (Some(frames), Some(clip)) = (self.queue.front_mut(), self.clips.front()) {
@@ -272,10 +313,7 @@ impl Mouth {
         if said.is_some() && self.begun.is_none_or(|(number, _)| number < speaking) {
             self.begun = Some((speaking, Instant::now()));
         }
-        let (mut frame, clip) = said.unwrap_or(([SILENCE; FRAME_BYTES], NO_CLIP));
-        Tag { source: self.number, sequence: self.sequence, clip, sent_us: now_us }.write(&mut frame);
-        self.sequence += 1;
-        (frame, (finished, begun) != (self.finished, self.begun))
+        (said, (finished, begun) != (self.finished, self.begun))
     }
 }
 
@@ -325,7 +363,7 @@ mod tests {
             state.hears(false, start + 4 * second);
             assert_eq!(state.longest_silence(start + 5 * second), 3 * second);
             assert_eq!(state.longest_silence(start + 9 * second), 6 * second);
-            state.end = Some(End::ByCaller);
+            state.stops_listening(start + 5 * second);
             assert_eq!(state.longest_silence(start + 9 * second), 3 * second);
         });
     }
