@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod db;
+pub mod jobs;
 pub mod metrics;
 pub mod registry;
 pub mod secret;

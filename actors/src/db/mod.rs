@@ -6,20 +6,25 @@
 //! works behind a transaction pooler: no query depends on the state of a connection.
 
 mod actor;
+mod bills;
 mod calls;
 mod connection;
+mod console;
 mod error;
 mod events;
 mod health;
 mod history;
 mod instances;
+mod jobs;
 mod left_behind;
 mod log;
+mod lost_calls;
 mod metrics;
 pub mod migrate;
 mod pool;
 mod queue;
 pub mod record;
+mod retention;
 mod row;
 mod schema;
 mod spool;
@@ -41,13 +46,17 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub use self::bills::TwilioBill;
 pub use self::calls::{CallDetail, CallSummary};
+pub use self::console::Console;
 pub use self::error::DbError;
 pub use self::events::LoggedEvent;
 pub use self::health::{DbHealth, SchemaState};
 pub use self::history::{History, PastTurn};
+pub use self::jobs::{JobLease, JobOrder, JobResult, JobRow, JobRun};
 pub use self::left_behind::OpenCall;
 pub use self::log::{CallLog, CallLogPage};
+pub use self::lost_calls::LostCall;
 pub use self::pool::PoolStats;
 pub use self::spool::SpoolError;
 pub use self::turns::LoggedTurn;

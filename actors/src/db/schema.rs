@@ -29,6 +29,20 @@ diesel::table! {
         usage -> Jsonb,
         cost_usd -> Nullable<Float8>,
         next_step -> Nullable<Text>,
+        twilio_duration_seconds -> Nullable<Int4>,
+        twilio_price -> Nullable<Float8>,
+        twilio_price_unit -> Nullable<Text>,
+        twilio_asked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    deletions (id) {
+        id -> Int8,
+        at -> Timestamptz,
+        kind -> Text,
+        call_sid -> Text,
+        count -> Int8,
     }
 }
 
@@ -37,6 +51,23 @@ diesel::table! {
         instance_id -> Text,
         started_at -> Timestamptz,
         heartbeat_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    jobs (name) {
+        name -> Text,
+        paused -> Bool,
+        every_seconds -> Int4,
+        next_run_at -> Timestamptz,
+        leased_by -> Nullable<Text>,
+        lease_until -> Nullable<Timestamptz>,
+        last_run_at -> Nullable<Timestamptz>,
+        last_duration_ms -> Nullable<Int4>,
+        last_result -> Nullable<Text>,
+        last_error -> Nullable<Text>,
+        runs -> Int8,
+        failures -> Int8,
     }
 }
 
@@ -53,4 +84,4 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(call_events, calls, instances, turns,);
+diesel::allow_tables_to_appear_in_same_query!(call_events, calls, deletions, instances, jobs, turns,);
