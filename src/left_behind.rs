@@ -5,15 +5,12 @@
 use std::time::Duration;
 
 use actix_web::web::Data;
-use actors::call::end::{CallEnd, Outcome, Reason};
 use actors::db::OpenCall;
-use actors::db::record::{CallClosed, Record};
 use actors::registry::Admission;
-use actors::wire::twilio::rest::{CallStatus, Instructions, TwilioApi};
+use actors::wire::twilio::rest::{self, CallStatus, Instructions, TwilioApi};
 use chrono::Utc;
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use serde_json::json;
 use tokio::time::sleep;
 use url::Url;
 
@@ -48,7 +45,9 @@ async fn one(app: &App, twilio: &TwilioApi, after_stream: &Url, call: OpenCall) 
     let call_sid = call.call_sid;
     match twilio.call(call_sid).await {
         Ok(Some(at_twilio)) if at_twilio.status == CallStatus::InProgress => {}
-        Ok(_) => return over(app, &call),
+        Ok(Some(at_twilio)) if at_twilio.status.is_over() => return over(app, &call, &at_twilio).await,
+        // Twilio may know it later; `reconcile` asks again.
+        Ok(_) => return tracing::warn!(call.sid = %call_sid, "a call that was left behind is not on the line"),
         Err(error) => {
             return tracing::error!(call.sid = %call_sid, %error, "it is not known whether a call goes on");
         }
@@ -76,16 +75,10 @@ async fn one(app: &App, twilio: &TwilioApi, after_stream: &Url, call: OpenCall) 
 }
 
 /// The call is over at Twilio, and nobody wrote its end.
-fn over(app: &App, call: &OpenCall) {
-    tracing::info!(call.sid = %call.call_sid, "a call ended while nobody had it");
-    app.db.record(Record::Closed(CallClosed {
-        call_sid: call.call_sid,
-        epoch: call.epoch,
-        ended_at: Utc::now(),
-        end: CallEnd::new(Outcome::Failed, Reason::ProcessLost),
-        barge_ins: 0,
-        first_audio_ms: None,
-        usage: json!({}),
-        cost_usd: None,
-    }));
+async fn over(app: &App, call: &OpenCall, at_twilio: &rest::Call) {
+    let ended_at = at_twilio.ended_at.unwrap_or_else(Utc::now);
+    match app.db.close_lost(call.call_sid, call.epoch, ended_at).await {
+        Ok(_) => tracing::info!(call.sid = %call.call_sid, "a call ended while nobody had it"),
+        Err(error) => tracing::error!(call.sid = %call.call_sid, %error, "a call's end could not be written"),
+    }
 }

@@ -170,6 +170,9 @@ impl Desk {
     /// Until it is told to stop.
     async fn work(&self, mut stopped: watch::Receiver<()>) {
         let mut stop = std::pin::pin!(async move { drop(stopped.changed().await) }.shared());
+        if self.jobs.is_empty() {
+            return stop.await;
+        }
         let mut declared = false;
         let mut away = 0;
         loop {

@@ -4,10 +4,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::app::StartError;
+
 mod demo;
 mod migrate;
+mod ops;
 mod serve;
 mod sim;
+mod worker;
 
 /// Everything is fine.
 pub const FINE: u8 = 0;
@@ -30,13 +34,29 @@ struct Arguments {
 enum Command {
     /// Answer calls: webhooks, media streams, the API and the dashboard
     Serve,
+    /// Do the background jobs, and answer no calls; `serve` does them as well
+    Worker,
     /// Twenty simulated callers, a simulated Realtime service and a private database, all on this machine
     Demo(demo::Arguments),
     /// Bring the database's schema up to date
     Migrate,
+    /// Look after a running house: its background jobs
+    #[command(subcommand)]
+    Ops(ops::Command),
     /// The simulated telephone network and the simulated Realtime service
     #[command(subcommand)]
     Sim(sim::Command),
+}
+
+/// The exit status of a process that could not start.
+fn status_of(error: &StartError) -> u8 {
+    match error {
+        StartError::Bind { .. }
+        | StartError::Inherited(_)
+        | StartError::SchemaOlder { .. }
+        | StartError::Spool(_) => USAGE,
+        StartError::Internal(_) => INTERNAL,
+    }
 }
 
 /// Parses the arguments, runs the command and says how it went.
@@ -50,8 +70,10 @@ pub fn main() -> ExitCode {
     };
     ExitCode::from(match arguments.command {
         Command::Serve => serve::run(),
+        Command::Worker => worker::run(),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Migrate => migrate::run(),
+        Command::Ops(command) => ops::run(command),
         Command::Sim(command) => sim::run(command),
     })
 }

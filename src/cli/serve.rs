@@ -1,6 +1,6 @@
 //! `switchboard serve`: answers calls until it is told to stop.
 
-use crate::app::{self, StartError};
+use crate::app;
 use crate::logging;
 use crate::settings::{Settings, environment};
 
@@ -17,13 +17,7 @@ pub fn run() -> u8 {
         Ok(()) => super::FINE,
         Err(error) => {
             eprintln!("switchboard serve cannot start: {error:#}");
-            match error {
-                StartError::Bind { .. }
-                | StartError::Inherited(_)
-                | StartError::SchemaOlder { .. }
-                | StartError::Spool(_) => super::USAGE,
-                StartError::Internal(_) => super::INTERNAL,
-            }
+            super::status_of(&error)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Calls that nobody has any more and nobody wrote the end of.
+//! Calls that perhaps nobody has any more, and nobody wrote the end of.
 
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use crate::wire::twilio::sid::CallSid;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// An instance that has not been heard of for so long does not come back to its calls by itself.
 const SILENT_FOR_SECONDS: i32 = 60;
+/// A call that goes on for so long may be one that its instance does not remember.
+const LONG_HOURS: i32 = 1;
 
 diesel::define_sql_function! {
     /// In no particular order.
@@ -30,17 +32,20 @@ diesel::define_sql_function! {
     fn latest(a: Timestamptz, b: diesel::sql_types::Nullable<Timestamptz>) -> Timestamptz;
 }
 
-/// A call without end whose process has not been heard of for a minute.
+/// A call without end of which it is doubtful that anybody has it: its instance has not been heard of for a minute, or
+/// the call goes on for more than an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LostCall {
     pub call_sid: CallSid,
     pub epoch: u32,
     /// The last moment that is known of it: its begin, or the begin of its last turn.
     pub last_known_at: DateTime<Utc>,
+    /// Its instance is alive, and may yet write the end itself.
+    pub has_owner: bool,
 }
 
 impl Db {
-    /// At most `most` of the lost calls, any of them, within 5 s. Whether they still go on only Twilio knows.
+    /// At most `most` of these calls, any of them, within 5 s. Whether they still go on only Twilio knows.
     pub async fn lost_calls(&self, most: u32) -> Result<Vec<LostCall>, DbError> {
         self.shared.ask("lost_calls", DEADLINE, async |connection| Ok(find(connection, most).await?)).await
     }
@@ -62,24 +67,27 @@ impl Db {
 }
 
 async fn find(connection: &mut Connection, most: u32) -> QueryResult<Vec<LostCall>> {
-    let heard_of = instances::table
-        .filter(instances::instance_id.nullable().eq(calls::instance))
-        .filter((instances::heartbeat_at + SILENT_FOR_SECONDS.seconds()).ge(now));
+    let owner = || {
+        let heard_of = (instances::heartbeat_at + SILENT_FOR_SECONDS.seconds()).ge(now);
+        exists(instances::table.filter(instances::instance_id.nullable().eq(calls::instance)).filter(heard_of))
+    };
+    let for_long = (calls::started_at + LONG_HOURS.hours()).le(now);
     let last_turn =
         turns::table.filter(turns::call_sid.eq(calls::call_sid)).select(max(turns::started_at)).single_value();
-    let rows: Vec<(String, i32, DateTime<Utc>)> = calls::table
+    let rows: Vec<(String, i32, DateTime<Utc>, bool)> = calls::table
         .filter(calls::ended_at.is_null())
         .filter((calls::started_at + SILENT_FOR_SECONDS.seconds()).le(now))
-        .filter(not(exists(heard_of)))
+        .filter(not(owner()).or(for_long))
         // So those about which nothing can be found out do not always stand before the others.
         .order(random())
         .limit(most.into())
-        .select((calls::call_sid, calls::epoch, latest(calls::started_at, last_turn)))
+        .select((calls::call_sid, calls::epoch, latest(calls::started_at, last_turn), owner()))
         .load(connection)
         .await?;
-    let lost = |(call_sid, epoch, last_known_at): (String, i32, _)| {
+    let lost = |(call_sid, epoch, last_known_at, has_owner): (String, i32, _, _)| {
         // What is not a SID or an epoch is not in the table: its CHECKs see to that.
-        Some(LostCall { call_sid: call_sid.parse().ok()?, epoch: epoch.try_into().ok()?, last_known_at })
+        let (call_sid, epoch) = (call_sid.parse().ok()?, epoch.try_into().ok()?);
+        Some(LostCall { call_sid, epoch, last_known_at, has_owner })
     };
     Ok(rows.into_iter().filter_map(lost).collect())
 }

@@ -11,13 +11,15 @@ use futures_util::{FutureExt, StreamExt, stream};
 
 use super::{Job, JobError, Progress};
 use crate::db::{Db, LostCall};
-use crate::wire::twilio::rest::{RestError, TwilioApi};
+use crate::wire::twilio::rest::TwilioApi;
 
 const EVERY: Duration = Duration::from_secs(2 * 60);
 /// Calls of one run.
 const BATCH: u32 = 100;
 /// At once; Twilio limits the requests of an account.
 const AT_ONCE: usize = 4;
+/// An instance that is alive writes the end of its call itself, within this time after it.
+const WRITES_WITHIN: TimeDelta = TimeDelta::minutes(5);
 /// A call that Twilio does not know may be too new for it; after so long it is none.
 const UNKNOWN_FOR: TimeDelta = TimeDelta::days(1);
 
@@ -64,14 +66,18 @@ impl Reconcile {
 
     /// Whether it is closed now.
     async fn one(&self, call: LostCall) -> Result<bool, JobError> {
-        let LostCall { call_sid, epoch, last_known_at } = call;
-        let at_twilio: Result<_, RestError> = self.twilio.call(call_sid).await;
-        let ended_at = match at_twilio? {
-            Some(found) if found.status.is_over() => found.ended_at.unwrap_or(last_known_at),
+        let LostCall { call_sid, epoch, last_known_at, has_owner } = call;
+        let (ended_at, wait) = match self.twilio.call(call_sid).await? {
+            Some(found) if found.status.is_over() => {
+                let wait = if has_owner { WRITES_WITHIN } else { TimeDelta::zero() };
+                (found.ended_at.unwrap_or(last_known_at).max(last_known_at), wait)
+            }
             Some(_) => return Ok(false),
-            None if Utc::now() - last_known_at > UNKNOWN_FOR => last_known_at,
-            None => return Ok(false),
+            None => (last_known_at, UNKNOWN_FOR),
         };
-        Ok(self.db.close_lost(call_sid, epoch, ended_at.max(last_known_at)).await?)
+        if Utc::now() - ended_at < wait {
+            return Ok(false);
+        }
+        Ok(self.db.close_lost(call_sid, epoch, ended_at).await?)
     }
 }
