@@ -47,7 +47,9 @@ async fn one(app: &App, twilio: &TwilioApi, after_stream: &Url, call: OpenCall) 
         Ok(Some(at_twilio)) if at_twilio.status == CallStatus::InProgress => {}
         Ok(Some(at_twilio)) if at_twilio.status.is_over() => return over(app, &call, &at_twilio).await,
         // Twilio may know it later; `reconcile` asks again.
-        Ok(_) => return tracing::warn!(call.sid = %call_sid, "a call that was left behind is not on the line"),
+        Ok(_) => {
+            return tracing::warn!(call.sid = %call_sid, "a call that was left behind is not on the line");
+        }
         Err(error) => {
             return tracing::error!(call.sid = %call_sid, %error, "it is not known whether a call goes on");
         }

@@ -410,7 +410,10 @@ fn retention(reader: &mut Reader<'_>) -> Retentions {
             v.parse().ok().filter(|days| (1..=36_500).contains(days)).map(Some)
         })
     };
-    Retentions { transcript_days: days("RETENTION_TRANSCRIPT_DAYS"), number_days: days("RETENTION_NUMBER_DAYS") }
+    Retentions {
+        transcript_days: days("RETENTION_TRANSCRIPT_DAYS"),
+        number_days: days("RETENTION_NUMBER_DAYS"),
+    }
 }
 
 fn persona(reader: &mut Reader<'_>) -> Persona {

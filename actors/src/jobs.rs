@@ -45,6 +45,7 @@ const RUN_DEADLINE: Duration = Duration::from_secs(60);
 const LEASE: Duration = Duration::from_secs(90);
 /// An ending process waits so long for the word of a run it cut off.
 const STOP_DEADLINE: Duration = Duration::from_secs(3);
+const _: () = assert!(RUN_DEADLINE.as_secs() + 10 < LEASE.as_secs());
 /// A restart after a panic waits so long.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -198,11 +199,7 @@ impl Desk {
     }
 
     /// Takes the next job that is due, if one is, and does it.
-    async fn next(
-        &self,
-        declared: &mut bool,
-        stop: impl Future<Output = ()>,
-    ) -> Result<bool, DbError> {
+    async fn next(&self, declared: &mut bool, stop: impl Future<Output = ()>) -> Result<bool, DbError> {
         if !*declared {
             let rhythms: Vec<_> = self.jobs.iter().map(|job| (job.name(), job.every())).collect();
             self.db.declare_jobs(&self.instance, &rhythms).await?;
@@ -216,20 +213,14 @@ impl Desk {
         Ok(true)
     }
 
-    async fn run(&self, job: &dyn Job, lease: JobLease, stop: impl Future<Output = ()>) -> Result<(), DbError> {
+    async fn run(
+        &self,
+        job: &dyn Job,
+        lease: JobLease,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), DbError> {
         let begun = Instant::now();
-        let run = AssertUnwindSafe(async { job.run().await }).catch_unwind();
-        let ended = tokio::select! {
-            ended = timeout(RUN_DEADLINE, run) => Some(ended),
-            () = stop => None,
-        };
-        let (result, progress, error) = match ended {
-            Some(Ok(Ok(Ok(progress)))) => (JobResult::Ok, progress, None),
-            Some(Ok(Ok(Err(error)))) => (JobResult::Failed, Progress::Done, Some(error.to_string())),
-            Some(Ok(Err(panic))) => (JobResult::Panicked, Progress::Done, Some(supervise::message(&*panic))),
-            Some(Err(_)) => (JobResult::TimedOut, Progress::Done, None),
-            None => (JobResult::Interrupted, Progress::More, None),
-        };
+        let Attempt { result, progress, error } = attempt(job, RUN_DEADLINE, stop).await;
         let took = begun.elapsed();
         self.metrics.ran(job.name(), result, took);
         if result.is_failure() {
@@ -243,9 +234,92 @@ impl Desk {
         }
         let next_in = rhythm::next_in(job.every(), result, progress, rand::random());
         let run = JobRun { lease, instance: self.instance.clone(), result, error, took, next_in };
+        // If this is not written, the lease runs out, and the run counts as lost.
         if !self.db.job_ran(&run).await? {
             tracing::warn!(job = job.name(), "a job's lease was lost while it ran");
         }
         Ok(())
+    }
+}
+
+/// How a run went.
+struct Attempt {
+    result: JobResult,
+    progress: Progress,
+    error: Option<String>,
+}
+
+/// Runs a job until it ends, its deadline, or `stop`.
+async fn attempt(job: &dyn Job, deadline: Duration, stop: impl Future<Output = ()>) -> Attempt {
+    let run = AssertUnwindSafe(async { job.run().await }).catch_unwind();
+    let ended = tokio::select! {
+        ended = timeout(deadline, run) => ended,
+        () = stop => return Attempt { result: JobResult::Interrupted, progress: Progress::More, error: None },
+    };
+    let (result, error) = match ended {
+        Ok(Ok(Ok(progress))) => return Attempt { result: JobResult::Ok, progress, error: None },
+        Ok(Ok(Err(error))) => (JobResult::Failed, error.to_string()),
+        Ok(Err(panic)) => (JobResult::Panicked, supervise::message(&*panic)),
+        Err(_) => (JobResult::TimedOut, format!("not done within {deadline:?}")),
+    };
+    Attempt { result, progress: Progress::Done, error: Some(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_millis(200);
+
+    enum Sample {
+        Ends(Result<Progress, JobError>),
+        Panics,
+        Hangs,
+    }
+
+    impl Job for Sample {
+        fn name(&self) -> &'static str {
+            "sample"
+        }
+
+        fn every(&self) -> Duration {
+            Duration::from_secs(1)
+        }
+
+        fn run(&self) -> LocalBoxFuture<'_, Result<Progress, JobError>> {
+            match self {
+                Self::Ends(result) => ready(result.clone()).boxed_local(),
+                Self::Panics => panic!("on purpose"),
+                Self::Hangs => pending().boxed_local(),
+            }
+        }
+    }
+
+    async fn result_of(sample: Sample) -> (JobResult, Option<String>) {
+        let Attempt { result, error, .. } = attempt(&sample, DEADLINE, pending()).await;
+        (result, error)
+    }
+
+    #[tokio::test]
+    async fn a_run_ends_well_or_says_what_was_wrong() {
+        let away = JobError::Database(DbError::Unavailable("away".to_owned()));
+        assert_eq!(result_of(Sample::Ends(Ok(Progress::Done))).await, (JobResult::Ok, None));
+        let failed = (JobResult::Failed, Some(away.to_string()));
+        assert_eq!(result_of(Sample::Ends(Err(away))).await, failed);
+        assert_eq!(result_of(Sample::Panics).await, (JobResult::Panicked, Some("on purpose".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn a_run_that_hangs_is_cut_off() {
+        assert_eq!(result_of(Sample::Hangs).await.0, JobResult::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_told_to_stop_is_due_again_at_once() {
+        let Attempt { result, progress, .. } = attempt(&Sample::Hangs, DEADLINE, ready(())).await;
+        assert_eq!((result, progress), (JobResult::Interrupted, Progress::More));
+        assert!(!result.is_failure());
     }
 }

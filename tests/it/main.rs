@@ -8,6 +8,7 @@ mod ceiling;
 mod database;
 mod doors;
 mod drain;
+mod jobs;
 mod kill;
 mod private_postgres;
 mod support;

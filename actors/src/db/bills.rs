@@ -67,11 +67,7 @@ async fn unpriced(connection: &mut Connection, most: u32) -> QueryResult<Vec<Cal
     Ok(found.into_iter().filter_map(|call| call.call_sid.parse().ok()).collect())
 }
 
-async fn write(
-    connection: &mut Connection,
-    call_sid: CallSid,
-    bill: Option<&TwilioBill>,
-) -> QueryResult<()> {
+async fn write(connection: &mut Connection, call_sid: CallSid, bill: Option<&TwilioBill>) -> QueryResult<()> {
     let asked = calls::twilio_asked_at.eq(diesel::dsl::now);
     let bill = bill.map(|bill| TwilioBill {
         twilio_price_unit: bill.twilio_price_unit.as_deref().map(|unit| text(unit).into_owned()),

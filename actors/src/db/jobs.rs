@@ -129,7 +129,11 @@ impl Db {
         lease: Duration,
     ) -> Result<Option<JobLease>, DbError> {
         self.shared
-            .ask("lease_job", DEADLINE, async |connection| Ok(take(connection, names, instance, lease).await?))
+            .ask(
+                "lease_job",
+                DEADLINE,
+                async |connection| Ok(take(connection, names, instance, lease).await?),
+            )
             .await
     }
 

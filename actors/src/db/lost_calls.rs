@@ -69,11 +69,15 @@ impl Db {
 async fn find(connection: &mut Connection, most: u32) -> QueryResult<Vec<LostCall>> {
     let owner = || {
         let heard_of = (instances::heartbeat_at + SILENT_FOR_SECONDS.seconds()).ge(now);
-        exists(instances::table.filter(instances::instance_id.nullable().eq(calls::instance)).filter(heard_of))
+        exists(
+            instances::table.filter(instances::instance_id.nullable().eq(calls::instance)).filter(heard_of),
+        )
     };
     let for_long = (calls::started_at + LONG_HOURS.hours()).le(now);
-    let last_turn =
-        turns::table.filter(turns::call_sid.eq(calls::call_sid)).select(max(turns::started_at)).single_value();
+    let last_turn = turns::table
+        .filter(turns::call_sid.eq(calls::call_sid))
+        .select(max(turns::started_at))
+        .single_value();
     let rows: Vec<(String, i32, DateTime<Utc>, bool)> = calls::table
         .filter(calls::ended_at.is_null())
         .filter((calls::started_at + SILENT_FOR_SECONDS.seconds()).le(now))
