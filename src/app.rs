@@ -11,7 +11,7 @@ use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::history::{Past, Said};
 use actors::call::pump::Pump;
-use actors::db::{Db, DbSettings, DbStartError, PastTurn, SchemaState, SpoolError};
+use actors::db::{BadUrl, Db, DbSettings, DbStartError, History, PastTurn, SchemaState, SpoolError};
 use actors::metrics::Metrics;
 use actors::registry::Registry;
 use actors::wire::realtime::socket::Endpoint;
@@ -58,7 +58,7 @@ pub struct App {
     draining: AtomicBool,
 }
 
-/// Why the process does not serve.
+/// Why the process does not serve, or does no longer.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot listen on {address}: {cause}; free it, or set PORT and BIND_ADDR")]
@@ -69,6 +69,11 @@ pub enum StartError {
     SchemaOlder { missing: Vec<String> },
     #[error(transparent)]
     Spool(SpoolError),
+    #[error("DATABASE_URL: {0}")]
+    DatabaseUrl(BadUrl),
+    /// It did, until a permanent actor had used up its restarts.
+    #[error("{0} failed too often; its calls were handed over")]
+    WornOut(&'static str),
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
 }
@@ -77,6 +82,7 @@ impl From<DbStartError> for StartError {
     fn from(error: DbStartError) -> Self {
         match error {
             DbStartError::Spool(error) => Self::Spool(error),
+            DbStartError::Url(error) => Self::DatabaseUrl(error),
             DbStartError::Internal(error) => Self::Internal(error),
         }
     }
@@ -95,6 +101,7 @@ impl App {
         let db = Db::start(db_settings(&settings.instance_id, &settings.db), &metrics)?;
         db.beat(&settings.instance_id);
         let call_metrics = Metrics::register(&metrics);
+        db.count_panics(call_metrics.panics.with_label_values(&["db"]));
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());
         let registry = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
         let voice = voice(&settings, &public_url, registry.clone(), call_metrics);
@@ -109,24 +116,36 @@ impl App {
         })
     }
 
-    /// What was said in a call that another process began. An epoch that nobody has used yet is found either way: it is
-    /// the second the clock shows, where the database cannot tell the last one.
-    pub async fn past(&self, call_sid: CallSid) -> Past {
-        match self.db.history(call_sid).await {
-            Ok(history) => {
-                let said =
-                    |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
-                Past { epoch: history.epoch, said: Some(history.turns.into_iter().map(said).collect()) }
-            }
-            Err(error) => {
-                tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
-                Past { epoch: Utc::now().timestamp().try_into().unwrap_or_default(), said: None }
-            }
-        }
+    /// What was said in a call that another process began. `last_epoch` is that of its last stream, where Twilio tells: if
+    /// what is written or spooled here ends before it, something is missing.
+    pub async fn past(&self, call_sid: CallSid, last_epoch: Option<u32>) -> Past {
+        let history = self.db.history(call_sid).await.unwrap_or_else(|error| {
+            tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
+            History::default()
+        });
+        let is_whole = history.is_whole && last_epoch.is_none_or(|last| last <= history.epoch);
+        // Where nobody tells, the second the clock shows is an epoch that nobody has used.
+        let clock = || Utc::now().timestamp().try_into().unwrap_or_default();
+        let epoch = last_epoch.unwrap_or_else(|| if is_whole { 0 } else { clock() }).max(history.epoch);
+        let said = |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
+        Past { epoch, said: history.turns.into_iter().map(said).collect(), is_whole }
     }
 
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// A permanent actor has used up its restarts: the process is about to end.
+    pub fn is_worn_out(&self) -> bool {
+        self.registry.lifeline().has_ended() || self.db.lifeline().has_ended()
+    }
+
+    /// Waits until a permanent actor has used up its restarts; answers which.
+    async fn worn_out(&self) -> &'static str {
+        tokio::select! {
+            () = self.registry.lifeline().ended() => "the call registry",
+            () = self.db.lifeline().ended() => "the database's actor",
+        }
     }
 
     /// No new calls from now on; those on the line go on.
@@ -153,7 +172,7 @@ impl App {
     }
 }
 
-/// Serves until a signal: the first SIGTERM or SIGINT drains, a second one hands the live calls over without waiting for
+/// Serves until a signal, or until a permanent actor has failed too often, which is like the second signal: the first SIGTERM or SIGINT drains, a second one hands the live calls over without waiting for
 /// their end, a third one stops at once.
 pub async fn run(settings: Settings) -> Result<(), StartError> {
     let mut signals = Signals::new()?;
@@ -181,18 +200,24 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     let jobs = background::start(app.db.clone(), instance, twilio.clone(), keep, &app.metrics)
         .context("the metrics of the jobs")?;
     if let Some(twilio) = twilio {
-        actix_rt::spawn(left_behind::take_up(app.clone(), twilio, app.voice.after_stream_url()?));
+        actix_rt::spawn(left_behind::take_up(app.clone(), twilio));
     }
 
-    tokio::select! {
-        () = signals.next() => {}
+    let mut worn_out = tokio::select! {
+        () = signals.next() => None,
+        actor = app.worn_out() => Some(actor),
         ended = &mut serving => {
             return Err(StartError::Internal(anyhow::anyhow!("the HTTP server ended by itself: {ended:?}")));
         }
-    }
+    };
     app.drain().await;
     tracing::info!(calls = app.registry.capacity().active, "draining");
     let drained = tokio::select! {
+        biased;
+        actor = app.worn_out() => {
+            worn_out = Some(actor);
+            false
+        }
         ended = timeout(DRAIN_DEADLINE, app.last_call_is_over()) => ended.is_ok(),
         () = signals.next() => false,
     };
@@ -212,7 +237,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
         tracing::warn!(%error, "others do not know yet that this instance has ended");
     }
     tracing::info!(drained, unwritten, "stopped");
-    Ok(())
+    worn_out.map_or(Ok(()), |actor| Err(StartError::WornOut(actor)))
 }
 
 /// The socket handed over by whoever started us, so that a restart refuses nobody; otherwise one of our own.
@@ -262,7 +287,7 @@ fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
             model: settings.realtime.model.clone(),
             api_key: settings.realtime.api_key.clone(),
         },
-        rules: Rules { barge_in_min_ms: 0, jitter_seed: rand::random() },
+        rules: Rules::default(),
         ledger: Arc::new(db),
         metrics,
     }

@@ -12,7 +12,6 @@ use chrono::Utc;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::time::sleep;
-use url::Url;
 
 use crate::app::App;
 
@@ -25,9 +24,9 @@ const TRIES: u32 = 12;
 const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// Takes care of every call that was left behind.
-pub async fn take_up(app: Data<App>, twilio: TwilioApi, after_stream: Url) {
+pub async fn take_up(app: Data<App>, twilio: TwilioApi) {
     let calls = found(&app).await;
-    stream::iter(calls).for_each_concurrent(AT_ONCE, |call| one(&app, &twilio, &after_stream, call)).await;
+    stream::iter(calls).for_each_concurrent(AT_ONCE, |call| one(&app, &twilio, call)).await;
 }
 
 async fn found(app: &App) -> Vec<OpenCall> {
@@ -41,15 +40,11 @@ async fn found(app: &App) -> Vec<OpenCall> {
     Vec::new()
 }
 
-async fn one(app: &App, twilio: &TwilioApi, after_stream: &Url, call: OpenCall) {
+async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
     let call_sid = call.call_sid;
     match twilio.call(call_sid).await {
         Ok(Some(at_twilio)) if at_twilio.status == CallStatus::InProgress => {}
-        Ok(Some(at_twilio)) if at_twilio.status.is_over() => return over(app, &call, &at_twilio).await,
-        // Twilio may know it later; `reconcile` asks again.
-        Ok(_) => {
-            return tracing::warn!(call.sid = %call_sid, "a call that was left behind is not on the line");
-        }
+        Ok(at_twilio) => return over(app, &call, at_twilio).await,
         Err(error) => {
             return tracing::error!(call.sid = %call_sid, %error, "it is not known whether a call goes on");
         }
@@ -59,7 +54,8 @@ async fn one(app: &App, twilio: &TwilioApi, after_stream: &Url, call: OpenCall) 
         Ok(false) => return,
         Err(error) => return tracing::error!(call.sid = %call_sid, %error, "a call could not be taken over"),
     }
-    let past = app.past(call_sid).await;
+    let past = app.past(call_sid, Some(call.epoch)).await;
+    let after_stream = app.voice.after_stream_url(past.epoch);
     let (from, to) = (call.from.unwrap_or_default(), call.to.unwrap_or_default());
     match app.registry.take_up(call_sid, from, to, past).await {
         Ok(Admission::Admitted { .. }) => tracing::info!(call.sid = %call_sid, "a call is taken up"),
@@ -69,15 +65,22 @@ async fn one(app: &App, twilio: &TwilioApi, after_stream: &Url, call: OpenCall) 
     if app.registry.is_live(call_sid).await {
         return;
     }
-    match twilio.redirect(call_sid, Instructions::Url(after_stream)).await {
+    match twilio.redirect(call_sid, Instructions::Url(&after_stream)).await {
         Ok(Some(_)) => tracing::info!(call.sid = %call_sid, "a call is fetched back"),
         Ok(None) => drop(app.registry.call_over(call_sid).await), // the caller hung up meanwhile
         Err(error) => tracing::error!(call.sid = %call_sid, %error, "a call could not be fetched back"),
     }
 }
 
-/// The call is over at Twilio, and nobody wrote its end.
-async fn over(app: &App, call: &OpenCall, at_twilio: &rest::Call) {
+/// The call is over at Twilio, and nobody wrote its end; or Twilio does not know it yet, and is asked again later. A
+/// question of Twilio's that was given up may have waited in the listening socket and have taken the call up for nobody.
+async fn over(app: &App, call: &OpenCall, at_twilio: Option<rest::Call>) {
+    if let Err(error) = app.registry.call_over(call.call_sid).await {
+        tracing::error!(call.sid = %call.call_sid, %error, "a slot may be held for a caller who is gone");
+    }
+    let Some(at_twilio) = at_twilio.filter(|at_twilio| at_twilio.status.is_over()) else {
+        return tracing::warn!(call.sid = %call.call_sid, "a call that was left behind is not on the line");
+    };
     let ended_at = at_twilio.ended_at.unwrap_or_else(Utc::now);
     match app.db.close_lost(call.call_sid, call.epoch, ended_at).await {
         Ok(_) => tracing::info!(call.sid = %call.call_sid, "a call ended while nobody had it"),

@@ -2,6 +2,8 @@
 
 pub mod call;
 pub mod db;
+#[cfg(feature = "fault-injection")]
+mod fault;
 pub mod jobs;
 pub mod metrics;
 pub mod registry;

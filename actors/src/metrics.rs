@@ -94,6 +94,8 @@ metrics! {
     gaps: IntCounter = "switchboard_caller_gaps_total";
     /// Length of the holes in the callers' audio.
     gap_milliseconds: IntCounter = "switchboard_caller_gap_milliseconds_total";
+    /// Callers of whom nothing came for 3 s though their stream was open.
+    one_way_audio: IntCounter = "switchboard_one_way_audio_total";
     /// Media streams closed because of what they sent, by fault.
     stream_faults: IntCounterVec = "switchboard_stream_faults_total" ["fault"];
     /// Errors the Realtime service reported, by whether they ended the call.

@@ -2,12 +2,31 @@
 //! as long as the intensity allows.
 //!
 //! `actix::Supervisor` restarts after `ctx.stop()`, never after a panic, so everything an actor does runs inside
-//! [`caught`].
+//! [`caught`]. A permanent actor that uses up its restarts is still restarted, because the calls are handed over with
+//! its help; but its [`Lifeline`] ends, and with it the process.
 
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+/// What a permanent actor may have: more restarts than that, within that time, are the end of the process.
+const PERMANENT: (usize, Duration) = (3, Duration::from_secs(60));
+
+/// Where a test may order a panic (`fault.rs`); nothing at all in a build without the feature `fault-injection`.
+macro_rules! fault_point {
+    ($place:literal) => {
+        #[cfg(feature = "fault-injection")]
+        $crate::fault::strike($place);
+    };
+    ($call_sid:expr, $input:expr) => {
+        #[cfg(feature = "fault-injection")]
+        $crate::fault::strike_call($call_sid, $input);
+    };
+}
+pub(crate) use fault_point;
 
 /// Runs `work`; a panic in it is caught and told as a text.
 ///
@@ -16,7 +35,7 @@ pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| message(&*panic))
 }
 
-/// What a panic says.
+/// What a panic said.
 pub fn message(panic: &(dyn Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<&str>() {
         (*text).to_owned()
@@ -53,6 +72,50 @@ impl Intensity {
     }
 }
 
+/// The life of a permanent actor, which holds it: it ends with the actor's restarts, or with the actor.
+pub struct Life {
+    actor: &'static str,
+    restarts: Intensity,
+    alive: Option<watch::Sender<()>>,
+    line: Lifeline,
+}
+
+/// What others see of a [`Life`].
+#[derive(Clone)]
+pub struct Lifeline(watch::Receiver<()>);
+
+impl Life {
+    pub fn begin(actor: &'static str) -> Self {
+        let (alive, seen) = watch::channel(());
+        let restarts = Intensity::new(PERMANENT.0, PERMANENT.1);
+        Self { actor, restarts, alive: Some(alive), line: Lifeline(seen) }
+    }
+
+    pub fn line(&self) -> Lifeline {
+        self.line.clone()
+    }
+
+    /// The actor panicked, and is to be started again.
+    pub fn panicked(&mut self, panic: &str) {
+        tracing::error!(actor = self.actor, panic, "an actor panicked");
+        if !self.restarts.allows(Instant::now()) && self.alive.take().is_some() {
+            tracing::error!(actor = self.actor, "a permanent actor has used up its restarts");
+        }
+    }
+}
+
+impl Lifeline {
+    pub fn has_ended(&self) -> bool {
+        self.0.has_changed().is_err()
+    }
+
+    /// Waits for the end.
+    pub async fn ended(&self) {
+        let mut alive = self.0.clone();
+        while alive.changed().await.is_ok() {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +133,20 @@ mod tests {
         assert!((0..3).all(|second| intensity.allows(start + Duration::from_secs(second))));
         assert!(!intensity.allows(start + Duration::from_secs(59)));
         assert!(intensity.allows(start + Duration::from_secs(61)));
+    }
+
+    #[tokio::test]
+    async fn a_life_ends_with_the_fourth_panic_or_with_its_actor() {
+        let mut life = Life::begin("test");
+        let line = life.line();
+        (0..3).for_each(|_| life.panicked("on purpose"));
+        assert!(!line.has_ended());
+        life.panicked("on purpose");
+        assert!(line.has_ended());
+        line.ended().await;
+        let life = Life::begin("test");
+        let line = life.line();
+        drop(life);
+        line.ended().await;
     }
 }

@@ -54,8 +54,9 @@ fn status_of(error: &StartError) -> u8 {
         StartError::Bind { .. }
         | StartError::Inherited(_)
         | StartError::SchemaOlder { .. }
-        | StartError::Spool(_) => USAGE,
-        StartError::Internal(_) => INTERNAL,
+        | StartError::Spool(_)
+        | StartError::DatabaseUrl(_) => USAGE,
+        StartError::WornOut(_) | StartError::Internal(_) => INTERNAL,
     }
 }
 

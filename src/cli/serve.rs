@@ -15,6 +15,10 @@ pub fn run() -> u8 {
     logging::start(&settings.log);
     match actix_rt::System::new().block_on(app::run(settings)) {
         Ok(()) => super::FINE,
+        Err(error @ StartError::WornOut(_)) => {
+            eprintln!("switchboard serve ends: {error}");
+            super::INTERNAL
+        }
         Err(error) => {
             eprintln!("switchboard serve cannot start: {error:#}");
             super::status_of(&error)

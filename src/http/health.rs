@@ -10,11 +10,11 @@ use crate::app::App;
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// `healthy`, `degraded` (the database is away; calls go on) or `draining`.
+    /// `healthy`, `degraded` (the database is away; calls go on) or `draining` (about to end, also by itself).
     status: &'static str,
     /// `healthy` or `unavailable`.
     database: &'static str,
-    /// Why it is unavailable.
+    /// Why it is unavailable; or why no further connection could be opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     database_error: Option<String>,
     pool_stats: PoolStats,
@@ -43,13 +43,13 @@ pub struct Ready {
 /// 200 as long as the process serves.
 pub async fn healthz(app: Data<App>) -> Json<Health> {
     let (database, database_error) = match app.db.health() {
-        DbHealth::Healthy => ("healthy", None),
+        DbHealth::Healthy => ("healthy", app.db.failed_connect()),
         DbHealth::Unavailable(cause) => ("unavailable", Some(cause)),
     };
-    let status = match (app.is_draining(), &database_error) {
+    let status = match (app.is_draining() || app.is_worn_out(), database) {
         (true, _) => "draining",
-        (false, Some(_)) => "degraded",
-        (false, None) => "healthy",
+        (false, "healthy") => "healthy",
+        (false, _) => "degraded",
     };
     let capacity = app.registry.capacity();
     Json(Health {
@@ -66,6 +66,9 @@ pub async fn healthz(app: Data<App>) -> Json<Health> {
 
 /// 503 while draining, and until the schema is known to fit: a database outage later on alone does not take live calls down.
 pub async fn readyz(app: Data<App>) -> Result<Json<Ready>, ApiError> {
+    if app.is_worn_out() {
+        return Err(ApiError::NotReady("failing: this process is about to end"));
+    }
     if app.is_draining() {
         return Err(ApiError::NotReady("draining: no new calls are taken"));
     }

@@ -29,6 +29,8 @@ const NOBODY: &str =
     "We are sorry, we cannot take your call right now. Please call again in a few minutes. Goodbye.";
 /// How long the person who takes over is rung.
 const RING_SECONDS: u32 = 30;
+/// The query parameter by which the URL of `after-stream` names its stream.
+const EPOCH: &str = "epoch";
 /// The statuses after which a call is over (reference: Twilio, "CallStatus").
 const TERMINAL: [&str; 5] = ["completed", "busy", "failed", "no-answer", "canceled"];
 
@@ -43,7 +45,7 @@ pub struct Voice {
 
 /// The URLs we hand out, without fragment.
 struct Urls {
-    after_stream: String,
+    after_stream: Url,
     stream: String,
     stream_status: String,
 }
@@ -53,27 +55,35 @@ impl Voice {
     pub fn new(public_url: &Url, validator: Option<Validator>, tokens: TokenKey, pump: Pump) -> Self {
         let origin = public_url.origin().ascii_serialization();
         let websocket = origin.replacen("http", "ws", 1);
+        let mut after_stream = public_url.clone();
+        after_stream.set_path("/api/voice/after-stream");
         let urls = Urls {
-            after_stream: format!("{origin}/api/voice/after-stream"),
+            after_stream,
             stream: format!("{websocket}/api/voice/stream"),
             stream_status: format!("{origin}/api/voice/stream-status"),
         };
         Self { validator, tokens, pump, urls }
     }
 
-    /// Where Twilio asks what comes next; Twilio retries it as it does our webhooks.
-    ///
-    /// # Errors
-    /// The public URL is no URL.
-    pub fn after_stream_url(&self) -> anyhow::Result<Url> {
-        Ok(Url::parse(&format!("{}{}", self.urls.after_stream, twiml::DELIVERY_FRAGMENT))?)
+    /// Where Twilio asks what comes after the stream of `epoch`; Twilio retries it as it does our webhooks.
+    pub fn after_stream_url(&self, epoch: u32) -> Url {
+        let mut url = self.after_stream(epoch);
+        url.set_fragment(Some(&twiml::DELIVERY_FRAGMENT[1..]));
+        url
+    }
+
+    /// The epoch is named, so that a process which cannot ask the database knows how far the call has come.
+    fn after_stream(&self, epoch: u32) -> Url {
+        let mut url = self.urls.after_stream.clone();
+        url.query_pairs_mut().append_pair(EPOCH, &epoch.to_string());
+        url
     }
 
     /// The media stream of `epoch`, with its one-time token.
     fn connect(&self, call_sid: CallSid, epoch: u32) -> Twiml {
         let token = self.tokens.mint(call_sid, epoch, Utc::now().timestamp().unsigned_abs());
         Twiml::new().connect_stream(ConnectStream {
-            action: &self.urls.after_stream,
+            action: self.after_stream(epoch).as_str(),
             stream_url: &self.urls.stream,
             status_callback: &self.urls.stream_status,
             parameters: &[(TOKEN_PARAMETER, &token)],
@@ -113,17 +123,22 @@ pub async fn after_stream(
         AfterStream::Decided(Next::Nothing) => Twiml::new().hangup(),
         AfterStream::Decided(Next::Human) | AfterStream::GiveUp => human(&app),
         AfterStream::Resume { epoch } => app.voice.connect(call_sid, epoch),
-        AfterStream::Unknown => return unknown(&app, call_sid, &form).await,
+        AfterStream::Unknown => return unknown(&app, call_sid, last_epoch(&request), &form).await,
     }))
 }
 
 /// A call that this process does not know: another one has decided what comes next, or had it on the line.
-async fn unknown(app: &App, call_sid: CallSid, form: &Form) -> Result<HttpResponse, ApiError> {
+async fn unknown(
+    app: &App,
+    call_sid: CallSid,
+    last_epoch: Option<u32>,
+    form: &Form,
+) -> Result<HttpResponse, ApiError> {
     let decided = app.db.decided(call_sid).await.unwrap_or_default();
     let answer = match decided {
         Some(NextStep::HangUp) => Twiml::new().hangup(),
         Some(NextStep::Human | NextStep::Voicemail) => human(app),
-        None => match take_up(app, call_sid, form).await? {
+        None => match take_up(app, call_sid, last_epoch, form).await? {
             Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
             Admission::Full | Admission::Draining => human(app),
         },
@@ -131,13 +146,18 @@ async fn unknown(app: &App, call_sid: CallSid, form: &Form) -> Result<HttpRespon
     Ok(steer(&answer))
 }
 
-/// The call goes on here, with its history if the database can give it.
-async fn take_up(app: &App, call_sid: CallSid, form: &Form) -> Result<Admission, ApiError> {
-    let past = app.past(call_sid).await;
+/// The call goes on here, with as much of its history as can be had.
+async fn take_up(
+    app: &App,
+    call_sid: CallSid,
+    last_epoch: Option<u32>,
+    form: &Form,
+) -> Result<Admission, ApiError> {
+    let past = app.past(call_sid, last_epoch).await;
     if past.is_blank() {
         return admit(app, call_sid, form).await;
     }
-    tracing::info!(call.sid = %call_sid, known = past.said.is_some(), "a call of another process is taken up");
+    tracing::info!(call.sid = %call_sid, past.is_whole, "a call of another process is taken up");
     let text = |name| form.get(name).unwrap_or_default().to_owned();
     app.registry.take_up(call_sid, text("From"), text("To"), past).await.map_err(ApiError::unavailable)
 }
@@ -240,6 +260,11 @@ fn signature(request: &HttpRequest) -> &str {
 
 fn path_and_query(request: &HttpRequest) -> &str {
     request.uri().path_and_query().map_or("/", |path| path.as_str())
+}
+
+/// The epoch that the URL of `after-stream` names.
+fn last_epoch(request: &HttpRequest) -> Option<u32> {
+    Form::parse(request.query_string().as_bytes()).get(EPOCH)?.parse().ok()
 }
 
 fn call_sid(form: &Form) -> Result<CallSid, ApiError> {

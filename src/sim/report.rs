@@ -30,6 +30,9 @@ pub struct SessionReport {
     pub corrupted: u64,
     /// What was said to the caller.
     pub responses: Vec<ResponseReport>,
+    /// The texts it was told as messages, in order: a history, notes.
+    #[serde(default)]
+    pub told: Vec<String>,
 }
 
 /// One response of a session that carried audio.

@@ -1,135 +1,194 @@
 //! The process is killed in mid-call and started again: the calls go on with their history.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
-use actors::secret::Secret;
-use serde_json::Value;
-use switchboard::sim::phone::{self, Caller, Heard, Network};
-use switchboard::sim::realtime::{self, Server};
+use switchboard::sim::phone::{self, AfterDrop, Caller};
+use switchboard::sim::realtime;
 use switchboard::sim::speech::{AGENT, CALLER};
 
-use crate::support::app::{AUTH_TOKEN, Setup, TestApp};
+use crate::support::eventually;
 use crate::support::postgres::TestDatabase;
-use crate::support::{DEADLINE, eventually};
+use crate::support::toll::Toll;
+use crate::support::world::{World, asks, greetings, is_answered, streams_are, turns, turns_are_written};
 
-const ACCOUNT: &str = "AC00000000000000000000000000000001";
-
-/// Everything around the program, which outlives it.
-struct World {
-    listener: TcpListener,
-    setup: Setup,
-    network: Network,
-    realtime: Server,
-    _database: TestDatabase,
+/// With what follows a lost media socket.
+async fn world(after_drop: AfterDrop) -> (World, TestDatabase) {
+    let database = TestDatabase::create().await;
+    let phone = phone::Options { after_drop, ..phone::Options::default() };
+    (World::with(&database.url, phone, realtime::Options::default()).await, database)
 }
 
-impl World {
-    /// With Twilio's REST API; what a lost media socket leads to is `after_drop`.
-    async fn new(after_drop: phone::AfterDrop) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let options = phone::Options {
-            url: format!("http://{}", listener.local_addr().unwrap()).parse().unwrap(),
-            auth_token: Some(Secret::new(AUTH_TOKEN.to_owned())),
-            api_listen: Some("127.0.0.1:0".parse().unwrap()),
-            after_drop,
-            quiet: true,
-            ..phone::Options::default()
-        };
-        let network = Network::start(options).unwrap();
-        let realtime = realtime::start(realtime::Options::default()).await.unwrap();
-        let database = TestDatabase::create().await;
-        let setup = Setup::new(&database.url, &format!("http://{}", realtime.addr()))
-            .with("TWILIO_ACCOUNT_SID", ACCOUNT)
-            .with("TWILIO_API_BASE_URL", &format!("http://{}", network.api_addr().unwrap()));
-        Self { listener, setup, network, realtime, _database: database }
-    }
-
-    fn start(&self) -> TestApp {
-        self.setup.clone().start_on(&self.listener)
-    }
+fn ordinals(turns: &[(u64, String)]) -> Vec<u64> {
+    turns.iter().map(|(ordinal, _)| *ordinal).collect()
 }
 
-async fn asks(caller: &Caller, clip: usize) {
-    caller.say(&CALLER[clip]).await.unwrap();
-    caller.hears_agent_within(DEADLINE).await.unwrap();
-    caller.waits_until_silent().await.unwrap();
-}
-
-fn turns(log: &Value) -> Vec<(u64, String)> {
-    let turns = log["turns"].as_array().unwrap().iter();
-    turns.map(|turn| (turn["ordinal"].as_u64().unwrap(), turn["text"].as_str().unwrap().to_owned())).collect()
-}
-
-/// A caller who has been greeted and has had one answer, which is written.
-async fn in_conversation(world: &World, app: &TestApp) -> Caller {
-    let caller = world.network.ring().await.unwrap();
-    caller.hears_agent_within(DEADLINE).await.unwrap();
-    caller.waits_until_silent().await.unwrap();
-    asks(&caller, 0).await;
-    eventually("three turns are written", async || {
-        let log = app.get(&format!("/api/call-logs/{}", caller.call_sid())).await;
-        log["turns"].as_array().is_some_and(|turns| turns.len() == 3)
-    })
-    .await;
-    caller
-}
-
-async fn a_killed_process_is_started_again(after_drop: phone::AfterDrop) {
-    let world = World::new(after_drop).await;
+async fn a_killed_process_is_started_again(after_drop: AfterDrop) {
+    let (world, _database) = world(after_drop).await;
     let app = world.start();
-    let caller = in_conversation(&world, &app).await;
-    let greetings = |caller: &Caller| {
-        let greeting = |heard: &&Heard| matches!(heard, Heard::Agent { clip, .. } if *clip == AGENT[0].id);
-        caller.heard().iter().filter(greeting).count()
-    };
-    assert_eq!(greetings(&caller), 1);
+    let caller = world.in_conversation(&[&CALLER[0]]).await;
+    turns_are_written(&app, &caller, 3).await;
 
     app.kill();
     let app = world.start();
-    eventually("the call is live again", async || {
-        app.get("/api/call-monitor").await["calls"][0]["state"] == "live"
-    })
-    .await;
-    caller.hears_agent_within(DEADLINE).await.unwrap();
-    caller.waits_until_silent().await.unwrap();
-    asks(&caller, 1).await;
+    streams_are(&caller, 2).await;
+    is_answered(&caller).await;
+    asks(&caller, &CALLER[1]).await;
     caller.hangs_up().await;
 
     assert_eq!(greetings(&caller), 1, "nobody is greeted twice");
+    let told = world.last_session_of(&caller).told;
+    assert!(told.iter().any(|text| text == CALLER[0].text), "it knows the history: {told:?}");
     let log = app.logged(caller.call_sid()).await;
     let turns = turns(&log);
-    let ordinals: Vec<_> = turns.iter().map(|(ordinal, _)| *ordinal).collect();
-    assert_eq!(ordinals, (1..=turns.len() as u64).collect::<Vec<_>>(), "{turns:?}");
-    assert!(turns.len() >= 6, "{turns:?}");
-    assert!(CALLER[..2].iter().all(|clip| turns.iter().any(|(_, text)| text == clip.text)), "{turns:?}");
+    assert_eq!(ordinals(&turns), [1, 2, 3, 4, 5, 6], "{turns:?}");
     assert_eq!(log["call"]["outcome"], "completed");
-    assert_eq!(world.network.violations().1, []);
-    assert_eq!(world.realtime.report().violations, []);
-    println!("{after_drop:?}: {} ms of silence", caller.silence_ms());
+    let mut toll = Toll::of(format!("process killed, Twilio then: {after_drop:?}"));
+    toll.count(&caller, &[&CALLER[0], &CALLER[1]], &log);
+    toll.is_at_most(5_000);
+    world.is_content();
     app.empties().await;
 }
 
 #[actix_rt::test]
 async fn a_call_goes_on_when_twilio_asks_what_comes_next() {
-    a_killed_process_is_started_again(phone::AfterDrop::Action).await;
+    a_killed_process_is_started_again(AfterDrop::Action).await;
 }
 
 #[actix_rt::test]
 async fn a_call_that_twilio_leaves_alone_is_fetched_back() {
-    a_killed_process_is_started_again(phone::AfterDrop::Nothing).await;
+    a_killed_process_is_started_again(AfterDrop::Nothing).await;
 }
 
 #[actix_rt::test]
 async fn a_call_that_ended_meanwhile_is_closed_by_asking_twilio() {
-    let world = World::new(phone::AfterDrop::Nothing).await;
+    let (world, _database) = world(AfterDrop::Nothing).await;
     let app = world.start();
-    let caller = in_conversation(&world, &app).await;
+    let caller = world.in_conversation(&[]).await;
+    turns_are_written(&app, &caller, 1).await;
     app.kill();
     let call_sid = caller.call_sid().to_owned();
     tokio::time::timeout(Duration::from_secs(30), caller.hangs_up()).await.unwrap();
     let app = world.start();
     let log = app.logged(&call_sid).await;
     assert_eq!((&log["call"]["outcome"], &log["call"]["reason"]), (&"failed".into(), &"process-lost".into()));
+    app.empties().await;
+}
+
+/// The caller says nothing more: what they asked is known.
+#[actix_rt::test]
+async fn a_question_that_had_no_answer_is_answered_first() {
+    let database = TestDatabase::create().await;
+    let slow = realtime::Options { think_ms: 4_000, ..realtime::Options::default() };
+    let world = World::with(&database.url, phone::Options::default(), slow).await;
+    let app = world.start();
+    let caller = world.in_conversation(&[]).await;
+    caller.say(&CALLER[0]).await.unwrap();
+    turns_are_written(&app, &caller, 2).await;
+
+    app.kill();
+    let app = world.start();
+    streams_are(&caller, 2).await;
+    is_answered(&caller).await;
+    caller.hangs_up().await;
+    let told = world.last_session_of(&caller).told;
+    assert_eq!(
+        told.iter().rev().nth(1).map(String::as_str),
+        Some(CALLER[0].text),
+        "the last before the note"
+    );
+    let log = app.logged(caller.call_sid()).await;
+    let speakers: Vec<_> =
+        log["turns"].as_array().unwrap().iter().map(|turn| turn["speaker"].clone()).collect();
+    assert_eq!(speakers, ["agent", "caller", "agent"]);
+    let mut toll = Toll::of("process killed before an answer that takes 4 s");
+    toll.count(&caller, &[&CALLER[0]], &log);
+    toll.is_at_most(10_000);
+    world.is_content();
+    app.empties().await;
+}
+
+/// The greeting is heard once to its end, if not by then, from its beginning.
+#[actix_rt::test]
+async fn a_call_goes_on_after_a_kill_in_the_greeting() {
+    let (world, _database) = world(AfterDrop::Action).await;
+    let app = world.start();
+    let caller = world.network.ring().await.unwrap();
+    caller.hears_agent_within(crate::support::DEADLINE).await.unwrap();
+    caller.listens_for(Duration::from_millis(400)).await.unwrap();
+    app.kill();
+    let app = world.start();
+    streams_are(&caller, 2).await;
+    goes_on(&world, &caller).await;
+    let log = app.logged(caller.call_sid()).await;
+    let heard = turns(&log);
+    assert!(heard.iter().any(|(_, text)| text == AGENT[0].text), "{heard:?}");
+    let mut toll = Toll::of("process killed in the greeting");
+    toll.count(&caller, &[&CALLER[1]], &log);
+    toll.is_at_most(6_000);
+    app.empties().await;
+}
+
+#[actix_rt::test]
+async fn a_call_goes_on_after_a_kill_in_a_barge_in() {
+    let (world, _database) = world(AfterDrop::Action).await;
+    let app = world.start();
+    let caller = world.in_conversation(&[]).await;
+    caller.say(&CALLER[0]).await.unwrap();
+    caller.hears_agent_within(crate::support::DEADLINE).await.unwrap();
+    caller.listens_for(Duration::from_millis(700)).await.unwrap();
+    let barges_in = async {
+        caller.interrupts_with(&CALLER[2]).await.unwrap();
+    };
+    let killed = async {
+        eventually("the caller interrupts", async || app.metric("switchboard_barge_ins_total").await > 0.0)
+            .await;
+        app.kill();
+        world.start()
+    };
+    let ((), app) = tokio::join!(barges_in, killed);
+    streams_are(&caller, 2).await;
+    goes_on(&world, &caller).await;
+    let log = app.logged(caller.call_sid()).await;
+    let mut toll = Toll::of("process killed in a barge-in");
+    toll.count(&caller, &[&CALLER[0], &CALLER[1]], &log); // half an interruption is no turn
+    toll.is_at_most(6_000);
+    app.empties().await;
+}
+
+/// The agent speaks, a question is answered, and the caller hangs up.
+async fn goes_on(world: &World, caller: &Caller) {
+    is_answered(caller).await;
+    asks(caller, &CALLER[1]).await;
+    caller.hangs_up().await;
+    assert!(greetings(caller) <= 2, "{:?}", caller.heard());
+    world.is_content();
+}
+
+#[actix_rt::test]
+async fn a_call_goes_on_after_a_kill_while_the_realtime_service_is_away() {
+    let (mut world, _database) = world(AfterDrop::Action).await;
+    let app = world.start();
+    let caller = world.in_conversation(&[&CALLER[0]]).await;
+    turns_are_written(&app, &caller, 3).await;
+    let address = world.realtime.addr();
+    let service = |listen| realtime::start(realtime::Options { listen, ..realtime::Options::default() });
+    let gone = std::mem::replace(&mut world.realtime, service("127.0.0.1:0".parse().unwrap()).await.unwrap());
+    gone.stop().await;
+    app.kill();
+    let app = world.start();
+    eventually("the call is here again, without a session", async || {
+        app.get("/api/call-monitor").await["calls"][0]["state"] == "connecting"
+    })
+    .await;
+    world.realtime = service(address).await.unwrap();
+    is_answered(&caller).await;
+    asks(&caller, &CALLER[1]).await;
+    caller.hangs_up().await;
+    assert_eq!(greetings(&caller), 1);
+    let log = app.logged(caller.call_sid()).await;
+    let mut toll = Toll::of("process killed while the service is away");
+    toll.count(&caller, &[&CALLER[0], &CALLER[1]], &log);
+    toll.is_at_most(8_000);
+    world.is_content();
     app.empties().await;
 }

@@ -5,11 +5,15 @@
 mod bad_input;
 mod calls;
 mod ceiling;
+mod crowd;
 mod database;
 mod doors;
 mod drain;
 mod jobs;
 mod kill;
+mod media_stream;
+mod outage;
+mod panics;
 mod private_postgres;
 mod support;
 mod survival;

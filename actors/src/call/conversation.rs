@@ -21,9 +21,10 @@ use crate::wire::realtime::events::{AudioDelta, Item, Response, ServerEvent, Ser
 use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request};
 use crate::wire::twilio::frames::payload_bytes;
 
-/// What a session is told of a call whose history nobody could give.
-const START_OVER: &str = "The call was interrupted and goes on, but what was said so far is lost. Do not greet the \
-                          caller again. Apologise in a few words and ask them to tell you once more what it is about.";
+/// What a session is told of a call of whose history not all is known.
+const START_OVER: &str = "The call was interrupted and goes on, but of what was said so far nothing is left except what \
+                          stands above. Do not greet the caller again. Apologise in a few words and ask them to tell \
+                          you once more what it is about.";
 /// The greeting may wait so long for the caller; more of it ends the response.
 const HELD_MS: u64 = 30_000;
 /// So much audio may wait to be heard; more of it ends the response, never the call.
@@ -61,6 +62,8 @@ pub struct Conversation {
     link: Link,
     /// What the first session is told of a call that another process began.
     resumed: Option<&'static str>,
+    /// Another process had the caller on the line.
+    taken_up: bool,
     ended: bool,
     responses: Responses,
     turns: Turns,
@@ -93,6 +96,7 @@ impl Conversation {
             stream: Stream::Awaited,
             link: Link::open(jitter_seed, now),
             resumed: None,
+            taken_up: false,
             ended: false,
             responses: Responses::default(),
             turns: Turns::default(),
@@ -117,11 +121,13 @@ impl Conversation {
         Self {
             turns: Turns::after(past.last_ordinal()),
             history: History::of(past),
-            resumed: match past.said.as_deref() {
-                Some([]) => None, // it was lost before the greeting was heard
-                Some(_) => Some(GO_ON),
-                None => Some(START_OVER),
+            resumed: match (past.is_whole, past.said.is_empty()) {
+                (true, true) => None, // it was lost before the greeting was heard
+                (true, false) => Some(GO_ON),
+                (false, _) => Some(START_OVER),
             },
+            taken_up: true,
+            link: Link::reopen(rules.jitter_seed, now),
             ..Self::begin(rules, now, effects)
         }
     }
@@ -145,11 +151,16 @@ impl Conversation {
             Input::Digit(digit) => {
                 effects.push(Effect::WriteEvent { kind: "dtmf", data: json!({"digit": digit}) });
             }
+            Input::CallerInaudible => {
+                effects.push(Effect::WriteEvent { kind: "one-way-audio", data: json!({}) });
+            }
+            Input::CallerAudible { quiet_ms } => {
+                let data = json!({"quietMs": quiet_ms});
+                effects.push(Effect::WriteEvent { kind: "two-way-audio", data });
+            }
             Input::StreamLost => self.stream_lost(now, effects),
             Input::StreamStopped | Input::CallOver => self.caller_gone(now, effects),
-            Input::Unclaimed if self.opened_at.is_none() => {
-                self.end(Outcome::Abandoned, Reason::Unclaimed, Next::Nothing, now, effects);
-            }
+            Input::Unclaimed if self.opened_at.is_none() => self.never_came(Reason::Unclaimed, now, effects),
             Input::Unclaimed => self.end(Outcome::Failed, Reason::StreamLost, Next::Human, now, effects),
             Input::Shutdown => self.end(Outcome::Failed, Reason::Shutdown, Next::Human, now, effects),
             Input::ActorFailed => self.end(Outcome::Failed, Reason::ActorFailed, Next::Human, now, effects),
@@ -506,9 +517,20 @@ impl Conversation {
     }
 
     fn caller_gone(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let outcome =
-            if self.result.first_audio_ms.is_some() { Outcome::Completed } else { Outcome::Abandoned };
-        self.end(outcome, Reason::CallerHungUp, Next::Nothing, now, effects);
+        if self.result.first_audio_ms.is_some() {
+            self.end(Outcome::Completed, Reason::CallerHungUp, Next::Nothing, now, effects);
+        } else {
+            self.never_came(Reason::CallerHungUp, now, effects);
+        }
+    }
+
+    /// The caller was gone before they heard anything of us.
+    fn never_came(&mut self, reason: Reason, now: Millis, effects: &mut Vec<Effect>) {
+        let (outcome, reason) = match (self.taken_up, self.opened_at) {
+            (true, None) => (Outcome::Failed, Reason::ProcessLost),
+            _ => (Outcome::Abandoned, reason),
+        };
+        self.end(outcome, reason, Next::Nothing, now, effects);
     }
 
     fn end(&mut self, outcome: Outcome, reason: Reason, next: Next, now: Millis, effects: &mut Vec<Effect>) {

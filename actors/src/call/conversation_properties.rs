@@ -51,7 +51,9 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::CallOver),
         1 => Just(Act::Unclaimed),
         1 => Just(Act::Shutdown),
-        1 => Just(Act::LoseService),
+        6 => Just(Act::LoseService),
+        5 => (0..3_000u64, prop::bool::weighted(0.2))
+            .prop_map(|(back_after, blind)| Act::Restart { back_after, blind }),
     ]
 }
 
@@ -140,13 +142,14 @@ fn truncation_is_within_60_ms_of_the_ear_for_99_of_100() {
     let cases = config.cases * 3;
     let mut runner = TestRunner::new_with_rng(config, TestRunner::deterministic().new_rng());
     let calls = prop_oneof![3 => scenario(0..=20u64), 1 => crossing()];
-    let (mut errors_ms, mut barge_ins, mut refusals, mut held) = (vec![], 0, 0, 0);
+    let (mut errors_ms, mut barge_ins, mut refusals, mut held, mut restarts) = (vec![], 0, 0, 0, 0);
     for _ in 0..cases {
         let report = play(&calls.new_tree(&mut runner).expect("nothing is rejected").current());
         errors_ms.extend(report.truncation_errors_ms);
         barge_ins += report.barge_ins;
         refusals += report.refusals;
         held += report.held_then_played;
+        restarts += report.restarts;
     }
     errors_ms.sort_unstable();
     let (count, p99) = (errors_ms.len(), errors_ms[errors_ms.len() * 99 / 100]);
@@ -155,9 +158,10 @@ fn truncation_is_within_60_ms_of_the_ear_for_99_of_100() {
         errors_ms[count / 2],
         errors_ms.last()
     );
-    println!("{barge_ins} barge-ins, {refusals} refusals, held {held} times");
+    println!("{barge_ins} barge-ins, {refusals} refusals, held {held} times, {restarts} restarts");
     assert!(p99 <= 60, "{p99} ms");
     assert!(count > 100 && barge_ins > 100 && refusals > 0 && held > 10, "the calls must be worth judging");
+    assert!(restarts > 20, "{restarts} restarts");
 }
 
 proptest! {

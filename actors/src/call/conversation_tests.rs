@@ -568,22 +568,19 @@ fn an_old_session_is_replaced_between_two_turns() {
     assert!(call.take().contains(&Effect::Disconnect));
 }
 
-fn past(said: Option<&[(u32, Speaker, &str)]>) -> Past {
-    let said = said.map(|said| {
-        let turn = |(ordinal, speaker, text): &(u32, Speaker, &str)| Said {
-            ordinal: *ordinal,
-            speaker: *speaker,
-            text: (*text).to_owned(),
-        };
-        said.iter().map(turn).collect()
-    });
-    Past { epoch: 1, said }
+fn past(said: &[(u32, Speaker, &str)], is_whole: bool) -> Past {
+    let turn = |(ordinal, speaker, text): &(u32, Speaker, &str)| Said {
+        ordinal: *ordinal,
+        speaker: *speaker,
+        text: (*text).to_owned(),
+    };
+    Past { epoch: 1, said: said.iter().map(turn).collect(), is_whole }
 }
 
 #[test]
 fn a_call_that_another_process_began_goes_on_with_its_history_and_is_not_greeted_again() {
     let mut done = vec![];
-    let before = past(Some(&[(1, Speaker::Agent, "Hello."), (2, Speaker::Caller, "What time?")]));
+    let before = past(&[(1, Speaker::Agent, "Hello."), (2, Speaker::Caller, "What time?")], true);
     let conversation = Conversation::resume(Rules::default(), &before, 0, &mut done);
     let mut call = Timeline { conversation, done: vec![] };
     call.service(10, r#"{"type":"session.created","session":{}}"#);
@@ -598,10 +595,38 @@ fn a_call_that_another_process_began_goes_on_with_its_history_and_is_not_greeted
 #[test]
 fn a_call_whose_history_nobody_can_give_is_asked_to_repeat() {
     let mut done = vec![];
-    let conversation = Conversation::resume(Rules::default(), &past(None), 0, &mut done);
+    let conversation = Conversation::resume(Rules::default(), &past(&[], false), 0, &mut done);
     let mut call = Timeline { conversation, done: vec![] };
     call.service(10, r#"{"type":"session.created","session":{}}"#);
     call.service(20, r#"{"type":"session.updated","session":{}}"#);
     let requests = call.requests();
     assert_eq!(requests[1..], [Request::Note { text: START_OVER }, Request::Respond { number: 1 }]);
+}
+
+#[test]
+fn a_caller_of_another_process_who_does_not_come_back_was_lost_with_it() {
+    for input in [Input::Unclaimed, Input::CallOver] {
+        let (mut done, said) = (vec![], [(1, Speaker::Agent, "Hello.")]);
+        let conversation = Conversation::resume(Rules::default(), &past(&said, true), 0, &mut done);
+        let mut call = Timeline { conversation, done: vec![] };
+        call.at(10, input);
+        let ends = call.take();
+        let lost = crate::call::end::CallEnd::new(Outcome::Failed, Reason::ProcessLost);
+        assert!(matches!(ends[..], [Effect::End { end, .. }] if end == lost), "{ends:?}");
+    }
+}
+
+#[test]
+fn what_is_left_of_a_history_is_told_and_its_ordinals_are_not_used_again() {
+    let mut done = vec![];
+    let left = past(&[(4, Speaker::Caller, "On Friday.")], false);
+    let conversation = Conversation::resume(Rules::default(), &left, 0, &mut done);
+    let mut call = Timeline { conversation, done: vec![] };
+    call.service(10, r#"{"type":"session.created","session":{}}"#);
+    call.service(20, r#"{"type":"session.updated","session":{}}"#);
+    let requests = call.requests();
+    assert_eq!(recalled(&requests), [(Speaker::Caller, "On Friday.")]);
+    assert_eq!(requests[2..], [Request::Note { text: START_OVER }, Request::Respond { number: 1 }]);
+    call.at(30, Input::StreamOpened).says(40, "r1", "a1", 1, "Sorry?");
+    assert_eq!(call.turns().first().map(|turn| turn.0), Some(10_001));
 }

@@ -30,6 +30,12 @@ pub enum Input<'a> {
     Mark(Mark),
     /// The caller pressed a key.
     Digit(char),
+    /// No audio has come from the caller for some seconds, though the stream is open.
+    CallerInaudible,
+    /// It comes again, after so long.
+    CallerAudible {
+        quiet_ms: Millis,
+    },
     /// Twilio said `stop`: nothing more will be heard on this stream.
     StreamStopped,
     /// The stream's socket ended without `stop`.

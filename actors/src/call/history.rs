@@ -7,8 +7,10 @@ use crate::db::record::Speaker;
 
 /// A new session is told the last turns; older ones are rarely needed, and each costs tokens.
 const REMEMBERED: usize = 20;
-/// More turns than a call has.
-const ROOM_FOR_THE_UNKNOWN: u32 = 10_000;
+/// More turns than a call has under one epoch.
+const ROOM_OF_AN_EPOCH: u32 = 10_000;
+/// So many epochs have room of their own; an ordinal fits into 31 bits.
+const EPOCHS_WITH_ROOM: u32 = 100_000;
 
 /// The last turns of a call, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,8 +21,10 @@ pub struct History(VecDeque<Said>);
 pub struct Past {
     /// The highest epoch that was used.
     pub epoch: u32,
-    /// None: nobody could say what was said.
-    pub said: Option<Vec<Said>>,
+    /// What is known to have been said, by ordinal.
+    pub said: Vec<Said>,
+    /// Nothing else was said.
+    pub is_whole: bool,
 }
 
 impl Past {
@@ -29,13 +33,12 @@ impl Past {
         self.epoch == 0
     }
 
-    /// The ordinal after which the call goes on. Where nobody can tell, there is room for the turns that are written
-    /// elsewhere, so that none is written over.
+    /// The ordinal after which the call goes on. Where not all is known, there is room for the turns that are written
+    /// elsewhere, a place of its own after each epoch, so that none is written over however often that happens.
     pub fn last_ordinal(&self) -> u32 {
-        match &self.said {
-            Some(said) => said.iter().map(|said| said.ordinal).max().unwrap_or_default(),
-            None => ROOM_FOR_THE_UNKNOWN,
-        }
+        let known = self.said.iter().map(|said| said.ordinal).max().unwrap_or_default();
+        let room = ROOM_OF_AN_EPOCH * (self.epoch % EPOCHS_WITH_ROOM).max(1);
+        if self.is_whole { known } else { known.max(room) }
     }
 }
 
@@ -50,8 +53,7 @@ pub struct Said {
 impl History {
     /// What was said before this process took the call up.
     pub fn of(past: &Past) -> Self {
-        let said = past.said.as_deref().unwrap_or_default();
-        Self(said[said.len().saturating_sub(REMEMBERED)..].iter().cloned().collect())
+        Self(past.said[past.said.len().saturating_sub(REMEMBERED)..].iter().cloned().collect())
     }
 
     /// Learns a turn, or better of it.
@@ -91,6 +93,18 @@ mod tests {
         }
         let told: Vec<_> = history.turns().map(|said| (said.ordinal, said.text.as_str())).collect();
         assert_eq!(told, [(1, "one, cut"), (2, "two"), (4, "four")]);
+    }
+
+    #[test]
+    fn ordinals_go_on_after_the_last_or_with_room_for_what_is_not_known() {
+        let said = |ordinal| Said { ordinal, speaker: Speaker::Caller, text: "Hi".into() };
+        let past = |epoch, said, is_whole| Past { epoch, said, is_whole };
+        assert_eq!(past(3, vec![], true).last_ordinal(), 0);
+        assert_eq!(past(3, vec![said(1), said(2)], true).last_ordinal(), 2);
+        assert_eq!(past(1, vec![], false).last_ordinal(), 10_000);
+        assert_eq!(past(2, vec![said(10_001), said(10_004)], false).last_ordinal(), 20_000, "lost again");
+        assert_eq!(past(7, vec![said(70_002)], true).last_ordinal(), 70_002);
+        assert!(i32::try_from(past(1_795_499_999, vec![], false).last_ordinal()).is_ok(), "a clock's second");
     }
 
     #[test]

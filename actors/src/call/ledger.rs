@@ -40,7 +40,8 @@ impl CallActor {
         }
     }
 
-    pub(super) fn write_turn(&self, turn: TurnUpdate) {
+    pub(super) fn write_turn(&mut self, turn: TurnUpdate) {
+        self.turns_written += 1;
         let started_at = Utc.timestamp_millis_opt(turn.started_at as i64).single();
         self.setup.ledger.record(Record::Turn(Turn {
             call_sid: self.identity.call_sid,
@@ -51,6 +52,7 @@ impl CallActor {
             started_at: started_at.unwrap_or(self.identity.started_at),
             heard_ms: turn.heard_ms,
             cut_off: turn.cut_off,
+            version: self.turns_written,
         }));
     }
 

@@ -13,10 +13,10 @@ const MAX_FIRST_CONNECTS: u32 = 4;
 /// A conversation that was under way is worth more patience.
 const OUTAGE: Millis = 30_000;
 /// All connections of a call: a service that drops every session is no service.
-const MAX_CONNECTS: u32 = 100;
-/// The first pause, doubled at each retry.
+const MAX_CONNECTS: u32 = 200;
+/// The first pause, doubled at each retry. The longest leaves time to be back within a second of the service's return.
 const BACKOFF: Millis = 100;
-const MAX_BACKOFF: Millis = 2_000;
+const MAX_BACKOFF: Millis = 800;
 /// A service that says nothing for so long is asked whether it is there,
 const PING_AFTER: Millis = 2_000;
 /// and answers within this time.
@@ -96,6 +96,11 @@ impl Link {
             pinged_at: None,
             sessions: 0,
         }
+    }
+
+    /// The same for a conversation that was under way in another process: it is worth the same patience.
+    pub fn reopen(jitter_seed: u64, now: Millis) -> Self {
+        Self { lost_at: Some(now), ..Self::open(jitter_seed, now) }
     }
 
     pub fn is_ready(&self) -> bool {
@@ -243,6 +248,15 @@ mod tests {
             link.ready(now);
         }
         assert_eq!(link.reconnects(), MAX_CONNECTS - 1);
+    }
+
+    #[test]
+    fn a_conversation_of_another_process_is_given_the_time_of_an_outage() {
+        let mut link = Link::reopen(7, 1_000);
+        for tries in 0..20 {
+            assert!(matches!(link.lost(1_000 + tries * 1_000), AfterLoss::Connect { .. }), "{tries}");
+        }
+        assert_eq!(link.lost(31_000), AfterLoss::GiveUp);
     }
 
     #[test]

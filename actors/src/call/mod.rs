@@ -26,7 +26,7 @@ use crate::db::record::{CallClosed, NextStep, Record};
 use crate::metrics::Metrics;
 use crate::registry::picture::{CallState, Speaking};
 use crate::registry::{CallEnded, Registry};
-use crate::supervise::{Intensity, caught};
+use crate::supervise::{Intensity, caught, fault_point};
 use crate::wire::realtime::events::{self, ServerEvent};
 use crate::wire::realtime::socket::{self, ConnectError, Endpoint, Received, Uplink, UplinkCounts};
 use crate::wire::realtime::usage::PRICES_AS_OF;
@@ -122,6 +122,12 @@ pub struct FromCaller {
 pub enum CallerNews {
     MarkPlayed(Mark),
     Digit(char),
+    /// No audio comes any more, though the stream is open.
+    Inaudible,
+    /// It comes again, after so long.
+    Audible {
+        quiet_ms: Millis,
+    },
     Stopped,
     Lost,
 }
@@ -159,7 +165,11 @@ pub struct CallActor {
     restarted: u32,
     /// It failed more often than it may.
     worn_out: bool,
+    /// What the session said last is lost with a panic, and the conversation cannot go on in it without.
+    out_of_step: bool,
     counted: UplinkCounts,
+    /// How often a turn was written, so that each writing is later than those before.
+    turns_written: u32,
     ended: Option<Ended>,
 }
 
@@ -212,7 +222,9 @@ impl CallActor {
             restarts: Intensity::new(MAX_RESTARTS, RESTARTS_WITHIN),
             restarted: 0,
             worn_out: false,
+            out_of_step: false,
             counted: UplinkCounts::default(),
+            turns_written: 0,
             ended: None,
         }
     }
@@ -228,6 +240,7 @@ impl CallActor {
             let Some(conversation) = self.conversation.as_mut() else { return };
             conversation
                 .step(|conversation, effects| conversation.step(input, now, effects), &mut self.effects);
+            fault_point!(self.identity.call_sid, input); // where it costs most: the effects are lost, too
             self.carry_out(ctx);
             if let Some(conversation) = self.conversation.as_mut() {
                 conversation.complete(|conversation, effects| conversation.step(input, now, effects));
@@ -238,6 +251,7 @@ impl CallActor {
             self.set_tick(now, ctx);
         });
         if let Err(panic) = worked {
+            self.out_of_step |= matches!(input, Input::Service(event) if event.moves_the_session());
             self.panicked(&panic, ctx);
         }
     }
@@ -253,7 +267,9 @@ impl CallActor {
         let now = self.clock.now();
         match (&self.conversation, self.uplink.session()) {
             (None, _) => {
-                let (rules, effects) = (self.setup.rules.clone(), &mut self.effects);
+                // The calls of an instance lose their sessions together, but do not come back all at once.
+                let rules = Rules { jitter_seed: rand::random(), ..self.setup.rules.clone() };
+                let effects = &mut self.effects;
                 let conversation = match &self.past {
                     Some(past) => Conversation::resume(rules, past, now, effects),
                     None => Conversation::begin(rules, now, effects),
@@ -261,8 +277,12 @@ impl CallActor {
                 self.conversation = Some(Checkpointed::new(conversation));
                 self.carry_out(ctx);
             }
-            (_, Some(session)) => self.read(session, ctx),
-            (_, None) => self.take(&Input::ServiceLost { fatal: false, cause: "lost in a restart" }, ctx),
+            (_, Some(session)) if !self.out_of_step => self.read(session, ctx),
+            _ => {
+                self.out_of_step = false;
+                self.uplink.close();
+                self.take(&Input::ServiceLost { fatal: false, cause: "lost in a restart" }, ctx);
+            }
         }
         if self.has_missed_its_stream() {
             self.take(&Input::StreamOpened, ctx);
@@ -541,6 +561,8 @@ impl Handler<FromCaller> for CallActor {
             &match message.news {
                 CallerNews::MarkPlayed(mark) => Input::Mark(mark),
                 CallerNews::Digit(digit) => Input::Digit(digit),
+                CallerNews::Inaudible => Input::CallerInaudible,
+                CallerNews::Audible { quiet_ms } => Input::CallerAudible { quiet_ms },
                 CallerNews::Stopped => Input::StreamStopped,
                 CallerNews::Lost => Input::StreamLost,
             },

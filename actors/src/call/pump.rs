@@ -25,10 +25,15 @@ const START_WITHIN: Duration = Duration::from_secs(5);
 const QUIET_AFTER: Duration = Duration::from_millis(750);
 /// Of one pause.
 const MAX_QUIET: Duration = Duration::from_secs(10);
+/// After this pause the caller cannot be heard, which is noted. Nothing else is done about it: it may be that only one
+/// direction fails, and the call goes on when frames come again.
+const INAUDIBLE_AFTER: Duration = Duration::from_secs(3);
 /// A peer that sends nothing is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// A peer that says nothing at all for so long is gone.
 const GONE_AFTER: Duration = Duration::from_secs(60);
+/// The registry has some seconds for each.
+const TELL_TRIES: u32 = 3;
 /// For the call's actor to take a message.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 
@@ -46,6 +51,24 @@ struct Line {
     epoch: u32,
     claimed: Claimed,
     start: Start,
+}
+
+/// When the caller's side of a stream was heard.
+struct Ear {
+    /// Anything, a mark for example.
+    heard_at: Instant,
+    audio_at: Instant,
+    /// Silence the service heard in this pause.
+    filled: Duration,
+    inaudible: bool,
+}
+
+/// What a message of the stream was.
+enum Passed {
+    Audio,
+    Other,
+    /// The last one.
+    End(CallerNews),
 }
 
 impl Pump {
@@ -118,9 +141,9 @@ impl Pump {
         line: &Line,
         out: &StreamOut,
     ) -> Result<CallerNews, StreamFault> {
-        let mut heard_at = Instant::now();
-        let mut filled = Duration::ZERO;
-        let mut pinged_at = heard_at;
+        let now = Instant::now();
+        let mut ear = Ear { heard_at: now, audio_at: now, filled: Duration::ZERO, inaudible: false };
+        let mut pinged_at = now;
         let watch = tokio::time::sleep(QUIET_AFTER);
         tokio::pin!(watch);
         loop {
@@ -128,14 +151,11 @@ impl Pump {
                 biased;
                 text = stream.next() => text,
                 () = &mut watch => {
-                    let quiet = heard_at.elapsed();
-                    if quiet >= GONE_AFTER || out.is_closed() || line.claimed.call.upgrade().is_none() {
+                    let gone = ear.heard_at.elapsed() >= GONE_AFTER;
+                    if gone || out.is_closed() || line.claimed.call.upgrade().is_none() {
                         return Ok(CallerNews::Lost);
                     }
-                    if quiet >= QUIET_AFTER && filled < MAX_QUIET {
-                        line.claimed.uplink.silence(QUIET_AFTER.as_millis() as u64 / 20 * 20);
-                        filled += QUIET_AFTER;
-                    }
+                    let quiet = self.listen(&mut ear, line).await;
                     if pinged_at.elapsed() >= PING_EVERY {
                         out.ping();
                         pinged_at = Instant::now();
@@ -145,43 +165,72 @@ impl Pump {
                 }
             };
             let Some(text) = text.transpose()? else { return Ok(CallerNews::Lost) };
-            heard_at = Instant::now();
-            filled = Duration::ZERO;
-            if let Some(news) = self.message(&text, line).await? {
-                return Ok(news);
+            ear.heard_at = Instant::now();
+            match self.message(&text, line).await? {
+                Passed::Audio => self.heard(&mut ear, line).await,
+                Passed::Other => {}
+                Passed::End(news) => return Ok(news),
             }
         }
     }
 
-    /// One message of an open stream; answers the last news if it ends the stream.
-    async fn message(&self, text: &Bytes, line: &Line) -> Result<Option<CallerNews>, StreamFault> {
+    /// Does what a pause in the caller's audio asks for; answers how long it is.
+    async fn listen(&self, ear: &mut Ear, line: &Line) -> Duration {
+        let quiet = ear.audio_at.elapsed();
+        if quiet >= QUIET_AFTER && ear.filled < MAX_QUIET {
+            line.claimed.uplink.silence(QUIET_AFTER.as_millis() as u64 / 20 * 20);
+            ear.filled += QUIET_AFTER;
+        }
+        if quiet >= INAUDIBLE_AFTER && !ear.inaudible {
+            ear.inaudible = true;
+            self.metrics.one_way_audio.inc();
+            tell(line, CallerNews::Inaudible).await;
+        }
+        quiet
+    }
+
+    /// A frame has come.
+    async fn heard(&self, ear: &mut Ear, line: &Line) {
+        if std::mem::take(&mut ear.inaudible) {
+            let quiet_ms = (ear.heard_at - ear.audio_at).as_millis() as u64;
+            tell(line, CallerNews::Audible { quiet_ms }).await;
+        }
+        ear.audio_at = ear.heard_at;
+        ear.filled = Duration::ZERO;
+    }
+
+    /// Passes on one message of an open stream.
+    async fn message(&self, text: &Bytes, line: &Line) -> Result<Passed, StreamFault> {
         let news = match Inbound::parse(text).map_err(|_| StreamFault::Malformed)? {
             Inbound::Media(media) if media.stream_sid == line.start.stream_sid.as_str().as_bytes() => {
                 line.claimed.uplink.audio(media.timestamp_ms, media.payload);
-                return Ok(None);
+                return Ok(Passed::Audio);
             }
-            Inbound::Stop => return Ok(Some(CallerNews::Stopped)),
+            Inbound::Stop => return Ok(Passed::End(CallerNews::Stopped)),
             Inbound::Mark { name } => match Mark::parse(&name) {
                 Some(mark) => CallerNews::MarkPlayed(mark),
-                None => return Ok(None),
+                None => return Ok(Passed::Other),
             },
             Inbound::Dtmf { digit } => CallerNews::Digit(digit),
-            Inbound::Unknown => return Ok(None),
+            Inbound::Unknown => return Ok(Passed::Other),
             Inbound::Media(_) | Inbound::Connected | Inbound::Start(_) => {
                 return Err(StreamFault::OutOfPlace);
             }
         };
-        send(&line.claimed.call, FromCaller { epoch: line.epoch, news }).await;
-        Ok(None)
+        tell(line, news).await;
+        Ok(Passed::Other)
     }
 
     async fn finish(&self, line: &Line, news: CallerNews) {
         tracing::info!(call.sid = %line.call_sid, epoch = line.epoch, ?news, "the media stream has ended");
-        send(&line.claimed.call, FromCaller { epoch: line.epoch, news }).await;
+        tell(line, news).await;
         // Also after a `stop`: should the actor not have taken it, the slot is free in a while all the same.
-        if self.registry.stream_lost(line.call_sid, line.epoch).await.is_err() {
-            tracing::error!(call.sid = %line.call_sid, "the registry was not told of a stream's end");
+        for _ in 0..TELL_TRIES {
+            if self.registry.stream_lost(line.call_sid, line.epoch).await.is_ok() {
+                return;
+            }
         }
+        tracing::error!(call.sid = %line.call_sid, "the registry was not told of a stream's end");
     }
 
     fn refuse(&self, fault: StreamFault, call_sid: Option<CallSid>, out: &StreamOut) {
@@ -191,6 +240,11 @@ impl Pump {
         self.metrics.stream_faults.with_label_values(&[fault.label()]).inc();
         out.refuse(fault);
     }
+}
+
+/// Tells the call's actor what came of the caller.
+async fn tell(line: &Line, news: CallerNews) {
+    send(&line.claimed.call, FromCaller { epoch: line.epoch, news }).await;
 }
 
 /// Gives the call's actor a message, waiting while its mailbox is full; false if the call is over.

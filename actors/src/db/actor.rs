@@ -2,7 +2,7 @@
 //!
 //! Started by [`Db::start`](super::Db::start) under a Supervisor on the arbiter of the caller; ends with the last
 //! [`Db`](super::Db). It owns nothing that a panic could spoil: queue, spool and pool are beside it, so a panic costs a
-//! second and no record. Its mailbox holds 16 wake-ups; one that does not fit is not needed, because one is waiting already.
+//! second and no record; panicking too often is the [end of the process](super::Db::lifeline). Its mailbox holds 16 wake-ups; one that does not fit is not needed, because one is waiting already.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -11,17 +11,24 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Supervised, fut};
 use futures_util::FutureExt;
+use rand::Rng;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, sleep};
 
 use super::error::DbError;
-use super::health::{DbHealth, SchemaState};
-use super::{Shared, writer};
+use super::health::Seen;
+use super::{Shared, migrate, writer};
+use crate::supervise::{Life, fault_point, message};
 
-/// How often a healthy database is asked for a sign of life, and one that is away whether it is back.
+/// A healthy database is asked for a sign of life if it gave none for so long.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
-const PROBE_AWAY_EVERY: Duration = Duration::from_millis(500);
+/// It is away if it does not give one within this, nor answers anybody else.
 const PROBE_DEADLINE: Duration = Duration::from_secs(2);
+/// However many questions stay without an answer, it is not asked more often.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// One that is away is asked again after a jittered pause, which doubles each time, from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How often this instance tells the others that it is alive; they miss it after three times that.
 const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// A restart after a panic waits so long, so that a panic that repeats itself is not a busy loop.
@@ -46,12 +53,12 @@ pub(super) struct DbActor {
     writing: bool,
     /// Whose heartbeat is to be written.
     instance: Option<String>,
-    restarts: u32,
+    life: Life,
 }
 
 impl DbActor {
-    pub(super) fn new(shared: Arc<Shared>, handles: watch::Receiver<()>) -> Self {
-        Self { shared, handles, writing: false, instance: None, restarts: 0 }
+    pub(super) fn new(shared: Arc<Shared>, handles: watch::Receiver<()>, life: Life) -> Self {
+        Self { shared, handles, writing: false, instance: None, life }
     }
 
     fn write(&mut self, ctx: &mut Context<Self>) {
@@ -60,7 +67,11 @@ impl DbActor {
         }
         let shared = Arc::clone(&self.shared);
         let done = |actor: &mut Self| actor.writing = false;
-        run(async move { writer::write_all(&shared).await }, done, ctx);
+        let work = async move {
+            fault_point!("db-write");
+            writer::write_all(&shared).await;
+        };
+        run(work, done, ctx);
     }
 
     fn watch(&mut self, ctx: &mut Context<Self>) {
@@ -96,8 +107,7 @@ impl Actor for DbActor {
 
 impl Supervised for DbActor {
     fn restarting(&mut self, _ctx: &mut Self::Context) {
-        self.restarts += 1;
-        tracing::warn!(restarts = self.restarts, "the database's actor starts again");
+        tracing::warn!("the database's actor starts again");
     }
 }
 
@@ -129,22 +139,51 @@ fn run(
     let guarded = fut::wrap_future::<_, DbActor>(AssertUnwindSafe(work).catch_unwind());
     ctx.spawn(guarded.map(|result, actor, ctx| match result {
         Ok(()) => done(actor),
-        Err(_) => {
-            tracing::error!("the database's actor panicked");
+        Err(panic) => {
+            actor.life.panicked(&message(&*panic));
+            actor.shared.count_panic();
             ctx.run_later(RESTART_PAUSE, |_, ctx| ctx.stop());
         }
     }));
 }
 
-/// Keeps what is known of the database fresh, whether or not anybody asks it anything.
+/// Keeps what is known of the database fresh, whether or not anybody asks it anything. One probe at a time.
 async fn watch(shared: &Shared) {
+    let mut pause = FIRST_PAUSE;
     loop {
-        // A pool in full use is proof enough: its queries tell how they went.
-        if !shared.pool.is_exhausted() {
-            let _ = probe(shared).await;
+        fault_point!("db-watch");
+        let begun = Instant::now();
+        if let Err(DbError::Unavailable(cause)) = probe(shared).await {
+            shared.seen.away(&cause, begun);
         }
-        let healthy = shared.seen.health() == DbHealth::Healthy;
-        tokio::time::sleep(if healthy { PROBE_EVERY } else { PROBE_AWAY_EVERY }).await;
+        if shared.seen.is_away() {
+            sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        } else {
+            pause = FIRST_PAUSE;
+            until_in_doubt(&shared.seen).await;
+        }
+    }
+}
+
+/// Returns when the database gave no sign of life for a while, or left a question without an answer.
+async fn until_in_doubt(seen: &Seen) {
+    let doubt = async {
+        sleep(SHORTEST_PAUSE).await;
+        seen.doubt.notified().await;
+    };
+    let silence = async {
+        loop {
+            let looked = Instant::now();
+            sleep(PROBE_EVERY).await;
+            if !seen.has_answered_since(looked) || !seen.schema().is_settled() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = doubt => {}
+        () = silence => {}
     }
 }
 
@@ -154,6 +193,7 @@ async fn beat(shared: &Shared, instance: &str) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        fault_point!("db-beat");
         // A database that is away is logged where it is noticed.
         if let Err(error @ DbError::Refused(_)) = shared.heartbeat(instance).await {
             tracing::warn!(%error, "the heartbeat is not written");
@@ -163,10 +203,14 @@ async fn beat(shared: &Shared, instance: &str) {
 
 /// A sign of life; until the schema is known to fit, its state.
 async fn probe(shared: &Shared) -> Result<(), DbError> {
-    if matches!(shared.seen.schema(), SchemaState::Unknown | SchemaState::Older { .. }) {
-        return shared.compare_schema(PROBE_DEADLINE).await.map(drop);
+    if shared.seen.schema().is_settled() {
+        return shared.probe("probe", PROBE_DEADLINE, async |connection| Ok(connection.ping().await?)).await;
     }
-    shared.ask("probe", PROBE_DEADLINE, async |connection| Ok(connection.ping().await?)).await
+    let state = shared
+        .probe("schema", PROBE_DEADLINE, async |connection| Ok(migrate::compare(connection).await?))
+        .await?;
+    shared.seen.schema_is(state);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -189,20 +233,8 @@ mod tests {
         }
     }
 
-    #[derive(Message)]
-    #[rtype(result = "u32")]
-    struct Restarts;
-
-    impl Handler<Restarts> for DbActor {
-        type Result = u32;
-
-        fn handle(&mut self, _: Restarts, _: &mut Self::Context) -> u32 {
-            self.restarts
-        }
-    }
-
     #[actix_rt::test]
-    async fn a_panic_restarts_the_actor_and_the_queue_keeps_its_records() {
+    async fn a_panic_restarts_the_actor_a_few_times_and_the_queue_keeps_its_records() {
         let url = "postgres://nobody@127.0.0.1:1/none".to_owned();
         let spool_dir = tempfile::tempdir().unwrap();
         let settings = DbSettings {
@@ -215,6 +247,8 @@ mod tests {
             instance: "here".to_owned(),
         };
         let db = Db::start(settings, &Registry::new()).unwrap();
+        let panics = prometheus::IntCounter::new("panics", "panics").unwrap();
+        db.count_panics(panics.clone());
         db.actor.send(Panic).await.unwrap();
         db.record(Record::Event(Event {
             call_sid: "CA00000000000000000000000000000001".parse().unwrap(),
@@ -223,12 +257,13 @@ mod tests {
             data: serde_json::Value::Null,
             dedupe_key: None,
         }));
-        let restarted = async {
-            while db.actor.send(Restarts).await.unwrap() == 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), restarted).await.expect("restarted");
-        assert_eq!(db.waiting_records(), 1);
+        for _ in 1..4 {
+            assert!(!db.lifeline().has_ended());
+            db.actor.send(Panic).await.unwrap();
+        }
+        let worn_out = db.lifeline().ended();
+        tokio::time::timeout(Duration::from_secs(10), worn_out).await.expect("the fourth is one too many");
+        assert_eq!((panics.get(), db.waiting_records()), (4, 1));
+        db.actor.send(Panic).await.expect("it is started again all the same");
     }
 }

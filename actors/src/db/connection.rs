@@ -3,12 +3,16 @@
 //! Each query is one flight with an unnamed statement (Parse, Bind, Describe, Execute, Sync), so nothing of it stays
 //! on a server connection that the next query may not get. diesel-async's own connection names its statements and
 //! fails there; this one is also faster, having one round trip a query.
+//!
+//! A time limit is told to the server in the same flight, with `SET LOCAL` in a transaction around the statement: a
+//! setting of the session would stay behind on the server connection, for whoever gets it next.
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::ConnectionResult;
 use diesel::connection::{
@@ -20,26 +24,39 @@ use diesel::result::{ConnectionError, DatabaseErrorInformation, DatabaseErrorKin
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncConnectionCore, SimpleAsyncConnection, TransactionManager,
 };
-use futures_util::future::{BoxFuture, maybe_done};
-use futures_util::stream::BoxStream;
+use futures_util::future::{BoxFuture, join3, maybe_done};
+use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::error::SqlState;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{DbError, chain};
 use super::row::Row;
 use super::statement::Statement;
 use super::url::Target;
 
+/// A query nobody waits for any more is given up at the server within this, or left to itself.
+const CANCEL_DEADLINE: Duration = Duration::from_secs(2);
+
 /// A connection. It belongs to the runtime it was opened on: its driver task lives there.
 pub struct Connection {
     client: tokio_postgres::Client,
+    /// To cancel a query, another connection is opened.
+    tls: MakeRustlsConnect,
     driver: JoinHandle<()>,
     /// Why the driver ended, once it has.
     lost: Arc<OnceLock<String>>,
     /// A query was sent whose answer nobody waited for: the next one would wait behind it.
     unanswered: bool,
+    /// There is one connection too many.
+    retired: bool,
     last_answer: Instant,
+    /// What the server gives up after, if anything.
+    limit: Option<Duration>,
+    /// Rows read or written since they were last asked for; shared with the answers that are still being read.
+    rows: Arc<AtomicU64>,
     transactions: AnsiTransactionManager,
     instrumentation: DynInstrumentation,
 }
@@ -48,7 +65,7 @@ impl Connection {
     /// Connects and sets what every query relies on. Fails with the whole chain of causes.
     pub(super) async fn open(target: &Target) -> Result<Self, String> {
         let (client, connection) =
-            target.config.connect(target.tls.clone()).await.map_err(|error| chain(&error))?;
+            target.config.connect(target.tls.clone()).await.map_err(|error| target.explain(&error))?;
         let lost = Arc::new(OnceLock::new());
         let driver = tokio::spawn({
             let lost = Arc::clone(&lost);
@@ -60,10 +77,14 @@ impl Connection {
         });
         let connection = Self {
             client,
+            tls: target.tls.clone(),
             driver,
             lost,
             unanswered: false,
+            retired: false,
             last_answer: Instant::now(),
+            limit: None,
+            rows: Arc::default(),
             transactions: AnsiTransactionManager::default(),
             instrumentation: DynInstrumentation::default_instrumentation(),
         };
@@ -73,16 +94,49 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Closed, inside a lost transaction, or owing an answer: not to be used again.
+    /// Closed, retired, inside a lost transaction, or owing an answer: not to be used again.
     pub(super) fn is_spent(&mut self) -> bool {
         self.unanswered
+            || self.retired
             || self.client.is_closed()
             || AnsiTransactionManager::is_broken_transaction_manager(self)
     }
 
-    /// For how long the server has not been heard.
-    pub(super) fn silent_for(&self) -> Duration {
-        self.last_answer.elapsed()
+    /// A query was sent whose answer nobody waited for.
+    pub(super) fn owes_an_answer(&self) -> bool {
+        self.unanswered && !self.client.is_closed()
+    }
+
+    /// Not to be used again.
+    pub(super) fn retire(&mut self) {
+        self.retired = true;
+    }
+
+    /// When the server was last heard.
+    pub(super) fn last_answer(&self) -> Instant {
+        self.last_answer
+    }
+
+    /// From now on the server gives up each statement, and each transaction left idle, after this long; none: never.
+    /// Does not reach into a transaction that is under way.
+    pub(super) fn limit(&mut self, limit: Option<Duration>) {
+        self.limit = limit;
+    }
+
+    /// How many rows were read or written since this was last asked.
+    pub(super) fn take_rows(&self) -> u64 {
+        self.rows.swap(0, Ordering::Relaxed)
+    }
+
+    /// Asks the server to give up the query that nobody waits for, and waits until it has, for at most 2 s. A pooler
+    /// knows the query by this connection: it is not to be closed before.
+    pub(super) async fn cancel(&mut self) {
+        let given_up = async {
+            if self.client.cancel_token().cancel_query(self.tls.clone()).await.is_ok() {
+                drop(self.client.batch_execute("").await);
+            }
+        };
+        let _ = timeout(CANCEL_DEADLINE, given_up).await;
     }
 
     /// One round trip.
@@ -93,9 +147,28 @@ impl Connection {
     /// Executes the statements in order as one transaction in one flight: all of them, or the first error.
     pub(super) async fn execute_together(&mut self, statements: &[Statement]) -> Result<(), Failure> {
         self.unanswered = true;
-        let error = fly(&self.client, statements).await;
+        let flown = fly(&self.client, &self.begin(), statements).await;
         self.answered();
-        error.map_or(Ok(()), |error| Err(Failure::of(&error, &self.lost)))
+        self.rows.fetch_add(flown.map_err(|error| Failure::of(&error, &self.lost))?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What begins a transaction within the limit.
+    fn begin(&self) -> String {
+        let Some(limit) = self.limit else { return "BEGIN".to_owned() };
+        let limit = limit.as_millis();
+        format!(
+            "BEGIN; SET LOCAL statement_timeout = {limit}; SET LOCAL idle_in_transaction_session_timeout = {limit}"
+        )
+    }
+
+    /// What goes before a single statement: nothing without a limit, nor within a transaction of the caller's.
+    fn begin_of_one(&mut self) -> Option<String> {
+        let idle = matches!(
+            AnsiTransactionManager::transaction_manager_status_mut(self).transaction_depth(),
+            Ok(None)
+        );
+        (idle && self.limit.is_some()).then(|| self.begin())
     }
 
     fn answered(&mut self) {
@@ -110,16 +183,20 @@ impl Drop for Connection {
     }
 }
 
-/// BEGIN, the statements and COMMIT, all sent before the first answer is awaited. Returns the first error.
-async fn fly(client: &tokio_postgres::Client, statements: &[Statement]) -> Option<tokio_postgres::Error> {
-    let mut flight: Vec<BoxFuture<'_, Result<(), tokio_postgres::Error>>> = Vec::new();
-    flight.push(client.batch_execute("BEGIN").boxed());
+/// The beginning, the statements and COMMIT, all sent before the first answer is awaited. Returns the number of rows, or
+/// the first error.
+async fn fly(
+    client: &tokio_postgres::Client,
+    begin: &str,
+    statements: &[Statement],
+) -> Result<u64, tokio_postgres::Error> {
+    let mut flight: Vec<BoxFuture<'_, Result<u64, tokio_postgres::Error>>> = Vec::new();
+    flight.push(client.batch_execute(begin).map(|begun| begun.map(|()| 0)).boxed());
     for statement in statements {
-        let execute =
-            async move { client.execute_typed(&statement.sql, &statement.parameters()).await.map(drop) };
+        let execute = async move { client.execute_typed(&statement.sql, &statement.parameters()).await };
         flight.push(execute.boxed());
     }
-    flight.push(client.batch_execute("COMMIT").boxed());
+    flight.push(client.batch_execute("COMMIT").map(|committed| committed.map(|()| 0)).boxed());
 
     let mut flight: Vec<_> = flight.into_iter().map(maybe_done).collect();
     poll_fn(|context| {
@@ -129,7 +206,21 @@ async fn fly(client: &tokio_postgres::Client, statements: &[Statement]) -> Optio
         if pending.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-    flight.iter_mut().find_map(|answer| Pin::new(answer).take_output().and_then(Result::err))
+    flight.iter_mut().filter_map(|answer| Pin::new(answer).take_output()).sum()
+}
+
+/// One statement between the beginning of a transaction and its end, in one flight.
+async fn fly_one<T>(
+    client: &tokio_postgres::Client,
+    begin: &str,
+    statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, tokio_postgres::Error> {
+    let (begun, answer, committed) =
+        join3(client.batch_execute(begin), statement, client.batch_execute("COMMIT")).await;
+    begun?;
+    let answer = answer?;
+    committed?;
+    Ok(answer)
 }
 
 /// Why statements were not executed.
@@ -201,6 +292,8 @@ impl From<Failure> for DbError {
 
 impl SimpleAsyncConnection for Connection {
     async fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
+        let limited = (sql == "BEGIN").then(|| self.begin());
+        let sql = limited.as_deref().unwrap_or(sql);
         self.instrumentation
             .on_connection_event(InstrumentationEvent::start_query(&StrQueryHelper::new(sql)));
         self.unanswered = true;
@@ -230,12 +323,27 @@ impl AsyncConnectionCore for Connection {
         let statement = Statement::of(&source.as_query());
         async move {
             let Statement { sql, binds } = statement?;
+            let begin = self.begin_of_one();
             self.unanswered = true;
-            let rows = self.client.query_typed_raw(&sql, binds).await;
-            self.answered();
+            let rows = self.client.query_typed_raw(&sql, binds);
             let lost = Arc::clone(&self.lost);
             let failed = move |error| Error::from(Failure::of(&error, &lost));
-            Ok(rows.map_err(&failed)?.map_err(failed).map_ok(Row::from).boxed())
+            let counted = Arc::clone(&self.rows);
+            let row = move |row| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Row::from(row)
+            };
+            // In a transaction, what was read counts only once that has ended.
+            let rows = match &begin {
+                Some(begin) => {
+                    fly_one(&self.client, begin, async { rows.await?.try_collect::<Vec<_>>().await })
+                        .await
+                        .map(|rows| stream::iter(rows).map(Ok).left_stream())
+                }
+                None => rows.await.map(StreamExt::right_stream),
+            };
+            self.answered();
+            Ok(rows.map_err(&failed)?.map_err(failed).map_ok(row).boxed())
         }
         .boxed()
     }
@@ -250,10 +358,17 @@ impl AsyncConnectionCore for Connection {
         let statement = Statement::of(&source);
         async move {
             let statement = statement?;
+            let begin = self.begin_of_one();
+            let parameters = statement.parameters();
             self.unanswered = true;
-            let rows = self.client.execute_typed(&statement.sql, &statement.parameters()).await;
+            let execute = self.client.execute_typed(&statement.sql, &parameters);
+            let rows = match &begin {
+                Some(begin) => fly_one(&self.client, begin, execute).await,
+                None => execute.await,
+            };
             self.answered();
             let rows = rows.map_err(|error| Failure::of(&error, &self.lost))?;
+            self.rows.fetch_add(rows, Ordering::Relaxed);
             usize::try_from(rows).map_err(|error| Error::DeserializationError(Box::new(error)))
         }
         .boxed()

@@ -11,9 +11,9 @@ pub enum DbError {
     /// The database cannot be reached, or went away meanwhile. Trying again later makes sense.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// All connections were in use for so long.
-    #[error("no database connection became free within {0:?}")]
-    Busy(Duration),
+    /// Too many others ask it. Trying again later makes sense.
+    #[error("the database is busy: {0}")]
+    Busy(String),
     /// The database answered, and refused. Trying again does not help.
     #[error("the database refused the query: {0}")]
     Refused(String),

@@ -1,6 +1,13 @@
-//! What is known of the database without asking it: whether it answers, and whether its schema fits this program.
+//! What is known of the database without asking it: whether it is there, and whether its schema fits this program.
+//!
+//! It is *away* once a probe has had no answer, or a connection could not be opened while none is open. From then on
+//! whoever asks it anything fails at once with the cause, and the probe alone, one at a time, tries whether it is back.
+//! Any answer proves that it is.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::error::DbError;
 
@@ -26,69 +33,180 @@ pub enum SchemaState {
     Newer,
 }
 
+impl SchemaState {
+    /// It need not be looked at again.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self, Self::Fits | Self::Newer)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Database {
+    NotReachedYet,
+    There,
+    Away { cause: String },
+}
+
 /// Both, as last seen.
-pub(super) struct Seen(Mutex<(DbHealth, SchemaState)>);
+pub(super) struct Seen {
+    database: watch::Sender<Database>,
+    times: Mutex<Times>,
+    schema: Mutex<SchemaState>,
+    /// Why the last attempt to open a connection failed; none if it did not.
+    failed_connect: watch::Sender<Option<String>>,
+    /// The database has come back.
+    pub(super) back: Notify,
+    /// A question had no answer, which may be its own fault or the database's: time for a probe.
+    pub(super) doubt: Notify,
+}
+
+#[derive(Default)]
+struct Times {
+    answered: Option<Instant>,
+    lost: Option<Instant>,
+}
 
 impl Seen {
     pub(super) fn new() -> Self {
-        let health = DbHealth::Unavailable("the database was not reached yet".to_owned());
-        Self(Mutex::new((health, SchemaState::Unknown)))
-    }
-
-    pub(super) fn health(&self) -> DbHealth {
-        self.lock().0.clone()
-    }
-
-    pub(super) fn schema(&self) -> SchemaState {
-        self.lock().1.clone()
-    }
-
-    pub(super) fn schema_is(&self, schema: SchemaState) {
-        self.lock().1 = schema;
-    }
-
-    /// Learns from how a query went. Returns true when it shows that the database is back.
-    pub(super) fn learn<T>(&self, result: &Result<T, DbError>) -> bool {
-        let now = match result {
-            Ok(_) | Err(DbError::Refused(_)) => DbHealth::Healthy,
-            Err(DbError::Unavailable(cause)) => DbHealth::Unavailable(cause.clone()),
-            Err(DbError::Busy(_)) => return false, // says nothing of the database
-        };
-        let mut seen = self.lock();
-        let before = std::mem::replace(&mut seen.0, now);
-        match (&before, &seen.0) {
-            (DbHealth::Unavailable(_), DbHealth::Healthy) => {
-                tracing::info!("the database answers");
-                true
-            }
-            (DbHealth::Healthy, DbHealth::Unavailable(cause)) => {
-                tracing::warn!(cause, "the database is unavailable");
-                false
-            }
-            _ => false,
+        Self {
+            database: watch::Sender::new(Database::NotReachedYet),
+            times: Mutex::default(),
+            schema: Mutex::new(SchemaState::Unknown),
+            failed_connect: watch::Sender::new(None),
+            back: Notify::new(),
+            doubt: Notify::new(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, (DbHealth, SchemaState)> {
-        // Both halves are replaced whole: a panic elsewhere cannot leave them half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn health(&self) -> DbHealth {
+        match &*self.database.borrow() {
+            Database::NotReachedYet => DbHealth::Unavailable("the database was not reached yet".to_owned()),
+            Database::There => DbHealth::Healthy,
+            Database::Away { cause } => DbHealth::Unavailable(cause.clone()),
+        }
+    }
+
+    pub(super) fn is_away(&self) -> bool {
+        matches!(*self.database.borrow(), Database::Away { .. })
+    }
+
+    /// Returns as soon as the database is known to be away: the cause.
+    pub(super) async fn found_away(&self) -> String {
+        let mut database = self.database.subscribe();
+        let away = database.wait_for(|database| matches!(database, Database::Away { .. })).await;
+        match &*away.expect("the sender is in `self`") {
+            Database::Away { cause } => cause.clone(),
+            Database::NotReachedYet | Database::There => unreachable!("it was waited for"),
+        }
+    }
+
+    /// Learns from how a question went. One without an answer proves nothing: it may have been too slow, or its
+    /// connection alone was lost.
+    pub(super) fn learn<T>(&self, result: &Result<T, DbError>) {
+        match result {
+            Ok(_) | Err(DbError::Refused(_)) => self.answered(),
+            Err(DbError::Unavailable(_)) if !self.is_away() => self.doubt.notify_one(),
+            Err(DbError::Unavailable(_) | DbError::Busy(_)) => {}
+        }
+    }
+
+    /// The database answered.
+    fn answered(&self) {
+        self.times().answered = Some(Instant::now());
+        if *self.database.borrow() == Database::There {
+            return; // by far the most frequent: nobody needs to be woken
+        }
+        if self.database.send_replace(Database::There) != Database::There {
+            tracing::info!("the database answers");
+            self.back.notify_one();
+        }
+    }
+
+    /// The database is away, unless it has answered anything `since` then.
+    pub(super) fn away(&self, cause: &str, since: Instant) {
+        let mut times = self.times();
+        if times.answered.is_some_and(|answered| answered >= since) {
+            return;
+        }
+        let now = Database::Away { cause: cause.to_owned() };
+        let before = self.database.send_replace(now);
+        if !matches!(before, Database::Away { .. }) {
+            times.lost = Some(Instant::now());
+            tracing::warn!(cause, "the database is unavailable");
+        }
+    }
+
+    pub(super) fn has_answered_since(&self, moment: Instant) -> bool {
+        self.times().answered.is_some_and(|answered| answered >= moment)
+    }
+
+    /// Whether a connection that last answered then may be dead without knowing it: the database was lost since.
+    pub(super) fn was_lost_since(&self, moment: Instant) -> bool {
+        self.times().lost.is_some_and(|lost| lost > moment)
+    }
+
+    /// How an attempt to open a connection went; a new cause is logged.
+    pub(super) fn tried_to_connect(&self, failure: Option<&str>) {
+        let before = self.failed_connect.send_replace(failure.map(str::to_owned));
+        if let Some(cause) = failure.filter(|cause| before.as_deref() != Some(*cause)) {
+            tracing::warn!(cause, "no database connection could be opened");
+        }
+    }
+
+    /// Why the last attempt to open a connection failed; none if it did not.
+    pub(super) fn failed_connect(&self) -> Option<String> {
+        self.failed_connect.borrow().clone()
+    }
+
+    /// Changes with each attempt to open a connection.
+    pub(super) fn connects(&self) -> watch::Receiver<Option<String>> {
+        self.failed_connect.subscribe()
+    }
+
+    pub(super) fn schema(&self) -> SchemaState {
+        self.schema.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn schema_is(&self, schema: SchemaState) {
+        *self.schema.lock().unwrap_or_else(PoisonError::into_inner) = schema;
+    }
+
+    fn times(&self) -> MutexGuard<'_, Times> {
+        // Each is replaced whole: a panic elsewhere cannot leave them half changed.
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use futures_util::FutureExt;
 
     use super::*;
 
     #[test]
-    fn a_busy_pool_says_nothing_of_the_database_and_a_refusal_proves_it_alive() {
+    fn a_question_without_an_answer_is_a_doubt_and_a_refusal_proves_the_database_alive() {
         let seen = Seen::new();
-        assert!(seen.learn::<()>(&Err(DbError::Refused("42P01".to_owned()))));
-        assert!(!seen.learn::<()>(&Err(DbError::Busy(Duration::ZERO))));
+        seen.learn::<()>(&Err(DbError::Refused("42P01".to_owned())));
+        assert!(seen.back.notified().now_or_never().is_some());
+        seen.learn::<()>(&Err(DbError::Busy("all in use".to_owned())));
+        assert!(seen.doubt.notified().now_or_never().is_none());
+        seen.learn::<()>(&Err(DbError::Unavailable("gone".to_owned())));
+        assert!(seen.doubt.notified().now_or_never().is_some());
         assert_eq!(seen.health(), DbHealth::Healthy);
-        assert!(!seen.learn::<()>(&Err(DbError::Unavailable("gone".to_owned()))));
+    }
+
+    #[test]
+    fn away_is_away_until_there_is_an_answer_but_not_after_one() {
+        let seen = Seen::new();
+        let before = Instant::now();
+        seen.away("gone", before);
         assert_eq!(seen.health(), DbHealth::Unavailable("gone".to_owned()));
-        assert!(seen.learn(&Ok(())));
+        assert_eq!(seen.found_away().now_or_never().as_deref(), Some("gone"));
+        assert!(seen.was_lost_since(before));
+        seen.learn(&Ok(()));
+        assert_eq!(seen.health(), DbHealth::Healthy);
+        assert!(seen.found_away().now_or_never().is_none());
+        seen.away("a probe that began before the answer", before);
+        assert_eq!(seen.health(), DbHealth::Healthy);
     }
 }

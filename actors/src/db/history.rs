@@ -1,6 +1,7 @@
 //! What a call's next stream has to know of those before: what was said, and what was decided.
 //!
-//! What is not written yet counts as if it were: the records that wait are laid over the rows.
+//! What is not written yet counts as if it were: the records that wait are laid over the rows. While the database is
+//! away they are all there is, and enough for a call that began in that time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,12 +18,14 @@ use crate::wire::twilio::sid::CallSid;
 const LONGEST: i64 = 10_000;
 
 /// A call so far.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// The highest that is known; 0 for a call that is not.
     pub epoch: u32,
     /// By ordinal.
     pub turns: Vec<PastTurn>,
+    /// Whether these are all; otherwise they are what waits to be written to a database that is away.
+    pub is_whole: bool,
 }
 
 /// A turn of a call's history.
@@ -37,14 +40,15 @@ pub struct PastTurn {
     pub cut_off: bool,
 }
 
-/// The rows: the call's epoch, and its turns with theirs.
+/// The rows: the call's epoch, and its turns with theirs and their versions.
+#[derive(Default)]
 pub(super) struct Rows {
     epoch: u32,
-    turns: BTreeMap<u32, (u32, PastTurn)>,
+    turns: BTreeMap<u32, ((u32, u32), PastTurn)>,
 }
 
 pub(super) async fn read(connection: &mut Connection, call_sid: &CallSid) -> QueryResult<Rows> {
-    type TurnRow = (i32, i32, String, String, Option<i32>, bool);
+    type TurnRow = (i32, i32, i32, String, String, Option<i32>, bool);
 
     let sid = call_sid.as_str();
     let epoch: Option<i32> =
@@ -53,15 +57,24 @@ pub(super) async fn read(connection: &mut Connection, call_sid: &CallSid) -> Que
         .filter(turns::call_sid.eq(sid))
         .order(turns::ordinal)
         .limit(LONGEST)
-        .select((turns::epoch, turns::ordinal, turns::speaker, turns::text, turns::heard_ms, turns::cut_off))
+        .select((
+            turns::epoch,
+            turns::version,
+            turns::ordinal,
+            turns::speaker,
+            turns::text,
+            turns::heard_ms,
+            turns::cut_off,
+        ))
         .load(connection)
         .await?;
-    let turn = |(epoch, ordinal, speaker, text, heard_ms, cut_off): TurnRow| {
+    let turn = |(epoch, version, ordinal, speaker, text, heard_ms, cut_off): TurnRow| {
         // The table's CHECKs leave no other word and no number below 1.
         let ordinal = ordinal.try_into().ok()?;
         let heard_ms = heard_ms.and_then(|heard_ms| heard_ms.try_into().ok());
         let speaker = Speaker::of_word(&speaker)?;
-        Some((ordinal, (epoch.try_into().ok()?, PastTurn { ordinal, speaker, text, heard_ms, cut_off })))
+        let written = (epoch.try_into().ok()?, version.try_into().ok()?);
+        Some((ordinal, (written, PastTurn { ordinal, speaker, text, heard_ms, cut_off })))
     };
     Ok(Rows {
         epoch: epoch.and_then(|epoch| epoch.try_into().ok()).unwrap_or(0),
@@ -69,8 +82,12 @@ pub(super) async fn read(connection: &mut Connection, call_sid: &CallSid) -> Que
     })
 }
 
-/// Lays the records that wait, in their order, over the rows.
-pub(super) fn overlay(mut rows: Rows, waiting: &[Arc<Record>]) -> History {
+/// Lays the records that wait, in their order, over the rows; none: nobody can tell them.
+pub(super) fn overlay(rows: Option<Rows>, waiting: &[Arc<Record>]) -> History {
+    // First in, first out: where a call's beginning waits, so does all that came after it.
+    let begins = |record: &Arc<Record>| matches!(&**record, Record::Opened(opened) if opened.epoch == 1);
+    let is_whole = rows.is_some() || waiting.iter().any(begins);
+    let mut rows = rows.unwrap_or_default();
     for record in waiting {
         let epoch = match &**record {
             Record::Opened(opened) => opened.epoch,
@@ -78,8 +95,9 @@ pub(super) fn overlay(mut rows: Rows, waiting: &[Arc<Record>]) -> History {
             Record::Closed(closed) => closed.epoch,
             Record::Event(_) => continue,
             Record::Turn(turn) => {
-                let written = rows.turns.get(&turn.ordinal).map_or(0, |(epoch, _)| *epoch);
-                if turn.epoch >= written {
+                let written = rows.turns.get(&turn.ordinal).map_or((0, 0), |(written, _)| *written);
+                let waits = (turn.epoch, turn.version);
+                if waits >= written {
                     let past = PastTurn {
                         ordinal: turn.ordinal,
                         speaker: turn.speaker,
@@ -87,15 +105,15 @@ pub(super) fn overlay(mut rows: Rows, waiting: &[Arc<Record>]) -> History {
                         heard_ms: turn.heard_ms,
                         cut_off: turn.cut_off,
                     };
-                    rows.turns.insert(turn.ordinal, (turn.epoch, past));
+                    rows.turns.insert(turn.ordinal, (waits, past));
                 }
                 turn.epoch
             }
         };
         rows.epoch = rows.epoch.max(epoch);
     }
-    let epoch = rows.turns.values().fold(rows.epoch, |highest, (epoch, _)| highest.max(*epoch));
-    History { epoch, turns: rows.turns.into_values().map(|(_, turn)| turn).collect() }
+    let epoch = rows.turns.values().fold(rows.epoch, |highest, ((epoch, _), _)| highest.max(*epoch));
+    History { epoch, turns: rows.turns.into_values().map(|(_, turn)| turn).collect(), is_whole }
 }
 
 /// What the records that wait say of what comes next: as of which epoch, and what. A later stream makes it void.

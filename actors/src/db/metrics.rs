@@ -23,6 +23,8 @@ pub(super) struct Metrics {
     queries: IntCounterVec,
     /// Seconds from asking for a connection to the answer.
     durations: HistogramVec,
+    /// Rows read or written, by query.
+    rows: IntCounterVec,
     /// Records that could not be kept: no room for them, refused by the database, or unreadable.
     unwritten: IntCounter,
 }
@@ -47,19 +49,24 @@ impl Metrics {
             .buckets(DURATION_BUCKETS.to_vec()),
             &["query"],
         )?;
+        let rows = IntCounterVec::new(
+            Opts::new("switchboard_db_query_rows_total", "Rows read or written, by query"),
+            &["query"],
+        )?;
         let unwritten = IntCounter::new(
             "switchboard_db_unwritten_records_total",
             "Records that could not be kept: no room for them, refused by the database, or unreadable",
         )?;
         registry.register(Box::new(queries.clone()))?;
         registry.register(Box::new(durations.clone()))?;
+        registry.register(Box::new(rows.clone()))?;
         registry.register(Box::new(unwritten.clone()))?;
         registry.register(Box::new(spool.failures.clone()))?;
         registry.register(Box::new(Gauges::new(pool, queue, spool.watch())?))?;
-        Ok(Self { queries, durations, unwritten })
+        Ok(Self { queries, durations, rows, unwritten })
     }
 
-    pub(super) fn answered<T>(&self, query: &str, result: &Result<T, DbError>, seconds: f64) {
+    pub(super) fn answered<T>(&self, query: &str, result: &Result<T, DbError>, rows: u64, seconds: f64) {
         let result = match result {
             Ok(_) => "ok",
             Err(DbError::Unavailable(_)) => "unavailable",
@@ -68,6 +75,7 @@ impl Metrics {
         };
         self.queries.with_label_values(&[query, result]).inc();
         self.durations.with_label_values(&[query]).observe(seconds);
+        self.rows.with_label_values(&[query]).inc_by(rows);
     }
 
     pub(super) fn unwritten(&self, records: usize) {
@@ -80,6 +88,7 @@ struct Gauges {
     pool: Pool,
     queue: Arc<Queue>,
     backlog: watch::Receiver<Backlog>,
+    limit: IntGauge,
     total: IntGauge,
     idle: IntGauge,
     waiting: IntGauge,
@@ -94,6 +103,7 @@ impl Gauges {
             pool,
             queue,
             backlog,
+            limit: IntGauge::new("switchboard_db_pool_limit", "Database connections allowed")?,
             total: IntGauge::new("switchboard_db_pool_connections", "Open database connections")?,
             idle: IntGauge::new("switchboard_db_pool_idle_connections", "Open connections nobody uses")?,
             waiting: IntGauge::new(
@@ -112,8 +122,8 @@ impl Gauges {
         })
     }
 
-    fn all(&self) -> [&IntGauge; 6] {
-        [&self.total, &self.idle, &self.waiting, &self.depth, &self.spooled, &self.oldest]
+    fn all(&self) -> [&IntGauge; 7] {
+        [&self.limit, &self.total, &self.idle, &self.waiting, &self.depth, &self.spooled, &self.oldest]
     }
 }
 
@@ -124,6 +134,7 @@ impl Collector for Gauges {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let stats = self.pool.stats();
+        self.limit.set(i64::from(self.pool.size()));
         self.total.set(stats.total as i64);
         self.idle.set(stats.idle as i64);
         self.waiting.set(stats.waiting as i64);

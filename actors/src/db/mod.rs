@@ -8,6 +8,7 @@
 mod actor;
 mod bills;
 mod calls;
+mod checkout;
 mod connection;
 mod console;
 mod error;
@@ -19,6 +20,7 @@ mod jobs;
 mod left_behind;
 mod log;
 mod lost_calls;
+mod manager;
 mod metrics;
 pub mod migrate;
 mod pool;
@@ -31,19 +33,20 @@ mod spool;
 mod statement;
 mod survival;
 mod text;
+mod tls;
 mod turns;
 mod url;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::{Addr, Supervisor};
 use anyhow::Context;
-use prometheus::Registry;
+use prometheus::{IntCounter, Registry};
 use tokio::runtime::Runtime;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::bills::TwilioBill;
@@ -64,14 +67,16 @@ pub use self::url::BadUrl;
 use futures_util::future::BoxFuture;
 
 use self::actor::{DbActor, WriteWaiting};
+use self::checkout::Checkout;
 use self::connection::Connection;
 use self::health::Seen;
 use self::metrics::Metrics;
-use self::pool::{Pool, PoolLimits};
+use self::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits};
 use self::queue::{Pushed, Queue};
 use self::record::{Event, Record};
 use self::spool::Spool;
 use self::url::Target;
+use crate::supervise::{Life, Lifeline};
 use crate::wire::twilio::sid::CallSid;
 
 /// So many records may wait in memory; what comes when it is full is counted, logged and lost.
@@ -80,6 +85,10 @@ const QUEUE_CAPACITY: usize = 10_000;
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
 /// The spool takes a record within this, or did not take it.
 const SPOOL_DEADLINE: Duration = Duration::from_secs(1);
+/// No question is answered for so long: a probe of the database would have been, meanwhile.
+const AWAY_AFTER: Duration = Duration::from_secs(4);
+/// The server itself gives a statement up so long after we did: it outlives us.
+const SERVER_GRACE: Duration = Duration::from_secs(1);
 /// A reader of the log gives up after this.
 const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// A start does not wait longer than this for the database.
@@ -109,7 +118,9 @@ pub struct DbSettings {
 pub enum DbStartError {
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// A setting is malformed, the metrics are registered already, or no thread can be had.
+    #[error("the database URL is of no use: {0}")]
+    Url(#[from] BadUrl),
+    /// A setting is out of range, the metrics are registered already, or no thread can be had.
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
 }
@@ -119,6 +130,7 @@ pub enum DbStartError {
 pub struct Db {
     shared: Arc<Shared>,
     actor: Addr<DbActor>,
+    lifeline: Lifeline,
     /// Dropped after the address: its last clone is the actor's end.
     _handles: watch::Sender<()>,
 }
@@ -129,9 +141,9 @@ struct Shared {
     queue: Arc<Queue>,
     spool: Arc<Spool>,
     metrics: Metrics,
-    seen: Seen,
-    /// Ends the writer's pause.
-    try_now: Notify,
+    seen: Arc<Seen>,
+    /// Where the actor's panics are counted.
+    panics: OnceLock<IntCounter>,
     _runtime: DbRuntime,
 }
 
@@ -140,30 +152,52 @@ impl Db {
     /// database; what waits in the spool, and in those of processes that are gone, is written as soon as it is there.
     pub fn start(settings: DbSettings, registry: &Registry) -> Result<Self, DbStartError> {
         let waits = [settings.idle_timeout, settings.connect_timeout];
-        if settings.pool_max == 0 || waits.iter().any(Duration::is_zero) {
-            return Err(anyhow::anyhow!("the database's pool has a size and timeouts above 0").into());
+        if !(1..=LARGEST_POOL).contains(&settings.pool_max) || waits.iter().any(Duration::is_zero) {
+            return Err(anyhow::anyhow!(
+                "the database's pool has a size of 1 to {LARGEST_POOL} and timeouts above 0"
+            )
+            .into());
         }
-        let target = Target::parse(&settings.url).context("the database URL")?;
+        let target = Target::parse(&settings.url)?;
+        if !target.ignored.is_empty() {
+            let parameters = target.ignored.join(", ");
+            tracing::info!(
+                parameters,
+                "the database URL says what is meant for other clients; DB_POOL_MAX sizes the pool"
+            );
+        }
         let runtime = DbRuntime::start().context("the database's threads")?;
         let limits = PoolLimits {
             max: settings.pool_max,
             idle_timeout: settings.idle_timeout,
             connect_timeout: settings.connect_timeout,
         };
-        let pool = Pool::new(target, limits, runtime.handle());
+        let seen = Arc::new(Seen::new());
+        let pool = Pool::new(target, limits, Arc::clone(&seen), runtime.handle());
         let queue = Arc::new(Queue::new(QUEUE_CAPACITY));
         let spool = Arc::new(Spool::open(&settings.spool_dir, &settings.instance, runtime.handle())?);
         let metrics = Metrics::register(registry, pool.clone(), Arc::clone(&queue), &spool)
             .context("the database's metrics")?;
-        let seen = Seen::new();
-        let try_now = Notify::new();
-        let shared = Arc::new(Shared { pool, queue, spool, metrics, seen, try_now, _runtime: runtime });
+        let panics = OnceLock::new();
+        let shared = Arc::new(Shared { pool, queue, spool, metrics, seen, panics, _runtime: runtime });
         let (handles, closed) = watch::channel(());
+        let life = Life::begin("db");
+        let lifeline = life.line();
         let actor = Supervisor::start({
             let shared = Arc::clone(&shared);
-            move |_| DbActor::new(shared, closed)
+            move |_| DbActor::new(shared, closed, life)
         });
-        Ok(Self { shared, actor, _handles: handles })
+        Ok(Self { shared, actor, lifeline, _handles: handles })
+    }
+
+    /// Ends when the actor has panicked too often, or is gone: the process cannot go on then.
+    pub fn lifeline(&self) -> &Lifeline {
+        &self.lifeline
+    }
+
+    /// Where the actor's panics are counted from now on. Only the first one is obeyed.
+    pub fn count_panics(&self, counter: IntCounter) {
+        let _ = self.shared.panics.set(counter);
     }
 
     /// Queues a record to be written. Never waits; when 10,000 wait in memory already, because the spool is full, it is
@@ -210,6 +244,17 @@ impl Db {
         self.shared.pool.stats()
     }
 
+    /// How many connections the pool may have.
+    pub fn pool_size(&self) -> u32 {
+        self.shared.pool.size()
+    }
+
+    /// Allows so many connections from now on, 1 to 1,000; what is outside is brought inside. A larger pool serves those
+    /// who wait at once; a smaller one closes connections as soon as nobody uses them.
+    pub fn resize_pool(&self, size: u32) {
+        self.shared.pool.resize(size);
+    }
+
     /// Records that wait to be written, in memory or in the spool. One on its way to the spool may count as two.
     pub fn waiting_records(&self) -> usize {
         // In this order: what left the queue meanwhile is in the spool by then.
@@ -227,6 +272,11 @@ impl Db {
         self.shared.seen.health()
     }
 
+    /// Why the last attempt to open a connection failed, if it did: also while others are open and serve.
+    pub fn failed_connect(&self) -> Option<String> {
+        self.shared.seen.failed_connect()
+    }
+
     /// Whether the schema fits, as of the first contact; a schema that is older is looked at again.
     pub fn schema(&self) -> SchemaState {
         self.shared.seen.schema()
@@ -234,14 +284,19 @@ impl Db {
 
     /// Asks the database for its schema now, within 3 s.
     pub async fn check_schema(&self) -> Result<SchemaState, DbError> {
-        self.shared.compare_schema(START_DEADLINE).await
+        let state = self
+            .shared
+            .ask("schema", START_DEADLINE, async |connection| Ok(migrate::compare(connection).await?));
+        let state = state.await?;
+        self.shared.seen.schema_is(state.clone());
+        Ok(state)
     }
 
     /// Writes what waits, within `deadline`, and takes no more. Returns how many records stay unwritten: those in the
     /// spool are written after the next start, the others, if there are any, are counted and logged as lost.
     pub async fn finish(&self, deadline: Duration) -> usize {
         let shared = &self.shared;
-        shared.try_now.notify_one();
+        shared.seen.back.notify_one();
         let _ = timeout(deadline, shared.emptied()).await;
         let left = shared.queue.close();
         // One that the writer is just moving may be spooled twice: writing it twice changes nothing.
@@ -306,25 +361,57 @@ impl crate::call::Ledger for Db {
 
 impl Shared {
     /// Asks something of the database, within `deadline` including the wait for a connection; measured under `query`.
+    /// Fails at once while the database is known to be away.
     async fn ask<T>(
         &self,
         query: &str,
         deadline: Duration,
         question: impl AsyncFnOnce(&mut Connection) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
+        self.put(query, deadline, self.pool.get(deadline), question).await
+    }
+
+    /// The same, but asks also a database that is known to be away.
+    async fn probe<T>(
+        &self,
+        query: &str,
+        deadline: Duration,
+        question: impl AsyncFnOnce(&mut Connection) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        self.put(query, deadline, self.pool.get_even_if_away(deadline), question).await
+    }
+
+    async fn put<T>(
+        &self,
+        query: &str,
+        deadline: Duration,
+        connection: impl Future<Output = Result<Checkout, DbError>>,
+        question: impl AsyncFnOnce(&mut Connection) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
         let begun = Instant::now();
+        let mut rows = 0;
         let answer = async {
-            let mut connection = self.pool.get(deadline).await?;
-            timeout_at(begun + deadline, question(&mut connection))
-                .await
-                .unwrap_or_else(|_| Err(DbError::unanswered(deadline)))
+            let mut connection = connection.await?;
+            connection.limit(Some(deadline + SERVER_GRACE));
+            let answer = timeout_at(begun + deadline, question(&mut connection)).await;
+            rows = connection.take_rows();
+            answer.unwrap_or_else(|_| Err(DbError::unanswered(deadline)))
         }
         .await;
-        self.metrics.answered(query, &answer, begun.elapsed().as_secs_f64());
-        if self.seen.learn(&answer) {
-            self.try_now.notify_one();
+        self.metrics.answered(query, &answer, rows, begun.elapsed().as_secs_f64());
+        self.seen.learn(&answer);
+        if let Err(DbError::Unavailable(cause)) = &answer
+            && begun.elapsed() >= AWAY_AFTER
+        {
+            self.seen.away(cause, begun);
         }
         answer
+    }
+
+    fn count_panic(&self) {
+        if let Some(counter) = self.panics.get() {
+            counter.inc();
+        }
     }
 
     /// Returns when nothing waits, neither in memory nor in the spool.
@@ -339,13 +426,6 @@ impl Shared {
     /// How many of the records, from the first, are in the spool within `deadline`.
     async fn spool_now(&self, records: Vec<Arc<Record>>, deadline: Duration) -> usize {
         timeout(deadline, self.spool.append(records)).await.unwrap_or(0)
-    }
-
-    async fn compare_schema(&self, deadline: Duration) -> Result<SchemaState, DbError> {
-        let state =
-            self.ask("schema", deadline, async |connection| Ok(migrate::compare(connection).await?)).await?;
-        self.seen.schema_is(state.clone());
-        Ok(state)
     }
 }
 

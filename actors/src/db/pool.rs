@@ -1,36 +1,36 @@
 //! The pool: bb8 with a fair queue in front.
 //!
-//! bb8 alone is unfair when all connections are in use, cannot count who waits, and says only "timed out" when it
-//! cannot connect. So a semaphore hands out turns, a guard counts the waiting, and each attempt to connect leaves its
-//! result here: who waits for a database that is away learns the cause at once.
+//! bb8 alone is unfair when all connections are in use, cannot count who waits, has one size for ever, and says only
+//! "timed out" when it cannot connect. So a semaphore hands out turns, as many as there may be connections; a guard
+//! counts the waiting; and each attempt to connect leaves its result in [`Seen`]: who waits for a database that is away
+//! learns the cause at once.
 
 use std::future::{Future, poll_fn};
-use std::ops::{Deref, DerefMut};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bb8::QueueStrategy;
+use bb8::{PooledConnection, QueueStrategy};
 use serde::Serialize;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
-use super::connection::Connection;
+use super::checkout::Checkout;
 use super::error::DbError;
+use super::health::Seen;
+use super::manager::Manager;
 use super::url::Target;
 
+/// A pool may be made as large as this.
+pub(super) const LARGEST: u32 = 1_000;
+/// So many queries may wait for a connection; the next one is refused.
+const MOST_WAITING: usize = 1_000;
 /// After this long a connection is replaced, so that servers behind a changed address are found.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// How often idle connections are looked through.
 const REAPER_RATE: Duration = Duration::from_secs(10);
-/// A connection that was silent for longer is asked for a sign of life before it is handed out.
-const SILENT_FOR: Duration = Duration::from_secs(1);
-/// How long that may take.
-const PING_DEADLINE: Duration = Duration::from_secs(2);
-/// For so long after a failed attempt to connect, the database is taken to be away without another attempt.
-const AWAY_FOR: Duration = Duration::from_secs(1);
 
 /// The pool as seen from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -52,30 +52,29 @@ pub(super) struct PoolLimits {
     pub(super) connect_timeout: Duration,
 }
 
+/// A cheap clone.
 #[derive(Clone)]
-pub(super) struct Pool {
+pub(super) struct Pool(Arc<Inner>);
+
+struct Inner {
     connections: bb8::Pool<Manager>,
     turns: Arc<Semaphore>,
-    waiting: Arc<AtomicUsize>,
-    attempts: Arc<Attempts>,
+    /// So many turns there are, or will be once those that are given up have come back.
+    size: Mutex<u32>,
+    waiting: AtomicUsize,
+    seen: Arc<Seen>,
     runtime: Handle,
     patience: Duration,
 }
 
 impl Pool {
     /// Never waits: connections are opened on `runtime` when they are first needed.
-    pub(super) fn new(target: Target, limits: PoolLimits, runtime: Handle) -> Self {
-        let attempts = Arc::new(watch::channel(None).0);
-        let manager = Manager {
-            target,
-            runtime: runtime.clone(),
-            deadline: limits.connect_timeout,
-            attempts: Arc::clone(&attempts),
-        };
+    pub(super) fn new(target: Target, limits: PoolLimits, seen: Arc<Seen>, runtime: Handle) -> Self {
+        let manager = Manager::new(target, runtime.clone(), limits.connect_timeout, Arc::clone(&seen));
         let connections = {
             let _entered = runtime.enter();
             bb8::Pool::builder()
-                .max_size(limits.max)
+                .max_size(LARGEST) // the turns are fewer
                 .idle_timeout(Some(limits.idle_timeout))
                 .max_lifetime(Some(MAX_LIFETIME))
                 .reaper_rate(REAPER_RATE)
@@ -84,164 +83,143 @@ impl Pool {
                 .retry_connection(false) // each attempt's failure is told to those who wait; they decide
                 .build_unchecked(manager)
         };
-        Self {
+        Self(Arc::new(Inner {
             connections,
             turns: Arc::new(Semaphore::new(limits.max as usize)),
-            waiting: Arc::default(),
-            attempts,
+            size: Mutex::new(limits.max),
+            waiting: AtomicUsize::new(0),
+            seen,
             runtime,
             patience: limits.connect_timeout,
-        }
+        }))
     }
 
-    /// A connection, first come first served, within `deadline` and the connect timeout.
-    ///
-    /// Fails at once while the database is known to be away: with the cause, if no connection is left to serve from.
+    /// A connection, first come first served, within `deadline` and the connect timeout. Fails at once, with the cause,
+    /// while the database is known to be away or as soon as it is.
     pub(super) async fn get(&self, deadline: Duration) -> Result<Checkout, DbError> {
-        if let Some(cause) = self.known_to_be_away() {
-            return Err(DbError::Unavailable(cause));
-        }
-        let _waiting = Waiting::count(&self.waiting);
-        let patience = deadline.min(self.patience);
-        let until = Instant::now() + patience;
-        let turn = timeout_at(until, Arc::clone(&self.turns).acquire_owned())
-            .await
-            .map_err(|_| DbError::Busy(patience))?
-            .expect("the semaphore is never closed");
-        match timeout_at(until, self.connection()).await {
-            Ok(connection) => Ok(Checkout { connection: connection?, _turn: turn }),
-            Err(_) => Err(DbError::unanswered(patience)),
+        tokio::select! {
+            biased;
+            cause = self.0.seen.found_away() => Err(DbError::Unavailable(cause)),
+            checkout = self.get_even_if_away(deadline) => checkout,
         }
     }
 
-    /// All connections are in use.
-    pub(super) fn is_exhausted(&self) -> bool {
-        self.turns.available_permits() == 0
+    /// The same for the one that finds out whether the database is back.
+    pub(super) async fn get_even_if_away(&self, deadline: Duration) -> Result<Checkout, DbError> {
+        let _waiting = Waiting::count(&self.0.waiting)?;
+        let patience = deadline.min(self.0.patience);
+        let begun = Instant::now();
+        let turn = timeout_at(begun + patience, Arc::clone(&self.0.turns).acquire_owned())
+            .await
+            .map_err(|_| DbError::Busy(format!("no connection became free within {patience:?}")))?
+            .expect("the semaphore is never closed");
+        match timeout_at(begun + patience, self.connection(begun)).await {
+            Ok(connection) => Ok(Checkout::new(connection?, turn, self.clone())),
+            Err(_) => Err(self.not_connected(patience)),
+        }
+    }
+
+    /// Allows so many connections from now on, 1 to 1,000. A larger pool serves at once those who wait; a smaller one
+    /// closes connections as soon as nobody uses them.
+    pub(super) fn resize(&self, size: u32) {
+        let size = size.clamp(1, LARGEST);
+        let before =
+            std::mem::replace(&mut *self.0.size.lock().unwrap_or_else(PoisonError::into_inner), size);
+        if let Some(more) = size.checked_sub(before) {
+            self.0.turns.add_permits(more as usize);
+        } else {
+            let pool = self.clone();
+            self.0.runtime.spawn(async move { pool.give_up(before - size).await });
+        }
+    }
+
+    /// So many connections are allowed.
+    pub(super) fn size(&self) -> u32 {
+        *self.0.size.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn stats(&self) -> PoolStats {
-        let state = self.connections.state();
+        let state = self.0.connections.state();
         PoolStats {
             total: state.connections as usize,
             idle: state.idle_connections as usize,
-            waiting: self.waiting.load(Ordering::Relaxed),
+            waiting: self.0.waiting.load(Ordering::Relaxed),
+        }
+    }
+
+    /// There are more connections than the pool may have.
+    pub(super) fn has_too_many(&self) -> bool {
+        self.0.connections.state().connections > self.size()
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.0.runtime
+    }
+
+    pub(super) fn seen(&self) -> &Seen {
+        &self.0.seen
+    }
+
+    /// Takes so many turns away, one by one as they come back, so that nobody waits for all of them.
+    async fn give_up(&self, turns: u32) {
+        for _ in 0..turns {
+            let turn = self.0.turns.acquire().await.expect("the semaphore is never closed");
+            if self.has_too_many()
+                && self.0.connections.state().idle_connections > 0
+                && let Ok(mut connection) = self.0.connections.get().await
+            {
+                connection.retire();
+            }
+            turn.forget();
         }
     }
 
     /// A connection of the pool; there is a turn for it. A failed attempt to connect ends the wait, unless there are
     /// other connections to hope for.
-    async fn connection(&self) -> Result<bb8::PooledConnection<'static, Manager>, DbError> {
-        let mut attempts = self.attempts.subscribe();
-        let mut connection = pin!(on(&self.runtime, self.connections.get_owned()));
+    async fn connection(&self, begun: Instant) -> Result<PooledConnection<'static, Manager>, DbError> {
+        let mut connects = self.0.seen.connects();
+        let mut connection = pin!(on(&self.0.runtime, self.0.connections.get_owned()));
         loop {
             tokio::select! {
                 biased;
                 connection = &mut connection => {
-                    return connection.map_err(|_| DbError::unanswered(self.patience));
+                    return connection.map_err(|_| self.not_connected(self.0.patience));
                 }
-                _ = attempts.changed() => {
-                    if let Some(failure) = &*attempts.borrow_and_update()
-                        && self.connections.state().connections == 0
+                _ = connects.changed() => {
+                    if let Some(cause) = connects.borrow_and_update().clone()
+                        && self.0.connections.state().connections == 0
                     {
-                        return Err(DbError::Unavailable(failure.cause.clone()));
+                        self.0.seen.away(&cause, begun);
+                        return Err(DbError::Unavailable(cause));
                     }
                 }
             }
         }
     }
 
-    fn known_to_be_away(&self) -> Option<String> {
-        let attempt = self.attempts.borrow();
-        let failure = attempt.as_ref().filter(|failure| failure.at.elapsed() < AWAY_FOR)?;
-        (self.connections.state().idle_connections == 0).then(|| failure.cause.clone())
-    }
-}
-
-/// A connection for the time of a query. The connection goes back before the turn does: hence the order of the fields.
-pub(super) struct Checkout {
-    connection: bb8::PooledConnection<'static, Manager>,
-    _turn: OwnedSemaphorePermit,
-}
-
-impl Deref for Checkout {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-impl DerefMut for Checkout {
-    fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.connection
+    fn not_connected(&self, within: Duration) -> DbError {
+        let cause = self.0.seen.failed_connect().map(|cause| format!(": {cause}")).unwrap_or_default();
+        DbError::Unavailable(format!("no connection within {within:?}{cause}"))
     }
 }
 
 /// One that waits, counted for as long as it does, however it ends.
-struct Waiting(Arc<AtomicUsize>);
+struct Waiting<'a>(&'a AtomicUsize);
 
-impl Waiting {
-    fn count(waiting: &Arc<AtomicUsize>) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(waiting))
+impl<'a> Waiting<'a> {
+    /// Fails if too many wait already.
+    fn count(waiting: &'a AtomicUsize) -> Result<Self, DbError> {
+        let counted = Self(waiting);
+        if waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
+            return Err(DbError::Busy(format!("{MOST_WAITING} queries wait for a connection already")));
+        }
+        Ok(counted)
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// How the last attempt to connect went: none is well, or not tried.
-type Attempts = watch::Sender<Option<FailedAttempt>>;
-
-struct FailedAttempt {
-    at: Instant,
-    cause: String,
-}
-
-/// Opens connections for bb8, on the database's own runtime.
-struct Manager {
-    target: Target,
-    runtime: Handle,
-    deadline: Duration,
-    attempts: Arc<Attempts>,
-}
-
-impl bb8::ManageConnection for Manager {
-    type Connection = Connection;
-    type Error = DbError;
-
-    async fn connect(&self) -> Result<Connection, DbError> {
-        let (target, deadline) = (self.target.clone(), self.deadline);
-        let attempt = self.runtime.spawn(async move { timeout(deadline, Connection::open(&target)).await });
-        let connection = match attempt.await {
-            Ok(Ok(Ok(connection))) => Ok(connection),
-            Ok(Ok(Err(cause))) => Err(cause),
-            Ok(Err(_)) => Err(format!("no answer to connecting within {deadline:?}")),
-            Err(_) => Err("connecting was cut short".to_owned()),
-        };
-        let failure = connection.as_ref().err();
-        let failure = failure.map(|cause| FailedAttempt { at: Instant::now(), cause: cause.clone() });
-        self.attempts.send_replace(failure);
-        connection.map_err(DbError::Unavailable)
-    }
-
-    async fn is_valid(&self, connection: &mut Connection) -> Result<(), DbError> {
-        if connection.is_spent() {
-            return Err(DbError::Unavailable("the connection was closed".to_owned()));
-        }
-        if connection.silent_for() > SILENT_FOR {
-            timeout(PING_DEADLINE, connection.ping())
-                .await
-                .map_err(|_| DbError::unanswered(PING_DEADLINE))??;
-        }
-        Ok(())
-    }
-
-    fn has_broken(&self, connection: &mut Connection) -> bool {
-        connection.is_spent()
     }
 }
 

@@ -84,6 +84,9 @@ pub struct Turn {
     pub heard_ms: Option<u32>,
     /// The caller did not hear all of it; `text` ends where the hearing did.
     pub cut_off: bool,
+    /// Rises with each turn that is written under the epoch: a writing that arrives late replaces no later one.
+    #[serde(default)]
+    pub version: u32,
 }
 
 /// Something that happened to a call and belongs in its log.

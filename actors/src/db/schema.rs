@@ -81,6 +81,7 @@ diesel::table! {
         started_at -> Timestamptz,
         heard_ms -> Nullable<Int4>,
         cut_off -> Bool,
+        version -> Int4,
     }
 }
 

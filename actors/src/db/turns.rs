@@ -26,7 +26,7 @@ pub struct LoggedTurn {
     pub cut_off: bool,
 }
 
-/// Writes a turn, or replaces what is written of it; an earlier epoch replaces nothing.
+/// Writes a turn, or replaces what is written of it; an earlier epoch, or version under the same, replaces nothing.
 ///
 /// The epoch is compared turn by turn, not with the call's: what an earlier epoch heard and nobody heard again is
 /// still worth keeping, however late it comes.
@@ -44,6 +44,7 @@ pub(super) fn write(turn: &Turn) -> QueryResult<Statement> {
                 turns::started_at.eq(turn.started_at),
                 turns::heard_ms.eq(turn.heard_ms.map(int)),
                 turns::cut_off.eq(turn.cut_off),
+                turns::version.eq(int(turn.version)),
             ))
             .on_conflict((turns::call_sid, turns::ordinal))
             .do_update()
@@ -54,8 +55,11 @@ pub(super) fn write(turn: &Turn) -> QueryResult<Statement> {
                 turns::started_at.eq(excluded(turns::started_at)),
                 turns::heard_ms.eq(excluded(turns::heard_ms)),
                 turns::cut_off.eq(excluded(turns::cut_off)),
+                turns::version.eq(excluded(turns::version)),
             ))
-            .filter(turns::epoch.le(excluded(turns::epoch))),
+            .filter(turns::epoch.lt(excluded(turns::epoch)).or(
+                turns::epoch.eq(excluded(turns::epoch)).and(turns::version.le(excluded(turns::version))),
+            )),
     )
 }
 

@@ -1,45 +1,63 @@
-//! `postgres://…` as people paste it, into what tokio-postgres understands; and the TLS that `sslmode` asks for.
+//! `postgres://…` as people paste it, into what tokio-postgres understands.
 //!
-//! tokio-postgres refuses every key it does not know, so keys meant for other clients are taken out. Keys that ask
-//! for a checked certificate are refused rather than ignored: a connection must never be less safe than it looks.
+//! tokio-postgres refuses every parameter it does not know, so those meant for other clients are taken out. One that
+//! asks for something this program cannot do is refused by name rather than ignored: a connection is never less safe,
+//! and never somewhere else, than its URL says.
 
-use std::sync::Arc;
-
-use rustls::ClientConfig;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::chain;
+use super::tls::{self, Check};
 
-/// Keys of other clients that mean nothing to this one.
-const FOREIGN_KEYS: [&str; 8] = [
+/// Parameters of other clients that mean nothing to this one: it prepares no statements, and has a pool of its own.
+const FOREIGN: [&str; 13] = [
     "pgbouncer",
     "connection_limit",
     "pool_timeout",
+    "pool_mode",
+    "max_conns",
     "statement_cache_size",
     "prepared_statements",
-    "schema",
+    "prepareThreshold",
+    "socket_timeout",
     "supa",
+    "workaround",
     "uselibpqcompat",
+    "sslsni",
 ];
 
-/// Keys that ask for a certificate to be checked or shown.
-const CERTIFICATE_KEYS: [&str; 6] =
-    ["sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslcertmode"];
+/// Parameters that tokio-postgres knows.
+const OURS: [&str; 18] = [
+    "user",
+    "password",
+    "dbname",
+    "host",
+    "hostaddr",
+    "port",
+    "options",
+    "application_name",
+    "sslnegotiation",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "target_session_attrs",
+    "channel_binding",
+    "load_balance_hosts",
+];
 
-/// What is wrong with a database URL. The URL itself is never repeated: it holds a password.
+/// What is wrong with a database URL, and what to do. The URL itself is never repeated: it holds a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadUrl {
     #[error("a database URL begins with `postgres://`")]
     Scheme,
-    #[error("`sslmode={0}` is not supported; use `disable`, `prefer` or `require`")]
-    SslMode(String),
-    #[error("`{0}` is not supported: certificates are not checked yet")]
-    Certificate(String),
+    /// The name of the parameter, what is wrong with it, and what to do.
+    #[error("`{0}`: {1}")]
+    Parameter(String, String),
     #[error("{0}")]
     Malformed(String),
 }
@@ -49,29 +67,27 @@ pub enum BadUrl {
 pub(super) struct Target {
     pub(super) config: Config,
     pub(super) tls: MakeRustlsConnect,
+    /// Parameters of the URL that were meant for other clients.
+    pub(super) ignored: Vec<String>,
 }
 
 impl Target {
+    /// Reads the URL, and the file of `sslrootcert`.
     pub(super) fn parse(url: &str) -> Result<Self, BadUrl> {
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(BadUrl::Scheme);
-        }
-        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let (base, query) = split(url)?;
         let mut kept = Vec::new();
+        let mut ignored = Vec::new();
+        let (mut mode, mut root) = (None, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=').unwrap_or((pair, "")) {
-                (key, value) if value.contains('@') || !key.bytes().all(is_key_byte) => {
-                    // Most likely a password with a bare `?`: not a byte of it is repeated.
-                    return Err(BadUrl::Malformed("special characters are to be percent-encoded".to_owned()));
-                }
-                ("sslmode", "disable" | "prefer" | "require") => kept.push(pair),
-                ("sslmode", "no-verify") => kept.push("sslmode=require"),
-                ("sslmode", mode) => return Err(BadUrl::SslMode(mode.to_owned())),
-                (key, _) if CERTIFICATE_KEYS.contains(&key) => {
-                    return Err(BadUrl::Certificate(key.to_owned()));
-                }
-                (key, _) if FOREIGN_KEYS.contains(&key) => {}
-                _ => kept.push(pair),
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match key {
+                "sslmode" => mode = Some(value.to_owned()),
+                "sslrootcert" => root = Some(decode(value)),
+                "schema" | "currentSchema" if value == "public" => ignored.push(key.to_owned()),
+                "sslaccept" if value == "accept_invalid_certs" => ignored.push(key.to_owned()),
+                _ if FOREIGN.contains(&key) => ignored.push(key.to_owned()),
+                _ if OURS.contains(&key) => kept.push(pair),
+                _ => return Err(BadUrl::Parameter(key.to_owned(), refusal(key).to_owned())),
             }
         }
         let mut config: Config =
@@ -82,116 +98,129 @@ impl Target {
         if config.get_application_name().is_none() {
             config.application_name("switchboard");
         }
-        Ok(Self { config, tls: MakeRustlsConnect::new(encrypt_without_checking()) })
+        let (ssl_mode, check) = encryption(mode.as_deref(), root.as_deref())?;
+        // As with libpq, on a unix socket it means nothing.
+        let on_sockets = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)))
+            && config.get_hostaddrs().is_empty();
+        config.ssl_mode(if on_sockets { SslMode::Disable } else { ssl_mode });
+        Ok(Self { config, tls: check.connector(), ignored })
+    }
+
+    /// Why no connection came about, and what to do where that is known: in one line, without the password.
+    pub(super) fn explain(&self, error: &tokio_postgres::Error) -> String {
+        let said = chain(error);
+        match self.remedy(error, &said) {
+            Some(remedy) => format!("{said}; {remedy}"),
+            None => said,
+        }
+    }
+
+    fn remedy(&self, error: &tokio_postgres::Error, said: &str) -> Option<&'static str> {
+        let is = |code: &str| error.code().is_some_and(|said| said.code() == code);
+        if let Some(remedy) = tls::remedy(error) {
+            return Some(remedy);
+        }
+        if said.contains("server does not support TLS") {
+            return Some(
+                "turn `ssl` on at the server, or leave `sslmode` out where the network is to be trusted",
+            );
+        }
+        if said.contains("SSL required") || said.contains("no encryption") {
+            return Some("the server insists on TLS: `sslmode=require`");
+        }
+        if said.contains("unsupported startup parameter") {
+            return Some(
+                "a transaction pooler takes no `options`: leave it out, and say it with `ALTER ROLE … SET …`",
+            );
+        }
+        if is("3D000") && self.config.get_dbname().is_none() {
+            return Some("the URL names no database: add `/name` behind the host");
+        }
+        None
     }
 }
 
-fn is_key_byte(byte: u8) -> bool {
-    byte.is_ascii_lowercase() || byte == b'_'
+/// The URL without its query, and the query. What may be a part of the password stays unsaid.
+fn split(url: &str) -> Result<(&str, &str), BadUrl> {
+    let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
+    let rest = rest.ok_or(BadUrl::Scheme)?;
+    let malformed = |what: &str| Err(BadUrl::Malformed(what.to_owned()));
+    if rest.contains("[YOUR-PASSWORD]") {
+        return malformed("`[YOUR-PASSWORD]` stands where the password belongs");
+    }
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if rest[authority.len()..].contains('@') || authority.matches('@').count() > 1 {
+        return malformed(
+            "special characters of the password are to be percent-encoded: `@` is `%40`, `/` is `%2F`, `?` is `%3F`",
+        );
+    }
+    Ok(url.split_once('?').unwrap_or((url, "")))
 }
 
-/// TLS as libpq's `require` means it: encrypted, whoever the server is.
-fn encrypt_without_checking() -> ClientConfig {
-    let provider = Arc::new(ring::default_provider());
-    ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default protocol versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth()
+fn decode(value: &str) -> String {
+    // As a form's value, but for the plus sign, which is one.
+    let value = value.replace('+', "%2B");
+    form_urlencoded::parse(value.as_bytes()).next().map(|(value, _)| value.into_owned()).unwrap_or_default()
 }
 
-/// Accepts any certificate; still checks that the server holds its key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+/// Why a parameter that asks for something cannot have it.
+fn refusal(key: &str) -> &'static str {
+    match key {
+        "schema" | "currentSchema" | "search_path" => {
+            "a transaction pooler does not keep a search path; leave it out, and say `ALTER ROLE … SET search_path = …`"
+        }
+        "statement_timeout" | "idle_in_transaction_session_timeout" | "lock_timeout" => {
+            "a transaction pooler does not keep it; leave it out: each query has a time limit of its own"
+        }
+        "sslcert" | "sslkey" | "sslpassword" => {
+            "client certificates are not supported; leave it out, and log in with a password"
+        }
+        "sslcrl" | "sslcrldir" => "revocation lists are not supported; leave it out",
+        "ssl" | "sslaccept" => {
+            "say `sslmode=require`, or `sslmode=verify-full` to have the certificate checked"
+        }
+        _ => "this parameter is not known; leave it out",
     }
+}
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+/// What libpq makes of `sslmode` and `sslrootcert`. Differs from it in that `verify-full` without a root trusts whom
+/// the machine trusts, and `allow` is `prefer`.
+fn encryption(mode: Option<&str>, root: Option<&str>) -> Result<(SslMode, Check), BadUrl> {
+    let sslmode =
+        |why: &str| BadUrl::Parameter(format!("sslmode={}", mode.unwrap_or("prefer")), why.to_owned());
+    let by_system = root == Some("system");
+    let roots = || match root {
+        None | Some("system") => {
+            tls::roots_of_the_system().map_err(|why| BadUrl::Parameter("sslrootcert=system".to_owned(), why))
+        }
+        Some(file) => {
+            tls::roots_of_file(file).map_err(|why| BadUrl::Parameter("sslrootcert".to_owned(), why))
+        }
+    };
+    Ok(match mode {
+        None if by_system => (SslMode::Require, Check::IssuerAndName(roots()?)),
+        Some("verify-full") => (SslMode::Require, Check::IssuerAndName(roots()?)),
+        Some("disable") => (SslMode::Disable, Check::Nothing),
+        _ if by_system => {
+            return Err(sslmode(
+                "with `sslrootcert=system` anybody's certificate would do; say `sslmode=verify-full`",
+            ));
+        }
+        Some("verify-ca") if root.is_none() => {
+            return Err(sslmode(
+                "needs the CA's certificate: add `sslrootcert=` and the path of its PEM file",
+            ));
+        }
+        Some("verify-ca") => (SslMode::Require, Check::Issuer(roots()?)),
+        Some("require") if root.is_some() => (SslMode::Require, Check::Issuer(roots()?)),
+        Some("require" | "no-verify") => (SslMode::Require, Check::Nothing),
+        None | Some("prefer" | "allow") => (SslMode::Prefer, Check::Nothing),
+        Some(_) => {
+            return Err(sslmode("use `disable`, `prefer`, `require`, `verify-ca` or `verify-full`"));
+        }
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio_postgres::config::SslMode;
-
-    use super::*;
-
-    fn refusal(url: &str) -> String {
-        Target::parse(url).err().expect("refused").to_string()
-    }
-
-    #[test]
-    fn sslmode_is_honoured() {
-        for (query, mode) in [
-            ("", SslMode::Prefer),
-            ("?sslmode=disable", SslMode::Disable),
-            ("?sslmode=prefer", SslMode::Prefer),
-            ("?sslmode=require", SslMode::Require),
-            ("?sslmode=no-verify", SslMode::Require),
-        ] {
-            let target = Target::parse(&format!("postgres://user:word@host:6543/db{query}")).ok().unwrap();
-            assert_eq!(target.config.get_ssl_mode(), mode, "{query}");
-        }
-    }
-
-    #[test]
-    fn keys_of_other_clients_are_taken_out() {
-        let url = "postgresql://u:p@h/d?pgbouncer=true&connection_limit=1&sslmode=require&application_name=x";
-        let target = Target::parse(url).ok().unwrap();
-        assert_eq!(target.config.get_application_name(), Some("x"));
-        assert_eq!(target.config.get_ssl_mode(), SslMode::Require);
-    }
-
-    #[test]
-    fn a_request_to_check_certificates_is_refused_and_named() {
-        assert!(refusal("postgres://u:p@h/d?sslmode=verify-full").contains("sslmode=verify-full"));
-        assert!(refusal("postgres://u:p@h/d?sslrootcert=/ca.crt").contains("sslrootcert"));
-    }
-
-    #[test]
-    fn a_refusal_never_repeats_the_password() {
-        for url in [
-            "mysql://user:hunter2@host/db",
-            "postgres://user:hunter2@host:port/db",
-            "postgres://user:x?hunter2@host/db",
-            "postgres://user:x?hunter2=hunter2@host/db",
-            "postgres://user:hunter2%f@host/db",
-            "postgres://user:hunter2@/db",
-            "postgres://user:hunter2@host/db?sslmode=verify-ca",
-        ] {
-            if let Err(error) = Target::parse(url) {
-                assert!(!error.to_string().contains("hunter2"), "{error}");
-            }
-        }
-    }
-}
+#[path = "url_tests.rs"]
+mod tests;

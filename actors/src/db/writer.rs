@@ -125,7 +125,7 @@ impl Pause {
     /// Jittered, and twice as long the next time; the database's return ends it.
     async fn wait(&mut self, shared: &Shared) {
         let jittered = self.0.mul_f64(rand::rng().random_range(0.5..1.0));
-        let _ = timeout(jittered, shared.try_now.notified()).await;
+        let _ = timeout(jittered, shared.seen.back.notified()).await;
         self.0 = (self.0 * 2).min(LONGEST_PAUSE);
     }
 

@@ -12,10 +12,11 @@ use crate::call::conversation::Next;
 use crate::call::end::CallEnd;
 use crate::call::history::Past;
 use crate::call::{CallActor, CallSetup};
+use crate::supervise::{Life, Lifeline};
 use crate::wire::realtime::socket::Uplink;
 use crate::wire::twilio::sid::CallSid;
 
-/// The registry does not answer: it is overrun, or gone.
+/// The registry does not answer: it is overrun, panicked at the question, or is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the call registry does not answer")]
 pub struct RegistryDown;
@@ -25,6 +26,7 @@ pub struct RegistryDown;
 pub struct Registry {
     pub(super) address: Addr<CallRegistry>,
     pub(super) capacity: Arc<Mutex<Capacity>>,
+    pub(super) lifeline: Lifeline,
 }
 
 /// What became of a ringing call.
@@ -65,8 +67,10 @@ impl Registry {
         let capacity = Capacity { limit, active: 0, reserved: 0, queued: 0, available: limit };
         let capacity = Arc::new(Mutex::new(capacity));
         let shared = capacity.clone();
-        let address = Supervisor::start(move |_| CallRegistry::new(limit, shared, setup));
-        Self { address, capacity }
+        let life = Life::begin("registry");
+        let lifeline = life.line();
+        let address = Supervisor::start(move |_| CallRegistry::new(limit, shared, setup, life));
+        Self { address, capacity, lifeline }
     }
 
     /// Reserves a slot for a ringing call; its actor starts on the current arbiter, the worker's that took the webhook.
@@ -146,6 +150,11 @@ impl Registry {
         self.ask(EndCalls).await
     }
 
+    /// Ends when the registry has panicked too often, or is gone: the process cannot go on then.
+    pub fn lifeline(&self) -> &Lifeline {
+        &self.lifeline
+    }
+
     pub(crate) async fn end(&self, ended: CallEnded) -> Result<(), RegistryDown> {
         self.ask(ended).await
     }
@@ -160,22 +169,24 @@ impl Registry {
         self.address.do_send(CallDied { call_sid, serial, panicked });
     }
 
-    async fn ask<M>(&self, message: M) -> Result<M::Result, RegistryDown>
+    async fn ask<M, T>(&self, message: M) -> Result<T, RegistryDown>
     where
-        M: Message + Send + 'static,
-        M::Result: Send,
+        M: Message<Result = Option<T>> + Send + 'static,
+        T: Send + 'static,
         CallRegistry: Handler<M>,
     {
         match tokio::time::timeout(ANSWER_WITHIN, self.address.send(message)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) | Err(_) => Err(RegistryDown),
+            Ok(Ok(Some(answer))) => Ok(answer),
+            Ok(Ok(None) | Err(_)) | Err(_) => Err(RegistryDown),
         }
     }
 }
 
+// The answer to a message is none if the registry panicked at it.
+
 /// A call rings.
 #[derive(Message)]
-#[rtype(result = "Admission")]
+#[rtype(result = "Option<Admission>")]
 pub(super) struct AdmitCall {
     pub(super) call_sid: CallSid,
     pub(super) from: String,
@@ -187,7 +198,7 @@ pub(super) struct AdmitCall {
 
 /// A stream shows its token's epoch.
 #[derive(Message)]
-#[rtype(result = "Result<Claimed, NotClaimed>")]
+#[rtype(result = "Option<Result<Claimed, NotClaimed>>")]
 pub(super) struct ClaimStream {
     pub(super) call_sid: CallSid,
     pub(super) epoch: u32,
@@ -195,21 +206,21 @@ pub(super) struct ClaimStream {
 
 /// Twilio asks what comes after the stream.
 #[derive(Message)]
-#[rtype(result = "AfterStream")]
+#[rtype(result = "Option<AfterStream>")]
 pub(super) struct EndStream {
     pub(super) call_sid: CallSid,
 }
 
 /// Twilio reported the call's end.
 #[derive(Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Option<()>")]
 pub(super) struct CallOver {
     pub(super) call_sid: CallSid,
 }
 
 /// The stream of `epoch` ended, and the call may go on.
 #[derive(Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Option<()>")]
 pub(super) struct StreamLost {
     pub(super) call_sid: CallSid,
     pub(super) epoch: u32,
@@ -217,7 +228,7 @@ pub(super) struct StreamLost {
 
 /// The call's actor has decided the end: what comes next is kept, and the slot is freed.
 #[derive(Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Option<()>")]
 pub(crate) struct CallEnded {
     pub call_sid: CallSid,
     pub serial: u64,
@@ -227,7 +238,7 @@ pub(crate) struct CallEnded {
 
 /// A call's actor is gone, whatever ended it.
 #[derive(Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Option<()>")]
 pub(super) struct CallDied {
     pub(super) call_sid: CallSid,
     pub(super) serial: u64,
@@ -236,20 +247,20 @@ pub(super) struct CallDied {
 
 /// Asks for the live picture.
 #[derive(Message)]
-#[rtype(result = "Picture")]
+#[rtype(result = "Option<Picture>")]
 pub(super) struct DrawPicture;
 
 /// Asks whether a call is left.
 #[derive(Message)]
-#[rtype(result = "bool")]
+#[rtype(result = "Option<bool>")]
 pub(super) struct AskWhetherIdle;
 
 /// No new calls.
 #[derive(Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Option<()>")]
 pub(super) struct Drain;
 
 /// No calls any more.
 #[derive(Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Option<()>")]
 pub(super) struct EndCalls;

@@ -1,8 +1,9 @@
 //! CallRegistry: the concurrency ceiling, the slots, who is on the line.
 //!
 //! Permanent, started by the app. It holds the only address of every CallActor: releasing a slot ends the actor, which
-//! closes both sockets. After a panic it goes on with its slots; the calls do not notice. Its mailbox takes
-//! [`MAILBOX`] messages; who finds it full waits, up to [`ANSWER_WITHIN`], and is then told [`RegistryDown`].
+//! closes both sockets. After a panic it goes on with its slots; the calls do not notice. One that panics too often, or
+//! is gone, is the [end of the process](Registry::lifeline). Its mailbox takes [`MAILBOX`] messages; who finds it full
+//! waits, up to [`ANSWER_WITHIN`], and is then told [`RegistryDown`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +24,7 @@ use crate::call::conversation::Next;
 use crate::call::end::{CallEnd, Outcome, Reason};
 use crate::call::{CallActor, CallIdentity, CallSetup, LiveStatus, OverAtTwilio, ShutDown, Unclaimed};
 use crate::db::record::{CallClosed, CallOpened, Record};
-use crate::supervise::caught;
+use crate::supervise::{Life, caught, fault_point};
 use crate::wire::realtime::socket::Uplink;
 use crate::wire::twilio::sid::CallSid;
 
@@ -47,6 +48,7 @@ pub struct CallRegistry {
     capacity: Arc<Mutex<Capacity>>,
     setup: Arc<CallSetup>,
     serial: u64,
+    life: Life,
 }
 
 /// What comes next for a call that has no slot any more.
@@ -93,7 +95,7 @@ impl Supervised for CallRegistry {
 }
 
 impl CallRegistry {
-    fn new(limit: usize, capacity: Arc<Mutex<Capacity>>, setup: Arc<CallSetup>) -> Self {
+    fn new(limit: usize, capacity: Arc<Mutex<Capacity>>, setup: Arc<CallSetup>, life: Life) -> Self {
         Self {
             slots: Slots::new(limit),
             decided: HashMap::new(),
@@ -101,23 +103,27 @@ impl CallRegistry {
             capacity,
             setup,
             serial: 0,
+            life,
         }
     }
 
-    /// Does `work`; a panic in it costs its answer, which is then `otherwise`, and a restart.
+    /// Does `work`; a panic in it costs its answer and a restart.
     fn guarded<T>(
         &mut self,
         ctx: &mut Context<Self>,
-        otherwise: T,
         work: impl FnOnce(&mut Self, &mut Context<Self>) -> T,
-    ) -> T {
-        match caught(|| work(self, ctx)) {
-            Ok(answer) => answer,
+    ) -> Option<T> {
+        let worked = caught(|| {
+            fault_point!("registry");
+            work(self, ctx)
+        });
+        match worked {
+            Ok(answer) => Some(answer),
             Err(panic) => {
-                tracing::error!(actor = "registry", panic, "an actor panicked");
+                self.life.panicked(&panic);
                 self.setup.metrics.panics.with_label_values(&["registry"]).inc();
                 ctx.stop();
-                otherwise
+                None
             }
         }
     }
@@ -315,7 +321,7 @@ impl CallRegistry {
     }
 
     fn way_here(&self, ctx: &Context<Self>) -> Registry {
-        Registry { address: ctx.address(), capacity: self.capacity.clone() }
+        Registry { address: ctx.address(), capacity: self.capacity.clone(), lifeline: self.life.line() }
     }
 }
 
@@ -334,23 +340,23 @@ where
 
 fn expire_later(call_sid: CallSid, epoch: u32, ctx: &mut Context<CallRegistry>) {
     ctx.run_later(CLAIM_WITHIN, move |registry, ctx| {
-        registry.guarded(ctx, (), |registry, ctx| registry.expire(call_sid, epoch, ctx));
+        registry.guarded(ctx, |registry, ctx| registry.expire(call_sid, epoch, ctx));
     });
 }
 
 impl Handler<AdmitCall> for CallRegistry {
-    type Result = MessageResult<AdmitCall>;
+    type Result = Option<Admission>;
 
     fn handle(&mut self, message: AdmitCall, ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(self.guarded(ctx, Admission::Full, |registry, ctx| registry.admit(message, ctx)))
+        self.guarded(ctx, |registry, ctx| registry.admit(message, ctx))
     }
 }
 
 impl Handler<ClaimStream> for CallRegistry {
-    type Result = Result<Claimed, NotClaimed>;
+    type Result = Option<Result<Claimed, NotClaimed>>;
 
     fn handle(&mut self, message: ClaimStream, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded(ctx, Err(NotClaimed::NoSlot), |registry, _| {
+        self.guarded(ctx, |registry, _| {
             let slot = registry.slots.claim(message.call_sid, message.epoch)?;
             let claimed = Claimed { call: slot.call.call.downgrade(), uplink: slot.call.uplink.clone() };
             registry.publish();
@@ -360,86 +366,82 @@ impl Handler<ClaimStream> for CallRegistry {
 }
 
 impl Handler<EndStream> for CallRegistry {
-    type Result = MessageResult<EndStream>;
+    type Result = Option<AfterStream>;
 
     fn handle(&mut self, message: EndStream, ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(
-            self.guarded(ctx, AfterStream::GiveUp, |registry, ctx| {
-                registry.after_stream(message.call_sid, ctx)
-            }),
-        )
+        self.guarded(ctx, |registry, ctx| registry.after_stream(message.call_sid, ctx))
     }
 }
 
 impl Handler<CallOver> for CallRegistry {
-    type Result = ();
+    type Result = Option<()>;
 
-    fn handle(&mut self, message: CallOver, ctx: &mut Self::Context) {
-        self.guarded(ctx, (), |registry, _| {
+    fn handle(&mut self, message: CallOver, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| {
             if let Some(slot) = registry.slots.get(message.call_sid) {
                 tell(slot.call.call.clone(), OverAtTwilio);
             } else if let Some(decision) = registry.decided.get_mut(&message.call_sid) {
                 decision.known = true;
             }
-        });
+        })
     }
 }
 
 impl Handler<StreamLost> for CallRegistry {
-    type Result = ();
+    type Result = Option<()>;
 
-    fn handle(&mut self, message: StreamLost, ctx: &mut Self::Context) {
-        self.guarded(ctx, (), |registry, ctx| registry.stream_lost(message, ctx));
+    fn handle(&mut self, message: StreamLost, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, ctx| registry.stream_lost(message, ctx))
     }
 }
 
 impl Handler<CallEnded> for CallRegistry {
-    type Result = ();
+    type Result = Option<()>;
 
-    fn handle(&mut self, message: CallEnded, ctx: &mut Self::Context) {
-        self.guarded(ctx, (), |registry, _| registry.ended(message));
+    fn handle(&mut self, message: CallEnded, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| registry.ended(message))
     }
 }
 
 impl Handler<CallDied> for CallRegistry {
-    type Result = ();
+    type Result = Option<()>;
 
-    fn handle(&mut self, message: CallDied, ctx: &mut Self::Context) {
-        self.guarded(ctx, (), |registry, _| registry.died(message));
+    fn handle(&mut self, message: CallDied, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| registry.died(message))
     }
 }
 
 impl Handler<DrawPicture> for CallRegistry {
-    type Result = MessageResult<DrawPicture>;
+    type Result = Option<Picture>;
 
-    fn handle(&mut self, _: DrawPicture, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.picture())
+    fn handle(&mut self, _: DrawPicture, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| registry.picture())
     }
 }
 
 impl Handler<AskWhetherIdle> for CallRegistry {
-    type Result = bool;
+    type Result = Option<bool>;
 
-    fn handle(&mut self, _: AskWhetherIdle, _: &mut Self::Context) -> bool {
-        self.is_idle()
+    fn handle(&mut self, _: AskWhetherIdle, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| registry.is_idle())
     }
 }
 
 impl Handler<Drain> for CallRegistry {
-    type Result = ();
+    type Result = Option<()>;
 
-    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
-        self.guarded(ctx, (), |registry, _| registry.draining = true);
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| registry.draining = true)
     }
 }
 
 impl Handler<EndCalls> for CallRegistry {
-    type Result = ();
+    type Result = Option<()>;
 
-    fn handle(&mut self, _: EndCalls, ctx: &mut Self::Context) {
-        self.guarded(ctx, (), |registry, _| {
+    fn handle(&mut self, _: EndCalls, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, _| {
             registry.draining = true;
             registry.slots.iter().for_each(|(_, slot)| tell(slot.call.call.clone(), ShutDown));
-        });
+        })
     }
 }

@@ -156,7 +156,6 @@ impl<T> Slots<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn sid(number: u8) -> CallSid {
         format!("CA{number:032x}").parse().unwrap()
@@ -234,26 +233,8 @@ mod tests {
         assert_eq!(slots.resume(sid(1), now), Resumed::TooOften);
         assert_eq!(slots.resume(sid(1), now + Duration::from_secs(61)), Resumed::Epoch(5));
     }
-
-    proptest! {
-        /// Whatever happens in whatever order: never more calls than the limit, and every admitted call is freed once.
-        #[test]
-        fn slots_balance(steps in proptest::collection::vec((0u8..6, 0u8..5), 1..200)) {
-            let mut slots = Slots::new(3);
-            let (mut admitted, mut freed) = (0, 0);
-            for (call, step) in steps {
-                match step {
-                    0 | 1 => if let Reserved::Slot { fresh: true, .. } = slots.reserve(sid(call), 0, Instant::now(), |_| ()) {
-                        admitted += 1;
-                    },
-                    2 => drop(slots.claim(sid(call), 1).is_ok()),
-                    3 => drop(slots.resume(sid(call), Instant::now())),
-                    _ => freed += usize::from(slots.release(sid(call), Instant::now()).is_some()),
-                }
-                let (reserved, active) = slots.reserved_and_active();
-                prop_assert!(reserved + active <= 3);
-                prop_assert_eq!(reserved + active, admitted - freed);
-            }
-        }
-    }
 }
+
+#[cfg(test)]
+#[path = "slots_properties.rs"]
+mod properties;

@@ -131,6 +131,11 @@ impl Caller {
         self.line.with(|state| state.drop_socket = true);
     }
 
+    /// The network loses the caller's audio, or has it again; the agent is heard all the while.
+    pub fn is_inaudible(&self, inaudible: bool) {
+        self.line.with(|state| state.inaudible = inaudible);
+    }
+
     /// Waits until the call is over, the last callback included. The caller of this gives the deadline.
     pub async fn ends(&self) -> End {
         self.line.until(|state| state.end.clone()).await

@@ -100,6 +100,7 @@ impl Leg {
             End::Canceled => Status::Canceled,
             End::Lost => Status::Failed,
         };
+        self.line.with(|state| state.stops_listening(Instant::now()));
         self.record.ends(status);
         for recording in self.net.ledger.recordings_of(&self.record.sid) {
             self.callbacks.extend(self.net.completes(&recording));
@@ -108,10 +109,7 @@ impl Leg {
         for callback in std::mem::take(&mut self.callbacks) {
             let _ = callback.await;
         }
-        self.line.change(|state| {
-            state.breaks_silence(Instant::now());
-            state.end = Some(end);
-        });
+        self.line.change(|state| state.end = Some(end));
     }
 
     async fn follow(&mut self, mut document: Document) -> End {

@@ -85,8 +85,11 @@ pub struct State {
     /// What the REST API wants of the leg.
     pub order: Option<Order>,
     pub drop_socket: bool,
+    /// No frames of the caller reach the bridge; marks do.
+    pub inaudible: bool,
     pub keys: VecDeque<char>,
-    quiet_since: Instant,
+    /// None: the caller does not listen any more.
+    quiet_since: Option<Instant>,
     longest_silence: Duration,
 }
 
@@ -113,8 +116,9 @@ impl Line {
                 hang_up: false,
                 order: None,
                 drop_socket: false,
+                inaudible: false,
                 keys: VecDeque::new(),
-                quiet_since: now,
+                quiet_since: Some(now),
                 longest_silence: Duration::ZERO,
             }),
             changed: Notify::new(),
@@ -208,12 +212,18 @@ impl State {
     /// The caller heard or said something until `now`.
     pub fn breaks_silence(&mut self, now: Instant) {
         self.longest_silence = self.longest_silence(now);
-        self.quiet_since = now;
+        self.quiet_since = self.quiet_since.map(|_| now);
+    }
+
+    /// The call is over for the caller: what follows is between the network and the bridge.
+    pub fn stops_listening(&mut self, now: Instant) {
+        self.breaks_silence(now);
+        self.quiet_since = None;
     }
 
     /// The longest time in which the caller heard nothing and said nothing, while the call lasted.
     pub fn longest_silence(&self, now: Instant) -> Duration {
-        let lasting = if self.end.is_none() { now - self.quiet_since } else { Duration::ZERO };
+        let lasting = self.quiet_since.map_or(Duration::ZERO, |since| now - since);
         self.longest_silence.max(lasting)
     }
 }
@@ -325,7 +335,7 @@ mod tests {
             state.hears(false, start + 4 * second);
             assert_eq!(state.longest_silence(start + 5 * second), 3 * second);
             assert_eq!(state.longest_silence(start + 9 * second), 6 * second);
-            state.end = Some(End::ByCaller);
+            state.stops_listening(start + 5 * second);
             assert_eq!(state.longest_silence(start + 9 * second), 3 * second);
         });
     }

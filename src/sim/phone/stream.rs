@@ -244,11 +244,13 @@ impl Media {
             messages.push(dtmf.to_string());
         }
         let frame = self.line.speaks(monotonic_us());
-        let (sequence, timestamp, payload) = (self.next_sequence(), chunk * 20, STANDARD.encode(frame));
-        messages.push(format!(
-            r#"{{"event":"media","sequenceNumber":"{sequence}","media":{{"track":"inbound","chunk":"{chunk}","timestamp":"{timestamp}","payload":"{payload}"}},"streamSid":"{}"}}"#,
-            self.stream_sid,
-        ));
+        if !self.line.with(|state| state.inaudible) {
+            let (sequence, timestamp, payload) = (self.next_sequence(), chunk * 20, STANDARD.encode(frame));
+            messages.push(format!(
+                r#"{{"event":"media","sequenceNumber":"{sequence}","media":{{"track":"inbound","chunk":"{chunk}","timestamp":"{timestamp}","payload":"{payload}"}},"streamSid":"{}"}}"#,
+                self.stream_sid,
+            ));
+        }
         self.playback.play();
         let position = self.playback.position();
         let audible = self.line.with(|state| state.ear.plays(position));

@@ -1,10 +1,14 @@
 //! What is kept of a session for `GET /report`, also after its end.
 
+use serde_json::Value;
+
 use crate::sim::report::{ResponseReport, SessionReport, Violation};
 use crate::sim::tag::{FRAME_BYTES, NO_CLIP, Tag, TagError};
 
 /// Arrivals kept of a session: an hour of frames, the longest it can last. Later ones are only counted among callers.
 const MAX_ARRIVALS: usize = 60 * 60 * 50;
+/// Texts kept of a session; later ones are dropped.
+const MAX_TOLD: usize = 1_000;
 /// Violations kept of a session; later ones are dropped.
 const MAX_VIOLATIONS: usize = 1_000;
 
@@ -52,6 +56,13 @@ impl Record {
             report.arrivals.push((tag.sequence, u32::try_from(latency_us).unwrap_or(u32::MAX)));
         }
         (tag.clip != NO_CLIP).then_some(tag.clip)
+    }
+
+    /// Notes the texts of a message that the client puts into the conversation.
+    pub fn told(&mut self, item: &Value) {
+        let parts = item["content"].as_array().into_iter().flatten();
+        let room = MAX_TOLD.saturating_sub(self.report.told.len());
+        self.report.told.extend(parts.filter_map(|part| part["text"].as_str()).take(room).map(str::to_owned));
     }
 
     /// Opens the report of the next response with audio; its number.

@@ -328,7 +328,7 @@ impl Session {
                 self.calls.push(FunctionCall { call_id, made_at: None, answered: false });
             }
             schema::Item::FunctionCallOutput { call_id, .. } => self.answer_call(call_id)?,
-            _ => {}
+            _ => self.record.told(&json),
         }
         json["id"] = id.into();
         json["object"] = "realtime.item".into();

@@ -2,11 +2,15 @@
 
 mod call_log;
 mod connections;
+mod load;
 mod migrations;
 mod outages;
+mod pool;
 mod records;
+mod routes;
 mod spool;
 mod survival;
+mod tls;
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -54,6 +58,7 @@ fn turn(call: u32, epoch: u32, ordinal: u32, text: &str) -> Record {
         started_at: at(i64::from(ordinal)),
         heard_ms: (ordinal % 2 == 1).then_some(1480),
         cut_off: ordinal % 2 == 1,
+        version: 0,
     })
 }
 
@@ -82,7 +87,7 @@ fn closed(call: u32, epoch: u32, outcome: Outcome) -> Record {
 
 fn settings(url: &str) -> DbSettings {
     DbSettings {
-        url: url.to_owned(),
+        url: routes::chosen(url),
         direct_url: url.to_owned(),
         pool_max: 4,
         idle_timeout: Duration::from_secs(30),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use actors::call::end::Outcome;
 use actors::db::record::{NextStep, Record, Speaker, Turn};
-use actors::db::{Db, DbError, OpenCall, PastTurn};
+use actors::db::{Db, DbError, History, OpenCall, PastTurn};
 use prometheus::Registry;
 
 use super::{at, closed, opened, settings, sid, spool_is_free, start, turn, write};
@@ -201,4 +201,57 @@ async fn a_history_is_what_is_written_under_what_waits() {
     lock.batch_execute("COMMIT").await.unwrap();
     eventually("they are written", async || db.waiting_records() == 0).await;
     assert_eq!(db.history(sid(1)).await.unwrap(), history);
+}
+
+#[actix_rt::test]
+async fn a_call_that_began_while_the_database_was_away_is_wholly_known_without_it() {
+    let outage = Outage::prepare().await;
+    let settings = settings(&outage.url);
+    let here = || Db::start(settings.clone(), &Registry::new());
+    let db = here().unwrap();
+    write(&db, [opened(2, 1), turn(2, 1, 1, "Hello")]).await;
+    let outage = outage.begin();
+    [opened(1, 1), turn(1, 1, 1, "Hello"), turn(1, 2, 2, "Hi"), turn(2, 1, 2, "Hi")]
+        .into_iter()
+        .for_each(|record| db.record(record));
+    eventually("they are on disk", async || db.spool_pending() == 4).await;
+    drop(db);
+    spool_is_free(&settings.spool_dir.join("here")).await;
+
+    let db = here().unwrap();
+    let ordinals = |history: &History| history.turns.iter().map(|turn| turn.ordinal).collect::<Vec<_>>();
+    let began_away = db.history(sid(1)).await.unwrap();
+    assert_eq!((began_away.epoch, ordinals(&began_away), began_away.is_whole), (2, vec![1, 2], true));
+    let began_before = db.history(sid(2)).await.unwrap();
+    assert_eq!(
+        (ordinals(&began_before), began_before.is_whole),
+        (vec![2], false),
+        "its first turn is written"
+    );
+    assert!(matches!(db.history(sid(3)).await, Err(DbError::Unavailable(_))), "nothing is known");
+    let _back = outage.end();
+    eventually("all is written", async || db.waiting_records() == 0).await;
+    let began_before = db.history(sid(2)).await.unwrap();
+    assert_eq!((ordinals(&began_before), began_before.is_whole), (vec![1, 2], true));
+}
+
+/// A flight was given up and flown again, and the first one arrives after a later version of the turn.
+#[actix_rt::test]
+async fn a_turn_that_arrives_late_replaces_no_later_version_of_it() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    let version = |epoch, version, text: &str| {
+        let Record::Turn(said) = turn(1, epoch, 1, text) else { unreachable!() };
+        Record::Turn(Turn { version, ..said })
+    };
+    let written = async || database.value("SELECT text FROM turns").await;
+    write(&db, [version(1, 1, "Hello, I am"), version(1, 7, "Hello")]).await;
+    write(&db, [version(1, 1, "Hello, I am")]).await;
+    assert_eq!(written().await, "Hello");
+    write(&db, [version(1, 7, "Hello")]).await;
+    assert_eq!(written().await, "Hello", "once more changes nothing");
+    write(&db, [version(2, 1, "Hi")]).await;
+    write(&db, [version(1, 9, "Hello")]).await;
+    assert_eq!(written().await, "Hi", "a later epoch begins anew");
+    assert_eq!(db.history(sid(1)).await.unwrap().turns[0].text, "Hi");
 }

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -24,6 +25,10 @@ pub struct TestApp {
     expect_written: bool,
     /// It was told to end, and may be past telling its metrics.
     terminated: Cell<bool>,
+    /// Where panics are ordered.
+    faults: PathBuf,
+    /// So many panics were ordered.
+    ordered: Cell<u32>,
 }
 
 /// Settings of the program under test besides the usual ones.
@@ -31,6 +36,7 @@ pub struct TestApp {
 pub struct Setup {
     environment: Vec<(String, String)>,
     expect_written: bool,
+    faults: PathBuf,
 }
 
 impl Setup {
@@ -38,6 +44,7 @@ impl Setup {
     pub fn new(database_url: &str, realtime: &str) -> Self {
         let realtime_url = format!("{}/v1/realtime", realtime.replacen("http", "ws", 1));
         let spool_dir = spool_dir();
+        let faults = spool_dir.with_extension("faults");
         let environment = [
             ("BIND_ADDR", "127.0.0.1"),
             ("PORT", "0"),
@@ -48,9 +55,10 @@ impl Setup {
             ("TWILIO_AUTH_TOKEN", AUTH_TOKEN),
             ("RUST_LOG", "error"),
             ("SPOOL_DIR", spool_dir.to_str().expect("UTF-8")),
+            ("SWITCHBOARD_FAULTS", faults.to_str().expect("UTF-8")),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Self { environment, expect_written: true }
+        Self { environment, expect_written: true, faults }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -96,7 +104,14 @@ impl Setup {
         let stdout = child.stdout.as_mut().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("a line of standard output");
         let origin = line.trim().strip_prefix("switchboard listening on ").expect("the address").to_owned();
-        TestApp { child, origin, expect_written: self.expect_written, terminated: Cell::new(false) }
+        TestApp {
+            child,
+            origin,
+            expect_written: self.expect_written,
+            terminated: Cell::new(false),
+            faults: self.faults,
+            ordered: Cell::new(0),
+        }
     }
 }
 
@@ -110,6 +125,29 @@ impl TestApp {
         self.child.kill().expect("killed");
         self.child.wait().expect("dead");
         std::mem::forget(self); // nothing is expected of it any more
+    }
+
+    /// Orders a panic at this place (`actors/src/fault.rs`) and waits until it has happened, while `provoke` does what
+    /// leads there.
+    pub async fn panics_at(&self, place: &str, provoke: impl Future<Output = ()>) {
+        std::fs::create_dir_all(&self.faults).expect("a folder for faults");
+        let order = self.faults.join(place);
+        std::fs::write(&order, "").expect("ordered");
+        self.ordered.update(|count| count + 1);
+        provoke.await;
+        eventually(&format!("it panics at {place}"), async || !order.exists()).await;
+    }
+
+    /// Waits until the program has ended by itself; nothing more is expected of it.
+    pub async fn ends(mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the program ends", async || {
+            status = self.child.try_wait().expect("our child");
+            status.is_some()
+        })
+        .await;
+        std::mem::forget(self);
+        status.expect("it has ended")
     }
 
     /// `GET` of a JSON document; also where it is not there yet, or not now.
@@ -195,7 +233,8 @@ impl Drop for TestApp {
         }
         assert!(status.is_ok_and(|status| status.success()), "the program ended well");
         assert!(self.terminated.get() || !metrics.is_empty(), "the program told its metrics");
-        assert_eq!(sum(&metrics, "switchboard_actor_panics_total"), 0.0, "no actor panicked");
+        let panics = sum(&metrics, "switchboard_actor_panics_total");
+        assert_eq!(panics, f64::from(self.ordered.get()), "no actor panicked unless it was ordered to");
         assert_eq!(sum(&metrics, "switchboard_calls_active"), 0.0, "no call is live");
         assert_eq!(sum(&metrics, "switchboard_calls_reserved"), 0.0, "no slot is reserved");
         if self.expect_written {

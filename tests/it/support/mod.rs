@@ -1,11 +1,16 @@
 //! What the tests stand on.
 
 pub mod app;
+pub mod certificates;
 pub mod outage;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod postgres_with_tls;
+pub mod toll;
 pub mod twilio;
+pub mod world;
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// A fact that has not come true by then is a failure.
@@ -18,4 +23,10 @@ pub async fn eventually(what: &str, mut fact: impl AsyncFnMut() -> bool) {
         assert!(Instant::now() < until, "it never came true that {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// A TCP port of the loopback address that nobody listened on a moment ago.
+pub fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    free.expect("a free port").port()
 }

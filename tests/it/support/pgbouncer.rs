@@ -1,15 +1,15 @@
 //! A real PgBouncer in transaction mode, in front of a database.
 
 use std::fs::{self, DirEntry, File};
-use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use super::DEADLINE;
+use super::certificates::ServerCertificate;
 use super::postgres::{Folder, TestDatabase};
+use super::{DEADLINE, free_port};
 
 /// Stops when dropped.
 pub struct PgBouncer {
@@ -27,17 +27,23 @@ impl PgBouncer {
         })
     }
 
-    /// On a TCP port, where it insists on TLS; its certificate is signed by nobody.
-    pub fn with_tls_before(database: &TestDatabase) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = free.expect("a free port").port();
+    /// On a TCP port, without TLS.
+    pub fn on_a_port_before(database: &TestDatabase) -> Self {
+        let port = free_port();
+        Self::start(database, &format!("listen_addr = 127.0.0.1\nlisten_port = {port}"), |_, name| {
+            format!("postgres://switchboard:hunter2@127.0.0.1:{port}/{name}?application_name=test")
+        })
+    }
+
+    /// On a TCP port, where it insists on TLS and shows this certificate.
+    pub fn with_tls_before(database: &TestDatabase, certificate: &ServerCertificate) -> Self {
+        let port = free_port();
         let listen = format!(
             "listen_addr = 127.0.0.1\nlisten_port = {port}\nclient_tls_sslmode = require\n\
              client_tls_key_file = {{dir}}/server.key\nclient_tls_cert_file = {{dir}}/server.crt"
         );
         Self::start(database, &listen, |dir, name| {
-            fs::write(dir.join("server.key"), include_str!("tls/server.key")).expect("written");
-            fs::write(dir.join("server.crt"), include_str!("tls/server.crt")).expect("written");
+            certificate.write(dir);
             format!("postgres://switchboard:hunter2@127.0.0.1:{port}/{name}?application_name=test")
         })
     }

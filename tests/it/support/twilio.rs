@@ -101,6 +101,22 @@ impl RawStream {
             .await;
     }
 
+    /// 20 ms of silence, said at this time of the stream.
+    pub async fn frame(&mut self, timestamp_ms: u32) {
+        let payload = "/".repeat(212) + "/w==";
+        self.send(format!(
+            r#"{{"event":"media","media":{{"track":"inbound","timestamp":"{timestamp_ms}","payload":"{payload}"}},"streamSid":"{STREAM}"}}"#
+        ))
+        .await;
+    }
+
+    /// Closes the socket without a `stop`, and waits until that is done.
+    pub async fn close(mut self) {
+        self.0.close(None).await.expect("closing");
+        let closed = async { while let Some(Ok(_)) = self.0.next().await {} };
+        timeout(DEADLINE, closed).await.expect("closed in time");
+    }
+
     /// The next message that is text.
     pub async fn hears(&mut self) -> String {
         loop {

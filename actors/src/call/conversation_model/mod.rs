@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use self::ear::{Ear, EarReport, FRAME_MS, Order};
-use self::service::{Delta, SILENCE_MS, Said, Service, Spoken, error};
+use self::service::{Delta, FunctionCall, SILENCE_MS, Said, Service, Spoken, error};
 use super::super::*;
 use crate::db::record::Speaker;
 
 mod ear;
+mod restart;
 mod service;
 
 /// So much cannot happen in one millisecond unless it never ends.
@@ -102,6 +103,12 @@ pub enum Act {
     Unclaimed,
     Shutdown,
     LoseService,
+    /// The process is killed, and so much later another one has the caller's stream. It knows what was written, or
+    /// (`blind`) nothing of it.
+    Restart {
+        back_after: Millis,
+        blind: bool,
+    },
 }
 
 /// What a conversation must never break.
@@ -126,6 +133,7 @@ pub struct Report {
     pub barge_ins: u32,
     pub refusals: u32,
     pub held_then_played: u32,
+    pub restarts: u32,
 }
 
 /// Plays a scenario to its end.
@@ -182,7 +190,12 @@ struct World<'a> {
     service: Service,
     ear: Ear,
     ended: bool,
-    turns: Vec<Turn>,
+    /// By ordinal.
+    turns: BTreeMap<u32, Turn>,
+    last_ordinal: u32,
+    restarts: u32,
+    /// Turns of which nobody could tell any more how they ended: their process was killed.
+    forsaken: BTreeSet<u32>,
     updates: BTreeMap<u32, TurnUpdate>,
     truncations: Vec<(usize, u32)>,
     /// Responses whose audio must not go out any more.
@@ -215,7 +228,10 @@ impl<'a> World<'a> {
             service: Service::default(),
             ear: Ear::default(),
             ended: false,
-            turns: vec![],
+            turns: BTreeMap::new(),
+            last_ordinal: 0,
+            restarts: 0,
+            forsaken: BTreeSet::new(),
             updates: BTreeMap::new(),
             truncations: vec![],
             silenced: BTreeSet::new(),
@@ -341,7 +357,8 @@ impl<'a> World<'a> {
             }
             Act::Unclaimed if self.stream.is_none() => self.feed(&Input::Unclaimed),
             Act::Shutdown => self.feed(&Input::Shutdown),
-            Act::LoseService if self.service.session > 0 => {
+            Act::Restart { back_after, blind } if !self.ended => self.restart(back_after, blind),
+            Act::LoseService if self.service.open => {
                 self.service_drops();
                 self.feed(&Input::ServiceLost { fatal: false, cause: "closed" });
             }
@@ -437,6 +454,9 @@ impl<'a> World<'a> {
                 let Self { held, service, .. } = self;
                 held.retain(|delta| service.deltas[*delta].item != item);
             }
+            Request::Recall { text, .. } if !self.updates.values().any(|turn| turn.text == *text) => {
+                self.fault(Property::Turns, format!("{text:?} is recalled and was never written"));
+            }
             _ => {}
         }
         let session = self.service.session;
@@ -456,7 +476,7 @@ impl<'a> World<'a> {
     }
 
     fn written(&mut self, turn: TurnUpdate) {
-        let expected = self.turns.get(turn.ordinal as usize - 1).copied();
+        let expected = self.turns.get(&turn.ordinal).copied();
         let speaker = match expected {
             Some(Turn::Caller) => Some(Speaker::Caller),
             Some(Turn::Agent { .. }) => Some(Speaker::Agent),
@@ -479,9 +499,10 @@ impl<'a> World<'a> {
         if self.ended {
             return;
         }
-        if let Some(call) = self.service.calls.iter().position(|call| call.delivered && call.answers != 1) {
-            let answers = self.service.calls[call].answers;
-            self.fault(Property::CallsAnswered, format!("call {call} was answered {answers} times"));
+        let session = self.service.session;
+        let owed = |call: &FunctionCall| call.delivered && call.session == session && call.answers == 0;
+        if let Some(call) = self.service.calls.iter().position(owed) {
+            self.fault(Property::CallsAnswered, format!("call {call} was not answered"));
         }
         let last = self.service.responses.last().map(|response| response.began_at);
         if last < self.service.owed_since || last.is_none() {
@@ -493,11 +514,12 @@ impl<'a> World<'a> {
         if let Some(active) = self.service.active {
             self.fault(Property::Liveness, format!("response {active} is still active"));
         }
-        let unsettled = (1..).zip(&self.turns).find(|(ordinal, turn)| {
+        let unsettled = self.turns.iter().find(|(ordinal, turn)| {
             let update = self.updates.get(ordinal);
             self.stream.is_some()
                 && self.ear.frame.is_none()
                 && matches!(turn, Turn::Agent { .. })
+                && !self.forsaken.contains(ordinal)
                 && update.is_none_or(|update| update.heard_ms.is_none())
         });
         if let Some((ordinal, _)) = unsettled {
@@ -509,10 +531,13 @@ impl<'a> World<'a> {
         if !self.ended {
             self.fault(Property::End, "there was none");
         }
-        if self.conversation.summary().turns as usize != self.turns.len() {
+        if self.conversation.summary().turns != self.last_ordinal {
             self.fault(Property::Turns, format!("not dense: {:?}", self.turns));
         }
-        for (ordinal, turn) in (1..).zip(self.turns.clone()) {
+        for (ordinal, turn) in self.turns.clone() {
+            if self.forsaken.contains(&ordinal) {
+                continue;
+            }
             let Some(update) = self.updates.get(&ordinal).cloned() else {
                 self.fault(Property::Turns, format!("turn {ordinal} was never written"));
                 continue;

@@ -10,6 +10,8 @@ pub(super) const SILENCE_MS: Millis = 500;
 #[derive(Default)]
 pub(super) struct Service {
     pub(super) session: u32,
+    /// There is a socket.
+    pub(super) open: bool,
     pub(super) ready: bool,
     pub(super) connects: usize,
     pub(super) active: Option<usize>,
@@ -67,6 +69,8 @@ pub(super) struct Delta {
 }
 
 pub(super) struct FunctionCall {
+    /// A call ends with its session: nobody else is to answer it.
+    pub(super) session: u32,
     pub(super) delivered: bool,
     pub(super) answers: u32,
 }
@@ -90,6 +94,7 @@ impl World<'_> {
             Connection::Refused => self.feed(&Input::ServiceLost { fatal: true, cause: "401" }),
             Connection::Opens | Connection::Slow(_) => {
                 self.service.session += 1;
+                self.service.open = true;
                 self.service.ready = false;
                 self.service.active = None;
                 self.say(Said::Event(ServerEvent::SessionCreated));
@@ -101,6 +106,7 @@ impl World<'_> {
     pub(super) fn service_drops(&mut self) {
         self.service = Service {
             session: self.service.session + 1,
+            open: false,
             ready: false,
             active: None,
             hearing: false,
@@ -189,8 +195,13 @@ impl World<'_> {
                 }
             }
             Request::FunctionOutput { call_id, .. } => {
-                let call = &mut self.service.calls[number(&call_id)];
-                call.answers += 1;
+                let call = number(&call_id);
+                let FunctionCall { session, answers, .. } = &mut self.service.calls[call];
+                *answers += 1;
+                if *answers > 1 || *session != self.service.session {
+                    let what = format!("call {call} of session {session}: answer {answers}");
+                    return self.fault(Property::CallsAnswered, what);
+                }
                 self.service.owed_since = Some(self.now);
                 let kind = "function_call_output".into();
                 self.say(Said::Event(ServerEvent::ItemAdded { kind, call_id: Some(call_id) }));
@@ -283,7 +294,8 @@ impl World<'_> {
             }
             Step::Call { early } => {
                 let call = self.service.calls.len();
-                self.service.calls.push(FunctionCall { delivered: false, answers: 0 });
+                let session = self.service.session;
+                self.service.calls.push(FunctionCall { session, delivered: false, answers: 0 });
                 self.service.responses[response].output.push(Output::Call(call));
                 if early {
                     self.say(Said::Call { call });
@@ -336,9 +348,7 @@ impl World<'_> {
             Said::Pong => self.feed(&Input::Pong),
             Said::Delta { delta } => self.hear_audio(delta),
             Said::Committed { utterance } => {
-                if !self.ended {
-                    self.turns.push(Turn::Caller);
-                }
+                self.commits(Turn::Caller);
                 let item_id = format!("u{utterance:07}");
                 self.feed(&Input::Service(ServerEvent::Committed { item_id }));
             }
@@ -373,8 +383,8 @@ impl World<'_> {
         let payload = payload.clone();
         let (response_id, item_id) = (format!("r{response:07}"), format!("a{item:07}"));
         let wanted = !self.ended && !self.silenced.contains(&response);
-        if wanted && !self.turns.contains(&Turn::Agent { item }) {
-            self.turns.push(Turn::Agent { item });
+        if wanted && !self.turns.values().any(|turn| *turn == Turn::Agent { item }) {
+            self.commits(Turn::Agent { item });
         }
         if !self.ended {
             self.service.items[item].delivered_bytes += bytes;

@@ -58,6 +58,31 @@ pub enum ServerEvent<'a> {
     Other,
 }
 
+impl ServerEvent<'_> {
+    /// Whether somebody who missed this event would misunderstand the session from then on: it says how far the session,
+    /// the caller's utterance or a response has come. What else there is, is made up for by what follows.
+    pub fn moves_the_session(&self) -> bool {
+        match self {
+            Self::SessionCreated
+            | Self::SessionUpdated
+            | Self::Committed { .. }
+            | Self::ItemAdded { .. }
+            | Self::ResponseCreated { .. }
+            | Self::OutputItemDone { .. }
+            | Self::ResponseDone(_)
+            | Self::Error(_) => true,
+            Self::Audio(_)
+            | Self::SpeechStarted
+            | Self::SpeechStopped
+            | Self::TranscriptCompleted { .. }
+            | Self::TranscriptFailed { .. }
+            | Self::AudioDone { .. }
+            | Self::TranscriptDelta { .. }
+            | Self::Other => false,
+        }
+    }
+}
+
 /// A piece of the agent's voice.
 #[derive(Debug, PartialEq)]
 pub struct AudioDelta<'a> {

@@ -54,6 +54,7 @@ fn records_come_out_as_they_went_in_and_outlive_the_process() {
             started_at: at,
             heard_ms: Some(7),
             cut_off: true,
+            version: 0,
         }),
         Record::Event(Event {
             call_sid: sid(1),

@@ -1,0 +1,200 @@
+//! What `sslmode` and `sslrootcert` ask for, as libpq means it, and what a refused handshake is told as.
+//!
+//! `prefer` and `require` encrypt and look at no certificate; `verify-ca` wants one that a trusted CA has issued, whoever
+//! it is for; `verify-full` wants it to be for the host of the URL, too.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// What must be true of the server's certificate.
+pub(super) enum Check {
+    Nothing,
+    /// A CA of these has issued it.
+    Issuer(RootCertStore),
+    /// The same, and it is for the host.
+    IssuerAndName(RootCertStore),
+}
+
+impl Check {
+    pub(super) fn connector(self) -> MakeRustlsConnect {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("ring supports the default protocol versions");
+        let config = match self {
+            Self::IssuerAndName(roots) => builder.with_root_certificates(roots),
+            Self::Issuer(roots) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyName(verifier(roots, provider)))),
+            Self::Nothing => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            }
+        };
+        MakeRustlsConnect::new(config.with_no_client_auth())
+    }
+}
+
+fn verifier(roots: RootCertStore, provider: Arc<CryptoProvider>) -> Arc<WebPkiServerVerifier> {
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .expect("there is a root, and no revocation list")
+}
+
+/// The certificates of a PEM file. Fails with the reason: there is at least one.
+pub(super) fn roots_of_file(path: &str) -> Result<RootCertStore, String> {
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| format!("not a PEM file: {error}"))?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() { Err("no certificate is in it".to_owned()) } else { Ok(roots) }
+}
+
+/// What this machine trusts. Fails with the reason.
+pub(super) fn roots_of_the_system() -> Result<RootCertStore, String> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if !roots.is_empty() {
+        return Ok(roots);
+    }
+    let reason = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+    Err(format!("this machine trusts no CA (on Debian: `apt-get install ca-certificates`){reason}"))
+}
+
+/// What to do about a handshake that failed because of the server's certificate.
+pub(super) fn remedy(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let is_a_ca = |other: &OtherError| other.to_string().contains("CaUsedAsEndEntity");
+    Some(match certificate_fault(error)? {
+        CertificateError::UnknownIssuer => {
+            "point `sslrootcert` at the certificate of the CA that issued the server's (hosted databases offer it for \
+             download)"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "connect by a name that the certificate is for, or settle for `sslmode=verify-ca`"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "renew the server's certificate, and see that this machine's clock is right"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "see that this machine's clock is right"
+        }
+        CertificateError::Other(other) if is_a_ca(other) => {
+            "the server shows a CA's own certificate; give it one that this CA has issued"
+        }
+        _ => "give the server another certificate",
+    })
+}
+
+fn certificate_fault<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // `source` of an I/O error skips the error it was made of.
+        let inner: &(dyn Error + 'static) =
+            match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+                Some(inner) => inner,
+                None => error,
+            };
+        if let Some(rustls::Error::InvalidCertificate(fault)) = inner.downcast_ref() {
+            return Some(fault);
+        }
+        cause = inner.source();
+    }
+    None
+}
+
+/// Accepts any certificate; still checks that the server holds its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Accepts a certificate that is in order but for another name: that is looked at last.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,61 @@
+//! What a fault costs those on the line: the longest silence, calls, turns. Each test of a fault prints one line of the
+//! table, `fault | silence heard max ms | calls lost | turns lost`.
+
+use serde_json::Value;
+use switchboard::sim::phone::{Caller, End, Event, Heard};
+use switchboard::sim::speech::Clip;
+
+/// The toll of one fault; see the module.
+pub struct Toll {
+    fault: String,
+    silence_ms: u64,
+    calls_lost: usize,
+    turns_lost: usize,
+}
+
+impl Toll {
+    pub fn of(fault: impl Into<String>) -> Self {
+        Self { fault: fault.into(), silence_ms: 0, calls_lost: 0, turns_lost: 0 }
+    }
+
+    /// Counts in a call that is over: `said` is what the caller said, `log` what `/api/call-logs/{callSid}` has of it.
+    pub fn count(&mut self, caller: &Caller, said: &[&Clip], log: &Value) {
+        self.silence_ms = self.silence_ms.max(caller.silence_ms());
+        self.calls_lost += usize::from(!is_carried_to_its_end(caller));
+        self.turns_lost += turns_lost(caller, said, log);
+    }
+
+    /// Prints the line; fails the test if anything was lost or a caller heard nothing for longer than that.
+    pub fn is_at_most(self, silence_ms: u64) {
+        let Self { fault, silence_ms: heard_ms, calls_lost, turns_lost } = self;
+        println!("{fault} | {heard_ms} | {calls_lost} | {turns_lost}");
+        assert_eq!((calls_lost, turns_lost), (0, 0), "{fault}: calls and turns lost");
+        assert!(heard_ms <= silence_ms, "{fault}: {heard_ms} ms of silence, at most {silence_ms} expected");
+    }
+}
+
+/// The caller hung up when they wanted to, or was given to a person, and never met the number's fallback.
+fn is_carried_to_its_end(caller: &Caller) -> bool {
+    let fell_back = caller.events().iter().any(|(_, event)| matches!(event, Event::Fallback(_)));
+    matches!(caller.end(), Some(End::ByCaller | End::Dialled)) && !fell_back
+}
+
+/// The caller's sentences and the agent's turns that were spoken and are not in the log.
+fn turns_lost(caller: &Caller, said: &[&Clip], log: &Value) -> usize {
+    let turns = log["turns"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let by = |speaker: &str| -> Vec<&str> {
+        let spoken = turns.iter().filter(|turn| turn["speaker"] == speaker);
+        spoken.filter_map(|turn| turn["text"].as_str()).collect()
+    };
+    let mut written = by("caller");
+    let unwritten = said.iter().filter(|clip| match written.iter().position(|text| *text == clip.text) {
+        Some(at) => {
+            written.remove(at);
+            false
+        }
+        None => true,
+    });
+    let unwritten = unwritten.count();
+    let heard = caller.heard().into_iter().filter(|heard| matches!(heard, Heard::Agent { .. })).count();
+    unwritten + heard.saturating_sub(by("agent").len())
+}
