@@ -100,6 +100,7 @@ impl App {
         };
         let db = Db::start(db_settings(&settings.instance_id, &settings.db), &metrics)?;
         db.beat(&settings.instance_id);
+        db.process_webhooks();
         let call_metrics = Metrics::register(&metrics);
         db.count_panics(call_metrics.panics.with_label_values(&["db"]));
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());

@@ -1,7 +1,8 @@
-//! What a process does beside the calls, or instead of them: the jobs that its settings let it do.
+//! What a process does beside the calls, or instead of them: it processes the webhooks that are stored, and does the jobs
+//! that its settings let it do.
 
 use actors::db::Db;
-use actors::jobs::{Job, Jobs, Prices, Reconcile, Retention, Retentions};
+use actors::jobs::{DeadLetterReport, Job, Jobs, Prices, Reconcile, Retention, Retentions};
 use actors::wire::twilio::rest::TwilioApi;
 use anyhow::Context as _;
 
@@ -19,13 +20,13 @@ pub fn start(
     keep: Retentions,
     metrics: &prometheus::Registry,
 ) -> prometheus::Result<Jobs> {
-    let mut jobs: Vec<Box<dyn Job>> = Vec::new();
-    if let Some(twilio) = twilio {
+    let mut jobs: Vec<Box<dyn Job>> = vec![Box::new(DeadLetterReport { db: db.clone() })];
+    if let Some(twilio) = &twilio {
         jobs.push(Box::new(Reconcile { db: db.clone(), twilio: twilio.clone() }));
-        jobs.push(Box::new(Prices { db: db.clone(), twilio }));
+        jobs.push(Box::new(Prices { db: db.clone(), twilio: twilio.clone() }));
     }
     if keep != Retentions::default() {
-        jobs.push(Box::new(Retention { db: db.clone(), keep }));
+        jobs.push(Box::new(Retention { db: db.clone(), twilio, keep }));
     }
     Jobs::start(jobs, db, instance, metrics)
 }
@@ -36,6 +37,7 @@ pub async fn run(settings: WorkerSettings) -> Result<(), StartError> {
     let metrics = prometheus::Registry::new();
     let db = Db::start(db_settings(&settings.instance_id, &settings.db), &metrics)?;
     check_schema(&db).await?;
+    db.process_webhooks();
     let twilio = twilio_api(&settings.twilio)?;
     let jobs = start(db.clone(), &settings.instance_id, twilio, settings.retention, &metrics)
         .context("the metrics of the jobs")?;

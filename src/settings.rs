@@ -171,6 +171,15 @@ impl Settings {
     }
 }
 
+impl OpsSettings {
+    /// Reads the settings of `ops`: only those that it needs.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
+        let mut reader = Reader::new(&lookup);
+        let settings = Self { url: database_url(&mut reader), log: LogSettings::read(&mut reader) };
+        reader.finish(settings)
+    }
+}
+
 impl MigrateSettings {
     /// Reads the settings of `migrate`: only those that it needs, so that it runs where no call is taken.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
@@ -193,15 +202,6 @@ impl WorkerSettings {
             retention: retention(&mut reader),
             log: LogSettings::read(&mut reader),
         };
-        reader.finish(settings)
-    }
-}
-
-impl OpsSettings {
-    /// Reads the settings of `ops`.
-    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
-        let mut reader = Reader::new(&lookup);
-        let settings = Self { url: database_url(&mut reader), log: LogSettings::read(&mut reader) };
         reader.finish(settings)
     }
 }
@@ -410,10 +410,17 @@ fn retention(reader: &mut Reader<'_>) -> Retentions {
             v.parse().ok().filter(|days| (1..=36_500).contains(days)).map(Some)
         })
     };
-    Retentions {
+    let keep = Retentions {
         transcript_days: days("RETENTION_TRANSCRIPT_DAYS"),
+        recording_days: days("RETENTION_RECORDING_DAYS"),
         number_days: days("RETENTION_NUMBER_DAYS"),
+    };
+    let has_twilio = !reader.is_unset("TWILIO_ACCOUNT_SID") && !reader.is_unset("TWILIO_AUTH_TOKEN");
+    if keep.recording_days.is_some() && !has_twilio {
+        let wrong = "is set, and the way to Twilio, where recordings are, is not known";
+        reader.fault("RETENTION_RECORDING_DAYS", wrong, "set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN");
     }
+    keep
 }
 
 fn persona(reader: &mut Reader<'_>) -> Persona {

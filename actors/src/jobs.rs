@@ -27,12 +27,14 @@ use crate::db::{Db, DbError, JobLease, JobResult, JobRun};
 use crate::supervise;
 use crate::wire::twilio::rest::RestError;
 
+mod dead_letters;
 mod metrics;
 mod prices;
 mod reconcile;
 mod retention;
 mod rhythm;
 
+pub use dead_letters::DeadLetterReport;
 pub use prices::Prices;
 pub use reconcile::Reconcile;
 pub use retention::{Retention, Retentions};
@@ -88,10 +90,19 @@ pub enum JobError {
     Partly { failed: usize, of: usize, first: RestError },
 }
 
-/// Whether some of the requests to Twilio went wrong.
-fn partly(mut failures: Vec<RestError>, of: usize) -> Result<(), JobError> {
+/// The results of a run's parts. What went wrong at Twilio is told once; the database's absence ends the run.
+fn all_of<T>(results: Vec<Result<T, JobError>>) -> Result<Vec<T>, JobError> {
+    let of = results.len();
+    let (mut done, mut failures) = (Vec::with_capacity(of), Vec::new());
+    for result in results {
+        match result {
+            Ok(part) => done.push(part),
+            Err(JobError::Twilio(error)) => failures.push(error),
+            Err(error) => return Err(error),
+        }
+    }
     let failed = failures.len();
-    if failed == 0 { Ok(()) } else { Err(JobError::Partly { failed, of, first: failures.swap_remove(0) }) }
+    if failed == 0 { Ok(done) } else { Err(JobError::Partly { failed, of, first: failures.swap_remove(0) }) }
 }
 
 /// The handle: the runner lives as long as it.

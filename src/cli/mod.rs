@@ -40,7 +40,7 @@ enum Command {
     Demo(demo::Arguments),
     /// Bring the database's schema up to date
     Migrate,
-    /// Look after a running house: its background jobs
+    /// What an operator does beside the program that serves
     #[command(subcommand)]
     Ops(ops::Command),
     /// The simulated telephone network and the simulated Realtime service

@@ -1,30 +1,44 @@
-//! `switchboard ops …`: what an operator asks of a running house, by way of its database.
+//! `switchboard ops …`: what an operator does beside the program that serves.
 
-use actors::db::{Console, DbError, JobOrder, JobRow};
-use chrono::{SecondsFormat, Utc};
-use clap::Subcommand;
+use actors::db::webhooks::{DeadLetter, DeadLetters};
+use actors::db::{BadUrl, DbError};
+use chrono::SecondsFormat;
+use clap::{Args, Subcommand};
+
+mod jobs;
 
 use crate::logging;
 use crate::settings::{OpsSettings, environment};
 
+/// So many are listed: the newest.
+const LISTED: i64 = 100;
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// The background jobs: a table of them, or an order to one
-    Jobs(Jobs),
+    /// List the status callbacks that could not be processed, or let them be processed again
+    DeadLetters(DeadLettersArguments),
+    /// List the background jobs, pause or resume one, or let it run now
+    Jobs(jobs::Arguments),
 }
 
-#[derive(Debug, clap::Args)]
-#[group(multiple = false)]
-pub struct Jobs {
-    /// Do not run this job until it is resumed; a run under way goes on
-    #[arg(long, value_name = "NAME")]
-    pause: Option<String>,
-    /// Run this job again when it is due
-    #[arg(long, value_name = "NAME")]
-    resume: Option<String>,
-    /// Let whichever process is first run this job now
-    #[arg(long, value_name = "NAME")]
-    run: Option<String>,
+#[derive(Debug, Args)]
+pub struct DeadLettersArguments {
+    /// Let this one be processed again, or `all` of them
+    #[arg(long, value_name = "ID|all", value_parser = which)]
+    retry: Option<Which>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    One(i64),
+    All,
+}
+
+fn which(text: &str) -> Result<Which, String> {
+    match text {
+        "all" => Ok(Which::All),
+        id => id.parse().map(Which::One).map_err(|_| "an ID of the list, or `all`".to_owned()),
+    }
 }
 
 pub fn run(command: Command) -> u8 {
@@ -36,69 +50,46 @@ pub fn run(command: Command) -> u8 {
         }
     };
     logging::start(&settings.log);
-    let answer = async {
-        let console = Console::open(settings.url.expose()).await?;
-        match command {
-            Command::Jobs(arguments) => jobs(console, arguments).await,
+    let url = settings.url.expose();
+    let system = actix_rt::System::new();
+    let done = match command {
+        Command::DeadLetters(arguments) => system.block_on(dead_letters(url, arguments.retry)),
+        Command::Jobs(arguments) => system.block_on(jobs::run(url, arguments)),
+    };
+    match done {
+        Ok(Ok(status)) => status,
+        Ok(Err(error)) => {
+            eprintln!("switchboard ops failed: {error}");
+            super::FAILED
         }
-    };
-    actix_rt::System::new().block_on(answer).unwrap_or_else(|error| {
-        eprintln!("switchboard ops failed: {error}");
-        super::FAILED
-    })
-}
-
-async fn jobs(mut console: Console, arguments: Jobs) -> Result<u8, DbError> {
-    let order = match arguments {
-        Jobs { pause: Some(name), .. } => Some((name, JobOrder::Pause)),
-        Jobs { resume: Some(name), .. } => Some((name, JobOrder::Resume)),
-        Jobs { run: Some(name), .. } => Some((name, JobOrder::RunNow)),
-        Jobs { pause: None, resume: None, run: None } => None,
-    };
-    let Some((name, order)) = order else {
-        print!("{}", table(&console.jobs().await?));
-        return Ok(super::FINE);
-    };
-    let Some(job) = console.order_job(&name, order).await? else {
-        eprintln!("there is no job named {name:?}");
-        return Ok(super::USAGE);
-    };
-    print!("{}", table(std::slice::from_ref(&job)));
-    if order == JobOrder::RunNow && job.paused {
-        eprintln!("{name} is paused: it runs when it is resumed");
-        return Ok(super::FAILED);
-    }
-    Ok(super::FINE)
-}
-
-/// One line a job; errors below it.
-fn table(jobs: &[JobRow]) -> String {
-    let mut text = format!(
-        "{:<14} {:<10} {:>7}  {:<20}  {:<20} {:>9}  {:<11} {:>7} {:>8}\n",
-        "JOB", "STATE", "EVERY", "NEXT RUN", "LAST RUN", "TOOK", "RESULT", "RUNS", "FAILURES"
-    );
-    for job in jobs {
-        let at = |time: chrono::DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let running = job.lease_until.is_some_and(|until| until > Utc::now());
-        let state = match (job.paused, running) {
-            (true, _) => "paused",
-            (false, true) => "running",
-            (false, false) => "waiting",
-        };
-        text += &format!(
-            "{:<14} {state:<10} {:>6}s  {:<20}  {:<20} {:>9}  {:<11} {:>7} {:>8}\n",
-            job.name,
-            job.every_seconds,
-            at(job.next_run_at),
-            job.last_run_at.map_or_else(|| "never".to_owned(), at),
-            job.last_duration_ms.map_or_else(String::new, |took| format!("{took} ms")),
-            job.last_result.as_deref().unwrap_or_default(),
-            job.runs,
-            job.failures,
-        );
-        if let Some(error) = &job.last_error {
-            text += &format!("  {error}\n");
+        Err(error) => {
+            eprintln!("switchboard ops cannot start: {error}");
+            super::USAGE
         }
     }
-    text
+}
+
+async fn dead_letters(url: &str, retry: Option<Which>) -> Result<Result<u8, DbError>, BadUrl> {
+    let connected = DeadLetters::connect(url).await?;
+    Ok(async {
+        let mut letters = connected?;
+        match retry {
+            Some(which) => {
+                let id = if let Which::One(id) = which { Some(id) } else { None };
+                println!("{} to be processed again", letters.retry(id).await?);
+            }
+            None => letters.list(None, LISTED).await?.iter().for_each(print),
+        }
+        Ok(super::FINE)
+    }
+    .await)
+}
+
+/// One line: no parameter of it, since they have callers' numbers in them.
+fn print(letter: &DeadLetter) {
+    let DeadLetter { id, route, attempts, .. } = letter;
+    let at = letter.received_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let sid = letter.call_sid.as_deref().or(letter.conference_sid.as_deref()).unwrap_or("-");
+    let cause = letter.last_error.as_deref().unwrap_or("-");
+    println!("{id}  {at}  {route}  {sid}  {attempts} attempts  {cause}");
 }

@@ -1,6 +1,6 @@
 //! `switchboard serve`: answers calls until it is told to stop.
 
-use crate::app;
+use crate::app::{self, StartError};
 use crate::logging;
 use crate::settings::{Settings, environment};
 

@@ -1,7 +1,7 @@
 //! `GET /healthz`: how the process is. `GET /readyz`: whether it should be given new calls. Neither ever waits.
 
 use actix_web::web::{Data, Json};
-use actors::db::{DbHealth, PoolStats, SchemaState};
+use actors::db::{DbHealth, PoolStats, SchemaState, SpoolStats};
 use serde::Serialize;
 
 use super::problem::ApiError;
@@ -19,7 +19,7 @@ pub struct Health {
     database_error: Option<String>,
     pool_stats: PoolStats,
     calls: Calls,
-    spool: Spool,
+    spool: SpoolStats,
     version: &'static str,
     uptime_seconds: u64,
 }
@@ -28,11 +28,6 @@ pub struct Health {
 struct Calls {
     active: usize,
     limit: usize,
-}
-
-#[derive(Serialize)]
-struct Spool {
-    pending: usize,
 }
 
 #[derive(Serialize)]
@@ -58,7 +53,7 @@ pub async fn healthz(app: Data<App>) -> Json<Health> {
         database_error,
         pool_stats: app.db.pool_stats(),
         calls: Calls { active: capacity.active, limit: capacity.limit },
-        spool: Spool { pending: app.db.spool_pending() },
+        spool: app.db.spool_stats(),
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.started_at.elapsed().as_secs(),
     })

@@ -9,6 +9,7 @@ use actix_web::{FromRequest, Handler, Resource, Responder, Route};
 
 mod auth;
 mod call_logs;
+mod callbacks;
 mod dashboard;
 mod health;
 mod metrics;
@@ -32,8 +33,10 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(post("/incoming", voice::incoming))
         .service(get("/stream", voice::stream))
         .service(post("/after-stream", voice::after_stream))
-        .service(post("/call-status", voice::call_status))
-        .service(post("/stream-status", voice::stream_status));
+        .service(post("/call-status", callbacks::call_status))
+        .service(post("/stream-status", callbacks::stream_status))
+        .service(post("/conference-events", callbacks::conference_events))
+        .service(post("/recording-status", callbacks::recording_status));
     let all = web::scope("")
         .wrap(from_fn(problem::envelope))
         .app_data(PayloadConfig::new(BODY_LIMIT))

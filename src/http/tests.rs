@@ -111,7 +111,7 @@ async fn health_is_told_while_the_database_is_away() {
     let expected = json!({
         "status": "degraded", "database": "unavailable", "databaseError": null,
         "poolStats": {"total": 0, "idle": 0, "waiting": 0}, "calls": {"active": 0, "limit": 7},
-        "spool": {"pending": 0}, "version": env!("CARGO_PKG_VERSION"), "uptimeSeconds": null,
+        "spool": {"pending": 0, "oldestSeconds": 0, "aside": 0}, "version": env!("CARGO_PKG_VERSION"), "uptimeSeconds": null,
     });
     assert_eq!(health, expected);
 }
@@ -247,6 +247,8 @@ async fn twilios_doors_ask_for_a_signature_and_not_for_a_login() {
         "/api/voice/after-stream",
         "/api/voice/call-status",
         "/api/voice/stream-status",
+        "/api/voice/conference-events",
+        "/api/voice/recording-status",
     ] {
         let response = answer(&app, TestRequest::post().uri(path).set_payload("CallSid=CA1")).await;
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path}");

@@ -1,13 +1,12 @@
-//! Twilio's doors: the call's webhooks, its media stream and its status callbacks.
+//! Twilio's doors: the webhooks that steer a call, which are answered with TwiML, and its media stream.
 //!
-//! Nothing of a request is believed before its signature holds. What steers a call is answered with TwiML; a status
-//! callback is acknowledged when it is durable.
+//! Nothing of a request is believed before its signature holds.
 
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::call::conversation::Next;
 use actors::call::pump::Pump;
-use actors::db::record::{Event, NextStep};
+use actors::db::record::NextStep;
 use actors::registry::{Admission, AfterStream};
 use actors::wire::twilio::form::Form;
 use actors::wire::twilio::sid::CallSid;
@@ -16,7 +15,6 @@ use actors::wire::twilio::stream;
 use actors::wire::twilio::token::{TOKEN_PARAMETER, TokenKey};
 use actors::wire::twilio::twiml::{self, ConnectStream, Dial, Twiml};
 use chrono::Utc;
-use serde_json::{Map, Value};
 use url::Url;
 
 use super::problem::ApiError;
@@ -31,8 +29,6 @@ const NOBODY: &str =
 const RING_SECONDS: u32 = 30;
 /// The query parameter by which the URL of `after-stream` names its stream.
 const EPOCH: &str = "epoch";
-/// The statuses after which a call is over (reference: Twilio, "CallStatus").
-const TERMINAL: [&str; 5] = ["completed", "busy", "failed", "no-answer", "canceled"];
 
 /// What Twilio's doors need besides the app's parts.
 pub struct Voice {
@@ -176,34 +172,6 @@ pub async fn stream(
     Ok(response)
 }
 
-/// `POST /api/voice/call-status`: how the call goes, at Twilio.
-pub async fn call_status(
-    app: Data<App>,
-    request: HttpRequest,
-    body: Bytes,
-) -> Result<HttpResponse, ApiError> {
-    let form = signed_form(&app, &request, &body)?;
-    let call_sid = call_sid(&form)?;
-    let status = required(&form, "CallStatus")?;
-    if TERMINAL.contains(&status) {
-        app.registry.call_over(call_sid).await.map_err(ApiError::unavailable)?;
-    }
-    store(&app, call_sid, "call-status", format!("call-status {status}"), &form).await
-}
-
-/// `POST /api/voice/stream-status`: how the media stream goes, at Twilio.
-pub async fn stream_status(
-    app: Data<App>,
-    request: HttpRequest,
-    body: Bytes,
-) -> Result<HttpResponse, ApiError> {
-    let form = signed_form(&app, &request, &body)?;
-    let call_sid = call_sid(&form)?;
-    let event = required(&form, "StreamEvent")?;
-    let key = format!("{event} {}", form.get("StreamSid").unwrap_or_default());
-    store(&app, call_sid, event, key, &form).await
-}
-
 async fn admit(app: &App, call_sid: CallSid, form: &Form) -> Result<Admission, ApiError> {
     let text = |name| form.get(name).unwrap_or_default().to_owned();
     app.registry.admit(call_sid, text("From"), text("To")).await.map_err(ApiError::unavailable)
@@ -221,27 +189,8 @@ fn human(app: &App) -> Twiml {
     }
 }
 
-/// Acknowledges the callback once it is in the database; Twilio sends it again otherwise.
-async fn store(
-    app: &App,
-    call_sid: CallSid,
-    kind: &str,
-    key: String,
-    form: &Form,
-) -> Result<HttpResponse, ApiError> {
-    let data: Map<_, _> = form.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
-    let event = Event {
-        call_sid,
-        at: Utc::now(),
-        kind: kind.to_owned(),
-        data: Value::Object(data),
-        dedupe_key: Some(key),
-    };
-    app.db.store_event(event).await.map_err(ApiError::unavailable)?;
-    Ok(HttpResponse::NoContent().finish())
-}
-
-fn signed_form(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Form, ApiError> {
+/// Believes a webhook only if its signature holds.
+pub(super) fn signed_form(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Form, ApiError> {
     if let Some(validator) = &app.voice.validator {
         validator.verify_form(path_and_query(request), body, signature(request)).map_err(forged)?;
     }
@@ -267,7 +216,7 @@ fn last_epoch(request: &HttpRequest) -> Option<u32> {
     Form::parse(request.query_string().as_bytes()).get(EPOCH)?.parse().ok()
 }
 
-fn call_sid(form: &Form) -> Result<CallSid, ApiError> {
+pub(super) fn call_sid(form: &Form) -> Result<CallSid, ApiError> {
     let wrong = "must be `CA` and 32 hexadecimal digits";
     required(form, "CallSid")?.parse().map_err(|_| ApiError::BadRequest { field: "CallSid", wrong })
 }

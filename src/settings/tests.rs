@@ -215,8 +215,12 @@ fn migrate_wants_a_database_and_nothing_else() {
 fn everything_is_kept_for_ever_unless_a_setting_says_how_long() {
     assert_eq!(with(&[]).unwrap().retention, Retentions::default());
     let days = [("RETENTION_TRANSCRIPT_DAYS", "30"), ("RETENTION_NUMBER_DAYS", "7")];
-    let kept = Retentions { transcript_days: Some(30), number_days: Some(7) };
+    let kept = Retentions { transcript_days: Some(30), recording_days: None, number_days: Some(7) };
     assert_eq!(with(&days).unwrap().retention, kept);
+    let recordings = ("RETENTION_RECORDING_DAYS", "30");
+    assert_eq!(faulty(&[recordings]), ["RETENTION_RECORDING_DAYS"], "they are at Twilio");
+    let account = ("TWILIO_ACCOUNT_SID", "AC00000000000000000000000000000001");
+    assert_eq!(with(&[recordings, account]).unwrap().retention.recording_days, Some(30));
 }
 
 #[test]

@@ -80,7 +80,9 @@ async fn a_token_opens_one_stream_of_its_own_call() {
 async fn forged_requests_are_refused_before_anything_else() {
     let (app, _realtime) = app().await;
     let call = call_sid(1);
-    for path in ["incoming", "after-stream", "call-status", "stream-status"] {
+    for path in
+        ["incoming", "after-stream", "call-status", "stream-status", "conference-events", "recording-status"]
+    {
         let path = format!("/api/voice/{path}");
         for signature in ["", "nonsense", "zWKoPiW3WyS6ajufWxfOtpAOLnY="] {
             let answer = post(&app, &path, &[("CallSid", &call)], signature).await;

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use switchboard::sim::realtime::{self, Options};
 
 use crate::support::app::Setup;
+use crate::support::eventually;
 use crate::support::postgres::TestDatabase;
 use crate::support::twilio::{call_sid, rings, webhook};
 
@@ -30,7 +31,12 @@ async fn a_callback_delivered_twice_is_logged_once() {
         let parameters = [("CallSid", &*call), ("CallStatus", status), ("SequenceNumber", "0")];
         assert_eq!(webhook(&app, "/api/voice/call-status", &parameters).await.status, 204);
     }
-    let log = app.logged(&call).await;
+    let mut log = app.logged(&call).await;
+    eventually("both are in the log", async || {
+        log = app.get(&format!("/api/call-logs/{call}")).await;
+        log["events"].as_array().unwrap().len() == 2
+    })
+    .await;
     let statuses: Vec<_> =
         log["events"].as_array().unwrap().iter().map(|event| event["data"]["CallStatus"].clone()).collect();
     assert_eq!(statuses, ["completed", "no-answer"]);

@@ -17,3 +17,4 @@ mod panics;
 mod private_postgres;
 mod support;
 mod survival;
+mod webhooks;

@@ -38,7 +38,7 @@ pub struct CallSummary {
     pub reason: Option<String>,
     pub urgent: bool,
     pub turns: i32,
-    pub recordings: u32,
+    pub recordings: i32,
     pub cost_usd: Option<f64>,
 }
 
@@ -70,6 +70,7 @@ pub(super) struct CallRow {
     urgent: bool,
     turns: i32,
     barge_ins: i32,
+    recordings: i32,
     first_audio_ms: Option<i32>,
     pub(super) usage: Value,
     cost_usd: Option<f64>,
@@ -90,7 +91,7 @@ impl CallRow {
             reason: self.reason,
             urgent: self.urgent,
             turns: self.turns,
-            recordings: 0,
+            recordings: self.recordings,
             cost_usd: self.cost_usd,
         }
     }

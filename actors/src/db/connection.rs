@@ -171,6 +171,17 @@ impl Connection {
         (idle && self.limit.is_some()).then(|| self.begin())
     }
 
+    /// Executes the statements in order in the transaction that is open.
+    pub(super) async fn execute_within(&mut self, statements: &[Statement]) -> Result<(), Failure> {
+        for statement in statements {
+            self.unanswered = true;
+            let result = self.client.execute_typed(&statement.sql, &statement.parameters()).await;
+            self.answered();
+            result.map_err(|error| Failure::of(&error, &self.lost))?;
+        }
+        Ok(())
+    }
+
     fn answered(&mut self) {
         self.unanswered = false;
         self.last_answer = Instant::now();
@@ -250,6 +261,11 @@ impl Failure {
     /// The statement itself is at fault: bad data, a violated constraint, a value too large. Trying again is useless.
     pub(super) fn is_the_statements_own(&self) -> bool {
         matches!(self.class(), Some("22" | "23" | "54"))
+    }
+
+    /// The server may well refuse everything: it is read-only, or its schema or our rights are not what they should be.
+    pub(super) fn is_the_servers_own(&self) -> bool {
+        matches!(self.class(), Some("25" | "28" | "3D" | "42" | "55" | "58"))
     }
 
     /// The server is gone, going, or has no connection to spare.

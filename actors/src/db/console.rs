@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::connection::Connection;
 use super::error::DbError;
 use super::jobs::{self, JobOrder, JobRow};
-use super::url::Target;
+use super::url::{BadUrl, Target};
 
 /// A person waits no longer for an answer, nor for the connection.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -16,11 +16,14 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Console(Connection);
 
 impl Console {
-    /// Connects, within 10 s.
-    pub async fn open(url: &str) -> Result<Self, DbError> {
-        let target = Target::parse(url).map_err(|error| DbError::Refused(error.to_string()))?;
+    /// `url` may lead through a transaction pooler.
+    ///
+    /// # Errors
+    /// The URL is none; or the database cannot be reached within 10 s.
+    pub async fn open(url: &str) -> Result<Result<Self, DbError>, BadUrl> {
+        let target = Target::parse(url)?;
         let connection = within(async { Connection::open(&target).await.map_err(DbError::Unavailable) });
-        Ok(Self(connection.await?))
+        Ok(connection.await.map(Self))
     }
 
     /// All jobs that were ever declared, by name, within 10 s.

@@ -1,13 +1,21 @@
 //! The call log as the API answers it.
 
+use std::sync::Arc;
+
 use diesel::QueryResult;
+use diesel_async::{AnsiTransactionManager, TransactionManager as _};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::calls::{self, CallDetail, CallSummary};
+use super::conferences::{self, LoggedConference};
 use super::connection::Connection;
+use super::error::DbError;
 use super::events::{self, LoggedEvent};
+use super::record::Record;
+use super::recordings::{self, LoggedRecording};
 use super::turns::{self, LoggedTurn};
+use super::writer;
 use crate::wire::twilio::sid::CallSid;
 
 /// A page has so many calls at most.
@@ -36,8 +44,8 @@ pub struct CallLog {
     pub turns: Vec<LoggedTurn>,
     pub events: Vec<LoggedEvent>,
     pub tools: Vec<Value>,
-    pub conference: Option<Value>,
-    pub recordings: Vec<Value>,
+    pub conference: Option<LoggedConference>,
+    pub recordings: Vec<LoggedRecording>,
     pub usage: Value,
 }
 
@@ -50,6 +58,23 @@ pub(super) async fn page(connection: &mut Connection, page: u32, page_size: u32)
     Ok(CallLogPage { calls, page, page_size, total, total_is_exact: true, next_cursor: None })
 }
 
+/// The same as if the records that wait were written: they are, in a transaction that is then taken back.
+pub(super) async fn call_ahead(
+    connection: &mut Connection,
+    call_sid: &CallSid,
+    waiting: &[Arc<Record>],
+) -> Result<Option<CallLog>, DbError> {
+    let statements = writer::statements_of_all(waiting)?;
+    // Dropped halfway, the connection is not used again.
+    AnsiTransactionManager::begin_transaction(connection).await?;
+    let log = match connection.execute_within(&statements).await {
+        Ok(()) => call(connection, call_sid).await.map_err(DbError::from),
+        Err(failure) => Err(failure.into()),
+    };
+    AnsiTransactionManager::rollback_transaction(connection).await?;
+    log
+}
+
 pub(super) async fn call(connection: &mut Connection, call_sid: &CallSid) -> QueryResult<Option<CallLog>> {
     let Some(mut row) = calls::find(connection, call_sid).await? else { return Ok(None) };
     let turns = turns::of_call(connection, call_sid, LONGEST_LOG).await?;
@@ -60,8 +85,8 @@ pub(super) async fn call(connection: &mut Connection, call_sid: &CallSid) -> Que
         turns,
         events,
         tools: Vec::new(),
-        conference: None,
-        recordings: Vec::new(),
+        conference: conferences::of_call(connection, call_sid).await?,
+        recordings: recordings::of_call(connection, call_sid, LONGEST_LOG).await?,
         usage,
     }))
 }

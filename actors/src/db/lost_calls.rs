@@ -24,7 +24,7 @@ const SILENT_FOR_SECONDS: i32 = 60;
 const LONG_HOURS: i32 = 1;
 
 diesel::define_sql_function! {
-    /// In no particular order.
+    /// Orders by chance.
     fn random() -> Double;
 }
 diesel::define_sql_function! {

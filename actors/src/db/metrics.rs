@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
@@ -95,6 +94,7 @@ struct Gauges {
     depth: IntGauge,
     spooled: IntGauge,
     oldest: IntGauge,
+    aside: IntGauge,
 }
 
 impl Gauges {
@@ -119,11 +119,24 @@ impl Gauges {
                 "switchboard_spool_oldest_seconds",
                 "For how long the oldest record on disk has been waiting there; 0 when none is",
             )?,
+            aside: IntGauge::new(
+                "switchboard_spool_aside_records",
+                "Records on disk that the database refuses; the next start tries them again",
+            )?,
         })
     }
 
-    fn all(&self) -> [&IntGauge; 7] {
-        [&self.limit, &self.total, &self.idle, &self.waiting, &self.depth, &self.spooled, &self.oldest]
+    fn all(&self) -> [&IntGauge; 8] {
+        [
+            &self.limit,
+            &self.total,
+            &self.idle,
+            &self.waiting,
+            &self.depth,
+            &self.spooled,
+            &self.oldest,
+            &self.aside,
+        ]
     }
 }
 
@@ -140,9 +153,9 @@ impl Collector for Gauges {
         self.waiting.set(stats.waiting as i64);
         self.depth.set(self.queue.depth() as i64);
         let backlog = self.backlog.borrow().clone();
-        let waited = backlog.oldest.map(|oldest| (Utc::now() - oldest).num_seconds().max(0));
         self.spooled.set(backlog.records as i64);
-        self.oldest.set(waited.unwrap_or(0));
+        self.oldest.set(backlog.waited_seconds());
+        self.aside.set(backlog.aside as i64);
         self.all().into_iter().flat_map(Collector::collect).collect()
     }
 }

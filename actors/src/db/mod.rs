@@ -9,6 +9,7 @@ mod actor;
 mod bills;
 mod calls;
 mod checkout;
+mod conferences;
 mod connection;
 mod console;
 mod error;
@@ -26,6 +27,7 @@ pub mod migrate;
 mod pool;
 mod queue;
 pub mod record;
+mod recordings;
 mod retention;
 mod row;
 mod schema;
@@ -36,6 +38,7 @@ mod text;
 mod tls;
 mod turns;
 mod url;
+pub mod webhooks;
 mod writer;
 
 use std::path::PathBuf;
@@ -51,6 +54,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::bills::TwilioBill;
 pub use self::calls::{CallDetail, CallSummary};
+pub use self::conferences::{ConferenceEvent, LoggedConference, LoggedParticipant};
 pub use self::console::Console;
 pub use self::error::DbError;
 pub use self::events::LoggedEvent;
@@ -61,7 +65,9 @@ pub use self::left_behind::OpenCall;
 pub use self::log::{CallLog, CallLogPage};
 pub use self::lost_calls::LostCall;
 pub use self::pool::PoolStats;
-pub use self::spool::SpoolError;
+pub use self::recordings::LoggedRecording;
+pub use self::retention::OldRecording;
+pub use self::spool::{SpoolError, SpoolStats};
 pub use self::turns::LoggedTurn;
 pub use self::url::BadUrl;
 use futures_util::future::BoxFuture;
@@ -76,6 +82,7 @@ use self::queue::{Pushed, Queue};
 use self::record::{Event, Record};
 use self::spool::Spool;
 use self::url::Target;
+use self::webhooks::{Inbox, Webhook};
 use crate::supervise::{Life, Lifeline};
 use crate::wire::twilio::sid::CallSid;
 
@@ -89,6 +96,8 @@ const SPOOL_DEADLINE: Duration = Duration::from_secs(1);
 const AWAY_AFTER: Duration = Duration::from_secs(4);
 /// The server itself gives a statement up so long after we did: it outlives us.
 const SERVER_GRACE: Duration = Duration::from_secs(1);
+/// A webhook is stored within this; behind a storm of others it may take longer than its own flight.
+const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// A reader of the log gives up after this.
 const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// A start does not wait longer than this for the database.
@@ -140,11 +149,13 @@ struct Shared {
     pool: Pool,
     queue: Arc<Queue>,
     spool: Arc<Spool>,
+    inbox: Inbox,
     metrics: Metrics,
+    webhooks: webhooks::Metrics,
     seen: Arc<Seen>,
     /// Where the actor's panics are counted.
     panics: OnceLock<IntCounter>,
-    _runtime: DbRuntime,
+    runtime: DbRuntime,
 }
 
 impl Db {
@@ -178,8 +189,10 @@ impl Db {
         let spool = Arc::new(Spool::open(&settings.spool_dir, &settings.instance, runtime.handle())?);
         let metrics = Metrics::register(registry, pool.clone(), Arc::clone(&queue), &spool)
             .context("the database's metrics")?;
+        let webhooks = webhooks::Metrics::register(registry).context("the metrics of the webhooks")?;
+        let inbox = Inbox::new(runtime.handle());
         let panics = OnceLock::new();
-        let shared = Arc::new(Shared { pool, queue, spool, metrics, seen, panics, _runtime: runtime });
+        let shared = Arc::new(Shared { pool, queue, spool, inbox, metrics, webhooks, seen, panics, runtime });
         let (handles, closed) = watch::channel(());
         let life = Life::begin("db");
         let lifeline = life.line();
@@ -223,6 +236,25 @@ impl Db {
         self.keep("store_event", Record::Event(event), STORE_PATIENCE, SPOOL_DEADLINE).await
     }
 
+    /// Stores a webhook, unless it is stored already; it is durable when this returns `Ok`, in the database or in the
+    /// spool. It does, or fails, within 5 s.
+    pub async fn store_webhook(&self, webhook: Webhook) -> Result<(), DbError> {
+        let stored = self.shared.inbox.store(&self.shared, webhook);
+        let kept = timeout(STORE_DEADLINE, stored)
+            .await
+            .unwrap_or_else(|_| Err(DbError::unanswered(STORE_DEADLINE)));
+        if kept? == webhooks::Kept::Spooled {
+            self.wake_the_writer();
+        }
+        Ok(())
+    }
+
+    /// Processes the webhooks that are stored, by this or another instance, from now on until the last handle is gone.
+    pub fn process_webhooks(&self) {
+        let worker = webhooks::run(Arc::clone(&self.shared), self._handles.subscribe());
+        self.shared.runtime.handle().spawn(worker);
+    }
+
     /// A page of the call log, newest first, within 5 s. Pages count from 1; a page has 1 to 200 calls.
     pub async fn call_logs(&self, page: u32, page_size: u32) -> Result<CallLogPage, DbError> {
         self.shared
@@ -232,10 +264,25 @@ impl Db {
             .await
     }
 
-    /// One call with its turns and events, within 5 s; none if it is not written (yet).
+    /// One call with all that is known of it, within 5 s; what waits to be written counts. None if it is not known.
     pub async fn call_log(&self, call_sid: CallSid) -> Result<Option<CallLog>, DbError> {
+        let until = Instant::now() + READ_DEADLINE;
+        // Before the rows: what is written meanwhile is then written twice, and not missing.
+        let waiting = self.shared.waiting_of(call_sid, until, READ_DEADLINE).await?;
+        let rest = || until.saturating_duration_since(Instant::now());
+        if !waiting.is_empty() {
+            let ahead = self.shared.ask("call_log", rest(), async |connection| {
+                log::call_ahead(connection, &call_sid, &waiting).await
+            });
+            match ahead.await {
+                Err(DbError::Refused(cause)) => {
+                    tracing::warn!(call.sid = %call_sid, cause, "a call is shown without what waits to be written");
+                }
+                log => return log,
+            }
+        }
         self.shared
-            .ask("call_log", READ_DEADLINE, async |connection| Ok(log::call(connection, &call_sid).await?))
+            .ask("call_log", rest(), async |connection| Ok(log::call(connection, &call_sid).await?))
             .await
     }
 
@@ -265,6 +312,16 @@ impl Db {
     /// Records that wait in the spool.
     pub fn spool_pending(&self) -> usize {
         self.shared.spool.backlog().records
+    }
+
+    /// The spool right now.
+    pub fn spool_stats(&self) -> SpoolStats {
+        let backlog = self.shared.spool.backlog();
+        SpoolStats {
+            pending: backlog.records,
+            oldest_seconds: backlog.waited_seconds(),
+            aside: backlog.aside,
+        }
     }
 
     /// Whether the database answers, as of the last query or probe (at most some seconds ago).

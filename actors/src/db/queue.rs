@@ -81,7 +81,7 @@ impl Queue {
 
     /// What waits of one call.
     pub(super) fn of_call(&self, call_sid: &CallSid) -> Vec<Arc<Record>> {
-        self.lock().records.iter().filter(|record| record.call_sid() == *call_sid).cloned().collect()
+        self.lock().records.iter().filter(|record| record.call_sid() == Some(*call_sid)).cloned().collect()
     }
 
     /// Takes no more, and gives up what waits.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::webhooks::Webhook;
 use crate::call::end::CallEnd;
 use crate::wire::twilio::sid::CallSid;
 
@@ -41,16 +42,26 @@ pub enum Record {
     Event(Event),
     Decided(Decision),
     Closed(CallClosed),
+    Webhook(Webhook),
 }
 
 impl Record {
-    pub fn call_sid(&self) -> CallSid {
+    /// The call whose rows it changes.
+    pub fn call_sid(&self) -> Option<CallSid> {
         match self {
-            Self::Opened(opened) => opened.call_sid,
-            Self::Turn(turn) => turn.call_sid,
-            Self::Event(event) => event.call_sid,
-            Self::Decided(decision) => decision.call_sid,
-            Self::Closed(closed) => closed.call_sid,
+            Self::Opened(opened) => Some(opened.call_sid),
+            Self::Turn(turn) => Some(turn.call_sid),
+            Self::Event(event) => Some(event.call_sid),
+            Self::Decided(decision) => Some(decision.call_sid),
+            Self::Closed(closed) => Some(closed.call_sid),
+            Self::Webhook(_) => None, // not before it is processed
+        }
+    }
+
+    pub(super) fn webhook(&self) -> Option<&Webhook> {
+        match self {
+            Self::Webhook(webhook) => Some(webhook),
+            _ => None,
         }
     }
 }

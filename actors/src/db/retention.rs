@@ -6,13 +6,16 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::QueryResult;
-use diesel::sql_types::{BigInt, Timestamptz};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 use super::Db;
 use super::connection::Connection;
 use super::error::DbError;
+use super::lost_calls::random;
+use super::schema::recordings;
+use super::statement::Statement;
 
 /// A batch that takes longer is given up; the next run is smaller by what was done.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -58,6 +61,39 @@ const NUMBERS_OF_EVENTS: &str = "
     )
     INSERT INTO deletions (kind, call_sid, count) SELECT 'number', call_sid, count(*) FROM gone GROUP BY call_sid";
 
+/// The same in the webhooks that are processed or given up.
+const NUMBERS_OF_WEBHOOKS: &str = "
+    WITH old AS (
+        SELECT id FROM webhooks
+        WHERE received_at < $1 AND body ?| ARRAY['From', 'Caller', 'CallerName', 'ForwardedFrom']
+            AND state IN ('done', 'dead')
+        ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ),
+    gone AS (
+        UPDATE webhooks SET body = body - ARRAY[
+            'From', 'FromCity', 'FromState', 'FromZip', 'FromCountry', 'ForwardedFrom',
+            'Caller', 'CallerName', 'CallerCity', 'CallerState', 'CallerZip', 'CallerCountry'
+        ]
+        FROM old WHERE webhooks.id = old.id RETURNING webhooks.call_sid
+    )
+    INSERT INTO deletions (kind, call_sid, count) SELECT 'number', call_sid, count(*) FROM gone GROUP BY call_sid";
+
+/// A recording that is deleted at Twilio.
+const RECORDING: &str = "
+    WITH gone AS (
+        UPDATE recordings SET deleted_at = now(), url = NULL WHERE recording_sid = $1 AND deleted_at IS NULL
+        RETURNING call_sid
+    )
+    INSERT INTO deletions (kind, call_sid, count) SELECT 'recording', call_sid, 1 FROM gone";
+
+/// A recording that is to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = super::schema::recordings, check_for_backend(diesel::pg::Pg))]
+pub struct OldRecording {
+    pub recording_sid: String,
+    pub call_sid: Option<String>,
+}
+
 impl Db {
     /// Deletes the transcripts of calls in which nothing was said since `before`, those of at most `batch` turns' calls
     /// and the oldest first, within 10 s. Answers how many calls lost theirs: none means that none is left.
@@ -65,11 +101,47 @@ impl Db {
         self.delete("delete_transcripts", TRANSCRIPTS, before, batch).await
     }
 
-    /// Deletes the callers' numbers of at most `batch` calls that began before, the oldest first, and as many events of
-    /// calls, within 20 s. Answers in how many calls there was one: none means that none is left.
+    /// Deletes the callers' numbers of at most `batch` calls that began before, the oldest first, and as many
+    /// in what Twilio told of them, within 30 s. Answers how many deletions that were: none means that none is left.
     pub async fn delete_numbers(&self, before: DateTime<Utc>, batch: u32) -> Result<usize, DbError> {
-        let calls = self.delete("delete_numbers", NUMBERS_OF_CALLS, before, batch).await?;
-        Ok(calls + self.delete("delete_numbers", NUMBERS_OF_EVENTS, before, batch).await?)
+        let mut deletions = 0;
+        for sql in [NUMBERS_OF_CALLS, NUMBERS_OF_EVENTS, NUMBERS_OF_WEBHOOKS] {
+            deletions += self.delete("delete_numbers", sql, before, batch).await?;
+        }
+        Ok(deletions)
+    }
+
+    /// At most `batch` of the recordings that began before and are not deleted, any of them, within 10 s.
+    pub async fn old_recordings(
+        &self,
+        before: DateTime<Utc>,
+        batch: u32,
+    ) -> Result<Vec<OldRecording>, DbError> {
+        self.shared
+            .ask("old_recordings", DEADLINE, async |connection| {
+                let old = recordings::table
+                    .filter(recordings::deleted_at.is_null().and(recordings::first_event_at.lt(before)))
+                    // So those that cannot be deleted do not always stand before the others.
+                    .order(random())
+                    .limit(batch.into())
+                    .select(OldRecording::as_select());
+                Ok(old.load(connection).await?)
+            })
+            .await
+    }
+
+    /// Writes that a recording is deleted at Twilio, within 10 s.
+    pub async fn recording_deleted(&self, recording: &OldRecording) -> Result<(), DbError> {
+        let mut statements =
+            vec![Statement::of(&diesel::sql_query(RECORDING).bind::<Text, _>(&recording.recording_sid))?];
+        if let Some(call_sid) = &recording.call_sid {
+            statements.push(super::recordings::count(call_sid)?);
+        }
+        self.shared
+            .ask("recording_deleted", DEADLINE, async |connection| {
+                Ok(connection.execute_together(&statements).await?)
+            })
+            .await
     }
 
     async fn delete(

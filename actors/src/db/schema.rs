@@ -29,6 +29,7 @@ diesel::table! {
         usage -> Jsonb,
         cost_usd -> Nullable<Float8>,
         next_step -> Nullable<Text>,
+        recordings -> Int4,
         twilio_duration_seconds -> Nullable<Int4>,
         twilio_price -> Nullable<Float8>,
         twilio_price_unit -> Nullable<Text>,
@@ -37,11 +38,34 @@ diesel::table! {
 }
 
 diesel::table! {
+    conference_participants (conference_sid, call_sid) {
+        conference_sid -> Text,
+        call_sid -> Text,
+        label -> Nullable<Text>,
+        joined_at -> Nullable<Timestamptz>,
+        presence -> Nullable<Jsonb>,
+        flags -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
+    conferences (conference_sid) {
+        conference_sid -> Text,
+        friendly_name -> Nullable<Text>,
+        first_event_at -> Timestamptz,
+        started_at -> Nullable<Timestamptz>,
+        ended_at -> Nullable<Timestamptz>,
+        end_reason -> Nullable<Text>,
+        ended_by_call_sid -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     deletions (id) {
         id -> Int8,
         at -> Timestamptz,
         kind -> Text,
-        call_sid -> Text,
+        call_sid -> Nullable<Text>,
         count -> Int8,
     }
 }
@@ -72,6 +96,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    recordings (recording_sid) {
+        recording_sid -> Text,
+        call_sid -> Nullable<Text>,
+        conference_sid -> Nullable<Text>,
+        status -> Text,
+        progress -> Int2,
+        url -> Nullable<Text>,
+        duration_seconds -> Nullable<Int4>,
+        channels -> Nullable<Int4>,
+        source -> Nullable<Text>,
+        track -> Nullable<Text>,
+        started_at -> Nullable<Timestamptz>,
+        first_event_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     turns (call_sid, ordinal) {
         call_sid -> Text,
         ordinal -> Int4,
@@ -85,4 +127,33 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(call_events, calls, deletions, instances, jobs, turns,);
+diesel::table! {
+    webhooks (id) {
+        id -> Int8,
+        route -> Text,
+        dedupe_key -> Text,
+        call_sid -> Nullable<Text>,
+        conference_sid -> Nullable<Text>,
+        body -> Jsonb,
+        twilio_at -> Nullable<Timestamptz>,
+        received_at -> Timestamptz,
+        state -> Text,
+        attempts -> Int4,
+        due_at -> Timestamptz,
+        last_error -> Nullable<Text>,
+        processed_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    call_events,
+    calls,
+    conference_participants,
+    conferences,
+    deletions,
+    instances,
+    jobs,
+    recordings,
+    turns,
+    webhooks,
+);

@@ -129,7 +129,7 @@ impl Shared {
     }
 
     /// The records of a call that wait to be written, in their order.
-    async fn waiting_of(
+    pub(super) async fn waiting_of(
         &self,
         call_sid: CallSid,
         until: Instant,

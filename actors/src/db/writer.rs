@@ -16,7 +16,7 @@ use super::error::DbError;
 use super::record::Record;
 use super::spool::{Front, SpoolFailure};
 use super::statement::Statement;
-use super::{Shared, calls, events, turns};
+use super::{Shared, calls, events, recordings, turns, webhooks};
 
 /// So many records at most go in one transaction, in one flight.
 const BATCH: usize = 200;
@@ -26,6 +26,8 @@ const SPOOL_BATCH: usize = 1_000;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A flight from the spool without an answer for so long is given up and tried again on another connection.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// A record that is refused so often in a row, for a reason that may not be its own, is set aside.
+const MOST_REFUSALS: u32 = 5;
 /// The pause after the first failure; it doubles with each one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between tries.
@@ -36,16 +38,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) async fn write_all(shared: &Shared) {
     shared.spool.adopt().await;
     let mut pause = Pause(FIRST_PAUSE);
+    let mut refusals = 0;
     loop {
         if !shared.spool.is_empty() {
-            while_spooling(shared, replay(shared, &mut pause)).await;
+            while_spooling(shared, replay(shared, &mut pause, &mut refusals)).await;
             continue;
         }
         let batch = shared.queue.front(BATCH);
         if batch.is_empty() {
             return;
         }
-        let flown = write_batch(shared, &batch, PATIENCE).await;
+        let flown = write_batch(shared, &batch, PATIENCE, &mut refusals).await;
         shared.queue.written(flown.settled);
         if let Some(error) = flown.stopped {
             tracing::warn!(%error, waiting = shared.queue.depth(), "records wait for the database");
@@ -82,13 +85,13 @@ async fn spool_what_waits(shared: &Shared) -> bool {
 }
 
 /// Writes the front of the spool; if that fails, waits until it may be tried again.
-async fn replay(shared: &Shared, pause: &mut Pause) {
+async fn replay(shared: &Shared, pause: &mut Pause, refusals: &mut u32) {
     let front = match shared.spool.front(BATCH).await {
         Ok(front) => front,
         Err(failure) => return pause.after_failure(shared, &failure).await,
     };
     let records: Vec<_> = front.records.iter().map(|(_, record)| Arc::clone(record)).collect();
-    let flown = write_batch(shared, &records, DEADLINE).await;
+    let flown = write_batch(shared, &records, DEADLINE, refusals).await;
     if let Some(through) = settled_through(&front, &flown)
         && let Err(failure) = shared.spool.settle(through).await
     {
@@ -104,6 +107,7 @@ async fn replay(shared: &Shared, pause: &mut Pause) {
                 shared.metrics.unwritten(front.unreadable);
                 tracing::error!(records = front.unreadable, "unreadable records of the spool dropped");
             }
+            shared.inbox.wake_the_worker(); // there may have been webhooks among them
             pause.reset();
         }
     }
@@ -143,6 +147,8 @@ impl Pause {
 enum Failed {
     /// A record of it can never be written.
     Record(String),
+    /// The server refuses, perhaps because of a record.
+    Refused(String),
     /// It may be written later.
     Database(DbError),
 }
@@ -155,24 +161,47 @@ struct Flown {
     stopped: Option<DbError>,
 }
 
-/// Writes the batch; if one of its records is at fault, the others one by one without it.
-async fn write_batch(shared: &Shared, batch: &[Arc<Record>], deadline: Duration) -> Flown {
+/// Writes the batch; if one of its records is at fault, the others one by one, and that one is set aside. `refusals` is
+/// how often in a row the first one has been refused, alone and for a reason that may not be its own.
+async fn write_batch(
+    shared: &Shared,
+    batch: &[Arc<Record>],
+    deadline: Duration,
+    refusals: &mut u32,
+) -> Flown {
     match fly(shared, batch, deadline).await {
-        Ok(()) => return Flown { settled: batch.len(), stopped: None },
+        Ok(()) => {
+            *refusals = 0;
+            return Flown { settled: batch.len(), stopped: None };
+        }
         Err(Failed::Database(error)) => return Flown { settled: 0, stopped: Some(error) },
-        Err(Failed::Record(_)) => {}
+        Err(Failed::Record(_) | Failed::Refused(_)) => {}
     }
     for (settled, record) in batch.iter().enumerate() {
         match fly(shared, slice::from_ref(record), deadline).await {
             Ok(()) => {}
             Err(Failed::Database(error)) => return Flown { settled, stopped: Some(error) },
-            Err(Failed::Record(cause)) => {
-                shared.metrics.unwritten(1);
-                tracing::error!(call.sid = %record.call_sid(), kind = kind(record), cause, "record dropped");
+            Err(Failed::Refused(cause)) if *refusals + 1 < MOST_REFUSALS => {
+                *refusals += 1;
+                return Flown { settled, stopped: Some(DbError::Refused(cause)) };
             }
+            Err(Failed::Record(cause) | Failed::Refused(cause)) => set_aside(shared, record, cause).await,
         }
+        *refusals = 0;
     }
     Flown { settled: batch.len(), stopped: None }
+}
+
+/// Nobody waits for a record that the database refuses, but it is kept.
+async fn set_aside(shared: &Shared, record: &Arc<Record>, cause: String) {
+    let (call_sid, kind) = (record.call_sid().map(tracing::field::display), kind(record));
+    match shared.spool.put_aside(Arc::clone(record), cause.clone()).await {
+        Ok(()) => tracing::error!(call.sid = call_sid, kind, cause, "a refused record is set aside"),
+        Err(failure) => {
+            shared.metrics.unwritten(1);
+            tracing::error!(call.sid = call_sid, kind, cause, %failure, "a refused record is lost");
+        }
+    }
 }
 
 /// One transaction, in one flight.
@@ -180,22 +209,36 @@ async fn fly(shared: &Shared, records: &[Arc<Record>], deadline: Duration) -> Re
     if records.is_empty() {
         return Ok(());
     }
-    let mut statements = Vec::with_capacity(records.len());
-    for record in records {
-        statements.extend(statements_of(record).map_err(|error| Failed::Record(error.to_string()))?);
-    }
+    let statements = statements_of_all(records).map_err(|error| Failed::Record(error.to_string()))?;
     let mut at_fault = None;
     let flight = shared.ask("write_records", deadline, async |connection| {
         connection.execute_together(&statements).await.map_err(|failure| {
-            at_fault = failure.is_the_statements_own().then(|| failure.said.clone());
+            at_fault = Some(failure.clone());
             failure.into()
         })
     });
     let result = flight.await;
-    match (result, at_fault) {
-        (Err(_), Some(said)) => Err(Failed::Record(said)),
-        (result, _) => result.map_err(Failed::Database),
+    result.map_err(|error| match (error, at_fault) {
+        (_, Some(failure)) if failure.is_the_statements_own() => Failed::Record(failure.said),
+        (DbError::Refused(_), Some(failure)) if !failure.is_the_servers_own() => {
+            Failed::Refused(failure.said)
+        }
+        (error, _) => Failed::Database(error),
+    })
+}
+
+/// In order; webhooks that follow each other are one statement.
+pub(super) fn statements_of_all(records: &[Arc<Record>]) -> QueryResult<Vec<Statement>> {
+    let mut statements = Vec::with_capacity(records.len());
+    for run in records.chunk_by(|a, b| a.webhook().is_some() && b.webhook().is_some()) {
+        match &*run[0] {
+            Record::Webhook(_) => {
+                statements.push(webhooks::insert(run.iter().filter_map(|record| record.webhook()))?);
+            }
+            record => statements.extend(statements_of(record)?),
+        }
     }
+    Ok(statements)
 }
 
 pub(super) fn statements_of(record: &Record) -> QueryResult<Vec<Statement>> {
@@ -204,7 +247,10 @@ pub(super) fn statements_of(record: &Record) -> QueryResult<Vec<Statement>> {
         Record::Turn(turn) => vec![turns::write(turn)?, calls::count_turn(&turn.call_sid, turn.ordinal)?],
         Record::Event(event) => vec![events::write(event)?],
         Record::Decided(decision) => vec![calls::decide(decision)?],
-        Record::Closed(closed) => vec![calls::close(closed)?],
+        Record::Closed(closed) => {
+            vec![calls::close(closed)?, recordings::count(closed.call_sid.as_str())?]
+        }
+        Record::Webhook(webhook) => vec![webhooks::insert(std::iter::once(webhook))?],
     })
 }
 
@@ -215,5 +261,6 @@ fn kind(record: &Record) -> &'static str {
         Record::Event(_) => "event",
         Record::Decided(_) => "decided",
         Record::Closed(_) => "closed",
+        Record::Webhook(_) => "webhook",
     }
 }

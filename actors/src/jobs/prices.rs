@@ -42,15 +42,7 @@ impl Prices {
         let of = calls.len();
         let results: Vec<_> =
             stream::iter(calls).map(|call| self.one(call)).buffer_unordered(AT_ONCE).collect().await;
-        let mut failures = Vec::new();
-        for result in results {
-            match result {
-                Ok(()) => {}
-                Err(JobError::Twilio(error)) => failures.push(error),
-                Err(error) => return Err(error),
-            }
-        }
-        super::partly(failures, of)?;
+        super::all_of(results)?;
         Ok(if of == BATCH as usize { Progress::More } else { Progress::Done })
     }
 

@@ -48,19 +48,10 @@ impl Reconcile {
         let of = lost.len();
         let results: Vec<_> =
             stream::iter(lost).map(|call| self.one(call)).buffer_unordered(AT_ONCE).collect().await;
-        let mut failures = Vec::new();
-        let mut closed = 0;
-        for result in results {
-            match result {
-                Ok(is_closed) => closed += usize::from(is_closed),
-                Err(JobError::Twilio(error)) => failures.push(error),
-                Err(error) => return Err(error),
-            }
-        }
+        let closed = super::all_of(results)?.into_iter().filter(|is_closed| *is_closed).count();
         if closed > 0 {
             tracing::warn!(calls = closed, "calls that nobody had any more are closed");
         }
-        super::partly(failures, of)?;
         Ok(if of == BATCH as usize && closed > 0 { Progress::More } else { Progress::Done })
     }
 

@@ -118,7 +118,7 @@ async fn write(db: &Db, records: impl IntoIterator<Item = Record>) {
     eventually("all records are written", async || db.waiting_records() == 0).await;
 }
 
-fn metric(registry: &Registry, name: &str) -> f64 {
+pub fn metric(registry: &Registry, name: &str) -> f64 {
     let families = registry.gather();
     let family = families.iter().find(|family| family.name() == name).expect(name);
     family

@@ -66,7 +66,7 @@ async fn the_end_of_a_call_that_was_never_opened_is_kept() {
 }
 
 #[actix_rt::test]
-async fn a_record_the_database_refuses_is_dropped_alone_and_counted() {
+async fn a_record_the_database_refuses_is_set_aside_alone_and_counted() {
     let database = TestDatabase::create().await;
     let registry = Registry::new();
     let db = Db::start(settings(&database.url), &registry).unwrap();
@@ -77,7 +77,9 @@ async fn a_record_the_database_refuses_is_dropped_alone_and_counted() {
     .await;
     assert_eq!(database.query("SELECT text FROM turns").await, ["nul \u{FFFD} is text"]);
     assert_eq!(database.value("SELECT count(*) FROM calls").await, "2");
-    assert_eq!(metric(&registry, "switchboard_db_unwritten_records_total"), 1.0);
+    assert_eq!(db.spool_stats().aside, 1);
+    assert_eq!(metric(&registry, "switchboard_spool_aside_records"), 1.0);
+    assert_eq!(metric(&registry, "switchboard_db_unwritten_records_total"), 0.0);
 }
 
 #[actix_rt::test]

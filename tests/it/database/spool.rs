@@ -9,7 +9,7 @@ use actors::db::record::Record;
 use actors::db::{Db, DbHealth, DbSettings, DbStartError, SpoolError};
 use prometheus::Registry;
 
-use super::{closed, event, metric, opened, settings, spool_is_free, start, turn, write};
+use super::{closed, event, metric, opened, settings, sid, spool_is_free, start, turn, write};
 use crate::support::app::Setup;
 use crate::support::eventually;
 use crate::support::outage::Outage;
@@ -102,19 +102,62 @@ async fn a_database_that_does_not_answer_within_a_second_gets_it_from_the_spool(
 }
 
 #[actix_rt::test]
-async fn a_poisoned_record_in_the_spool_holds_nobody_up() {
-    let outage = Outage::prepare().await;
+async fn a_poisoned_record_in_the_spool_holds_nobody_up_and_is_tried_again_by_the_next_start() {
+    let (outage, spools) = (Outage::prepare().await, spool_dir());
+    // One that the database refuses for a reason of its own, which may pass.
+    let trap = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.text = 'trapped' THEN RAISE EXCEPTION 'no room'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON turns FOR EACH ROW EXECUTE FUNCTION refuse()";
+    outage.database.query(trap).await;
     let outage = outage.begin();
-    let registry = Registry::new();
-    let db = Db::start(settings(&outage.url), &registry).unwrap();
-    let records = [opened(1, 1), turn(1, 1, 0, "no such ordinal"), turn(1, 1, 1, "said"), opened(2, 1)];
+    let db = start_in(&outage.url, &spools, "here").unwrap();
+    let records = [
+        opened(1, 1),
+        turn(1, 1, 0, "no such ordinal"),
+        turn(1, 1, 2, "trapped"),
+        turn(1, 1, 1, "said"),
+        opened(2, 1),
+    ];
     records.into_iter().for_each(|record| db.record(record));
-    eventually("they are on disk", async || db.spool_pending() == 4).await;
+    eventually("they are on disk", async || db.spool_pending() == 5).await;
     let back = outage.end();
     eventually("all others are written", async || db.waiting_records() == 0).await;
     assert_eq!(back.query("SELECT text FROM turns").await, ["said"]);
     assert_eq!(back.query("SELECT count(*) FROM calls").await, ["2"]);
-    assert_eq!(metric(&registry, "switchboard_db_unwritten_records_total"), 1.0);
+    assert_eq!(db.spool_stats().aside, 2);
+    drop(db);
+
+    back.query("DROP TRIGGER refuse ON turns").await;
+    let db = restart_in(&back.database.url, &spools, "here").await;
+    eventually("they were tried again", async || db.waiting_records() == 0).await;
+    assert_eq!(db.spool_stats().aside, 1, "the one that no database would take");
+    assert_eq!(back.query("SELECT text FROM turns ORDER BY ordinal").await, ["said", "trapped"]);
+}
+
+#[actix_rt::test]
+async fn a_call_is_shown_with_what_waits_in_the_spool() {
+    let outage = Outage::prepare().await;
+    // What stands first in the spool cannot be written, for a reason that is not its own: so the rest waits.
+    outage.database.query("ALTER TABLE webhooks RENAME TO elsewhere").await;
+    let outage = outage.begin();
+    let db = start(&outage.url);
+    let route = actors::db::webhooks::Route::CallStatus;
+    db.store_webhook(crate::webhooks::told(route, 1, &[("CallStatus", "completed")])).await.unwrap();
+    let call =
+        [opened(2, 1), turn(2, 1, 1, "draft"), turn(2, 1, 1, "final"), closed(2, 1, Outcome::Completed)];
+    call.into_iter().for_each(|record| db.record(record));
+    db.store_event(event(2, "ringing", None)).await.unwrap();
+    eventually("all is on disk", async || db.spool_pending() == 6).await;
+    let back = outage.end();
+    eventually("the database is back", async || db.health() == DbHealth::Healthy).await;
+    assert!(db.call_log(sid(3)).await.unwrap().is_none());
+    let ahead = db.call_log(sid(2)).await.unwrap().expect("the call is known");
+    assert_eq!(ahead.turns.iter().map(|turn| &*turn.text).collect::<Vec<_>>(), ["final"]);
+    assert_eq!((ahead.events.len(), ahead.call.summary.outcome.as_deref()), (1, Some("completed")));
+    assert_eq!(back.query("SELECT count(*) FROM calls").await, ["0"], "reading wrote nothing");
+    back.query("ALTER TABLE elsewhere RENAME TO webhooks").await;
+    eventually("it is written", async || db.waiting_records() == 0).await;
+    assert_eq!(db.call_log(sid(2)).await.unwrap(), Some(ahead));
 }
 
 #[actix_rt::test]

@@ -4,9 +4,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use actors::db::Db;
-use actors::jobs::{Job, Prices, Progress, Reconcile, Retention, Retentions};
+use actors::jobs::{DeadLetterReport, Job, Prices, Progress, Reconcile, Retention, Retentions};
 use actors::secret::Secret;
-use actors::wire::twilio::rest::{Call, Instructions, NewCall, TwilioApi};
+use actors::wire::twilio::rest::{
+    Call, Channels, Instructions, NewCall, NewRecording, RecordingChange, TwilioApi,
+};
 use actors::wire::twilio::sid::CallSid;
 use actors::wire::twilio::twiml::Twiml;
 use switchboard::sim::phone::{self, Network};
@@ -16,6 +18,8 @@ use crate::support::app::AUTH_TOKEN;
 use crate::support::eventually;
 use crate::support::postgres::{TestDatabase, spool_dir};
 
+/// For ever.
+const KEPT: Retentions = Retentions { transcript_days: None, recording_days: None, number_days: None };
 const ACCOUNT: &str = "AC00000000000000000000000000000001";
 
 /// Twilio, and a database that knows its calls.
@@ -214,6 +218,9 @@ async fn fill(database: &TestDatabase, ages: &[u32]) {
                 VALUES ('{sid}', 1, '+14155550100', '+15005550006', {at}, {at}, 2);
                 INSERT INTO turns (call_sid, ordinal, epoch, speaker, text, started_at)
                 VALUES ('{sid}', 1, 1, 'agent', 'Hello', {at}), ('{sid}', 2, 1, 'caller', 'Hi', {at} + interval '1 min');
+                INSERT INTO webhooks (route, dedupe_key, call_sid, body, received_at, state)
+                VALUES ('call-status', '{number}', '{sid}', '{{\"From\": \"+14155550100\"}}', {at}, 'done'),
+                    ('call-status', '{number} waits', '{sid}', '{{\"From\": \"+14155550100\"}}', {at}, 'waiting');
                 INSERT INTO call_events (call_sid, at, kind, data) VALUES ('{sid}', {at}, 'call-status',
                     '{{\"From\": \"+14155550100\", \"Caller\": \"+14155550100\", \"CallerCity\": \"X\", \"To\": \"+15005550006\"}}')"
             ))
@@ -226,8 +233,8 @@ async fn retention_deletes_exactly_what_is_older_and_says_so_without_personal_da
     let database = TestDatabase::create().await;
     let db = db(&database.url, "here");
     fill(&database, &[40, 31, 29, 8, 6, 0]).await;
-    let keep = Retentions { transcript_days: Some(30), number_days: Some(7) };
-    let job = Retention { db: db.clone(), keep };
+    let keep = Retentions { transcript_days: Some(30), number_days: Some(7), ..KEPT };
+    let job = Retention { db: db.clone(), twilio: None, keep };
     assert_eq!(job.run().await, Ok(Progress::Done));
     let numbered = "SELECT right(call_sid, 1) FROM";
     let turns = database.query("SELECT right(call_sid, 1), count(*) FROM turns GROUP BY 1 ORDER BY 1").await;
@@ -237,17 +244,23 @@ async fn retention_deletes_exactly_what_is_older_and_says_so_without_personal_da
     let told = "SELECT DISTINCT data FROM call_events WHERE at < now() - interval '7 days'";
     assert_eq!(database.query(told).await, [r#"{"To": "+15005550006"}"#]);
     assert_eq!(database.value("SELECT count(*) FROM call_events WHERE data ? 'From'").await, "2");
+    let webhooks = "SELECT state, count(*) FROM webhooks WHERE body ? 'From' GROUP BY 1 ORDER BY 1";
+    assert_eq!(
+        database.query(webhooks).await,
+        ["done|2", "waiting|6"],
+        "what is not processed is not touched"
+    );
     assert_eq!(database.value("SELECT count(*) FROM calls").await, "6", "the calls themselves stay");
     let deletions = "SELECT kind, right(call_sid, 1), sum(count) FROM deletions GROUP BY 1, 2 ORDER BY 1, 2";
     let recorded = database.query(deletions).await;
     assert_eq!(
         recorded,
-        ["number|1|2", "number|2|2", "number|3|2", "number|4|2", "transcript|1|2", "transcript|2|2"]
+        ["number|1|3", "number|2|3", "number|3|3", "number|4|3", "transcript|1|2", "transcript|2|2"]
     );
 
     assert_eq!(job.run().await, Ok(Progress::Done));
     assert_eq!(database.query(deletions).await, recorded, "once more changes nothing");
-    Retention { db, keep: Retentions::default() }.run().await.unwrap();
+    Retention { db, twilio: None, keep: KEPT }.run().await.unwrap();
     assert_eq!(database.value("SELECT count(*) FROM turns").await, "8", "what is not limited is kept");
 }
 
@@ -262,7 +275,7 @@ async fn a_transcript_goes_as_a_whole_and_one_that_comes_late_goes_too() {
             unknown(2)
         ))
         .await;
-    let job = Retention { db, keep: Retentions { transcript_days: Some(30), number_days: None } };
+    let job = Retention { db, twilio: None, keep: Retentions { transcript_days: Some(30), ..KEPT } };
     job.run().await.unwrap();
     let turns = "SELECT right(call_sid, 1), ordinal FROM turns ORDER BY 1, 2";
     assert_eq!(database.query(turns).await, ["2|1", "2|2"], "something was said in it since");
@@ -288,7 +301,7 @@ async fn a_run_deletes_a_bounded_part_and_there_is_more() {
             FROM generate_series(1, 12000) AS n",
         )
         .await;
-    let job = Retention { db, keep: Retentions { transcript_days: None, number_days: Some(7) } };
+    let job = Retention { db, twilio: None, keep: Retentions { number_days: Some(7), ..KEPT } };
     assert_eq!(job.run().await, Ok(Progress::More));
     let left = "SELECT count(*) FROM calls WHERE from_number IS NOT NULL";
     assert_eq!(database.value(left).await, "2000");
@@ -338,10 +351,66 @@ async fn a_worker_does_the_jobs_and_ends_when_it_is_told() {
     let left = "SELECT count(*) FROM calls WHERE from_number IS NOT NULL";
     eventually("the number is deleted", async || database.value(left).await == "0").await;
     eventually("the run is written", async || {
-        database.query("SELECT name, last_result, leased_by FROM jobs").await == ["retention|ok|∅"]
+        let run = "SELECT name, last_result, leased_by FROM jobs ORDER BY name";
+        database.query(run).await == ["dead-letters|ok|∅", "retention|ok|∅"]
     })
     .await;
     let pid = rustix::process::Pid::from_child(&worker);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert!(worker.wait().unwrap().success());
+}
+
+#[actix_rt::test]
+async fn old_recordings_are_deleted_at_twilio_first_and_then_here() {
+    let world = World::new(Duration::ZERO).await;
+    let call = world.call().await;
+    world.open(call, "here", "1 h").await;
+    let wanted =
+        NewRecording { channels: Channels::Mono, status_callback: None, status_callback_events: &[] };
+    let mut recordings = Vec::new();
+    for _ in 0..3 {
+        let recording = world.twilio.start_recording(call, wanted).await.unwrap().expect("on the line");
+        world.twilio.change_recording(call, recording.sid, RecordingChange::Stop).await.unwrap();
+        recordings.push(recording.sid);
+    }
+    let [old, deleted_before, new] = recordings[..] else { unreachable!() };
+    world.twilio.delete_recording(deleted_before).await.unwrap().expect("there");
+    for (sid, age) in [(old, "31 days"), (deleted_before, "31 days"), (new, "29 days")] {
+        let row = format!("'{sid}', '{call}', 'completed', 5, 'https://url', now() - interval '{age}'");
+        let columns = "recording_sid, call_sid, status, progress, url, first_event_at";
+        world.database.query(&format!("INSERT INTO recordings ({columns}) VALUES ({row})")).await;
+    }
+    world.database.query("UPDATE calls SET recordings = 3").await;
+    let rows = "SELECT recording_sid FROM recordings WHERE deleted_at IS NULL AND url IS NOT NULL";
+
+    let keep = Retentions { recording_days: Some(30), ..KEPT };
+    let nowhere =
+        TwilioApi::new("http://127.0.0.1:1".parse().unwrap(), ACCOUNT, Secret::new("any".to_owned()));
+    let nowhere = nowhere.unwrap().within(Duration::from_millis(300));
+    let away = Retention { db: world.db.clone(), twilio: Some(nowhere), keep };
+    assert!(away.run().await.unwrap_err().to_string().starts_with("2 of 2 failed"));
+    assert_eq!(world.database.query(rows).await.len(), 3, "what Twilio still has is not forgotten");
+
+    let job = Retention { db: world.db.clone(), twilio: Some(world.twilio.clone()), keep };
+    for _ in 0..2 {
+        assert_eq!(job.run().await, Ok(Progress::Done));
+        assert_eq!(world.database.query(rows).await, [new.to_string()]);
+        let recorded = "SELECT kind, call_sid, count FROM deletions";
+        assert_eq!(world.database.query(recorded).await, vec![format!("recording|{call}|1"); 2]);
+        assert_eq!(world.row(call, "recordings").await, "1");
+    }
+    assert_eq!(world.twilio.recording(old).await, Ok(None));
+    assert!(world.twilio.recording(new).await.unwrap().is_some());
+    assert_eq!(world.network.violations().1, []);
+}
+
+#[actix_rt::test]
+async fn callbacks_that_were_given_up_are_reported_by_a_job_that_does_not_fail() {
+    let database = TestDatabase::create().await;
+    let db = db(&database.url, "here");
+    fill(&database, &[0]).await;
+    database.query("UPDATE webhooks SET state = 'dead' WHERE state = 'done'").await;
+    let backlog = db.webhook_backlog().await.unwrap();
+    assert_eq!((backlog.pending, backlog.dead), (1, 1));
+    assert_eq!(DeadLetterReport { db }.run().await, Ok(Progress::Done));
 }

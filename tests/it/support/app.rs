@@ -93,6 +93,15 @@ impl Setup {
         self.run(command)
     }
 
+    /// Starts the program where no file can grow beyond so many KiB: a disk that fills up.
+    pub fn start_with_disk(self, kib: u32) -> TestApp {
+        let mut command = Command::new("sh");
+        let script = r#"trap '' XFSZ; ulimit -f "$1"; exec "$0" serve"#;
+        command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_switchboard"));
+        command.arg((2 * kib).to_string()); // in blocks of 512 bytes
+        self.run(command)
+    }
+
     fn run(self, mut command: Command) -> TestApp {
         let mut child = command
             .env_clear()

@@ -1,6 +1,7 @@
 //! A PostgreSQL that goes away and comes back.
 
 use actors::db::migrate::migrate;
+use rustix::process::{Pid, Signal};
 use switchboard::private_postgres::PrivatePostgres;
 
 use super::postgres::{Folder, TestDatabase};
@@ -49,6 +50,14 @@ impl Outage {
     pub fn begin(self) -> Away {
         self.cluster.stop();
         Away { folder: self.folder, link: self.link, url: self.url }
+    }
+
+    /// `kill -9`.
+    pub fn begin_with_a_kill(self) -> Away {
+        let file = std::fs::read_to_string(self.folder.path().join("data/postmaster.pid")).unwrap();
+        let pid = file.lines().next().unwrap().parse().unwrap();
+        rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+        self.begin()
     }
 }
 

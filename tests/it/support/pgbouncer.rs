@@ -15,7 +15,8 @@ use super::{DEADLINE, free_port};
 pub struct PgBouncer {
     pub url: String,
     process: Child,
-    _folder: Folder,
+    command: Command,
+    folder: Folder,
 }
 
 impl PgBouncer {
@@ -74,19 +75,35 @@ impl PgBouncer {
             fs::read_dir(dir).expect("our folder").flatten().for_each(|entry| give(&entry.path()));
             command.uid(owner.uid()).gid(owner.gid());
         }
-        let mut process = command.spawn().expect("PgBouncer: `apt-get install pgbouncer`");
-        let until = Instant::now() + DEADLINE;
-        let is_socket = |entry: std::io::Result<DirEntry>| {
-            entry.is_ok_and(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket()))
-        };
-        while !fs::read_dir(dir).expect("our folder").any(is_socket) {
-            let ended = process.try_wait().expect("our child");
-            let log = || fs::read_to_string(dir.join("pgbouncer.log")).unwrap_or_default();
-            assert!(ended.is_none() && Instant::now() < until, "PgBouncer did not start: {}", log());
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        Self { url, process, _folder: folder }
+        let process = run(&mut command, dir);
+        Self { url, process, command, folder }
     }
+
+    /// Kills it and starts it again.
+    pub fn restart(&mut self) {
+        self.process.kill().expect("killed");
+        self.process.wait().expect("dead");
+        let sockets = fs::read_dir(self.folder.path()).expect("our folder").flatten();
+        sockets.filter(is_socket).for_each(|socket| fs::remove_file(socket.path()).expect("removed"));
+        self.process = run(&mut self.command, self.folder.path());
+    }
+}
+
+/// Returns when it listens.
+fn run(command: &mut Command, dir: &Path) -> Child {
+    let mut process = command.spawn().expect("PgBouncer: `apt-get install pgbouncer`");
+    let until = Instant::now() + DEADLINE;
+    while !fs::read_dir(dir).expect("our folder").flatten().any(|entry| is_socket(&entry)) {
+        let ended = process.try_wait().expect("our child");
+        let log = || fs::read_to_string(dir.join("pgbouncer.log")).unwrap_or_default();
+        assert!(ended.is_none() && Instant::now() < until, "PgBouncer did not start: {}", log());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    process
+}
+
+fn is_socket(entry: &DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| kind.is_socket())
 }
 
 impl Drop for PgBouncer {

@@ -3,7 +3,8 @@
 //! One folder a process, `SPOOL_DIR/<INSTANCE_ID>/`, held by a lock for as long as the process lives; a process that
 //! starts takes in what the folders of dead ones hold. A record is durable when [`Spool::append`] has counted it. It
 //! holds 256 MiB of records; full, or with a failing disk, it takes none: that is logged and counted, and the records
-//! stay in memory as far as there is room.
+//! stay in memory as far as there is room; a webhook is then refused, and Twilio tries again. A record that the database
+//! refuses is set aside, so that it holds nobody up; the next start tries it again.
 //!
 //! All work on files is done on blocking threads of the database's runtime, never on a call's.
 
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use prometheus::IntCounter;
+use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
@@ -44,12 +46,26 @@ pub enum SpoolError {
 #[error("{0}")]
 pub(super) struct SpoolFailure(pub(super) String);
 
+/// The spool as seen from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpoolStats {
+    /// Records that wait for the database.
+    pub pending: usize,
+    /// For how long the first of them has been waiting; 0 if none is.
+    pub oldest_seconds: i64,
+    /// Records that the database refuses, kept until the next start.
+    pub aside: usize,
+}
+
 /// What waits in the spool.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Backlog {
     pub(super) records: usize,
     /// When the first of them came.
     pub(super) oldest: Option<DateTime<Utc>>,
+    /// Records that the database refuses, kept until the next start.
+    pub(super) aside: usize,
     /// What another process left is still to be taken in.
     adopting: bool,
 }
@@ -57,6 +73,11 @@ pub(super) struct Backlog {
 impl Backlog {
     pub(super) fn is_empty(&self) -> bool {
         self.records == 0 && !self.adopting
+    }
+
+    /// For how long the first of them has been waiting.
+    pub(super) fn waited_seconds(&self) -> i64 {
+        self.oldest.map_or(0, |oldest| (Utc::now() - oldest).num_seconds().max(0))
     }
 }
 
@@ -149,6 +170,11 @@ impl Spool {
     /// The records up to the one of this number need not wait any more.
     pub(super) async fn settle(&self, through: u64) -> Result<(), SpoolFailure> {
         self.run(move |store| store.settle(through)).await
+    }
+
+    /// Keeps a record that the database refuses out of the others' way, until the next start.
+    pub(super) async fn put_aside(&self, record: Arc<Record>, cause: String) -> Result<(), SpoolFailure> {
+        self.run(move |store| store.put_aside(&record, &cause)).await
     }
 
     /// What waits of one call, in order.

@@ -16,8 +16,12 @@ use super::{Backlog, SpoolFailure};
 use crate::db::record::Record;
 use crate::wire::twilio::sid::CallSid;
 
-/// By order number; the call's SID beside it, to be found without reading the value.
+/// By order number; the call's SID (blank: of none) beside it, to be found without reading the value.
 const RECORDS: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("records");
+/// Those that the database refuses, out of the others' way; keys and values are made alike.
+const ASIDE: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("aside");
+/// So many are set aside at most.
+const MOST_ASIDE: usize = 1_000;
 /// The first byte of a value.
 const FORMAT: u8 = 1;
 /// redb's page cache; its default is a gigabyte.
@@ -38,6 +42,9 @@ struct Spooled {
 struct SpooledRef<'a> {
     at: DateTime<Utc>,
     record: &'a Record,
+    /// Why it is set aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'a str>,
 }
 
 /// SID and value, as they stand in the file.
@@ -63,12 +70,15 @@ pub(super) struct Store {
     bytes: u64,
     capacity: u64,
     oldest: Option<DateTime<Utc>>,
+    aside: usize,
 }
 
 impl Store {
-    /// Opens the file, or makes it; one that is damaged is set aside, logged, and made anew.
+    /// Opens the file, or makes it; one that is damaged is set aside, logged, and made anew. Records that were set aside
+    /// are to be tried again, behind the others: perhaps by a version that can do better.
     pub(super) fn open_or_replace(path: PathBuf, capacity: u64) -> Result<Self, SpoolFailure> {
-        let mut store = Self { path, database: None, next: 0, records: 0, bytes: 0, capacity, oldest: None };
+        let mut store =
+            Self { path, database: None, next: 0, records: 0, bytes: 0, capacity, oldest: None, aside: 0 };
         if let Err(error) = store.open() {
             if matches!(&error, redb::Error::Io(cause) if cause.kind() != std::io::ErrorKind::InvalidData) {
                 return Err(failure(&error));
@@ -77,22 +87,17 @@ impl Store {
             tracing::error!(%error, file = %aside.display(), "the spool is damaged: it is set aside");
             store.open().map_err(|error| failure(&error))?;
         }
+        store.bring_back()?;
         Ok(store)
     }
 
     pub(super) fn backlog(&self) -> Backlog {
-        Backlog { records: self.records, oldest: self.oldest, adopting: false }
+        Backlog { records: self.records, oldest: self.oldest, aside: self.aside, adopting: false }
     }
 
     pub(super) fn append(&mut self, records: &[Arc<Record>]) -> Result<usize, SpoolFailure> {
         let at = Utc::now();
-        let entry = |record: &Arc<Record>| {
-            let mut value = vec![FORMAT];
-            serde_json::to_writer(&mut value, &SpooledRef { at, record })
-                .map_err(|error| SpoolFailure(error.to_string()))?;
-            Ok((record.call_sid().to_string(), value))
-        };
-        let entries = records.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        let entries = records.iter().map(|record| encode(at, record, None)).collect::<Result<Vec<_>, _>>()?;
         self.append_entries(&entries)
     }
 
@@ -125,6 +130,54 @@ impl Store {
         self.bytes += entries.iter().map(|(_, value)| value.len() as u64).sum::<u64>();
         self.oldest = self.oldest.or(first_at);
         Ok(entries.len())
+    }
+
+    /// Keeps a record that the database refuses, until the next start.
+    pub(super) fn put_aside(&mut self, record: &Record, cause: &str) -> Result<(), SpoolFailure> {
+        if self.aside >= MOST_ASIDE {
+            return Err(SpoolFailure(format!("{MOST_ASIDE} records are set aside already")));
+        }
+        let (call_sid, value) = encode(Utc::now(), record, Some(cause))?;
+        self.attempt(|store| {
+            let transaction = store.database()?.begin_write()?;
+            {
+                let mut table = transaction.open_table(ASIDE)?;
+                let order = table.last()?.map_or(0, |(key, _)| key.value().0 + 1);
+                table.insert((order, call_sid.as_str()), value.as_slice())?;
+            }
+            transaction.commit()?;
+            Ok(())
+        })?;
+        self.aside += 1;
+        Ok(())
+    }
+
+    /// Puts what was set aside behind the others.
+    fn bring_back(&mut self) -> Result<(), SpoolFailure> {
+        if self.aside == 0 {
+            return Ok(());
+        }
+        let next = self.next;
+        let (brought, bytes) = self.attempt(|store| {
+            let (mut brought, mut bytes) = (0, 0);
+            let transaction = store.database()?.begin_write()?;
+            {
+                let mut aside = transaction.open_table(ASIDE)?;
+                let mut records = transaction.open_table(RECORDS)?;
+                while let Some((key, value)) = aside.pop_first()? {
+                    records.insert((next + brought, key.value().1), value.value())?;
+                    (brought, bytes) = (brought + 1, bytes + value.value().len() as u64);
+                }
+            }
+            transaction.commit()?;
+            Ok((brought, bytes))
+        })?;
+        self.next += brought;
+        self.records += brought as usize;
+        self.bytes += bytes;
+        self.aside = 0;
+        self.oldest = self.oldest.or_else(|| Some(Utc::now()));
+        Ok(())
     }
 
     pub(super) fn front(&mut self, limit: usize) -> Result<Front, SpoolFailure> {
@@ -238,6 +291,7 @@ impl Store {
             self.records = table.len()? as usize;
             self.bytes = table.stats()?.stored_bytes();
             self.oldest = oldest(&table)?;
+            self.aside = transaction.open_table(ASIDE)?.len()? as usize;
             // An order number is never given twice while somebody may still settle the first one.
             self.next = self.next.max(table.last()?.map_or(0, |(key, _)| key.value().0 + 1));
         }
@@ -268,6 +322,14 @@ fn oldest(
     table: &impl ReadableTable<(u64, &'static str), &'static [u8]>,
 ) -> Result<Option<DateTime<Utc>>, redb::Error> {
     Ok(table.first()?.and_then(|(_, value)| decode(value.value())).map(|spooled| spooled.at))
+}
+
+fn encode(at: DateTime<Utc>, record: &Record, cause: Option<&str>) -> Result<Entry, SpoolFailure> {
+    let mut value = vec![FORMAT];
+    serde_json::to_writer(&mut value, &SpooledRef { at, record, cause })
+        .map_err(|error| SpoolFailure(error.to_string()))?;
+    let call_sid = record.call_sid().map(|call_sid| call_sid.to_string());
+    Ok((call_sid.unwrap_or_default(), value))
 }
 
 /// None if it is damaged, or of a later version of this program.

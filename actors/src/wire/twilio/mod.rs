@@ -6,5 +6,6 @@ pub mod rest;
 pub mod sid;
 pub mod signature;
 pub mod stream;
+pub mod time;
 pub mod token;
 pub mod twiml;

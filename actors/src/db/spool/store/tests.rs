@@ -135,6 +135,24 @@ fn what_cannot_be_read_is_counted_and_passed_over() {
 }
 
 #[test]
+fn what_is_set_aside_waits_for_the_next_start_behind_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder, 1 << 20);
+    store.append(&[event(1, "a"), event(1, "b")]).unwrap();
+    store.put_aside(&event(1, "refused"), "23514 turns_ordinal_check").unwrap();
+    store.settle(0).unwrap();
+    assert_eq!((store.backlog().records, store.backlog().aside), (1, 1));
+    assert!(store.attempt::<()>(|_| Err(redb::Error::PreviousIo)).is_err());
+    assert_eq!(kinds(&store.front(9).unwrap()), [(1, "b")], "a disk that failed is no start");
+    drop(store);
+    let mut store = open(&folder, 1 << 20);
+    assert_eq!((store.backlog().records, store.backlog().aside), (2, 0));
+    assert_eq!(kinds(&store.front(9).unwrap()), [(1, "b"), (2, "refused")]);
+    (0..MOST_ASIDE).for_each(|_| store.put_aside(&event(1, "refused"), "").unwrap());
+    assert!(store.put_aside(&event(1, "refused"), "").is_err());
+}
+
+#[test]
 fn a_damaged_file_is_set_aside_and_a_new_one_begun() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("records.redb"), vec![7; 100_000]).unwrap();

@@ -1,0 +1,105 @@
+//! The metrics of the webhooks.
+
+use chrono::Utc;
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+
+use super::backlog::WebhookBacklog;
+use super::{Route, Webhook};
+use crate::db::error::DbError;
+
+/// From at once to what nobody waits for, in seconds; 5 s is what is asked of us.
+const DELAY_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 600.0];
+
+/// Where an acknowledged webhook is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::db) enum Kept {
+    Stored,
+    Spooled,
+}
+
+/// How processing went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Processed {
+    Done,
+    /// It is tried again.
+    Failed,
+    /// It is not.
+    Dead,
+}
+
+pub(in crate::db) struct Metrics {
+    /// Status callbacks by route and what became of them at the door: `stored`, `spooled` or `unavailable`.
+    received: IntCounterVec,
+    /// Attempts to process a status callback, by route and result: `done`, `failed` (tried again) or `dead`.
+    processed: IntCounterVec,
+    /// From the moment that Twilio says, else from when it came, until a status callback was processed.
+    delay: HistogramVec,
+    /// Status callbacks in the database that are not processed yet.
+    pending: IntGauge,
+    /// Status callbacks that were given up and wait for an operator.
+    dead: IntGauge,
+}
+
+impl Metrics {
+    /// Registers the metrics; fails if the registry has them already.
+    pub(in crate::db) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name, help| IntCounterVec::new(Opts::new(name, help), &["route", "result"]);
+        let delay = HistogramOpts::new(
+            "switchboard_webhook_delay_seconds",
+            "Seconds from the moment that Twilio says, else from when it came, until a status callback was processed",
+        );
+        let metrics = Self {
+            received: counter(
+                "switchboard_webhooks_received_total",
+                "Status callbacks by route and what became of them at the door",
+            )?,
+            processed: counter(
+                "switchboard_webhooks_processed_total",
+                "Attempts to process a status callback, by route and result",
+            )?,
+            delay: HistogramVec::new(delay.buckets(DELAY_BUCKETS.to_vec()), &["route"])?,
+            pending: IntGauge::new(
+                "switchboard_webhooks_pending",
+                "Status callbacks in the database that are not processed yet, as of some seconds ago",
+            )?,
+            dead: IntGauge::new(
+                "switchboard_webhooks_dead",
+                "Status callbacks that were given up and wait for an operator, as of some seconds ago",
+            )?,
+        };
+        registry.register(Box::new(metrics.received.clone()))?;
+        registry.register(Box::new(metrics.processed.clone()))?;
+        registry.register(Box::new(metrics.delay.clone()))?;
+        registry.register(Box::new(metrics.pending.clone()))?;
+        registry.register(Box::new(metrics.dead.clone()))?;
+        Ok(metrics)
+    }
+
+    pub(in crate::db) fn received(&self, route: Route, result: &Result<Kept, DbError>) {
+        let result = match result {
+            Ok(Kept::Stored) => "stored",
+            Ok(Kept::Spooled) => "spooled",
+            Err(_) => "unavailable",
+        };
+        self.received.with_label_values(&[route.as_str(), result]).inc();
+    }
+
+    pub(super) fn processed(&self, webhook: &Webhook, result: Processed) {
+        let route = webhook.route.as_str();
+        let word = match result {
+            Processed::Done => "done",
+            Processed::Failed => "failed",
+            Processed::Dead => "dead",
+        };
+        self.processed.with_label_values(&[route, word]).inc();
+        if result == Processed::Done {
+            let delay = (Utc::now() - webhook.at()).to_std().unwrap_or_default(); // Twilio's clock may be ahead
+            self.delay.with_label_values(&[route]).observe(delay.as_secs_f64());
+        }
+    }
+
+    pub(super) fn backlog(&self, backlog: &WebhookBacklog) {
+        self.pending.set(backlog.pending);
+        self.dead.set(backlog.dead);
+    }
+}

@@ -1,0 +1,178 @@
+//! The worker: leases webhooks that are due, applies them, and marks them as done; one that fails is tried again later,
+//! and given up in the end.
+//!
+//! A task on the database's own runtime, started by [`Db::process_webhooks`](crate::db::Db::process_webhooks); it ends with
+//! the last handle. Workers of several instances share the table. It owns nothing: after a panic, or the death of its
+//! process, what it had leased is due again when the lease is over, and doing it twice changes nothing. It is woken
+//! when this process has stored something, and looks by itself every second or two for what others left, since a
+//! transaction pooler carries no notifications.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use rand::Rng;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::metrics::Processed;
+use super::table::{self, Leased};
+use super::{Route, apply, backlog};
+use crate::db::Shared;
+use crate::db::error::DbError;
+
+/// So many are leased at once.
+const BATCH: i64 = 200;
+/// For so long they are ours. A batch takes some milliseconds; after a death the others wait so long.
+const LEASE: Duration = Duration::from_secs(10);
+/// A flight that takes longer is given up, and flown again.
+const DEADLINE: Duration = Duration::from_secs(3);
+/// How long an idle worker sleeps at most.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The pause while the database is away; it doubles up to the second one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// So often a webhook is tried: for about three minutes.
+const ATTEMPTS: u32 = 10;
+/// The pause before the second attempt; it doubles up to the second one.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
+/// After a panic, so that one that repeats itself is not a busy loop.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is counted what is left to do.
+const COUNT_EVERY: Duration = Duration::from_secs(2);
+
+/// Works until the last handle is gone.
+pub(in crate::db) async fn run(shared: Arc<Shared>, mut handles: watch::Receiver<()>) {
+    loop {
+        let panicked = AssertUnwindSafe(work(&shared)).catch_unwind();
+        tokio::select! {
+            _ = handles.changed() => return,
+            _ = panicked => tracing::error!("the worker of the webhooks panicked"),
+        }
+        sleep(RESTART_PAUSE).await;
+    }
+}
+
+async fn work(shared: &Shared) {
+    let mut pause = FIRST_PAUSE;
+    let mut count_at = Instant::now();
+    loop {
+        let turn = async {
+            if Instant::now() >= count_at {
+                count(shared).await?;
+                count_at = Instant::now() + COUNT_EVERY;
+            }
+            take_turn(shared).await
+        };
+        match turn.await {
+            Ok(0) => {
+                let _ = timeout(jittered(LOOK_EVERY), shared.inbox.stored()).await;
+                pause = FIRST_PAUSE;
+            }
+            Ok(_) => pause = FIRST_PAUSE,
+            Err(error) => {
+                tracing::debug!(%error, "webhooks wait to be processed");
+                sleep(jittered(pause)).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+async fn count(shared: &Shared) -> Result<(), DbError> {
+    let backlog = shared
+        .ask("count_webhooks", DEADLINE, async |connection| Ok(backlog::count(connection).await?))
+        .await?;
+    shared.webhooks.backlog(&backlog);
+    Ok(())
+}
+
+/// Leases and processes what is due; returns how many that was.
+async fn take_turn(shared: &Shared) -> Result<usize, DbError> {
+    let until = Instant::now() + LEASE;
+    let mut leased = shared
+        .ask("lease_webhooks", DEADLINE, async |connection| Ok(table::lease(connection, BATCH, LEASE).await?))
+        .await?;
+    let count = leased.len();
+    // Two workers meet in the same order, so that they wait for each other only once.
+    leased.sort_by(|a, b| a.webhook.place().cmp(&b.webhook.place()));
+    let mut rest = leased.as_slice();
+    let mut pause = FIRST_PAUSE;
+    while !rest.is_empty() {
+        let group = &rest[..group_len(rest)];
+        match process(shared, group).await {
+            Ok(()) => rest = &rest[group.len()..],
+            // What is leased stays ours for a while: the database may be back by then.
+            Err(_) if Instant::now() + pause < until => {
+                sleep(jittered(pause)).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
+/// How many of the first are processed together: all, except that a recording is alone. It locks the row of its call,
+/// and so, often, does a live call's writer: with two such rows in one transaction they could wait for each other.
+fn group_len(leased: &[Leased]) -> usize {
+    let is_alone = |one: &Leased| one.webhook.route == Route::RecordingStatus;
+    leased.iter().position(is_alone).unwrap_or(leased.len()).max(1)
+}
+
+/// All in one transaction; if the database refuses that, each in its own, so that only the one at fault fails.
+async fn process(shared: &Shared, group: &[Leased]) -> Result<(), DbError> {
+    match process_together(shared, group).await {
+        Err(DbError::Refused(_)) if group.len() > 1 => {
+            for one in group {
+                if let Err(error) = process_together(shared, std::slice::from_ref(one)).await {
+                    fail(shared, one, error).await?;
+                }
+            }
+            Ok(())
+        }
+        Err(error) if group.len() == 1 => fail(shared, &group[0], error).await,
+        result => result,
+    }
+}
+
+async fn process_together(shared: &Shared, group: &[Leased]) -> Result<(), DbError> {
+    let mut statements = Vec::with_capacity(2 * group.len() + 1);
+    for leased in group {
+        statements.extend(apply::statements(&leased.webhook)?);
+    }
+    statements.push(table::done(&group.iter().map(|leased| leased.id).collect::<Vec<_>>())?);
+    let flight = shared.ask("process_webhooks", DEADLINE, async |connection| {
+        Ok(connection.execute_together(&statements).await?)
+    });
+    flight.await?;
+    group.iter().for_each(|leased| shared.webhooks.processed(&leased.webhook, Processed::Done));
+    Ok(())
+}
+
+/// It is tried again later, or given up; unless it was the database that failed.
+async fn fail(shared: &Shared, leased: &Leased, error: DbError) -> Result<(), DbError> {
+    let DbError::Refused(cause) = error else { return Err(error) };
+    let back_off = FIRST_BACK_OFF * 2_u32.saturating_pow(leased.attempts.saturating_sub(1).min(16));
+    let pause = jittered(back_off.min(LONGEST_BACK_OFF));
+    let statement = [table::failed(leased.id, &cause, ATTEMPTS, pause)?];
+    let flight = shared.ask("fail_webhook", DEADLINE, async |connection| {
+        Ok(connection.execute_together(&statement).await?)
+    });
+    flight.await?;
+    let (id, attempts, route) = (leased.id, leased.attempts, leased.webhook.route.as_str());
+    if attempts >= ATTEMPTS {
+        tracing::error!(id, route, cause, "a webhook is given up: see `switchboard ops dead-letters`");
+        shared.webhooks.processed(&leased.webhook, Processed::Dead);
+    } else {
+        tracing::warn!(id, route, attempts, cause, "a webhook cannot be processed yet");
+        shared.webhooks.processed(&leased.webhook, Processed::Failed);
+    }
+    Ok(())
+}
+
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::rng().random_range(0.5..1.0))
+}
