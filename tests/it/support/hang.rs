@@ -63,8 +63,8 @@ async fn pass_on(
 ) {
     let mut buffer = [0; 8192];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        let goes_on = hangs.wait_for(|hangs| !hangs).await;
-        if goes_on.is_err() || to.write_all(&buffer[..count]).await.is_err() {
+        let goes_on = hangs.wait_for(|hangs| !hangs).await.is_ok();
+        if !goes_on || to.write_all(&buffer[..count]).await.is_err() {
             return;
         }
     }

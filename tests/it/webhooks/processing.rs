@@ -214,7 +214,7 @@ async fn what_a_dead_worker_had_leased_is_processed_when_the_lease_is_over() {
         .await;
     db.process_webhooks();
     all_processed(&database).await;
-    let row = "SELECT state, attempts, processed_at >= due_at - interval '10 s' FROM webhooks";
+    let row = "SELECT state, attempts, processed_at >= due_at - interval '5 s' FROM webhooks";
     assert_eq!(database.query(row).await, ["done|2|t"]);
 }
 

@@ -71,14 +71,25 @@ pub(super) struct Store {
     capacity: u64,
     oldest: Option<DateTime<Utc>>,
     aside: usize,
+    /// Up to this one the records in the file are settled: it could not be made smaller.
+    gone: Option<u64>,
 }
 
 impl Store {
     /// Opens the file, or makes it; one that is damaged is set aside, logged, and made anew. Records that were set aside
     /// are to be tried again, behind the others: perhaps by a version that can do better.
     pub(super) fn open_or_replace(path: PathBuf, capacity: u64) -> Result<Self, SpoolFailure> {
-        let mut store =
-            Self { path, database: None, next: 0, records: 0, bytes: 0, capacity, oldest: None, aside: 0 };
+        let mut store = Self {
+            path,
+            database: None,
+            next: 0,
+            records: 0,
+            bytes: 0,
+            capacity,
+            oldest: None,
+            aside: 0,
+            gone: None,
+        };
         if let Err(error) = store.open() {
             if matches!(&error, redb::Error::Io(cause) if cause.kind() != std::io::ErrorKind::InvalidData) {
                 return Err(failure(&error));
@@ -184,7 +195,7 @@ impl Store {
         self.attempt(|store| {
             let mut front = Front::default();
             let table = store.database()?.begin_read()?.open_table(RECORDS)?;
-            for entry in table.iter()?.take(limit) {
+            for entry in table.range((store.first(), "")..)?.take(limit) {
                 let (key, value) = entry?;
                 let (order, _) = key.value();
                 front.last = Some(order);
@@ -197,7 +208,26 @@ impl Store {
         })
     }
 
+    /// The records up to this one need not be written any more. A disk that is too full even to take them out is no reason
+    /// to keep them: they are passed over, and with the last one the file is begun anew.
     pub(super) fn settle(&mut self, through: u64) -> Result<(), SpoolFailure> {
+        if self.gone.is_none()
+            && let Err(failure) = self.remove(through)
+        {
+            tracing::warn!(%failure, "the spool has no room to shrink: what is settled is passed over");
+        } else if self.gone.is_none() {
+            return Ok(());
+        }
+        self.gone = Some(through);
+        self.attempt(|store| store.database().map(drop))?;
+        self.count().map_err(|error| failure(&error))?;
+        if self.records == 0 && self.aside == 0 {
+            self.begin_anew()?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, through: u64) -> Result<(), SpoolFailure> {
         let (records, bytes, oldest) = self.attempt(|store| {
             let mut freed = 0;
             let transaction = store.database()?.begin_write()?;
@@ -207,7 +237,7 @@ impl Store {
                     freed += value.len() as u64;
                     false
                 })?;
-                (table.len()?, oldest(&table)?)
+                (table.len()?, oldest(&table, 0)?)
             };
             transaction.commit()?;
             Ok((records as usize, store.bytes.saturating_sub(freed), oldest))
@@ -220,11 +250,24 @@ impl Store {
         Ok(())
     }
 
+    /// Makes an empty file of one in which nothing waits.
+    fn begin_anew(&mut self) -> Result<(), SpoolFailure> {
+        self.database = None;
+        fs::remove_file(&self.path).map_err(|error| SpoolFailure(error.to_string()))?;
+        self.gone = None;
+        self.open().map_err(|error| failure(&error))
+    }
+
+    /// The first order number that may be waited for.
+    fn first(&self) -> u64 {
+        self.gone.map_or(0, |through| through + 1)
+    }
+
     pub(super) fn of_call(&mut self, call_sid: &CallSid) -> Result<Vec<Arc<Record>>, SpoolFailure> {
         self.attempt(|store| {
             let mut records = Vec::new();
             let table = store.database()?.begin_read()?.open_table(RECORDS)?;
-            for entry in table.iter()? {
+            for entry in table.range((store.first(), "")..)? {
                 let (key, value) = entry?;
                 if key.value().1 == call_sid.as_str() {
                     records.extend(decode(value.value()).map(|spooled| Arc::new(spooled.record)));
@@ -283,26 +326,43 @@ impl Store {
         self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
     }
 
+    /// Writes nothing to a file that has its tables: the disk may be full.
     fn open(&mut self) -> Result<(), redb::Error> {
         let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create(&self.path)?;
-        let transaction = database.begin_write()?;
-        {
-            let table = transaction.open_table(RECORDS)?;
-            self.records = table.len()? as usize;
-            self.bytes = table.stats()?.stored_bytes();
-            self.oldest = oldest(&table)?;
-            self.aside = transaction.open_table(ASIDE)?.len()? as usize;
-            // An order number is never given twice while somebody may still settle the first one.
-            self.next = self.next.max(table.last()?.map_or(0, |(key, _)| key.value().0 + 1));
-        }
-        transaction.commit()?;
-        if let Some(folder) = self.path.parent() {
-            sync(folder)?;
+        if database.begin_read()?.list_tables()?.count() < 2 {
+            let transaction = database.begin_write()?;
+            transaction.open_table(RECORDS)?;
+            transaction.open_table(ASIDE)?;
+            transaction.commit()?;
+            if let Some(folder) = self.path.parent() {
+                sync(folder)?;
+            }
         }
         self.database = Some(database);
+        self.count()?;
         if self.records == 0 {
             self.compact();
         }
+        Ok(())
+    }
+
+    /// Counts what is in the file.
+    fn count(&mut self) -> Result<(), redb::Error> {
+        let first = self.first();
+        let transaction = self.database()?.begin_read()?;
+        let table = transaction.open_table(RECORDS)?;
+        let (mut records, mut bytes) = (table.len()? as usize, table.stats()?.stored_bytes());
+        if first > 0 {
+            (records, bytes) = (0, 0);
+            for entry in table.range((first, "")..)? {
+                (records, bytes) = (records + 1, bytes + entry?.1.value().len() as u64);
+            }
+        }
+        // An order number is never given twice while somebody may still settle the first one.
+        let next = table.last()?.map_or(0, |(key, _)| key.value().0 + 1);
+        let (oldest, aside) = (oldest(&table, first)?, transaction.open_table(ASIDE)?.len()?);
+        self.next = self.next.max(next);
+        (self.records, self.bytes, self.oldest, self.aside) = (records, bytes, oldest, aside as usize);
         Ok(())
     }
 
@@ -320,8 +380,10 @@ impl Store {
 
 fn oldest(
     table: &impl ReadableTable<(u64, &'static str), &'static [u8]>,
+    first: u64,
 ) -> Result<Option<DateTime<Utc>>, redb::Error> {
-    Ok(table.first()?.and_then(|(_, value)| decode(value.value())).map(|spooled| spooled.at))
+    let entry = table.range((first, "")..)?.next().transpose()?;
+    Ok(entry.and_then(|(_, value)| decode(value.value())).map(|spooled| spooled.at))
 }
 
 fn encode(at: DateTime<Utc>, record: &Record, cause: Option<&str>) -> Result<Entry, SpoolFailure> {

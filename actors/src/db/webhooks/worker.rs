@@ -25,9 +25,9 @@ use crate::db::error::DbError;
 /// So many are leased at once.
 const BATCH: i64 = 200;
 /// For so long they are ours. A batch takes some milliseconds; after a death the others wait so long.
-const LEASE: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(5);
 /// A flight that takes longer is given up, and flown again.
-const DEADLINE: Duration = Duration::from_secs(3);
+const DEADLINE: Duration = Duration::from_secs(2);
 /// How long an idle worker sleeps at most.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The pause while the database is away; it doubles up to the second one.

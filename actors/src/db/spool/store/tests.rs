@@ -22,6 +22,11 @@ fn open(folder: &tempfile::TempDir, capacity: u64) -> Store {
     Store::open_or_replace(folder.path().join("records.redb"), capacity).unwrap()
 }
 
+fn open_again(store: Store, folder: &tempfile::TempDir) -> Store {
+    drop(store);
+    open(folder, 1 << 20)
+}
+
 /// Order numbers and kinds.
 fn kinds(front: &Front) -> Vec<(u64, &str)> {
     let mut kinds = Vec::new();
@@ -150,6 +155,25 @@ fn what_is_set_aside_waits_for_the_next_start_behind_the_others() {
     assert_eq!(kinds(&store.front(9).unwrap()), [(1, "b"), (2, "refused")]);
     (0..MOST_ASIDE).for_each(|_| store.put_aside(&event(1, "refused"), "").unwrap());
     assert!(store.put_aside(&event(1, "refused"), "").is_err());
+}
+
+#[test]
+fn what_a_full_disk_does_not_let_go_is_passed_over_and_goes_with_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder, 1 << 20);
+    store.append(&[event(1, "a"), event(1, "b"), event(1, "c")]).unwrap();
+    store.gone = Some(0); // as if `a` could not be taken out
+    assert_eq!(kinds(&store.front(9).unwrap()), [(1, "b"), (2, "c")]);
+    store.settle(1).unwrap();
+    assert_eq!((store.backlog().records, store.gone), (1, Some(1)));
+    assert!(store.attempt::<()>(|_| Err(redb::Error::PreviousIo)).is_err());
+    assert_eq!(kinds(&store.front(9).unwrap()), [(2, "c")], "also after the disk has failed");
+    assert_eq!(store.of_call(&sid(1)).unwrap(), [event(1, "c")]);
+    store.settle(2).unwrap();
+    assert_eq!((store.backlog(), store.gone), (Backlog::default(), None));
+    store.append(&[event(1, "d")]).unwrap();
+    assert_eq!(kinds(&store.front(9).unwrap()), [(3, "d")], "no number is given twice");
+    assert_eq!(kinds(&open_again(store, &folder).front(9).unwrap()), [(3, "d")]);
 }
 
 #[test]
