@@ -135,6 +135,7 @@ impl Db {
         let mut statements =
             vec![Statement::of(&diesel::sql_query(RECORDING).bind::<Text, _>(&recording.recording_sid))?];
         if let Some(call_sid) = &recording.call_sid {
+            statements.push(super::recordings::lock_call(call_sid)?);
             statements.push(super::recordings::count(call_sid)?);
         }
         self.shared

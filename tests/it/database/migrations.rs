@@ -25,7 +25,7 @@ async fn migrations_go_up_and_down_and_up_again() {
     let database = TestDatabase::empty().await;
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
     let names = migrate(&database.url).await.unwrap();
-    assert_eq!(database.value(tables).await, "9");
+    assert_eq!(database.value(tables).await, "11");
     for name in names.iter().rev() {
         let down = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(name).join("down.sql");
         database.query(&std::fs::read_to_string(down).unwrap()).await;
