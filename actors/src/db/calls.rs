@@ -208,27 +208,6 @@ pub(super) fn count_turn(call_sid: &CallSid, ordinal: u32) -> QueryResult<Statem
     )
 }
 
-/// A page of calls, newest first.
-pub(super) async fn newest(
-    connection: &mut Connection,
-    offset: i64,
-    limit: i64,
-) -> QueryResult<Vec<CallSummary>> {
-    let rows: Vec<CallRow> = calls::table
-        .order((calls::started_at.desc(), calls::call_sid.desc()))
-        .offset(offset)
-        .limit(limit)
-        .select(CallRow::as_select())
-        .load(connection)
-        .await?;
-    Ok(rows.into_iter().map(CallRow::summary).collect())
-}
-
-/// How many calls there are.
-pub(super) async fn count(connection: &mut Connection) -> QueryResult<i64> {
-    calls::table.count().get_result(connection).await
-}
-
 /// The call's epoch and the word for what comes next, if it is written.
 pub(super) async fn next_step(
     connection: &mut Connection,

@@ -11,6 +11,7 @@ use diesel_async::RunQueryDsl;
 use super::Db;
 use super::connection::Connection;
 use super::error::DbError;
+use super::log::search;
 use super::schema::{calls, instances, turns};
 use super::text::int;
 use crate::call::end::{CallEnd, Outcome, Reason};
@@ -60,7 +61,11 @@ impl Db {
     ) -> Result<bool, DbError> {
         self.shared
             .ask("close_lost", DEADLINE, async |connection| {
-                Ok(close(connection, call_sid, epoch, ended_at).await?)
+                let closed = close(connection, call_sid, epoch, ended_at).await?;
+                if closed {
+                    connection.execute_together(&[search::document(&call_sid)?]).await?;
+                }
+                Ok(closed)
             })
             .await
     }

@@ -20,7 +20,7 @@ use super::statement::Statement;
 /// A batch that takes longer is given up; the next run is smaller by what was done.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The turns of calls in which nothing was said since. A call in which something was is left whole.
+/// The turns of calls in which nothing was said since, and the documents by which they are found. A call in which something was is left whole.
 const TRANSCRIPTS: &str = "
     WITH old AS (
         SELECT DISTINCT call_sid FROM (
@@ -31,6 +31,7 @@ const TRANSCRIPTS: &str = "
             ORDER BY started_at LIMIT $2
         ) AS oldest
     ),
+    words AS (DELETE FROM call_search USING old WHERE call_search.call_sid = old.call_sid),
     gone AS (DELETE FROM turns USING old WHERE turns.call_sid = old.call_sid RETURNING turns.call_sid)
     INSERT INTO deletions (kind, call_sid, count) SELECT 'transcript', call_sid, count(*) FROM gone GROUP BY call_sid";
 

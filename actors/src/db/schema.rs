@@ -1,5 +1,11 @@
 // @generated automatically by Diesel CLI.
 
+pub mod sql_types {
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "tsvector", schema = "pg_catalog"))]
+    pub struct Tsvector;
+}
+
 diesel::table! {
     call_events (id) {
         id -> Int8,
@@ -8,6 +14,17 @@ diesel::table! {
         kind -> Text,
         data -> Jsonb,
         dedupe_key -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::Tsvector;
+
+    call_search (call_sid) {
+        call_sid -> Text,
+        started_at -> Timestamptz,
+        document -> Tsvector,
     }
 }
 
@@ -30,6 +47,7 @@ diesel::table! {
         cost_usd -> Nullable<Float8>,
         next_step -> Nullable<Text>,
         recordings -> Int4,
+        duration_seconds -> Nullable<Int8>,
         twilio_duration_seconds -> Nullable<Int4>,
         twilio_price -> Nullable<Float8>,
         twilio_price_unit -> Nullable<Text>,
@@ -145,8 +163,11 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(call_search -> calls (call_sid));
+
 diesel::allow_tables_to_appear_in_same_query!(
     call_events,
+    call_search,
     calls,
     conference_participants,
     conferences,

@@ -116,6 +116,14 @@ async fn reconciling_closes_what_is_over_and_leaves_what_goes_on() {
     world.open(owned_for_long.sid, "alive", "2 h").await;
     world.open(unknown(1), "gone", "23 h").await;
     world.open(unknown(2), "gone", "25 h").await;
+    world
+        .database
+        .query(&format!(
+            "INSERT INTO turns (call_sid, ordinal, epoch, speaker, text, started_at)
+            VALUES ('{}', 1, 1, 'caller', 'Hi', now())",
+            over.sid
+        ))
+        .await;
 
     let job = Reconcile { db: world.db.clone(), twilio: world.twilio.clone() };
     assert_eq!(job.run().await, Ok(Progress::Done));
@@ -129,6 +137,11 @@ async fn reconciling_closes_what_is_over_and_leaves_what_goes_on() {
         assert_eq!(world.row(open, "ended_at").await, "∅", "{number}");
     }
     assert_eq!(world.row(unknown(2), "reason, ended_at = started_at").await, "process-lost|t");
+    assert_eq!(
+        world.database.query("SELECT call_sid FROM call_search").await,
+        [over.sid.to_string()],
+        "it is found"
+    );
     assert_eq!(world.at_twilio(goes_on).await.status.to_string(), "in-progress", "nobody touched it");
 
     let found: Vec<_> = world
@@ -218,6 +231,7 @@ async fn fill(database: &TestDatabase, ages: &[u32]) {
                 VALUES ('{sid}', 1, '+14155550100', '+15005550006', {at}, {at}, 2);
                 INSERT INTO turns (call_sid, ordinal, epoch, speaker, text, started_at)
                 VALUES ('{sid}', 1, 1, 'agent', 'Hello', {at}), ('{sid}', 2, 1, 'caller', 'Hi', {at} + interval '1 min');
+                INSERT INTO call_search (call_sid, started_at, document) VALUES ('{sid}', {at}, 'hello hi');
                 INSERT INTO webhooks (route, dedupe_key, call_sid, body, received_at, state)
                 VALUES ('call-status', '{number}', '{sid}', '{{\"From\": \"+14155550100\"}}', {at}, 'done'),
                     ('call-status', '{number} waits', '{sid}', '{{\"From\": \"+14155550100\"}}', {at}, 'waiting');
@@ -239,6 +253,8 @@ async fn retention_deletes_exactly_what_is_older_and_says_so_without_personal_da
     let numbered = "SELECT right(call_sid, 1) FROM";
     let turns = database.query("SELECT right(call_sid, 1), count(*) FROM turns GROUP BY 1 ORDER BY 1").await;
     assert_eq!(turns, ["3|2", "4|2", "5|2", "6|2"]);
+    let found = format!("{numbered} call_search ORDER BY 1");
+    assert_eq!(database.query(&found).await, ["3", "4", "5", "6"], "nor are they found any more");
     let with_number = format!("{numbered} calls WHERE from_number IS NOT NULL ORDER BY 1");
     assert_eq!(database.query(&with_number).await, ["5", "6"]);
     let told = "SELECT DISTINCT data FROM call_events WHERE at < now() - interval '7 days'";
