@@ -157,6 +157,8 @@ fn each_faulty_value_is_a_fault_of_its_variable() {
         ("AGENT_FILE", "/no/such/agent.toml"),
         ("RUST_LOG", "actors=loud"),
         ("LOG_FORMAT", "xml"),
+        ("RETENTION_TRANSCRIPT_DAYS", "0"),
+        ("RETENTION_NUMBER_DAYS", "for ever"),
     ];
     for (name, value) in cases {
         assert_eq!(faulty(&[(name, value)]), [name], "{name}={value}");
@@ -209,6 +211,29 @@ fn migrate_wants_a_database_and_nothing_else() {
     assert_eq!(read(&[direct]).unwrap().url.expose(), "postgres://direct/a");
     assert_eq!(read(&[pooled]).unwrap().url.expose(), "postgres://pooled/a");
     assert_eq!(read(&[]).unwrap_err().iter().count(), 1);
+}
+
+#[test]
+fn everything_is_kept_for_ever_unless_a_setting_says_how_long() {
+    assert_eq!(with(&[]).unwrap().retention, Retentions::default());
+    let days = [("RETENTION_TRANSCRIPT_DAYS", "30"), ("RETENTION_NUMBER_DAYS", "7")];
+    let kept = Retentions { transcript_days: Some(30), recording_days: None, number_days: Some(7) };
+    assert_eq!(with(&days).unwrap().retention, kept);
+    let recordings = ("RETENTION_RECORDING_DAYS", "30");
+    assert_eq!(faulty(&[recordings]), ["RETENTION_RECORDING_DAYS"], "they are at Twilio");
+    let account = ("TWILIO_ACCOUNT_SID", "AC00000000000000000000000000000001");
+    assert_eq!(with(&[recordings, account]).unwrap().retention.recording_days, Some(30));
+}
+
+#[test]
+fn worker_wants_no_key_of_the_realtime_service_and_has_a_name_of_its_own() {
+    let variables =
+        HashMap::from([("DATABASE_URL", "postgres://pooled/a"), ("TWILIO_AUTH_TOKEN", "token-of-twilio")]);
+    let settings = WorkerSettings::read(|name| variables.get(name).map(ToString::to_string)).unwrap();
+    assert!(settings.instance_id.ends_with(":worker"), "{}", settings.instance_id);
+    let faults = WorkerSettings::read(|_| None).unwrap_err();
+    let names: Vec<_> = faults.iter().map(|fault| fault.name.as_str()).collect();
+    assert_eq!(names, ["DATABASE_URL", "TWILIO_AUTH_TOKEN"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod database;
 mod doors;
 mod drain;
 mod fillers;
+mod jobs;
 mod kill;
 mod last_resort;
 mod media_stream;
