@@ -10,6 +10,9 @@ use actix_web::{HttpServer, web};
 use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::history::{Past, Said};
+use actors::call::phrases::Phrase;
+use actors::call::phrases::book::{PhraseBook, Source};
+use actors::call::phrases::store::PhraseStore;
 use actors::call::pump::Pump;
 use actors::db::{BadUrl, Db, DbSettings, DbStartError, History, PastTurn, SchemaState, SpoolError};
 use actors::metrics::Metrics;
@@ -55,6 +58,7 @@ pub struct App {
     pub db: Db,
     pub registry: Registry,
     pub voice: Voice,
+    phrases: Arc<PhraseBook>,
     pub metrics: prometheus::Registry,
     pub started_at: Instant,
     draining: AtomicBool,
@@ -105,6 +109,7 @@ impl App {
         let call_metrics = Metrics::register(&metrics);
         db.count_panics(call_metrics.panics.with_label_values(&["db"]));
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());
+        let phrases = setup.phrases.clone();
         let registry = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
         let voice = voice(&settings, &public_url, registry.clone(), call_metrics);
         Ok(Self {
@@ -112,6 +117,7 @@ impl App {
             db,
             registry,
             voice,
+            phrases,
             metrics,
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
@@ -131,6 +137,13 @@ impl App {
         let epoch = last_epoch.unwrap_or_else(|| if is_whole { 0 } else { clock() }).max(history.epoch);
         let said = |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
         Past { epoch, said: history.turns.into_iter().map(said).collect(), is_whole }
+    }
+
+    /// Has the agent's phrases loaded, or rendered by the service; nobody waits for them.
+    fn fill_phrases(&self) {
+        let source = phrase_source(&self.settings, self.voice.pump.metrics.clone());
+        let book = self.phrases.clone();
+        actix_rt::spawn(async move { book.fill(&source).await });
     }
 
     pub fn is_draining(&self) -> bool {
@@ -197,6 +210,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);
     announce(address);
+    app.fill_phrases();
     if let Some(twilio) = twilio_api(&app.settings)? {
         actix_rt::spawn(left_behind::take_up(app.clone(), twilio));
     }
@@ -279,14 +293,31 @@ fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
     CallSetup {
         instance: settings.instance_id.clone(),
         persona: settings.persona.clone(),
-        endpoint: Endpoint {
-            url: settings.realtime.url.to_string(),
-            model: settings.realtime.model.clone(),
-            api_key: settings.realtime.api_key.clone(),
-        },
+        endpoint: endpoint(settings),
         rules: Rules::default(),
+        phrases: Arc::new(PhraseBook::default()),
         ledger: Arc::new(db),
         metrics,
+    }
+}
+
+/// Where the agent's phrases come from. Without a person to transfer to, nobody is promised one.
+fn phrase_source(settings: &Settings, metrics: Metrics) -> Source {
+    let mut texts = settings.persona.phrases.clone();
+    if settings.twilio.human_fallback_number.is_none() {
+        texts.set(Phrase::Transfer, None);
+    }
+    let host = settings.realtime.url.host_str().unwrap_or_default();
+    let (folder, voice) = (settings.phrases_dir.clone(), settings.persona.voice.clone());
+    let store = PhraseStore::new(folder, host, &settings.realtime.model, &voice);
+    Source { texts, voice, store, endpoint: endpoint(settings), metrics }
+}
+
+fn endpoint(settings: &Settings) -> Endpoint {
+    Endpoint {
+        url: settings.realtime.url.to_string(),
+        model: settings.realtime.model.clone(),
+        api_key: settings.realtime.api_key.clone(),
     }
 }
 

@@ -9,6 +9,7 @@ mod crowd;
 mod database;
 mod doors;
 mod drain;
+mod fillers;
 mod kill;
 mod last_resort;
 mod media_stream;

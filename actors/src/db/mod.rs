@@ -45,6 +45,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::calls::{CallDetail, CallSummary};
+pub use self::connection::Connection;
 pub use self::error::DbError;
 pub use self::events::LoggedEvent;
 pub use self::health::{DbHealth, SchemaState};
@@ -59,7 +60,6 @@ use futures_util::future::BoxFuture;
 
 use self::actor::{DbActor, WriteWaiting};
 use self::checkout::Checkout;
-use self::connection::Connection;
 use self::health::Seen;
 use self::metrics::Metrics;
 use self::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits};

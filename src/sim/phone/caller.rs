@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::ear::Heard;
 use super::line::{Agent, End, Event, Line, State};
+use crate::sim::report::FrameCounts;
 use crate::sim::speech::Clip;
 
 /// An agent that was not audible for this long has finished speaking.
@@ -168,6 +169,11 @@ impl Caller {
     /// Everything that was heard, in order.
     pub fn heard(&self) -> Vec<Heard> {
         self.line.with(|state| state.ear.heard().to_vec())
+    }
+
+    /// What was wrong with the agent's frames.
+    pub fn frame_faults(&self) -> FrameCounts {
+        self.line.with(|state| state.ear.faults.clone())
     }
 
     /// The longest time in which nothing was heard and nothing was said, in milliseconds, counted from the ring.
