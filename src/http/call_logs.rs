@@ -1,37 +1,32 @@
-//! `GET /api/call-logs`: the log, newest first. `GET /api/call-logs/{callSid}`: one call, turn by turn.
+//! `GET /api/call-logs`: the log, filtered, searched, sorted, page after page. `GET /api/call-logs.csv`: all of that at
+//! once. `GET /api/call-logs/{callSid}`: one call, turn by turn.
 
-use std::ops::RangeInclusive;
+mod csv;
+mod query;
 
-use actix_web::HttpRequest;
+use actix_web::http::header::{self, ContentDisposition};
 use actix_web::web::{Data, Json, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use actors::db::{CallLog, CallLogPage};
 use actors::wire::twilio::sid::CallSid;
 
 use super::problem::ApiError;
 use crate::app::App;
 
-const PAGE_SIZES: RangeInclusive<u32> = 1..=200;
-const DEFAULT_PAGE_SIZE: u32 = 50;
-
 pub async fn list(app: Data<App>, request: HttpRequest) -> Result<Json<CallLogPage>, ApiError> {
-    let (mut page, mut page_size) = (1, DEFAULT_PAGE_SIZE);
-    for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
-        let number = value.parse::<u32>().ok();
-        match name.as_ref() {
-            "page" => {
-                let wrong = "must be a whole number from 1";
-                page = number.filter(|&n| n >= 1).ok_or(ApiError::BadRequest { field: "page", wrong })?;
-            }
-            "pageSize" => {
-                let wrong = "must be a whole number from 1 to 200";
-                page_size = number
-                    .filter(|n| PAGE_SIZES.contains(n))
-                    .ok_or(ApiError::BadRequest { field: "pageSize", wrong })?;
-            }
-            _ => {}
-        }
-    }
-    app.db.call_logs(page, page_size).await.map(Json).map_err(ApiError::unavailable)
+    let query = query::page(request.query_string())?;
+    app.db.find_calls(query).await.map(Json).map_err(ApiError::unavailable)
+}
+
+/// The body is made as it is sent. If the database goes away meanwhile, the connection is cut: half a list is not to be
+/// taken for a whole one.
+pub async fn export(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let (filter, sort) = query::export(request.query_string())?;
+    let rows = csv::begin(app.db.export_calls(filter, sort)).await.map_err(ApiError::unavailable)?;
+    Ok(HttpResponse::Ok()
+        .content_type("text/csv; charset=utf-8; header=present")
+        .insert_header((header::CONTENT_DISPOSITION, ContentDisposition::attachment("call-logs.csv")))
+        .streaming(rows))
 }
 
 pub async fn one(app: Data<App>, call_sid: Path<String>) -> Result<Json<CallLog>, ApiError> {

@@ -29,6 +29,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .wrap(from_fn(auth::gate))
         .service(get("/call-monitor", monitor::call_monitor))
         .service(get("/call-logs", call_logs::list))
+        .service(get("/call-logs.csv", call_logs::export))
         .service(get("/call-logs/{callSid}", call_logs::one));
     let twilio = web::scope("/api/voice")
         .service(post("/incoming", voice::incoming))

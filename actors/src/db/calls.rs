@@ -9,6 +9,7 @@ use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::bills::TwilioBill;
 use super::connection::Connection;
 use super::record::{Aftermath, CallClosed, CallOpened, Decision};
 use super::schema::{calls, turns};
@@ -55,6 +56,8 @@ pub struct CallDetail {
     pub instance: Option<String>,
     pub barge_ins: i32,
     pub first_audio_ms: Option<i32>,
+    /// What Twilio charges, once it has said so.
+    pub twilio: TwilioBill,
 }
 
 /// A row, without what only the database needs.
@@ -76,6 +79,8 @@ pub(super) struct CallRow {
     first_audio_ms: Option<i32>,
     pub(super) usage: Value,
     cost_usd: Option<f64>,
+    #[diesel(embed)]
+    twilio: TwilioBill,
 }
 
 impl CallRow {
@@ -99,6 +104,7 @@ impl CallRow {
     pub(super) fn detail(self) -> CallDetail {
         CallDetail {
             instance: self.instance.clone(),
+            twilio: self.twilio.clone(),
             barge_ins: self.barge_ins,
             first_audio_ms: self.first_audio_ms,
             summary: self.summary(),
@@ -239,27 +245,6 @@ pub(super) fn count_turn(call_sid: &CallSid, ordinal: u32) -> QueryResult<Statem
             .filter(calls::call_sid.eq(call_sid.as_str()).and(calls::turns.lt(ordinal)))
             .set(calls::turns.eq(ordinal)),
     )
-}
-
-/// A page of calls, newest first.
-pub(super) async fn newest(
-    connection: &mut Connection,
-    offset: i64,
-    limit: i64,
-) -> QueryResult<Vec<CallSummary>> {
-    let rows: Vec<CallRow> = calls::table
-        .order((calls::started_at.desc(), calls::call_sid.desc()))
-        .offset(offset)
-        .limit(limit)
-        .select(CallRow::as_select())
-        .load(connection)
-        .await?;
-    Ok(rows.into_iter().map(CallRow::summary).collect())
-}
-
-/// How many calls there are.
-pub(super) async fn count(connection: &mut Connection) -> QueryResult<i64> {
-    calls::table.count().get_result(connection).await
 }
 
 /// The call's epoch and the word for what comes next, if it is written.

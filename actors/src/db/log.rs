@@ -1,5 +1,11 @@
 //! The call log as the API answers it.
 
+mod list;
+mod places;
+mod query;
+pub(super) mod search;
+mod total;
+
 use std::sync::Arc;
 
 use diesel::QueryResult;
@@ -17,9 +23,14 @@ use super::recordings::{self, LoggedRecording};
 use super::turns::{self, LoggedTurn};
 use super::writer;
 use crate::wire::twilio::sid::CallSid;
+pub(super) use places::Places;
+pub use query::{BadCursor, BadSort, CallFilter, CallQuery, Cursor, Sort, SortKey, Start};
+use search::Found;
 
 /// A page has so many calls at most.
 const LONGEST_PAGE: u32 = 200;
+/// An export reads so many calls at a time.
+const EXPORTED_AT_ONCE: u32 = 1_000;
 /// A call shows so many turns, and events, at most: its first.
 const LONGEST_LOG: i64 = 10_000;
 
@@ -32,8 +43,13 @@ pub struct CallLogPage {
     pub page: u32,
     pub page_size: u32,
     pub total: i64,
+    /// Otherwise it is an estimate; for a search that found more than it answers, how many it answers.
     pub total_is_exact: bool,
+    /// None on the last page.
     pub next_cursor: Option<String>,
+    /// Of a search: false if there are more matches than the newest 1,000, among which all this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search_is_complete: Option<bool>,
 }
 
 /// `GET /api/call-logs/{callSid}`.
@@ -49,13 +65,66 @@ pub struct CallLog {
     pub usage: Value,
 }
 
-pub(super) async fn page(connection: &mut Connection, page: u32, page_size: u32) -> QueryResult<CallLogPage> {
-    let page = page.max(1);
-    let page_size = page_size.clamp(1, LONGEST_PAGE);
-    let offset = i64::from(page - 1) * i64::from(page_size);
-    let calls = calls::newest(connection, offset, i64::from(page_size)).await?;
-    let total = calls::count(connection).await?;
-    Ok(CallLogPage { calls, page, page_size, total, total_is_exact: true, next_cursor: None })
+/// The page that is asked for; of its size at most 200 calls.
+pub(super) async fn page(
+    connection: &mut Connection,
+    mut query: CallQuery,
+    places: &Places,
+) -> QueryResult<CallLogPage> {
+    query.page_size = query.page_size.clamp(1, LONGEST_PAGE);
+    let found = search(connection, &query.filter).await?;
+    let list::Page { calls, next } = list::page(connection, &query, found.as_ref(), places).await?;
+    let total = match &found {
+        Some(found) => found.total(),
+        None => total::of(connection, || list::matching(&query.filter, None)).await?,
+    };
+    Ok(CallLogPage {
+        calls,
+        page: query.start.page(),
+        page_size: query.page_size,
+        total: total.calls,
+        total_is_exact: total.is_exact,
+        next_cursor: next.map(|cursor| cursor.to_string()),
+        search_is_complete: found.map(|found| found.is_complete),
+    })
+}
+
+/// An export, before a batch of calls.
+pub(super) struct Export {
+    query: CallQuery,
+    /// Before the first batch and without a search: none.
+    found: Option<Found>,
+}
+
+impl Export {
+    /// Of all calls that pass the filter.
+    pub(super) fn of(filter: CallFilter, sort: Sort) -> Self {
+        let start = Start::Page(1, sort);
+        Self { query: CallQuery { filter, start, page_size: EXPORTED_AT_ONCE }, found: None }
+    }
+
+    /// The next calls, and the rest of the export if there is one.
+    pub(super) async fn next_batch(
+        mut self,
+        connection: &mut Connection,
+    ) -> QueryResult<(Vec<CallSummary>, Option<Self>)> {
+        if self.found.is_none() {
+            self.found = search(connection, &self.query.filter).await?;
+        }
+        let page = list::page(connection, &self.query, self.found.as_ref(), &Places::default()).await?;
+        let rest = page.next.map(|cursor| {
+            self.query.start = Start::After(cursor);
+            self
+        });
+        Ok((page.calls, rest))
+    }
+}
+
+async fn search(connection: &mut Connection, filter: &CallFilter) -> QueryResult<Option<Found>> {
+    match &filter.words {
+        Some(words) => search::find(connection, filter, words).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The same as if the records that wait were written: they are, in a transaction that is then taken back.

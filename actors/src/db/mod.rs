@@ -6,17 +6,21 @@
 //! works behind a transaction pooler: no query depends on the state of a connection.
 
 mod actor;
+mod bills;
 mod calls;
 mod checkout;
 mod conferences;
 mod connection;
+mod console;
 mod error;
 mod events;
 mod health;
 mod history;
 mod instances;
+mod jobs;
 mod left_behind;
 mod log;
+mod lost_calls;
 mod manager;
 mod metrics;
 pub mod migrate;
@@ -24,6 +28,7 @@ mod pool;
 mod queue;
 pub mod record;
 mod recordings;
+mod retention;
 mod row;
 mod schema;
 mod spool;
@@ -47,24 +52,32 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub use self::bills::TwilioBill;
 pub use self::calls::{CallDetail, CallSummary};
 pub use self::conferences::{ConferenceEvent, LoggedConference, LoggedParticipant};
+pub use self::connection::Connection;
+pub use self::console::Console;
 pub use self::error::DbError;
 pub use self::events::LoggedEvent;
 pub use self::health::{DbHealth, SchemaState};
 pub use self::history::{History, PastTurn};
+pub use self::jobs::{JobLease, JobOrder, JobResult, JobRow, JobRun};
 pub use self::left_behind::OpenCall;
-pub use self::log::{CallLog, CallLogPage};
+pub use self::log::{
+    BadCursor, BadSort, CallFilter, CallLog, CallLogPage, CallQuery, Cursor, Sort, SortKey, Start,
+};
+pub use self::lost_calls::LostCall;
 pub use self::pool::PoolStats;
 pub use self::recordings::LoggedRecording;
+pub use self::retention::OldRecording;
 pub use self::spool::{SpoolError, SpoolStats};
 pub use self::turns::LoggedTurn;
 pub use self::url::BadUrl;
 use futures_util::future::BoxFuture;
+use futures_util::stream::{self, Stream};
 
 use self::actor::{DbActor, WriteWaiting};
 use self::checkout::Checkout;
-use self::connection::Connection;
 use self::health::Seen;
 use self::metrics::Metrics;
 use self::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits};
@@ -143,6 +156,7 @@ struct Shared {
     metrics: Metrics,
     webhooks: webhooks::Metrics,
     seen: Arc<Seen>,
+    places: log::Places,
     /// Where the actor's panics are counted.
     panics: OnceLock<IntCounter>,
     runtime: DbRuntime,
@@ -181,8 +195,10 @@ impl Db {
             .context("the database's metrics")?;
         let webhooks = webhooks::Metrics::register(registry).context("the metrics of the webhooks")?;
         let inbox = Inbox::new(runtime.handle());
+        let places = log::Places::default();
         let panics = OnceLock::new();
-        let shared = Arc::new(Shared { pool, queue, spool, inbox, metrics, webhooks, seen, panics, runtime });
+        let shared =
+            Arc::new(Shared { pool, queue, spool, inbox, metrics, webhooks, seen, places, panics, runtime });
         let (handles, closed) = watch::channel(());
         let life = Life::begin("db");
         let lifeline = life.line();
@@ -251,13 +267,39 @@ impl Db {
         self.shared.runtime.handle().spawn(worker);
     }
 
-    /// A page of the call log, newest first, within 5 s. Pages count from 1; a page has 1 to 200 calls.
+    /// A page of the whole call log, newest first, within 5 s. Pages count from 1; a page has 1 to 200 calls.
     pub async fn call_logs(&self, page: u32, page_size: u32) -> Result<CallLogPage, DbError> {
+        let start = Start::Page(page, Sort::NEWEST_FIRST);
+        self.find_calls(CallQuery { filter: CallFilter::default(), start, page_size }).await
+    }
+
+    /// A page of the calls that a query asks for, within 5 s.
+    pub async fn find_calls(&self, query: CallQuery) -> Result<CallLogPage, DbError> {
         self.shared
             .ask("call_logs", READ_DEADLINE, async |connection| {
-                Ok(log::page(connection, page, page_size).await?)
+                Ok(log::page(connection, query, &self.shared.places).await?)
             })
             .await
+    }
+
+    /// All calls that pass the filter, some at a time, each batch within 5 s; of a search the newest 1,000. Nothing is
+    /// read before it is asked for, and no connection is held meanwhile. The first error is the last item.
+    pub fn export_calls(
+        &self,
+        filter: CallFilter,
+        sort: Sort,
+    ) -> impl Stream<Item = Result<Vec<CallSummary>, DbError>> + use<> {
+        let shared = Arc::clone(&self.shared);
+        stream::try_unfold(Some(log::Export::of(filter, sort)), move |export| {
+            let shared = Arc::clone(&shared);
+            async move {
+                let Some(export) = export else { return Ok(None) };
+                let batch = shared.ask("export_calls", READ_DEADLINE, async |connection| {
+                    Ok(export.next_batch(connection).await?)
+                });
+                batch.await.map(Some)
+            }
+        })
     }
 
     /// One call with all that is known of it, within 5 s; what waits to be written counts. None if it is not known.

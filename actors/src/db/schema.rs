@@ -1,5 +1,11 @@
 // @generated automatically by Diesel CLI.
 
+pub mod sql_types {
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "tsvector", schema = "pg_catalog"))]
+    pub struct Tsvector;
+}
+
 diesel::table! {
     call_events (id) {
         id -> Int8,
@@ -8,6 +14,17 @@ diesel::table! {
         kind -> Text,
         data -> Jsonb,
         dedupe_key -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::Tsvector;
+
+    call_search (call_sid) {
+        call_sid -> Text,
+        started_at -> Timestamptz,
+        document -> Tsvector,
     }
 }
 
@@ -30,6 +47,11 @@ diesel::table! {
         cost_usd -> Nullable<Float8>,
         next_step -> Nullable<Text>,
         recordings -> Int4,
+        duration_seconds -> Nullable<Int8>,
+        twilio_duration_seconds -> Nullable<Int4>,
+        twilio_price -> Nullable<Float8>,
+        twilio_price_unit -> Nullable<Text>,
+        twilio_asked_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -57,10 +79,37 @@ diesel::table! {
 }
 
 diesel::table! {
+    deletions (id) {
+        id -> Int8,
+        at -> Timestamptz,
+        kind -> Text,
+        call_sid -> Nullable<Text>,
+        count -> Int8,
+    }
+}
+
+diesel::table! {
     instances (instance_id) {
         instance_id -> Text,
         started_at -> Timestamptz,
         heartbeat_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    jobs (name) {
+        name -> Text,
+        paused -> Bool,
+        every_seconds -> Int4,
+        next_run_at -> Timestamptz,
+        leased_by -> Nullable<Text>,
+        lease_until -> Nullable<Timestamptz>,
+        last_run_at -> Nullable<Timestamptz>,
+        last_duration_ms -> Nullable<Int4>,
+        last_result -> Nullable<Text>,
+        last_error -> Nullable<Text>,
+        runs -> Int8,
+        failures -> Int8,
     }
 }
 
@@ -78,6 +127,7 @@ diesel::table! {
         track -> Nullable<Text>,
         started_at -> Nullable<Timestamptz>,
         first_event_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -113,12 +163,17 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(call_search -> calls (call_sid));
+
 diesel::allow_tables_to_appear_in_same_query!(
     call_events,
+    call_search,
     calls,
     conference_participants,
     conferences,
+    deletions,
     instances,
+    jobs,
     recordings,
     turns,
     webhooks,

@@ -13,6 +13,7 @@ use rand::Rng;
 use tokio::time::timeout;
 
 use super::error::DbError;
+use super::log::search;
 use super::record::Record;
 use super::spool::{Front, SpoolFailure};
 use super::statement::Statement;
@@ -245,13 +246,19 @@ pub(super) fn statements_of_all(records: &[Arc<Record>]) -> QueryResult<Vec<Stat
 
 pub(super) fn statements_of(record: &Record) -> QueryResult<Vec<Statement>> {
     Ok(match record {
-        Record::Opened(opened) => vec![calls::open(opened)?],
-        Record::Turn(turn) => vec![turns::write(turn)?, calls::count_turn(&turn.call_sid, turn.ordinal)?],
+        Record::Opened(opened) => vec![calls::open(opened)?, search::document(&opened.call_sid)?],
+        Record::Turn(turn) => vec![
+            turns::write(turn)?,
+            calls::count_turn(&turn.call_sid, turn.ordinal)?,
+            search::document(&turn.call_sid)?,
+        ],
         Record::Event(event) => vec![events::write(event)?],
         Record::Decided(decision) => vec![calls::decide(decision)?],
-        Record::Closed(closed) => {
-            vec![calls::close(closed)?, recordings::count(closed.call_sid.as_str())?]
-        }
+        Record::Closed(closed) => vec![
+            calls::close(closed)?,
+            recordings::count(closed.call_sid.as_str())?,
+            search::document(&closed.call_sid)?,
+        ],
         Record::Webhook(webhook) => vec![webhooks::insert(std::iter::once(webhook))?],
         Record::Aftermath(aftermath) => vec![events::write(&aftermath.event)?, calls::resolve(aftermath)?],
     })

@@ -3,11 +3,14 @@
 mod call_log;
 mod connections;
 mod load;
+mod log_queries;
 mod migrations;
 mod outages;
+mod plans;
 mod pool;
 mod records;
 mod routes;
+mod row_level_security;
 mod spool;
 mod survival;
 mod tls;

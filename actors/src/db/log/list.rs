@@ -1,0 +1,166 @@
+//! Lists of calls: filtered, sorted, page after page.
+//!
+//! There is one way on: the calls after a place. A page by number is the one after the last call of the page before;
+//! that call is found by skipping through an index alone, and if it is far in, remembered for a while.
+
+use diesel::dsl::sql;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Double};
+use diesel_async::RunQueryDsl;
+
+use super::places::Places;
+use super::query::{CallFilter, CallQuery, Cursor, Place, Sort, SortKey, Start, Value};
+use super::search::Found;
+use crate::db::calls::{CallRow, CallSummary};
+use crate::db::connection::Connection;
+use crate::db::schema::calls;
+use crate::db::text::text;
+
+/// A query for calls, to be narrowed.
+pub(super) type Calls<'a> = calls::BoxedQuery<'a, Pg>;
+
+/// As the indexes have them.
+const DURATION: &str = "coalesce(calls.duration_seconds, -1)";
+const COST: &str = "coalesce(calls.cost_usd, -1)";
+
+/// The calls that pass the filter; its words are those that were `found`.
+pub(super) fn matching<'a>(filter: &'a CallFilter, found: Option<&'a Found>) -> Calls<'a> {
+    let mut query = calls::table.into_boxed();
+    if let Some(number) = &filter.from {
+        query = query.filter(calls::from_number.eq(text(number)));
+    }
+    if let Some(number) = &filter.to {
+        query = query.filter(calls::to_number.eq(text(number)));
+    }
+    if let Some(since) = filter.since {
+        query = query.filter(calls::started_at.ge(since));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(calls::started_at.lt(until));
+    }
+    if let Some(outcome) = filter.outcome {
+        query = query.filter(calls::outcome.eq(outcome.as_str()));
+    }
+    match filter.urgent {
+        Some(true) => query = query.filter(calls::urgent), // as the index has it
+        Some(false) => query = query.filter(diesel::dsl::not(calls::urgent)),
+        None => {}
+    }
+    match filter.has_recording {
+        Some(true) => query = query.filter(sql::<diesel::sql_types::Bool>("calls.recordings > 0")), // the same
+        Some(false) => query = query.filter(calls::recordings.eq(0)),
+        None => {}
+    }
+    if let Some(found) = found {
+        query = query.filter(calls::call_sid.eq_any(&found.call_sids));
+    }
+    query
+}
+
+/// Sorted, and from the place on.
+pub(super) fn sorted<'a>(query: Calls<'a>, sort: Sort, after: Option<Place>) -> Calls<'a> {
+    macro_rules! by {
+        ($key:expr, $kind:ident) => {{
+            let query = match &after {
+                Some(Place { value: Value::$kind(value), call_sid }) => {
+                    let sid = call_sid.as_str().to_owned();
+                    // The first condition is where the index is entered; a comparison of rows diesel does not have.
+                    if sort.descending {
+                        query.filter($key.le(*value)).filter($key.lt(*value).or(calls::call_sid.lt(sid)))
+                    } else {
+                        query.filter($key.ge(*value)).filter($key.gt(*value).or(calls::call_sid.gt(sid)))
+                    }
+                }
+                _ => query,
+            };
+            if sort.descending {
+                query.order(($key.desc(), calls::call_sid.desc()))
+            } else {
+                query.order(($key.asc(), calls::call_sid.asc()))
+            }
+        }};
+    }
+    match sort.key {
+        SortKey::StartedAt => by!(calls::started_at, Time),
+        SortKey::DurationSeconds => by!(sql::<BigInt>(DURATION), Seconds),
+        SortKey::CostUsd => by!(sql::<Double>(COST), Usd),
+    }
+}
+
+/// Some calls, and where the next begin, if there are any.
+pub(super) struct Page {
+    pub(super) calls: Vec<CallSummary>,
+    pub(super) next: Option<Cursor>,
+}
+
+/// The page of `query` among the calls that were `found`.
+pub(super) async fn page(
+    connection: &mut Connection,
+    query: &CallQuery,
+    found: Option<&Found>,
+    places: &Places,
+) -> QueryResult<Page> {
+    let (sort, number) = (query.start.sort(), query.start.page());
+    let after = match query.start {
+        Start::After(cursor) => Some(cursor.after),
+        Start::Page(0 | 1, _) => None,
+        Start::Page(..) => match last_before(connection, query, found, places).await? {
+            Some(place) => Some(place),
+            None => return Ok(Page { calls: Vec::new(), next: None }),
+        },
+    };
+    let size = query.page_size as usize;
+    let one_more = i64::from(query.page_size) + 1;
+    let rows: Vec<CallRow> = sorted(matching(&query.filter, found), sort, after)
+        .limit(one_more)
+        .select(CallRow::as_select())
+        .load(connection)
+        .await?;
+    let goes_on = rows.len() > size;
+    let calls: Vec<CallSummary> = rows.into_iter().take(size).map(CallRow::summary).collect();
+    let last = calls.last().filter(|_| goes_on).and_then(|call| Place::of(call, sort.key));
+    let next = last.map(|after| Cursor { sort, page: number.saturating_add(1), after });
+    Ok(Page { calls, next })
+}
+
+/// The place of the last call before the page; none if the log does not go so far.
+async fn last_before(
+    connection: &mut Connection,
+    query: &CallQuery,
+    found: Option<&Found>,
+    places: &Places,
+) -> QueryResult<Option<Place>> {
+    let skipped = i64::from(query.start.page() - 1) * i64::from(query.page_size) - 1;
+    if let Some(place) = places.recall(query, skipped) {
+        return Ok(Some(place));
+    }
+    let place = place_at(connection, skipped_to(query, found, skipped), query.start.sort().key).await?;
+    if let Some(place) = place {
+        places.remember(query, skipped, place);
+    }
+    Ok(place)
+}
+
+/// The call behind so many.
+pub(super) fn skipped_to<'a>(query: &'a CallQuery, found: Option<&'a Found>, skipped: i64) -> Calls<'a> {
+    sorted(matching(&query.filter, found), query.start.sort(), None).offset(skipped).limit(1)
+}
+
+async fn place_at(connection: &mut Connection, query: Calls<'_>, key: SortKey) -> QueryResult<Option<Place>> {
+    let place: Option<(Value, String)> = match key {
+        SortKey::StartedAt => {
+            let row = query.select((calls::started_at, calls::call_sid)).first(connection).await;
+            row.optional()?.map(|(time, sid)| (Value::Time(time), sid))
+        }
+        SortKey::DurationSeconds => {
+            let row = query.select((sql::<BigInt>(DURATION), calls::call_sid)).first(connection).await;
+            row.optional()?.map(|(seconds, sid)| (Value::Seconds(seconds), sid))
+        }
+        SortKey::CostUsd => {
+            let row = query.select((sql::<Double>(COST), calls::call_sid)).first(connection).await;
+            row.optional()?.map(|(cost, sid)| (Value::Usd(cost), sid))
+        }
+    };
+    Ok(place.and_then(|(value, sid)| Some(Place { value, call_sid: sid.parse().ok()? })))
+}

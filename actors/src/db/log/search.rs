@@ -1,0 +1,133 @@
+//! Table `call_search`: calls by what was said in them.
+//!
+//! A call has a document from when it is over; a turn that is corrected or comes late makes it anew. While a call is
+//! on the line its turns cost a look at its row and no more.
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::{sql, sql_query};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{Bool, Double, Nullable, Text, Timestamptz};
+use diesel_async::RunQueryDsl;
+
+use super::list::matching;
+use super::query::CallFilter;
+use super::total::{self, Total};
+use crate::db::connection::Connection;
+use crate::db::schema::{call_search, calls};
+use crate::db::statement::Statement;
+use crate::db::text::text;
+use crate::wire::twilio::sid::CallSid;
+
+/// A search finds so many calls at most: the newest.
+const MOST: usize = 1_000;
+/// So many expected matches are looked through to find the most.
+const ENOUGH: f64 = 2.0 * MOST as f64;
+/// More than this share of all calls is not looked through before all of them are.
+const LARGEST_SHARE: f64 = 0.1;
+
+/// The calls that a search found.
+pub(in crate::db) struct Found {
+    pub(super) call_sids: Vec<String>,
+    /// There are no others.
+    pub(super) is_complete: bool,
+}
+
+impl Found {
+    fn of(mut call_sids: Vec<String>) -> Self {
+        let is_complete = call_sids.len() <= MOST;
+        call_sids.truncate(MOST);
+        Self { call_sids, is_complete }
+    }
+
+    pub(super) fn total(&self) -> Total {
+        Total { calls: self.call_sids.len() as i64, is_exact: self.is_complete }
+    }
+}
+
+/// Writes the call's document, if the call is over and something was said in it.
+pub(in crate::db) fn document(call_sid: &CallSid) -> QueryResult<Statement> {
+    let insert = "INSERT INTO call_search (call_sid, started_at, document) \
+        SELECT calls.call_sid, calls.started_at, \
+            to_tsvector('simple', left(string_agg(text, E'\\n' ORDER BY ordinal), 100000)) \
+        FROM calls JOIN turns USING (call_sid) \
+        WHERE calls.ended_at IS NOT NULL AND calls.call_sid = $1 \
+        GROUP BY calls.call_sid \
+        ON CONFLICT (call_sid) DO UPDATE \
+        SET started_at = excluded.started_at, document = excluded.document \
+        WHERE (call_search.started_at, call_search.document) \
+            IS DISTINCT FROM (excluded.started_at, excluded.document)";
+    Statement::of(&sql_query(insert).bind::<Text, _>(call_sid.as_str()))
+}
+
+/// The newest calls that pass the filter and in which its words were said.
+///
+/// Of a frequent word first among so few of the newest calls as probably suffice: to sort all its matches takes long.
+pub(super) async fn find(
+    connection: &mut Connection,
+    filter: &CallFilter,
+    words: &str,
+) -> QueryResult<Found> {
+    let expected = total::expected(connection, said(filter, words, None)).await?;
+    let share = ENOUGH / expected.max(1) as f64;
+    if share <= LARGEST_SHARE
+        && let Some(since) = newest_share(connection, share).await?
+    {
+        let call_sids: Vec<String> = newest(filter, words, Some(since)).load(connection).await?;
+        if call_sids.len() > MOST {
+            return Ok(Found::of(call_sids));
+        }
+    }
+    newest(filter, words, None).load(connection).await.map(Found::of)
+}
+
+/// When the newest of this share of all calls began, as of the table's last ANALYZE; none before the first.
+async fn newest_share(connection: &mut Connection, share: f64) -> QueryResult<Option<DateTime<Utc>>> {
+    let bounds = "(histogram_bounds::text::timestamptz[])";
+    let began = sql::<Nullable<Timestamptz>>(&format!("{bounds}[1 + floor((1 - "))
+        .bind::<Double, _>(share)
+        .sql(&format!(") * (array_length({bounds}, 1) - 1))]"));
+    let statistics = pg_stats::table
+        .filter(pg_stats::schemaname.eq(current_schema()))
+        .filter(pg_stats::tablename.eq("call_search").and(pg_stats::attname.eq("started_at")));
+    let began = statistics.select(began).first::<Option<DateTime<Utc>>>(connection).await;
+    Ok(began.optional()?.flatten())
+}
+
+diesel::define_sql_function! {
+    fn current_schema() -> Text;
+}
+
+diesel::table! {
+    pg_stats (schemaname, tablename, attname) {
+        schemaname -> Text,
+        tablename -> Text,
+        attname -> Text,
+    }
+}
+
+type Sids<'a> = call_search::BoxedQuery<'a, Pg, Text>;
+
+/// One more than the most, so that it shows.
+fn newest<'a>(filter: &'a CallFilter, words: &'a str, since: Option<DateTime<Utc>>) -> Sids<'a> {
+    said(filter, words, since)
+        .order((call_search::started_at.desc(), call_search::call_sid.desc()))
+        .limit(MOST as i64 + 1)
+}
+
+fn said<'a>(filter: &'a CallFilter, words: &'a str, since: Option<DateTime<Utc>>) -> Sids<'a> {
+    let has_words = sql::<Bool>("call_search.document @@ websearch_to_tsquery('simple', ")
+        .bind::<Text, _>(text(words))
+        .sql(")");
+    let mut query = call_search::table.into_boxed().filter(has_words).select(call_search::call_sid);
+    if let Some(since) = filter.since.max(since) {
+        query = query.filter(call_search::started_at.ge(since));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(call_search::started_at.lt(until));
+    }
+    if filter.is_of_the_call() {
+        query = query.filter(call_search::call_sid.eq_any(matching(filter, None).select(calls::call_sid)));
+    }
+    query
+}

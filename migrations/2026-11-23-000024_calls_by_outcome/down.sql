@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY calls_by_outcome;

@@ -1,0 +1,178 @@
+//! The parameters of the log.
+//!
+//! `page` (from 1) or `cursor`, `pageSize` (1 to 200), `sort` (`startedAt`, `durationSeconds`, `costUsd`; behind a minus:
+//! descending), `from`, `to` (whole numbers), `since`, `until` (RFC 3339, or a day in UTC: `until` takes it in), `outcome`,
+//! `urgent`, `hasRecording` (`true`, `false`), `q` (words said). An empty one is none; one that is not known is ignored.
+
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+
+use actors::call::end::Outcome;
+use actors::db::{CallFilter, CallQuery, Cursor, Sort, Start};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+
+use crate::http::problem::ApiError;
+
+const PAGE_SIZES: RangeInclusive<u32> = 1..=200;
+const DEFAULT_PAGE_SIZE: u32 = 50;
+/// In characters. A number is no longer than a SIP URI, and nobody types more words.
+const LONGEST_TEXT: usize = 255;
+
+/// What `GET /api/call-logs` asks.
+pub(super) fn page(query_string: &str) -> Result<CallQuery, ApiError> {
+    let parameters = Parameters::of(query_string);
+    let sort = parameters.sort()?;
+    let number = parameters.parsed("page", "must be a whole number from 1", |text| {
+        text.parse::<u32>().ok().filter(|&page| page >= 1)
+    })?;
+    let page_size = parameters.parsed("pageSize", "must be a whole number from 1 to 200", |text| {
+        text.parse().ok().filter(|size| PAGE_SIZES.contains(size))
+    })?;
+    let cursor: Option<Cursor> =
+        parameters.parsed("cursor", "must be a `nextCursor` of this API", |text| text.parse().ok())?;
+    let start = match cursor {
+        None => Start::Page(number.unwrap_or(1), sort.unwrap_or(Sort::NEWEST_FIRST)),
+        Some(_) if number.is_some() => return Err(wrong("page", "must not come with a cursor")),
+        Some(cursor) if sort.is_some_and(|sort| sort != cursor.sort) => {
+            return Err(wrong("sort", "must be that of the cursor"));
+        }
+        Some(cursor) => Start::After(cursor),
+    };
+    Ok(CallQuery { filter: parameters.filter()?, start, page_size: page_size.unwrap_or(DEFAULT_PAGE_SIZE) })
+}
+
+/// What `GET /api/call-logs.csv` asks: the same without pages.
+pub(super) fn export(query_string: &str) -> Result<(CallFilter, Sort), ApiError> {
+    let parameters = Parameters::of(query_string);
+    Ok((parameters.filter()?, parameters.sort()?.unwrap_or(Sort::NEWEST_FIRST)))
+}
+
+fn wrong(field: &'static str, wrong: &'static str) -> ApiError {
+    ApiError::BadRequest { field, wrong }
+}
+
+/// Names and values, decoded.
+struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Parameters<'a> {
+    fn of(query_string: &'a str) -> Self {
+        Self(form_urlencoded::parse(query_string.as_bytes()).collect())
+    }
+
+    /// The value of a parameter that is given and not empty; of several the last.
+    fn get(&self, name: &str) -> Option<&str> {
+        let mut given = self.0.iter().rev().filter(|(given, _)| given == name);
+        given.next().map(|(_, value)| value.as_ref()).filter(|value| !value.is_empty())
+    }
+
+    fn parsed<T>(
+        &self,
+        name: &'static str,
+        must: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, ApiError> {
+        self.get(name).map(|text| parse(text).ok_or(wrong(name, must))).transpose()
+    }
+
+    fn sort(&self) -> Result<Option<Sort>, ApiError> {
+        let must = "must be `startedAt`, `durationSeconds` or `costUsd`, behind a `-` for descending";
+        self.parsed("sort", must, |text| text.parse().ok())
+    }
+
+    fn filter(&self) -> Result<CallFilter, ApiError> {
+        let (number, time) = ("must have at most 255 characters", "must be a date or an RFC 3339 time");
+        let (flag, words) = ("must be `true` or `false`", "must have a word, and at most 255 characters");
+        let outcome = "must be `completed`, `transferred`, `voicemail`, `abandoned`, `refused` or `failed`";
+        Ok(CallFilter {
+            from: self.parsed("from", number, telephone_number)?,
+            to: self.parsed("to", number, telephone_number)?,
+            since: self.parsed("since", time, |text| moment(text, 0))?,
+            until: self.parsed("until", time, |text| moment(text, 1))?,
+            outcome: self.parsed("outcome", outcome, |text| {
+                Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == text)
+            })?,
+            urgent: self.parsed("urgent", flag, |text| text.parse().ok())?,
+            has_recording: self.parsed("hasRecording", flag, |text| text.parse().ok())?,
+            words: self.parsed("q", words, |text| {
+                let has_word = text.chars().any(char::is_alphanumeric);
+                (has_word && text.chars().count() <= LONGEST_TEXT).then(|| text.to_owned())
+            })?,
+        })
+    }
+}
+
+/// A plus that nobody encoded came as a space.
+fn telephone_number(text: &str) -> Option<String> {
+    let number = text.strip_prefix(' ').map_or(Cow::Borrowed(text), |digits| format!("+{digits}").into());
+    (number.chars().count() <= LONGEST_TEXT).then(|| number.into_owned())
+}
+
+/// A time; or midnight so many days after a day's.
+fn moment(text: &str, days_after: u64) -> Option<DateTime<Utc>> {
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        let midnight = day.checked_add_days(Days::new(days_after))?.and_time(NaiveTime::MIN).and_utc();
+        return Some(midnight).filter(in_the_calendar);
+    }
+    let text = text.replace(' ', "+"); // of the offset; the same
+    DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc()).filter(in_the_calendar)
+}
+
+/// Four digits of a year: the database has no others that matter.
+fn in_the_calendar(time: &DateTime<Utc>) -> bool {
+    use chrono::Datelike as _;
+    (1..10_000).contains(&time.year())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(query_string: &str) -> CallFilter {
+        page(query_string).unwrap().filter
+    }
+
+    fn time(text: &str) -> Option<DateTime<Utc>> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn without_parameters_it_is_the_newest_fifty() {
+        let query = page("").unwrap();
+        assert_eq!(query.filter, CallFilter::default());
+        assert_eq!((query.start, query.page_size), (Start::Page(1, Sort::NEWEST_FIRST), 50));
+        assert_eq!(page("from=&urgent=&page=&cursor=&other=1").unwrap().filter, CallFilter::default());
+    }
+
+    #[test]
+    fn a_number_is_found_with_its_plus_encoded_or_not() {
+        for query in ["from=%2B15550100", "from=+15550100", "from=1&from=%2B15550100"] {
+            assert_eq!(filter(query).from.as_deref(), Some("+15550100"), "{query}");
+        }
+        assert_eq!(filter("to=sip:a@b.example").to.as_deref(), Some("sip:a@b.example"));
+    }
+
+    #[test]
+    fn a_day_is_taken_in_whole() {
+        let day = filter("since=2026-11-23&until=2026-11-23");
+        assert_eq!(day.since, time("2026-11-23T00:00:00Z"));
+        assert_eq!(day.until, time("2026-11-24T00:00:00Z"));
+        assert_eq!(filter("since=2026-11-23T10:00:00+02:00").since, time("2026-11-23T08:00:00Z"));
+        assert_eq!(filter("until=2026-11-23T10:00:00Z").until, time("2026-11-23T10:00:00Z"));
+    }
+
+    #[test]
+    fn all_that_is_given_is_asked() {
+        let query =
+            page("outcome=voicemail&urgent=true&hasRecording=false&q=blue+door&sort=costUsd&pageSize=7");
+        let query = query.unwrap();
+        let expected = CallFilter {
+            outcome: Some(Outcome::Voicemail),
+            urgent: Some(true),
+            has_recording: Some(false),
+            words: Some("blue door".to_owned()),
+            ..CallFilter::default()
+        };
+        assert_eq!(query.filter, expected);
+        assert_eq!((query.start, query.page_size), (Start::Page(1, "costUsd".parse().unwrap()), 7));
+    }
+}
