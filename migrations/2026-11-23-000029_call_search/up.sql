@@ -1,7 +1,7 @@
 -- What was said in a call, as one document, from when the call is over. Whole words of any language: no stemming. A
 -- document has 100,000 characters at most, because a tsvector has at most a MiB.
 CREATE TABLE call_search (
-    call_sid TEXT PRIMARY KEY REFERENCES calls ON DELETE CASCADE,
+    call_sid TEXT PRIMARY KEY,
     started_at TIMESTAMPTZ NOT NULL,
     document TSVECTOR NOT NULL
 );

@@ -163,8 +163,6 @@ diesel::table! {
     }
 }
 
-diesel::joinable!(call_search -> calls (call_sid));
-
 diesel::allow_tables_to_appear_in_same_query!(
     call_events,
     call_search,

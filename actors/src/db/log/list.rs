@@ -24,8 +24,8 @@ pub(super) type Calls<'a> = calls::BoxedQuery<'a, Pg>;
 const DURATION: &str = "coalesce(calls.duration_seconds, -1)";
 const COST: &str = "coalesce(calls.cost_usd, -1)";
 
-/// The calls that pass the filter; its words are those that were `found`.
-pub(super) fn matching<'a>(filter: &'a CallFilter, found: Option<&'a Found>) -> Calls<'a> {
+/// The calls that pass the filter; those in which its words were said are `found`.
+pub(super) fn matching<'a>(filter: &'a CallFilter, found: Option<&'a [String]>) -> Calls<'a> {
     let mut query = calls::table.into_boxed();
     if let Some(number) = &filter.from {
         query = query.filter(calls::from_number.eq(text(number)));
@@ -53,13 +53,13 @@ pub(super) fn matching<'a>(filter: &'a CallFilter, found: Option<&'a Found>) -> 
         None => {}
     }
     if let Some(found) = found {
-        query = query.filter(calls::call_sid.eq_any(&found.call_sids));
+        query = query.filter(calls::call_sid.eq_any(found));
     }
     query
 }
 
 /// Sorted, and from the place on.
-pub(super) fn sorted<'a>(query: Calls<'a>, sort: Sort, after: Option<Place>) -> Calls<'a> {
+fn sorted<'a>(query: Calls<'a>, sort: Sort, after: Option<Place>) -> Calls<'a> {
     macro_rules! by {
         ($key:expr, $kind:ident) => {{
             let query = match &after {
@@ -102,7 +102,10 @@ pub(super) async fn page(
     places: &Places,
 ) -> QueryResult<Page> {
     let (sort, number) = (query.start.sort(), query.start.page());
+    let of_page = found.and_then(|found| found.of_page(query));
+    let found = of_page.or(found.map(|found| &*found.call_sids));
     let after = match query.start {
+        _ if of_page.is_some() => None,
         Start::After(cursor) => Some(cursor.after),
         Start::Page(0 | 1, _) => None,
         Start::Page(..) => match last_before(connection, query, found, places).await? {
@@ -128,23 +131,20 @@ pub(super) async fn page(
 async fn last_before(
     connection: &mut Connection,
     query: &CallQuery,
-    found: Option<&Found>,
+    found: Option<&[String]>,
     places: &Places,
 ) -> QueryResult<Option<Place>> {
     let skipped = i64::from(query.start.page() - 1) * i64::from(query.page_size) - 1;
     if let Some(place) = places.recall(query, skipped) {
         return Ok(Some(place));
     }
-    let place = place_at(connection, skipped_to(query, found, skipped), query.start.sort().key).await?;
+    let sort = query.start.sort();
+    let behind = sorted(matching(&query.filter, found), sort, None).offset(skipped).limit(1);
+    let place = place_at(connection, behind, sort.key).await?;
     if let Some(place) = place {
         places.remember(query, skipped, place);
     }
     Ok(place)
-}
-
-/// The call behind so many.
-pub(super) fn skipped_to<'a>(query: &'a CallQuery, found: Option<&'a Found>, skipped: i64) -> Calls<'a> {
-    sorted(matching(&query.filter, found), query.start.sort(), None).offset(skipped).limit(1)
 }
 
 async fn place_at(connection: &mut Connection, query: Calls<'_>, key: SortKey) -> QueryResult<Option<Place>> {

@@ -11,7 +11,7 @@ use diesel::sql_types::{Bool, Double, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 use super::list::matching;
-use super::query::CallFilter;
+use super::query::{CallFilter, CallQuery, Sort, Start};
 use super::total::{self, Total};
 use crate::db::connection::Connection;
 use crate::db::schema::{call_search, calls};
@@ -28,6 +28,7 @@ const LARGEST_SHARE: f64 = 0.1;
 
 /// The calls that a search found.
 pub(in crate::db) struct Found {
+    /// Newest first.
     pub(super) call_sids: Vec<String>,
     /// There are no others.
     pub(super) is_complete: bool,
@@ -38,6 +39,23 @@ impl Found {
         let is_complete = call_sids.len() <= MOST;
         call_sids.truncate(MOST);
         Self { call_sids, is_complete }
+    }
+
+    /// The page that is asked for and one call more, if the calls are in its order and it begins among them.
+    pub(super) fn of_page(&self, query: &CallQuery) -> Option<&[String]> {
+        if query.start.sort() != Sort::NEWEST_FIRST {
+            return None;
+        }
+        let size = query.page_size as usize;
+        let first = match query.start {
+            Start::Page(page, _) => (page.max(1) as usize - 1) * size,
+            Start::After(cursor) => {
+                let last = cursor.after.call_sid;
+                self.call_sids.iter().position(|call_sid| call_sid == last.as_str())? + 1
+            }
+        };
+        let rest = self.call_sids.get(first..).unwrap_or_default();
+        Some(&rest[..rest.len().min(size + 1)])
     }
 
     pub(super) fn total(&self) -> Total {
