@@ -10,6 +10,9 @@ use actix_web::{HttpServer, web};
 use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::history::{Past, Said};
+use actors::call::phrases::Phrase;
+use actors::call::phrases::book::{PhraseBook, Source};
+use actors::call::phrases::store::PhraseStore;
 use actors::call::pump::Pump;
 use actors::db::{BadUrl, Db, DbSettings, DbStartError, History, PastTurn, SchemaState, SpoolError};
 use actors::metrics::Metrics;
@@ -44,6 +47,9 @@ const LINGER: Duration = Duration::from_millis(50);
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How often a draining process looks whether the last call is over.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
+/// How long those who are handed over are answered: until they have met another instance, or are done with a person or a
+/// voicemail box. With all other deadlines less than the 90 s that a service manager usually waits.
+const HAND_OVER_DEADLINE: Duration = Duration::from_secs(45);
 /// How long requests under way, and then unwritten records, are waited for at the very end.
 pub(crate) const FINISH_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -53,6 +59,7 @@ pub struct App {
     pub db: Db,
     pub registry: Registry,
     pub voice: Voice,
+    phrases: Arc<PhraseBook>,
     pub metrics: prometheus::Registry,
     pub started_at: Instant,
     draining: AtomicBool,
@@ -104,6 +111,7 @@ impl App {
         let call_metrics = Metrics::register(&metrics);
         db.count_panics(call_metrics.panics.with_label_values(&["db"]));
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());
+        let phrases = setup.phrases.clone();
         let registry = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
         let voice = voice(&settings, &public_url, registry.clone(), call_metrics);
         Ok(Self {
@@ -111,6 +119,7 @@ impl App {
             db,
             registry,
             voice,
+            phrases,
             metrics,
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
@@ -130,6 +139,13 @@ impl App {
         let epoch = last_epoch.unwrap_or_else(|| if is_whole { 0 } else { clock() }).max(history.epoch);
         let said = |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
         Past { epoch, said: history.turns.into_iter().map(said).collect(), is_whole }
+    }
+
+    /// Has the agent's phrases loaded, or rendered by the service; nobody waits for them.
+    fn fill_phrases(&self) {
+        let source = phrase_source(&self.settings, self.voice.pump.metrics.clone());
+        let book = self.phrases.clone();
+        actix_rt::spawn(async move { book.fill(&source).await });
     }
 
     pub fn is_draining(&self) -> bool {
@@ -157,12 +173,12 @@ impl App {
         }
     }
 
-    /// Gives the calls that are left to the human fallback.
+    /// Hands over the calls that are left, and answers their callers until they are gone.
     async fn hand_over(&self) {
         if let Err(error) = self.registry.shut_down().await {
             tracing::error!(%error, "the calls that are left were not handed over");
         }
-        let _ = timeout(FINISH_DEADLINE, self.last_call_is_over()).await;
+        let _ = timeout(HAND_OVER_DEADLINE, self.last_call_is_over()).await;
     }
 
     /// Waits until no call is left, nor a caller for whom Twilio is about to ask what comes next.
@@ -196,6 +212,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);
     announce(address);
+    app.fill_phrases();
     let twilio = twilio_api(&app.settings.twilio)?;
     let (instance, keep) = (&app.settings.instance_id, app.settings.retention);
     let jobs = background::start(app.db.clone(), instance, twilio.clone(), keep, &app.metrics)
@@ -283,14 +300,31 @@ fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
     CallSetup {
         instance: settings.instance_id.clone(),
         persona: settings.persona.clone(),
-        endpoint: Endpoint {
-            url: settings.realtime.url.to_string(),
-            model: settings.realtime.model.clone(),
-            api_key: settings.realtime.api_key.clone(),
-        },
+        endpoint: endpoint(settings),
         rules: Rules::default(),
+        phrases: Arc::new(PhraseBook::default()),
         ledger: Arc::new(db),
         metrics,
+    }
+}
+
+/// Where the agent's phrases come from. Without a person to transfer to, nobody is promised one.
+fn phrase_source(settings: &Settings, metrics: Metrics) -> Source {
+    let mut texts = settings.persona.phrases.clone();
+    if settings.twilio.human_fallback_number.is_none() {
+        texts.set(Phrase::Transfer, None);
+    }
+    let host = settings.realtime.url.host_str().unwrap_or_default();
+    let (folder, voice) = (settings.phrases_dir.clone(), settings.persona.voice.clone());
+    let store = PhraseStore::new(folder, host, &settings.realtime.model, &voice);
+    Source { texts, voice, store, endpoint: endpoint(settings), metrics }
+}
+
+fn endpoint(settings: &Settings) -> Endpoint {
+    Endpoint {
+        url: settings.realtime.url.to_string(),
+        model: settings.realtime.model.clone(),
+        api_key: settings.realtime.api_key.clone(),
     }
 }
 

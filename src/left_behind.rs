@@ -19,8 +19,8 @@ use crate::app::App;
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(2);
 /// At once; Twilio limits the requests of an account.
 const AT_ONCE: usize = 4;
-/// The database may be away at the start: it is asked again, so often.
-const TRIES: u32 = 12;
+/// The database may be away at the start: it is asked again for an hour or so, as long as calls may last.
+const TRIES: u32 = 1_000;
 const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// Takes care of every call that was left behind.
@@ -30,13 +30,17 @@ pub async fn take_up(app: Data<App>, twilio: TwilioApi) {
 }
 
 async fn found(app: &App) -> Vec<OpenCall> {
-    for _ in 0..TRIES {
+    for attempt in 1..=TRIES {
         match app.db.left_behind(&app.settings.instance_id).await {
             Ok(calls) => return calls,
-            Err(error) => tracing::warn!(%error, "calls that were left behind cannot be found yet"),
+            Err(error) if attempt == 1 => {
+                tracing::warn!(%error, "calls that were left behind cannot be found yet");
+            }
+            Err(_) => {}
         }
-        sleep(TRY_EVERY).await;
+        sleep(TRY_EVERY.mul_f64(rand::random_range(0.5..1.0))).await;
     }
+    tracing::error!("calls that were left behind were not found");
     Vec::new()
 }
 

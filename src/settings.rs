@@ -42,6 +42,8 @@ pub struct Settings {
     pub retention: Retentions,
     /// From `AGENT_FILE`; the built-in one otherwise.
     pub persona: Persona,
+    /// Where the agent's phrases are kept, as the service has spoken them (`PHRASES_DIR`); processes may share it.
+    pub phrases_dir: PathBuf,
     pub log: LogSettings,
 }
 
@@ -163,6 +165,7 @@ impl Settings {
             realtime: RealtimeSettings::read(&mut reader),
             retention: retention(&mut reader),
             persona: persona(&mut reader),
+            phrases_dir: folder(&mut reader, "PHRASES_DIR", "phrases"),
             log: LogSettings::read(&mut reader),
             http,
             twilio,
@@ -259,7 +262,7 @@ impl DatabaseSettings {
             pool_max: reader.number("DB_POOL_MAX", 20, 1, 1_000),
             idle_timeout: milliseconds(reader, "DB_POOL_IDLE_TIMEOUT_MS", 30_000),
             connect_timeout: milliseconds(reader, "DB_POOL_CONNECT_TIMEOUT_MS", 10_000),
-            spool_dir: reader.optional("SPOOL_DIR").map_or_else(|| data_home().join("spool"), PathBuf::from),
+            spool_dir: folder(reader, "SPOOL_DIR", "spool"),
         }
     }
 }
@@ -447,6 +450,11 @@ fn telephone_number(reader: &mut Reader<'_>, name: &str) -> Option<String> {
         reader.fault(name, "is not a telephone number", "write it in E.164, such as +15005550006");
     }
     Some(number)
+}
+
+/// Without the variable, the folder of this name in the data folder.
+fn folder(reader: &mut Reader<'_>, variable: &str, name: &str) -> PathBuf {
+    reader.optional(variable).map_or_else(|| data_home().join(name), PathBuf::from)
 }
 
 fn milliseconds(reader: &mut Reader<'_>, name: &str, default: u32) -> Duration {

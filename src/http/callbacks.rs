@@ -12,6 +12,7 @@ use chrono::Utc;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use super::last_resort;
 use super::problem::ApiError;
 use super::voice::{call_sid, signed_form};
 use crate::app::App;
@@ -69,14 +70,19 @@ pub async fn conference_events(
     store(&app, Route::ConferenceEvents, &request, &form, key).await
 }
 
-/// `POST /api/voice/recording-status`
+/// `POST /api/voice/recording-status`. A message that was left counts though its `<Record>` action never came.
 pub async fn recording_status(
     app: Data<App>,
     request: HttpRequest,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
     let form = signed_form(&app, &request, &body)?;
-    let key = own_key([required(&form, "RecordingSid")?, required(&form, "RecordingStatus")?], None);
+    let (recording_sid, status) = (required(&form, "RecordingSid")?, required(&form, "RecordingStatus")?);
+    let is_message = status == "completed" && form.get("RecordingSource") == Some("RecordVerb");
+    if is_message && let Some(left) = last_resort::message(call_sid(&form)?, &form) {
+        app.db.store_aftermath(left).await.map_err(ApiError::unavailable)?;
+    }
+    let key = own_key([recording_sid, status], None);
     store(&app, Route::RecordingStatus, &request, &form, Some(key)).await
 }
 

@@ -12,6 +12,7 @@ mod call_logs;
 mod callbacks;
 mod dashboard;
 mod health;
+mod last_resort;
 mod metrics;
 mod monitor;
 pub mod problem;
@@ -34,6 +35,9 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(post("/incoming", voice::incoming))
         .service(get("/stream", voice::stream))
         .service(post("/after-stream", voice::after_stream))
+        .service(post("/fallback", last_resort::fallback))
+        .service(post("/transfer-done", last_resort::transfer_done))
+        .service(post("/voicemail", last_resort::voicemail))
         .service(post("/call-status", callbacks::call_status))
         .service(post("/stream-status", callbacks::stream_status))
         .service(post("/conference-events", callbacks::conference_events))

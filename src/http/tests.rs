@@ -257,10 +257,13 @@ async fn twilios_doors_ask_for_a_signature_and_not_for_a_login() {
     for path in [
         "/api/voice/incoming",
         "/api/voice/after-stream",
+        "/api/voice/fallback",
+        "/api/voice/transfer-done",
+        "/api/voice/voicemail",
+        "/api/voice/recording-status",
         "/api/voice/call-status",
         "/api/voice/stream-status",
         "/api/voice/conference-events",
-        "/api/voice/recording-status",
     ] {
         let response = answer(&app, TestRequest::post().uri(path).set_payload("CallSid=CA1")).await;
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path}");
@@ -268,4 +271,45 @@ async fn twilios_doors_ask_for_a_signature_and_not_for_a_login() {
     }
     assert_eq!(answer(&app, local("/api/voice/stream")).await.status(), StatusCode::FORBIDDEN);
     assert_eq!(answer(&app, local("/api/voice/nowhere")).await.status(), StatusCode::NOT_FOUND);
+}
+
+const VOICEMAIL_BOX: &str = "<Record action=\"http://127.0.0.1:8080/api/voice/voicemail#";
+
+/// What Twilio is answered on a call that goes on.
+async fn steered(app: &web::Data<App>, door: &str, parameters: &str) -> String {
+    let form = format!("CallSid=CA00000000000000000000000000000001&CallStatus=in-progress&{parameters}");
+    let request = TestRequest::post().uri(&format!("/api/voice/{door}")).set_payload(form);
+    let response = answer(app, request).await;
+    assert_eq!(response.status(), StatusCode::OK, "{door}");
+    String::from_utf8(test::read_body(response).await.to_vec()).unwrap()
+}
+
+#[actix_rt::test]
+async fn the_last_resort_is_a_person_or_else_a_voicemail_box() {
+    let unsigned = ("BYPASS_TWILIO_VALIDATION", "true");
+    let alone = steered(&app(&[unsigned]), "fallback", "").await;
+    assert!(alone.contains(VOICEMAIL_BOX), "{alone}");
+    let staffed = app(&[unsigned, ("HUMAN_FALLBACK_NUMBER", "+14155550123")]);
+    let person = steered(&staffed, "fallback", "").await;
+    assert!(person.contains("<Number>+14155550123</Number>"), "{person}");
+    assert!(person.contains("action=\"http://127.0.0.1:8080/api/voice/transfer-done#"), "{person}");
+}
+
+#[actix_rt::test]
+async fn whoever_was_not_answered_may_leave_a_message_though_the_database_is_away() {
+    let app = app(&[("BYPASS_TWILIO_VALIDATION", "true"), ("HUMAN_FALLBACK_NUMBER", "+14155550123")]);
+    for status in ["busy", "no-answer", "failed", "canceled"] {
+        let answer = steered(&app, "transfer-done", &format!("DialCallStatus={status}")).await;
+        assert!(answer.contains(VOICEMAIL_BOX), "{status}: {answer}");
+    }
+    for status in ["completed", "answered"] {
+        let answer = steered(&app, "transfer-done", &format!("DialCallStatus={status}")).await;
+        assert!(answer.ends_with("Goodbye.</Say><Hangup/></Response>"), "{status}: {answer}");
+    }
+    let recording = "RecordingUrl=https%3A%2F%2Fapi.twilio.com%2FRecordings%2FRE1&RecordingDuration";
+    let answer = steered(&app, "voicemail", &format!("{recording}=4")).await;
+    assert!(answer.contains("Thank you for your message"), "{answer}");
+    let empty = steered(&app, "voicemail", &format!("{recording}=0")).await;
+    assert!(empty.contains("did not receive a message"), "{empty}");
+    assert_eq!(app.db.spool_pending(), 7, "six transfers and one message");
 }

@@ -1,32 +1,37 @@
 //! Twilio's doors: the webhooks that steer a call, which are answered with TwiML, and its media stream.
 //!
-//! Nothing of a request is believed before its signature holds.
+//! Nothing of a request is believed before its signature holds. What steers a call is answered in time, and whatever
+//! fails here.
+
+use std::time::Duration;
 
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::call::conversation::Next;
 use actors::call::pump::Pump;
 use actors::db::record::NextStep;
-use actors::registry::{Admission, AfterStream};
+use actors::registry::{Admission, AfterStream, RegistryDown};
 use actors::wire::twilio::form::Form;
 use actors::wire::twilio::sid::CallSid;
 use actors::wire::twilio::signature::Validator;
 use actors::wire::twilio::stream;
 use actors::wire::twilio::token::{TOKEN_PARAMETER, TokenKey};
-use actors::wire::twilio::twiml::{self, ConnectStream, Dial, Twiml};
+use actors::wire::twilio::twiml::{self, ConnectStream, Twiml};
 use chrono::Utc;
+use tokio::time::{sleep, timeout};
 use url::Url;
 
+use super::last_resort::{person_or_voicemail, voicemail_box};
 use super::problem::ApiError;
 use crate::app::App;
 
 const FULL_HOUSE: &str = "Thank you for calling. All our lines are busy at the moment. Please call again in a few minutes. Goodbye.";
-const CONNECTING_YOU: &str = "One moment please, I am connecting you.";
-const GOODBYE: &str = "Thank you for calling. Goodbye.";
-const NOBODY: &str =
-    "We are sorry, we cannot take your call right now. Please call again in a few minutes. Goodbye.";
-/// How long the person who takes over is rung.
-const RING_SECONDS: u32 = 30;
+/// Twilio waits 5 s for an answer (see [`twiml::DELIVERY_FRAGMENT`]): the last resort is answered before.
+const STEERED_WITHIN: Duration = Duration::from_secs(4);
+/// The pause before the registry is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// The pause before a caller asks again who is to meet another instance.
+const ELSEWHERE_SECONDS: u32 = 1;
 /// The query parameter by which the URL of `after-stream` names its stream.
 const EPOCH: &str = "epoch";
 
@@ -36,14 +41,18 @@ pub struct Voice {
     pub validator: Option<Validator>,
     pub tokens: TokenKey,
     pub pump: Pump,
-    urls: Urls,
+    pub(super) urls: Urls,
 }
 
 /// The URLs we hand out, without fragment.
-struct Urls {
+pub(super) struct Urls {
+    incoming: String,
     after_stream: Url,
     stream: String,
     stream_status: String,
+    pub(super) transfer_done: String,
+    pub(super) voicemail: String,
+    pub(super) recording_status: String,
 }
 
 impl Voice {
@@ -51,27 +60,34 @@ impl Voice {
     pub fn new(public_url: &Url, validator: Option<Validator>, tokens: TokenKey, pump: Pump) -> Self {
         let origin = public_url.origin().ascii_serialization();
         let websocket = origin.replacen("http", "ws", 1);
+        let door = |name| format!("{origin}/api/voice/{name}");
         let mut after_stream = public_url.clone();
         after_stream.set_path("/api/voice/after-stream");
         let urls = Urls {
+            incoming: door("incoming"),
             after_stream,
             stream: format!("{websocket}/api/voice/stream"),
-            stream_status: format!("{origin}/api/voice/stream-status"),
+            stream_status: door("stream-status"),
+            transfer_done: door("transfer-done"),
+            voicemail: door("voicemail"),
+            recording_status: door("recording-status"),
         };
         Self { validator, tokens, pump, urls }
     }
 
     /// Where Twilio asks what comes after the stream of `epoch`; Twilio retries it as it does our webhooks.
     pub fn after_stream_url(&self, epoch: u32) -> Url {
-        let mut url = self.after_stream(epoch);
+        let mut url = self.after_stream(Some(epoch));
         url.set_fragment(Some(&twiml::DELIVERY_FRAGMENT[1..]));
         url
     }
 
     /// The epoch is named, so that a process which cannot ask the database knows how far the call has come.
-    fn after_stream(&self, epoch: u32) -> Url {
+    fn after_stream(&self, epoch: Option<u32>) -> Url {
         let mut url = self.urls.after_stream.clone();
-        url.query_pairs_mut().append_pair(EPOCH, &epoch.to_string());
+        if let Some(epoch) = epoch {
+            url.query_pairs_mut().append_pair(EPOCH, &epoch.to_string());
+        }
         url
     }
 
@@ -79,7 +95,7 @@ impl Voice {
     fn connect(&self, call_sid: CallSid, epoch: u32) -> Twiml {
         let token = self.tokens.mint(call_sid, epoch, Utc::now().timestamp().unsigned_abs());
         Twiml::new().connect_stream(ConnectStream {
-            action: self.after_stream(epoch).as_str(),
+            action: self.after_stream(Some(epoch)).as_str(),
             stream_url: &self.urls.stream,
             status_callback: &self.urls.stream_status,
             parameters: &[(TOKEN_PARAMETER, &token)],
@@ -92,13 +108,14 @@ pub async fn incoming(app: Data<App>, request: HttpRequest, body: Bytes) -> Resu
     let form = signed_form(&app, &request, &body)?;
     let call_sid = call_sid(&form)?;
     tracing::info!(call.sid = %call_sid, "a call rings");
-    let answer = match admit(&app, call_sid, &form).await? {
-        Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
-        Admission::Full => Twiml::new().say(FULL_HOUSE).hangup(),
-        // Twilio tries again, and then meets another instance or the next process.
-        Admission::Draining => return Err(ApiError::NotReady("no new calls: this instance is draining")),
-    };
-    Ok(steer(&answer))
+    let answer = in_time(&app, async || {
+        Ok(match admit(&app, call_sid, &form).await? {
+            Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
+            Admission::Full => Twiml::new().say(FULL_HOUSE).hangup(),
+            Admission::Elsewhere => elsewhere(&app.voice.urls.incoming),
+        })
+    });
+    Ok(steer(&answer.await))
 }
 
 /// `POST /api/voice/after-stream`: the media stream has ended; what comes next?
@@ -113,14 +130,44 @@ pub async fn after_stream(
         app.registry.call_over(call_sid).await.map_err(ApiError::unavailable)?;
         return Ok(steer(&Twiml::new()));
     }
-    let after = app.registry.after_stream(call_sid).await.map_err(ApiError::unavailable)?;
+    let last_epoch = last_epoch(&request);
+    let answer = in_time(&app, async || what_next(&app, call_sid, last_epoch, &form).await);
+    Ok(steer(&answer.await))
+}
+
+/// What the registry lets us answer; it is asked again while it restarts. Without an answer in time, the last resort.
+async fn in_time(app: &App, answer: impl AsyncFn() -> Result<Twiml, RegistryDown>) -> Twiml {
+    let asked = timeout(STEERED_WITHIN, async {
+        loop {
+            match answer().await {
+                Ok(answer) => return Some(answer),
+                Err(RegistryDown) if app.is_worn_out() => return None,
+                Err(RegistryDown) => sleep(ASK_AGAIN_AFTER).await,
+            }
+        }
+    });
+    if let Ok(Some(answer)) = asked.await {
+        return answer;
+    }
+    tracing::error!("a call meets the last resort: the registry does not answer in time");
+    person_or_voicemail(app)
+}
+
+async fn what_next(
+    app: &App,
+    call_sid: CallSid,
+    last_epoch: Option<u32>,
+    form: &Form,
+) -> Result<Twiml, RegistryDown> {
+    let after = app.registry.after_stream(call_sid).await?;
     tracing::info!(call.sid = %call_sid, ?after, "what comes after the stream");
-    Ok(steer(&match after {
+    Ok(match after {
         AfterStream::Decided(Next::Nothing) => Twiml::new().hangup(),
-        AfterStream::Decided(Next::Human) | AfterStream::GiveUp => human(&app),
+        AfterStream::Decided(Next::Human) | AfterStream::GiveUp => person_or_voicemail(app),
+        AfterStream::Decided(Next::Elsewhere) => elsewhere(app.voice.after_stream(last_epoch)),
         AfterStream::Resume { epoch } => app.voice.connect(call_sid, epoch),
-        AfterStream::Unknown => return unknown(&app, call_sid, last_epoch(&request), &form).await,
-    }))
+        AfterStream::Unknown => unknown(app, call_sid, last_epoch, form).await?,
+    })
 }
 
 /// A call that this process does not know: another one has decided what comes next, or had it on the line.
@@ -129,17 +176,23 @@ async fn unknown(
     call_sid: CallSid,
     last_epoch: Option<u32>,
     form: &Form,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<Twiml, RegistryDown> {
     let decided = app.db.decided(call_sid).await.unwrap_or_default();
-    let answer = match decided {
+    Ok(match decided {
         Some(NextStep::HangUp) => Twiml::new().hangup(),
-        Some(NextStep::Human | NextStep::Voicemail) => human(app),
-        None => match take_up(app, call_sid, last_epoch, form).await? {
+        Some(NextStep::Human) => person_or_voicemail(app),
+        Some(NextStep::Voicemail) => voicemail_box(app),
+        Some(NextStep::HandedOver) | None => match take_up(app, call_sid, last_epoch, form).await? {
             Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
-            Admission::Full | Admission::Draining => human(app),
+            Admission::Full => person_or_voicemail(app),
+            Admission::Elsewhere => elsewhere(app.voice.after_stream(last_epoch)),
         },
-    };
-    Ok(steer(&answer))
+    })
+}
+
+/// The caller is asked to wait a moment, and comes back to this door, behind which another instance may be then.
+fn elsewhere(door: impl AsRef<str>) -> Twiml {
+    Twiml::new().pause(ELSEWHERE_SECONDS).redirect(door.as_ref())
 }
 
 /// The call goes on here, with as much of its history as can be had.
@@ -148,14 +201,14 @@ async fn take_up(
     call_sid: CallSid,
     last_epoch: Option<u32>,
     form: &Form,
-) -> Result<Admission, ApiError> {
+) -> Result<Admission, RegistryDown> {
     let past = app.past(call_sid, last_epoch).await;
     if past.is_blank() {
         return admit(app, call_sid, form).await;
     }
     tracing::info!(call.sid = %call_sid, past.is_whole, "a call of another process is taken up");
     let text = |name| form.get(name).unwrap_or_default().to_owned();
-    app.registry.take_up(call_sid, text("From"), text("To"), past).await.map_err(ApiError::unavailable)
+    app.registry.take_up(call_sid, text("From"), text("To"), past).await
 }
 
 /// `GET /api/voice/stream`: Twilio opens the media stream.
@@ -172,21 +225,9 @@ pub async fn stream(
     Ok(response)
 }
 
-async fn admit(app: &App, call_sid: CallSid, form: &Form) -> Result<Admission, ApiError> {
+async fn admit(app: &App, call_sid: CallSid, form: &Form) -> Result<Admission, RegistryDown> {
     let text = |name| form.get(name).unwrap_or_default().to_owned();
-    app.registry.admit(call_sid, text("From"), text("To")).await.map_err(ApiError::unavailable)
-}
-
-/// A person takes over, if there is one; else the caller is told so.
-fn human(app: &App) -> Twiml {
-    match &app.settings.twilio.human_fallback_number {
-        Some(number) => Twiml::new()
-            .say(CONNECTING_YOU)
-            .dial(Dial { number, action: None, timeout_seconds: RING_SECONDS })
-            .say(GOODBYE) // whether or not the person answered
-            .hangup(),
-        None => Twiml::new().say(NOBODY).hangup(),
-    }
+    app.registry.admit(call_sid, text("From"), text("To")).await
 }
 
 /// Believes a webhook only if its signature holds.
@@ -221,10 +262,10 @@ pub(super) fn call_sid(form: &Form) -> Result<CallSid, ApiError> {
     required(form, "CallSid")?.parse().map_err(|_| ApiError::BadRequest { field: "CallSid", wrong })
 }
 
-fn required<'a>(form: &'a Form, field: &'static str) -> Result<&'a str, ApiError> {
+pub(super) fn required<'a>(form: &'a Form, field: &'static str) -> Result<&'a str, ApiError> {
     form.get(field).ok_or(ApiError::BadRequest { field, wrong: "is missing" })
 }
 
-fn steer(answer: &Twiml) -> HttpResponse {
+pub(super) fn steer(answer: &Twiml) -> HttpResponse {
     HttpResponse::Ok().content_type(twiml::CONTENT_TYPE).body(answer.render())
 }

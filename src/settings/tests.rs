@@ -2,6 +2,8 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 
+use actors::call::phrases::Phrase;
+
 use super::*;
 
 const REQUIRED: [(&str, &str); 3] = [
@@ -281,4 +283,16 @@ fn another_language_needs_a_greeting_of_its_own() {
     assert_eq!(with_agent_file("language = \"de\"").unwrap_err().iter().count(), 1);
     let persona = with_agent_file("language = \"de\"\ngreeting = \"Guten Tag\"").unwrap().persona;
     assert_eq!((persona.language.as_str(), persona.greeting.as_str()), ("de", "Guten Tag"));
+}
+
+#[test]
+fn phrases_are_english_unless_they_are_given_and_none_in_another_language() {
+    let phrases = |text| with_agent_file(text).unwrap().persona.phrases;
+    let given = phrases("name = \"Ada\"\n[phrases]\nmoment = \"Hold on.\"");
+    assert_eq!((given.get(Phrase::Moment), given.get(Phrase::Transfer).is_some()), (Some("Hold on."), true));
+    let german = phrases("language = \"de\"\ngreeting = \"Guten Tag\"\n[phrases]\nmoment = \"Moment.\"");
+    assert_eq!((german.get(Phrase::Moment), german.get(Phrase::Transfer)), (Some("Moment."), None));
+    let faults = with_agent_file("[phrases]\nmoment = 1\nmonent = \"One moment\"").unwrap_err();
+    let told: Vec<_> = faults.iter().map(|fault| fault.wrong.as_str()).collect();
+    assert_eq!(told, ["has a `moment` that is not a text", "has the unknown phrase `monent`"]);
 }

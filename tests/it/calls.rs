@@ -89,7 +89,7 @@ async fn a_conversation_is_heard_and_written_down_as_it_was_held() {
         .into_iter()
         .map(|heard| match heard {
             Heard::Agent { clip, ms, .. } => (speech::clip(clip).expect("a clip").text, u64::from(ms)),
-            Heard::Said(text) => panic!("{text}"),
+            other => panic!("{other:?}"),
         })
         .collect();
     for ((_, _, text, cut_off), (said, _)) in turns.iter().step_by(2).zip(&heard) {

@@ -11,10 +11,11 @@ use serde_json::Value;
 
 use super::bills::TwilioBill;
 use super::connection::Connection;
-use super::record::{CallClosed, CallOpened, Decision};
+use super::record::{Aftermath, CallClosed, CallOpened, Decision};
 use super::schema::{calls, turns};
 use super::statement::Statement;
 use super::text::{int, json, text};
+use crate::call::end::Outcome;
 use crate::wire::twilio::sid::CallSid;
 
 diesel::define_sql_function! {
@@ -22,6 +23,10 @@ diesel::define_sql_function! {
 }
 diesel::define_sql_function! {
     fn coalesce(a: Nullable<Integer>, b: Integer) -> Integer;
+}
+diesel::define_sql_function! {
+    #[sql_name = "coalesce"]
+    fn first_known(a: Nullable<Timestamptz>, b: Nullable<Timestamptz>) -> Nullable<Timestamptz>;
 }
 
 /// A call as the log lists it. A time, outcome or number not known is null.
@@ -112,6 +117,7 @@ pub(super) fn open(opened: &CallOpened) -> QueryResult<Statement> {
     use diesel::query_dsl::methods::FilterDsl; // the WHERE of an upsert
 
     let same_epoch = || calls::epoch.eq(excluded(calls::epoch));
+    let keeps_outcome = same_epoch().nullable().or(is_resolved());
     Statement::of(
         &diesel::insert_into(calls::table)
             .values((
@@ -131,7 +137,7 @@ pub(super) fn open(opened: &CallOpened) -> QueryResult<Statement> {
                 calls::instance.eq(excluded(calls::instance)),
                 calls::started_at.eq(least(calls::started_at, excluded(calls::started_at))),
                 calls::ended_at.eq(case_when(same_epoch(), calls::ended_at)),
-                calls::outcome.eq(case_when(same_epoch(), calls::outcome)),
+                calls::outcome.eq(case_when(keeps_outcome, calls::outcome)),
                 calls::reason.eq(case_when(same_epoch(), calls::reason)),
                 calls::next_step.eq(case_when(same_epoch(), calls::next_step)),
             ))
@@ -166,7 +172,8 @@ pub(super) fn close(closed: &CallClosed) -> QueryResult<Statement> {
             .set((
                 calls::epoch.eq(excluded(calls::epoch)),
                 calls::ended_at.eq(excluded(calls::ended_at)),
-                calls::outcome.eq(excluded(calls::outcome)),
+                calls::outcome
+                    .eq(case_when(is_resolved(), calls::outcome).otherwise(excluded(calls::outcome))),
                 calls::reason.eq(excluded(calls::reason)),
                 calls::turns.eq(excluded(calls::turns)),
                 calls::barge_ins.eq(excluded(calls::barge_ins)),
@@ -176,6 +183,38 @@ pub(super) fn close(closed: &CallClosed) -> QueryResult<Statement> {
             ))
             .filter(calls::epoch.le(excluded(calls::epoch))),
     )
+}
+
+/// Writes what came after the agent's part; a call that is not written yet is inserted with what is known. A voicemail
+/// stands over a transfer.
+pub(super) fn resolve(aftermath: &Aftermath) -> QueryResult<Statement> {
+    use diesel::query_dsl::methods::FilterDsl; // the WHERE of an upsert
+
+    let Aftermath { event, outcome } = aftermath;
+    Statement::of(
+        &diesel::insert_into(calls::table)
+            .values((
+                calls::call_sid.eq(event.call_sid.as_str()),
+                calls::epoch.eq(1),
+                calls::started_at.eq(event.at),
+                calls::ended_at.eq(event.at),
+                calls::outcome.eq(outcome.as_str()),
+            ))
+            .on_conflict(calls::call_sid)
+            .do_update()
+            .set((
+                calls::ended_at.eq(first_known(calls::ended_at, excluded(calls::ended_at))),
+                calls::outcome.eq(excluded(calls::outcome)),
+            ))
+            .filter(calls::outcome.is_distinct_from(Outcome::Voicemail.as_str())),
+    )
+}
+
+/// What came after the agent's part has decided the outcome, which that part's end does not undo.
+#[diesel::dsl::auto_type]
+fn is_resolved() -> _ {
+    let (voicemail, transferred): (&'static str, &'static str) = ("voicemail", "transferred");
+    calls::outcome.eq(voicemail).or(calls::outcome.eq(transferred))
 }
 
 /// Decides what comes next; a call that is not written yet is inserted with what is known. An earlier epoch changes

@@ -93,7 +93,7 @@ pub(super) fn overlay(rows: Option<Rows>, waiting: &[Arc<Record>]) -> History {
             Record::Opened(opened) => opened.epoch,
             Record::Decided(decision) => decision.epoch,
             Record::Closed(closed) => closed.epoch,
-            Record::Event(_) | Record::Webhook(_) => continue,
+            Record::Event(_) | Record::Aftermath(_) | Record::Webhook(_) => continue,
             Record::Turn(turn) => {
                 let written = rows.turns.get(&turn.ordinal).map_or((0, 0), |(written, _)| *written);
                 let waits = (turn.epoch, turn.version);

@@ -127,16 +127,8 @@ impl Gauges {
     }
 
     fn all(&self) -> [&IntGauge; 8] {
-        [
-            &self.limit,
-            &self.total,
-            &self.idle,
-            &self.waiting,
-            &self.depth,
-            &self.spooled,
-            &self.oldest,
-            &self.aside,
-        ]
+        let Self { limit, total, idle, waiting, depth, spooled, oldest, aside, .. } = self;
+        [limit, total, idle, waiting, depth, spooled, oldest, aside]
     }
 }
 

@@ -55,6 +55,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 pub use self::bills::TwilioBill;
 pub use self::calls::{CallDetail, CallSummary};
 pub use self::conferences::{ConferenceEvent, LoggedConference, LoggedParticipant};
+pub use self::connection::Connection;
 pub use self::console::Console;
 pub use self::error::DbError;
 pub use self::events::LoggedEvent;
@@ -77,12 +78,11 @@ use futures_util::stream::{self, Stream};
 
 use self::actor::{DbActor, WriteWaiting};
 use self::checkout::Checkout;
-use self::connection::Connection;
 use self::health::Seen;
 use self::metrics::Metrics;
 use self::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits};
 use self::queue::{Pushed, Queue};
-use self::record::{Event, Record};
+use self::record::{Aftermath, Event, Record};
 use self::spool::Spool;
 use self::url::Target;
 use self::webhooks::{Inbox, Webhook};
@@ -95,12 +95,12 @@ const QUEUE_CAPACITY: usize = 10_000;
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
 /// The spool takes a record within this, or did not take it.
 const SPOOL_DEADLINE: Duration = Duration::from_secs(1);
+/// A webhook is stored within this; behind a storm of others it may take longer than its own flight.
+const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// No question is answered for so long: a probe of the database would have been, meanwhile.
 const AWAY_AFTER: Duration = Duration::from_secs(4);
 /// The server itself gives a statement up so long after we did: it outlives us.
 const SERVER_GRACE: Duration = Duration::from_secs(1);
-/// A webhook is stored within this; behind a storm of others it may take longer than its own flight.
-const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// A reader of the log gives up after this.
 const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// A start does not wait longer than this for the database.
@@ -195,8 +195,8 @@ impl Db {
             .context("the database's metrics")?;
         let webhooks = webhooks::Metrics::register(registry).context("the metrics of the webhooks")?;
         let inbox = Inbox::new(runtime.handle());
-        let panics = OnceLock::new();
         let places = log::Places::default();
+        let panics = OnceLock::new();
         let shared =
             Arc::new(Shared { pool, queue, spool, inbox, metrics, webhooks, seen, places, panics, runtime });
         let (handles, closed) = watch::channel(());
@@ -240,6 +240,12 @@ impl Db {
     /// 2 s.
     pub async fn store_event(&self, event: Event) -> Result<(), DbError> {
         self.keep("store_event", Record::Event(event), STORE_PATIENCE, SPOOL_DEADLINE).await
+    }
+
+    /// Writes what came after the agent's part, event and outcome together; durable, and in time, as
+    /// [`store_event`](Self::store_event).
+    pub async fn store_aftermath(&self, aftermath: Aftermath) -> Result<(), DbError> {
+        self.keep("store_aftermath", Record::Aftermath(aftermath), STORE_PATIENCE, SPOOL_DEADLINE).await
     }
 
     /// Stores a webhook, unless it is stored already; it is durable when this returns `Ok`, in the database or in the
@@ -520,7 +526,7 @@ impl Shared {
 
 /// A flight whose answer was lost is flown again: an event gets a key, so that it is stored once all the same.
 fn writable_twice(mut record: Record) -> Record {
-    if let Record::Event(event) = &mut record {
+    if let Record::Event(event) | Record::Aftermath(Aftermath { event, .. }) = &mut record {
         event.dedupe_key.get_or_insert_with(|| format!("{:032x}", rand::random::<u128>()));
     }
     record

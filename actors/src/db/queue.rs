@@ -79,6 +79,14 @@ impl Queue {
         self.depth.subscribe().wait_for(|depth| *depth > 0).await.expect("the sender is in `self`");
     }
 
+    /// Returns when nothing waits of one call.
+    pub(super) async fn emptied_of(&self, call_sid: &CallSid) {
+        let mut depth = self.depth.subscribe();
+        while !self.of_call(call_sid).is_empty() {
+            depth.changed().await.expect("the sender is in `self`");
+        }
+    }
+
     /// What waits of one call.
     pub(super) fn of_call(&self, call_sid: &CallSid) -> Vec<Arc<Record>> {
         self.lock().records.iter().filter(|record| record.call_sid() == Some(*call_sid)).cloned().collect()

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::webhooks::Webhook;
-use crate::call::end::CallEnd;
+use crate::call::end::{CallEnd, Outcome};
 use crate::wire::twilio::sid::CallSid;
 
 /// Who spoke a turn.
@@ -42,6 +42,7 @@ pub enum Record {
     Event(Event),
     Decided(Decision),
     Closed(CallClosed),
+    Aftermath(Aftermath),
     Webhook(Webhook),
 }
 
@@ -54,6 +55,7 @@ impl Record {
             Self::Event(event) => Some(event.call_sid),
             Self::Decided(decision) => Some(decision.call_sid),
             Self::Closed(closed) => Some(closed.call_sid),
+            Self::Aftermath(aftermath) => Some(aftermath.event.call_sid),
             Self::Webhook(_) => None, // not before it is processed
         }
     }
@@ -121,10 +123,12 @@ pub enum NextStep {
     /// The caller may leave a message.
     Voicemail,
     HangUp,
+    /// The call goes on at whichever process Twilio asks.
+    HandedOver,
 }
 
 impl NextStep {
-    pub const ALL: [Self; 3] = [Self::Human, Self::Voicemail, Self::HangUp];
+    pub const ALL: [Self; 4] = [Self::Human, Self::Voicemail, Self::HangUp, Self::HandedOver];
 
     /// The word used in JSON and in the database.
     pub fn as_str(self) -> &'static str {
@@ -132,6 +136,7 @@ impl NextStep {
             Self::Human => "human",
             Self::Voicemail => "voicemail",
             Self::HangUp => "hang-up",
+            Self::HandedOver => "handed-over",
         }
     }
 
@@ -161,4 +166,14 @@ pub struct CallClosed {
     /// Token counts summed over all responses, as stored in `calls.usage`.
     pub usage: Value,
     pub cost_usd: Option<f64>,
+}
+
+/// What befell the caller after the agent's part: an event of the call's log that decides its outcome, too.
+///
+/// It may be written before the call, and in any order: `voicemail` stands over `transferred`, and both stand over
+/// whatever the agent's part ended with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Aftermath {
+    pub event: Event,
+    pub outcome: Outcome,
 }

@@ -23,6 +23,8 @@ const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(1);
 const DECIDE_PATIENCE: Duration = Duration::from_millis(300);
 /// So long at most then.
 const DECIDE_SPOOL_DEADLINE: Duration = Duration::from_millis(200);
+/// So long a call that is handed over waits until all of it can be read by others.
+const HAND_OVER_DEADLINE: Duration = Duration::from_millis(500);
 /// So long `after-stream` waits for what was decided.
 const DECIDED_DEADLINE: Duration = Duration::from_millis(500);
 /// So long a resumed call waits for its history.
@@ -52,8 +54,20 @@ impl Db {
 
     /// Records what comes after the call's stream, within 500 ms; into the spool if the database is away. An older epoch
     /// changes nothing, and a stream of a later epoch makes it void.
+    ///
+    /// [`HandedOver`](NextStep::HandedOver) comes after all that was recorded of the call before: an error says that
+    /// another process cannot read all of it yet.
     pub async fn decide(&self, call_sid: CallSid, epoch: u32, next_step: NextStep) -> Result<(), DbError> {
         let decision = Record::Decided(Decision { call_sid, epoch, next_step, decided_at: Utc::now() });
+        if next_step == NextStep::HandedOver {
+            self.record(decision);
+            let written = timeout(HAND_OVER_DEADLINE, self.shared.queue.emptied_of(&call_sid)).await;
+            // In this order: what leaves the queue is in the spool by then.
+            return match written {
+                Ok(()) if self.shared.spool.is_empty() => Ok(()),
+                _ => Err(DbError::Unavailable("what was said waits to be written".to_owned())),
+            };
+        }
         self.keep("decide", decision, DECIDE_PATIENCE, DECIDE_SPOOL_DEADLINE).await
     }
 

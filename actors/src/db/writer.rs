@@ -258,6 +258,7 @@ pub(super) fn statements_of(record: &Record) -> QueryResult<Vec<Statement>> {
             search::document(&closed.call_sid)?,
         ],
         Record::Webhook(webhook) => vec![webhooks::insert(std::iter::once(webhook))?],
+        Record::Aftermath(aftermath) => vec![events::write(&aftermath.event)?, calls::resolve(aftermath)?],
     })
 }
 
@@ -268,6 +269,7 @@ fn kind(record: &Record) -> &'static str {
         Record::Event(_) => "event",
         Record::Decided(_) => "decided",
         Record::Closed(_) => "closed",
+        Record::Aftermath(_) => "aftermath",
         Record::Webhook(_) => "webhook",
     }
 }

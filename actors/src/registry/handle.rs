@@ -37,8 +37,9 @@ pub enum Admission {
         epoch: u32,
     },
     Full,
-    /// The instance takes no new calls.
-    Draining,
+    /// This instance is going down: the call is to ask again in a moment, for another may answer then. Said to each call
+    /// five times.
+    Elsewhere,
 }
 
 /// What a stream needs of its call.
@@ -135,7 +136,7 @@ impl Registry {
         *self.capacity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether no call is left: none holds a slot, and Twilio knows what comes next for those that were let go.
+    /// Whether no call is left: none holds a slot, and nobody who was let go is expected to come back.
     pub async fn is_idle(&self) -> Result<bool, RegistryDown> {
         self.ask(AskWhetherIdle).await
     }
@@ -145,7 +146,7 @@ impl Registry {
         self.ask(Drain).await
     }
 
-    /// Ends the calls that are left: they are given to the human fallback.
+    /// Ends the calls that are left here: they are handed over, to go on at another instance.
     pub async fn shut_down(&self) -> Result<(), RegistryDown> {
         self.ask(EndCalls).await
     }

@@ -39,6 +39,10 @@ const REMEMBER_NEXT: Duration = Duration::from_secs(60);
 const MAX_REMEMBERED: usize = 1000;
 /// A caller who was let go without a question from Twilio for so long has hung up.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
+/// So long a caller who is given to a person, or to a voicemail box, is expected to come back.
+const WITH_A_PERSON: Duration = Duration::from_secs(60);
+/// So often a caller asks again who is to meet another instance.
+const ASKS_ELSEWHERE: u32 = 5;
 
 /// The actor behind [`Registry`].
 pub struct CallRegistry {
@@ -54,9 +58,26 @@ pub struct CallRegistry {
 /// What comes next for a call that has no slot any more.
 struct Decision {
     next: Next,
+    /// Of the decision, or of the last question for it.
     since: Instant,
-    /// Twilio has asked for it, or the caller has hung up.
-    known: bool,
+    asked: u32,
+    /// The caller has hung up.
+    gone: bool,
+}
+
+impl Decision {
+    /// Twilio asks. Whether the caller is to ask once more, elsewhere; else it is for us to say what comes next.
+    fn sends_elsewhere(&mut self) -> bool {
+        self.asked += 1;
+        self.since = Instant::now();
+        self.next == Next::Elsewhere && self.asked <= ASKS_ELSEWHERE
+    }
+
+    /// Whether the caller may still need this process.
+    fn is_due(&self) -> bool {
+        let here = self.next == Next::Human && self.asked > 0;
+        !self.gone && self.since.elapsed() < if here { WITH_A_PERSON } else { ASKED_WITHIN }
+    }
 }
 
 /// A call that holds a slot.
@@ -131,10 +152,6 @@ impl CallRegistry {
     fn admit(&mut self, message: AdmitCall, ctx: &mut Context<Self>) -> Admission {
         let AdmitCall { call_sid, from, to, past, home } = message;
         let used = past.as_ref().map_or(0, |past| past.epoch);
-        if self.draining && self.slots.get(call_sid).is_none() {
-            self.setup.metrics.admissions.with_label_values(&["draining"]).inc();
-            return Admission::Draining;
-        }
         let started_at = Utc::now();
         let opened = CallOpened {
             call_sid,
@@ -144,6 +161,9 @@ impl CallRegistry {
             started_at,
             instance: self.setup.instance.clone(),
         };
+        if self.draining && self.slots.get(call_sid).is_none() {
+            return self.send_elsewhere(opened, used);
+        }
         let (setup, registry, serial) = (self.setup.clone(), self.way_here(ctx), self.serial);
         self.serial += 1;
         let reserved = self.slots.reserve(call_sid, used, Instant::now(), |epoch| {
@@ -168,18 +188,47 @@ impl CallRegistry {
             }
             Reserved::Full => {
                 self.setup.metrics.admissions.with_label_values(&["full"]).inc();
-                self.setup.ledger.record(Record::Opened(opened));
-                let end = CallEnd::new(Outcome::Refused, Reason::FullHouse);
-                self.write_end(call_sid, 1, end);
-                self.count_end(end);
-                Admission::Full
+                self.turn_away(opened, used, Reason::FullHouse)
             }
         }
     }
 
+    /// A call that another instance has to take: if none does, it is turned away here.
+    fn send_elsewhere(&mut self, opened: CallOpened, used: u32) -> Admission {
+        let call_sid = opened.call_sid;
+        if !self.decided.contains_key(&call_sid) {
+            self.setup.metrics.admissions.with_label_values(&["draining"]).inc();
+            self.decide(call_sid, Next::Elsewhere);
+        }
+        if self.decided.get_mut(&call_sid).is_some_and(Decision::sends_elsewhere) {
+            Admission::Elsewhere
+        } else {
+            self.turn_away(opened, used, Reason::Shutdown)
+        }
+    }
+
+    /// A new call is refused; one that another process had up to the epoch `used` ends as that one left it.
+    fn turn_away(&mut self, opened: CallOpened, used: u32, reason: Reason) -> Admission {
+        let call_sid = opened.call_sid;
+        let outcome = if used == 0 {
+            self.setup.ledger.record(Record::Opened(opened));
+            Outcome::Refused
+        } else {
+            Outcome::Failed
+        };
+        let end = CallEnd::new(outcome, reason);
+        self.write_end(call_sid, used.max(1), end);
+        self.count_end(end);
+        Admission::Full
+    }
+
     fn after_stream(&mut self, call_sid: CallSid, ctx: &mut Context<Self>) -> AfterStream {
         if let Some(decision) = self.decided.get_mut(&call_sid) {
-            decision.known = true;
+            if !decision.sends_elsewhere() && decision.next == Next::Elsewhere {
+                decision.next = Next::Human;
+                self.count_end(CallEnd::new(Outcome::Failed, Reason::Shutdown));
+                return AfterStream::Decided(Next::Human);
+            }
             return AfterStream::Decided(decision.next);
         }
         match self.slots.resume(call_sid, Instant::now()) {
@@ -226,20 +275,27 @@ impl CallRegistry {
         }
         let Some(line) = self.slots.release(call_sid, Instant::now()) else { return };
         if next != Next::Nothing {
-            let now = Instant::now();
-            self.decided.retain(|_, decision| now.duration_since(decision.since) < REMEMBER_NEXT);
-            if self.decided.len() < MAX_REMEMBERED {
-                self.decided.insert(call_sid, Decision { next, since: now, known: false });
-            }
+            self.decide(call_sid, next);
         }
-        self.setup.metrics.call_duration.observe(line.began.elapsed().as_secs_f64());
-        self.count_end(end);
+        if next == Next::Elsewhere {
+            self.setup.metrics.drain_forced_ends.inc(); // its end is for whoever has it then
+        } else {
+            self.setup.metrics.call_duration.observe(line.began.elapsed().as_secs_f64());
+            self.count_end(end);
+        }
         self.publish();
     }
 
+    fn decide(&mut self, call_sid: CallSid, next: Next) {
+        let now = Instant::now();
+        self.decided.retain(|_, decision| now.duration_since(decision.since) < REMEMBER_NEXT);
+        if self.decided.len() < MAX_REMEMBERED {
+            self.decided.insert(call_sid, Decision { next, since: now, asked: 0, gone: false });
+        }
+    }
+
     fn is_idle(&self) -> bool {
-        let is_due = |decision: &Decision| !decision.known && decision.since.elapsed() < ASKED_WITHIN;
-        self.slots.iter().next().is_none() && !self.decided.values().any(is_due)
+        self.slots.iter().next().is_none() && !self.decided.values().any(Decision::is_due)
     }
 
     fn is_on_the_line(&self, call_sid: CallSid, serial: u64) -> bool {
@@ -381,7 +437,7 @@ impl Handler<CallOver> for CallRegistry {
             if let Some(slot) = registry.slots.get(message.call_sid) {
                 tell(slot.call.call.clone(), OverAtTwilio);
             } else if let Some(decision) = registry.decided.get_mut(&message.call_sid) {
-                decision.known = true;
+                decision.gone = true;
             }
         })
     }

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::ear::Heard;
 use super::line::{Agent, End, Event, Line, State};
+use crate::sim::report::FrameCounts;
 use crate::sim::speech::Clip;
 
 /// An agent that was not audible for this long has finished speaking.
@@ -115,7 +116,26 @@ impl Caller {
         Ok(reaction)
     }
 
-    /// Presses a key (`0`-`9`, `*`, `#`); sent with the next frame.
+    /// Waits until a `<Say>` that has `text` in it was begun.
+    pub async fn is_told_within(&self, limit: Duration, text: &str) -> Result<(), Trouble> {
+        let said = |heard: &Heard| matches!(heard, Heard::Said(said) if said.contains(text));
+        let told = |state: &mut State| state.ear.heard().iter().any(said).then_some(());
+        self.until(limit, told).await?.ok_or(Trouble::NotHeard(limit))
+    }
+
+    /// Waits for the tone after which a message may be left.
+    pub async fn is_beeped_within(&self, limit: Duration) -> Result<(), Trouble> {
+        let beep = |state: &mut State| state.ear.heard().contains(&Heard::Beep).then_some(());
+        self.until(limit, beep).await?.ok_or(Trouble::NotHeard(limit))
+    }
+
+    /// Waits for that tone and says `clip` to the recorder.
+    pub async fn leaves_a_message(&self, limit: Duration, clip: &Clip) -> Result<(), Trouble> {
+        self.is_beeped_within(limit).await?;
+        self.say(clip).await
+    }
+
+    /// Presses a key (`0`-`9`, `*`, `#`); sent with the next frame, or heard by a recorder.
     pub fn presses(&self, key: char) {
         self.line.with(|state| state.keys.push_back(key));
     }
@@ -151,9 +171,19 @@ impl Caller {
         self.line.with(|state| state.ear.heard().to_vec())
     }
 
+    /// What was wrong with the agent's frames.
+    pub fn frame_faults(&self) -> FrameCounts {
+        self.line.with(|state| state.ear.faults.clone())
+    }
+
     /// The longest time in which nothing was heard and nothing was said, in milliseconds, counted from the ring.
     pub fn silence_ms(&self) -> u64 {
         self.line.with(|state| state.longest_silence(Instant::now())).as_millis() as u64
+    }
+
+    /// Counts silence anew from now on.
+    pub fn forgets_silence(&self) {
+        self.line.with(|state| state.forgets_silence(Instant::now()));
     }
 
     /// What happened to the call, each with the time since the ring.

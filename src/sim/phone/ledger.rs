@@ -75,6 +75,7 @@ pub struct Participant {
     pub end_on_exit: bool,
 }
 
+#[derive(Clone)]
 pub struct Recording {
     pub sid: String,
     pub call: Rc<CallRecord>,

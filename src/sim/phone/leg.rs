@@ -1,30 +1,33 @@
 //! One call leg: asks the number's webhooks what to do, follows the TwiML and reports what became of it.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
-use chrono::Utc;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use super::AfterDrop;
-use super::ledger::{CallRecord, Recording, Status};
+use super::ledger::{CallRecord, Status};
 use super::line::{End, Event, Line, Order};
-use super::network::{ACCOUNT_SID, Inner};
+use super::network::Inner;
 use super::stream::{Media, StreamEnd};
 use super::twiml::{self, Dialled, Method, Room, Target, Verb};
+use super::{AfterDrop, Person};
 
+mod recorder;
 mod reports;
+#[cfg(test)]
+mod tests;
 
 /// Documents in a row that may send the call on.
 const MAX_REDIRECTS: u32 = 10;
 /// The time a sentence takes is about this for each character, up to [`MAX_SAY`].
 const SAY_PER_CHARACTER: Duration = Duration::from_millis(60);
 const MAX_SAY: Duration = Duration::from_secs(5);
-/// How long a dialled party talks, or a caller is silent in front of a recorder.
+/// How long a dialled party talks.
 const ELSEWHERE: Duration = Duration::from_secs(1);
+/// How long it takes to hear that a dialled party is busy.
+const BUSY_TONE: Duration = Duration::from_millis(500);
 /// The base of a document that came with a request of the REST API: nothing relative can be joined to it.
 const INLINE: &str = "twiml:inline";
 
@@ -176,6 +179,7 @@ impl Leg {
     }
 
     async fn run_verbs(&mut self, verbs: Vec<Verb>, base: &Url, redirects: &mut u32) -> Result<Request, End> {
+        let dials_last = matches!(verbs.last(), Some(Verb::Dial { .. }));
         for (index, verb) in verbs.into_iter().enumerate() {
             let redirect = matches!(verb, Verb::Redirect(_));
             match self.step(verb, base, index == 0).await {
@@ -187,7 +191,7 @@ impl Leg {
                 Next::End(end) => return Err(end),
             }
         }
-        Err(End::ByBridge)
+        Err(if dials_last { End::Dialled } else { End::ByBridge })
     }
 
     async fn step(&mut self, verb: Verb, base: &Url, first: bool) -> Next {
@@ -204,7 +208,7 @@ impl Leg {
                     state.ear.is_told(text);
                 });
                 let said = for_a_while(length).await;
-                line.change(|state| state.breaks_silence(Instant::now()));
+                line.change(|state| state.was_not_silent_until(Instant::now()));
                 said.map_or(Next::End(End::ByCaller), |()| Next::Verb)
             }
             Verb::Play(_) => for_a_while(ELSEWHERE).await.map_or(Next::End(End::ByCaller), |()| Next::Verb),
@@ -216,43 +220,57 @@ impl Leg {
             Verb::Reject { busy } if first && !self.is_answered() => Next::End(End::Rejected { busy }),
             Verb::Reject { .. } => Next::Verb,
             Verb::Connect { action, stream } => self.connects(action, &stream, base).await,
-            Verb::Dial { action, to } => self.dials(action, to, base).await,
-            Verb::Record { action } => {
-                if for_a_while(ELSEWHERE).await.is_none() {
-                    return Next::End(End::ByCaller);
-                }
-                line.event(Event::Recorded);
-                let recording = self.records();
-                let url = format!(
-                    "https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT_SID}/Recordings/{recording}"
-                );
-                let extra =
-                    vec![("RecordingUrl", url), ("RecordingDuration", "1".into()), ("Digits", String::new())];
-                let again = Target { url: base.to_string(), method: Method::Post };
-                self.document(&action.unwrap_or(again), base, extra)
-            }
+            Verb::Dial { action, timeout, to } => self.dials(action, timeout, to, base).await,
+            Verb::Record { action, recorder } => self.records(action, &recorder, base).await,
         }
     }
 
-    async fn dials(&mut self, action: Option<Target>, to: Dialled, base: &Url) -> Next {
+    async fn dials(&mut self, action: Option<Target>, timeout: Duration, to: Dialled, base: &Url) -> Next {
         let line = self.line.clone();
-        let (talked, status) = match to {
+        line.change(|state| state.breaks_silence(Instant::now()));
+        let (interrupted, result) = match to {
             Dialled::Number(number) => {
                 line.event(Event::Dialled(number));
-                (line.unless_interrupted(sleep(ELSEWHERE)).await, "completed")
+                let (length, status) = match self.net.options.person {
+                    Person::Answers => (ELSEWHERE, "completed"),
+                    Person::NoAnswer => (timeout, "no-answer"),
+                    Person::Busy => (BUSY_TONE, "busy"),
+                };
+                let interrupted = line.unless_interrupted(sleep(length)).await.is_none();
+                (
+                    interrupted,
+                    dialled_number(if interrupted && status != "completed" { "canceled" } else { status }),
+                )
             }
             Dialled::Conference(room) => {
                 line.event(Event::Dialled(room.name.clone()));
-                (self.confers(&room).await, "answered")
+                (self.confers(&room).await.is_none(), vec![("DialCallStatus", "answered".to_owned())])
             }
         };
-        match (talked, action) {
-            (None, _) => Next::End(End::ByCaller),
-            (Some(()), None) => Next::End(End::Dialled),
-            (Some(()), Some(action)) => {
-                self.document(&action, base, vec![("DialCallStatus", status.to_owned())])
-            }
+        line.change(|state| state.was_not_silent_until(Instant::now()));
+        match action {
+            _ if interrupted => self.hangs_up_before(action, base, result),
+            Some(action) => self.document(&action, base, result),
+            None => Next::Verb,
         }
+    }
+
+    /// The caller hung up, or the REST API has an order: the action is told of a hang-up, and steers nothing.
+    fn hangs_up_before(
+        &mut self,
+        action: Option<Target>,
+        base: &Url,
+        extra: Vec<(&'static str, String)>,
+    ) -> Next {
+        let hung_up = self.line.with(|state| state.hang_up);
+        if let Some(action) = action.filter(|_| hung_up)
+            && let Next::Document(request) = self.document(&action, base, extra)
+        {
+            let mut params = self.params("completed");
+            params.extend(request.extra.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            self.callback(request.url, request.method, params);
+        }
+        Next::End(End::ByCaller)
     }
 
     /// Stays in a conference until somebody ends that; without a REST API nobody can, so it is a short one. None if the
@@ -270,29 +288,6 @@ impl Leg {
         };
         conference.leave(&self.record.sid);
         stayed
-    }
-
-    /// Files a recording of what was just said; returns its identifier.
-    fn records(&self) -> String {
-        let now = Utc::now();
-        let recording = Recording {
-            sid: super::sid("RE"),
-            call: self.record.clone(),
-            source: "RecordVerb",
-            channels: 1,
-            track: "inbound".to_owned(),
-            status: Cell::new("completed"),
-            created: now,
-            ended: Cell::new(Some(now + ELSEWHERE)),
-            deleted: Cell::new(false),
-            callback: None,
-            events: Vec::new(),
-        };
-        let sid = recording.sid.clone();
-        if self.net.ledger.add_recording(recording).is_err() {
-            self.violation("recordings", "too many recordings".into());
-        }
-        sid
     }
 
     fn document(&self, target: &Target, base: &Url, extra: Vec<(&'static str, String)>) -> Next {
@@ -353,15 +348,7 @@ impl Leg {
             }
         };
         match (end, action) {
-            (StreamEnd::Stopped, action) => {
-                let hung_up = self.line.with(|state| state.hang_up);
-                if let Some(action) = action.filter(|_| hung_up)
-                    && let Next::Document(request) = self.document(&action, base, Vec::new())
-                {
-                    self.callback(request.url, request.method, self.params("completed"));
-                }
-                Next::End(End::ByCaller)
-            }
+            (StreamEnd::Stopped, action) => self.hangs_up_before(action, base, Vec::new()),
             (StreamEnd::Lost(_), _) if self.net.options.after_drop == AfterDrop::Nothing => {
                 self.line.until(|state| state.is_interrupted().then_some(())).await;
                 Next::End(End::ByCaller)
@@ -396,6 +383,18 @@ impl Leg {
     fn violation(&self, kind: &str, detail: String) {
         self.net.violation(self.record.number, kind, detail);
     }
+}
+
+/// What the `action` of a `<Dial>` of a number is told (reference: twilio.md section 2.3).
+fn dialled_number(status: &'static str) -> Vec<(&'static str, String)> {
+    let answered = status == "completed";
+    let mut told = vec![
+        ("DialCallStatus", status.to_owned()),
+        ("DialCallSid", super::sid("CA")),
+        ("DialBridged", answered.to_string()),
+    ];
+    told.extend(answered.then(|| ("DialCallDuration", ELSEWHERE.as_secs().to_string())));
+    told
 }
 
 /// An order as what to do next; the error ends the call.

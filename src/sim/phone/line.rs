@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use url::Url;
 
-use super::ear::Ear;
+use super::ear::{Audible, Ear};
 use super::twiml::{Method, Verb};
 use crate::sim::speech::{self, Clip, SILENCE};
 use crate::sim::tag::{FRAME_BYTES, NO_CLIP, Tag};
@@ -46,6 +46,7 @@ pub enum Event {
     Cleared,
     /// `<Dial>` to this number or conference.
     Dialled(String),
+    /// `<Record>` took a message; one that says nothing is none.
     Recorded,
     /// The number's fallback URL was requested, because of this error.
     Fallback(u32),
@@ -165,12 +166,28 @@ impl Line {
         }
     }
 
-    /// 20 ms of the stream have passed, in which the agent was audible or not.
-    pub fn hears(&self, audible: bool) {
+    /// 20 ms of the stream have passed, in which this was audible.
+    pub fn hears(&self, audible: Audible) {
         let changed = self.with(|state| state.hears(audible, Instant::now()));
         if changed {
             self.changed.notify_waiters();
         }
+    }
+
+    /// The next 20 ms of what the caller says to a recorder, which takes no part in the stream's sequence. Whether
+    /// anything was said.
+    pub fn speaks_to_recorder(&self) -> bool {
+        let (said, changed) = self.with(|state| {
+            let (said, changed) = state.mouth.next_said();
+            if said.is_some() {
+                state.was_not_silent_until(Instant::now());
+            }
+            (said.is_some(), changed)
+        });
+        if changed {
+            self.changed.notify_waiters();
+        }
+        said
     }
 
     /// The next 20 ms of what the caller says.
@@ -184,11 +201,11 @@ impl Line {
 }
 
 impl State {
-    fn hears(&mut self, audible: bool, now: Instant) -> bool {
-        if audible || self.mouth.is_speaking() {
+    fn hears(&mut self, audible: Audible, now: Instant) -> bool {
+        if audible != Audible::Nobody || self.mouth.is_speaking() {
             self.breaks_silence(now);
         }
-        match (self.agent, audible) {
+        match (self.agent, audible == Audible::Agent) {
             (Agent::Silent(_), true) => {
                 self.agent = Agent::Speaking(now);
                 if let (None, Some(connected)) = (self.first_audio, self.connected_at) {
@@ -209,10 +226,21 @@ impl State {
         self.hang_up || self.order.is_some()
     }
 
-    /// The caller heard or said something until `now`.
+    /// The caller has heard something ever since the silence was last broken.
+    pub fn was_not_silent_until(&mut self, now: Instant) {
+        self.quiet_since = self.quiet_since.map(|_| now);
+    }
+
+    /// The caller heard or said something at `now`.
     pub fn breaks_silence(&mut self, now: Instant) {
         self.longest_silence = self.longest_silence(now);
         self.quiet_since = self.quiet_since.map(|_| now);
+    }
+
+    /// From now on only silence that begins now counts.
+    pub fn forgets_silence(&mut self, now: Instant) {
+        self.quiet_since = self.quiet_since.map(|_| now);
+        self.longest_silence = Duration::ZERO;
     }
 
     /// The call is over for the caller: what follows is between the network and the bridge.
@@ -267,6 +295,15 @@ impl Mouth {
 
     /// The next frame, tagged as sent at `now_us`, and whether an utterance began or ended with it.
     fn frame(&mut self, now_us: u64) -> ([u8; FRAME_BYTES], bool) {
+        let (said, changed) = self.next_said();
+        let (mut frame, clip) = said.unwrap_or(([SILENCE; FRAME_BYTES], NO_CLIP));
+        Tag { source: self.number, sequence: self.sequence, clip, sent_us: now_us }.write(&mut frame);
+        self.sequence += 1;
+        (frame, changed)
+    }
+
+    /// The next frame of a clip and its number, none in silence, and whether an utterance began or ended with it.
+    fn next_said(&mut self) -> (Option<([u8; FRAME_BYTES], u16)>, bool) {
         let (finished, begun) = (self.finished, self.begun);
         let mut said = None;
         while let (Some(frames), Some(clip)) = (self.queue.front_mut(), self.clips.front()) {
@@ -282,10 +319,7 @@ impl Mouth {
         if said.is_some() && self.begun.is_none_or(|(number, _)| number < speaking) {
             self.begun = Some((speaking, Instant::now()));
         }
-        let (mut frame, clip) = said.unwrap_or(([SILENCE; FRAME_BYTES], NO_CLIP));
-        Tag { source: self.number, sequence: self.sequence, clip, sent_us: now_us }.write(&mut frame);
-        self.sequence += 1;
-        (frame, (finished, begun) != (self.finished, self.begun))
+        (said, (finished, begun) != (self.finished, self.begun))
     }
 }
 
@@ -331,8 +365,8 @@ mod tests {
         let second = Duration::from_secs(1);
         line.with(|state| {
             let start = state.rang_at;
-            state.hears(true, start + 3 * second);
-            state.hears(false, start + 4 * second);
+            state.hears(Audible::Agent, start + 3 * second);
+            state.hears(Audible::Nobody, start + 4 * second);
             assert_eq!(state.longest_silence(start + 5 * second), 3 * second);
             assert_eq!(state.longest_silence(start + 9 * second), 6 * second);
             state.stops_listening(start + 5 * second);

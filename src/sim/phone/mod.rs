@@ -97,6 +97,9 @@ pub struct Options {
     /// What happens when a media socket dies without the bridge's close
     #[arg(long, value_enum, default_value_t)]
     pub after_drop: AfterDrop,
+    /// What the person does whose number is dialled
+    #[arg(long, value_enum, default_value_t)]
+    pub person: Person,
     /// Where to be Twilio's REST API for these calls: a loopback address; port 0 is any free one
     #[arg(long, value_name = "ADDR", value_parser = loopback_address)]
     pub api_listen: Option<SocketAddr>,
@@ -130,6 +133,18 @@ pub enum AfterDrop {
     Nothing,
 }
 
+/// What a person does whose telephone rings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Person {
+    /// Talks for a second, and hangs up
+    #[default]
+    Answers,
+    /// Lets it ring, for as long as the `<Dial>` does
+    NoAnswer,
+    /// Speaks to somebody else
+    Busy,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -141,6 +156,7 @@ impl Default for Options {
             auth_token: None,
             retry_gap: Duration::ZERO,
             after_drop: AfterDrop::default(),
+            person: Person::default(),
             api_listen: None,
             api_throttled: 0,
             api_unanswered: 0,

@@ -133,7 +133,7 @@ impl Bridge {
         Options { url: self.origin.clone(), auth_token, calls: 1, quiet: true, ..Options::default() }
     }
 
-    fn network(&self) -> Network {
+    pub(super) fn network(&self) -> Network {
         Network::start(self.options()).unwrap()
     }
 

@@ -23,10 +23,23 @@ pub enum Verb {
     Pause(Duration),
     Redirect(Target),
     Hangup,
-    Reject { busy: bool },
-    Connect { action: Option<Target>, stream: Stream },
-    Dial { action: Option<Target>, to: Dialled },
-    Record { action: Option<Target> },
+    Reject {
+        busy: bool,
+    },
+    Connect {
+        action: Option<Target>,
+        stream: Stream,
+    },
+    /// Rings so long at most.
+    Dial {
+        action: Option<Target>,
+        timeout: Duration,
+        to: Dialled,
+    },
+    Record {
+        action: Option<Target>,
+        recorder: Recorder,
+    },
 }
 
 /// A URL as it stands in the document, possibly relative, and how to request it.
@@ -75,6 +88,22 @@ impl Default for Room {
     }
 }
 
+/// `<Record>`, but for its action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorder {
+    pub max_length: Duration,
+    /// So much silence ends it.
+    pub timeout: Duration,
+    /// Keys that end it.
+    pub finish_on: String,
+    pub beeps: bool,
+    pub callback: Option<Target>,
+    /// Of what `callback` is told.
+    pub events: Vec<String>,
+}
+
+/// How long a dialled number rings unless the document says so.
+pub const RINGS: Duration = Duration::from_secs(30);
 /// Content types that are read as TwiML.
 const CONTENT_TYPES: [&str; 3] = ["text/xml", "application/xml", "text/html"];
 /// Name and value of a `<Parameter>` together stay below this.
@@ -301,12 +330,44 @@ impl Element {
                 let text_of = |element: &Self| element.text.trim().to_owned();
                 let to = child("Conference").map(|conference| Dialled::Conference(conference.room()));
                 let to = to.unwrap_or_else(|| Dialled::Number(child("Number").map_or_else(text, text_of)));
-                Verb::Dial { action: action(), to }
+                Verb::Dial { action: action(), timeout: self.seconds("timeout", RINGS, faults), to }
             }
-            "Record" => Verb::Record { action: action() },
+            "Record" => Verb::Record { action: action(), recorder: self.recorder(faults) },
             _ => return None,
         };
         Some(verb)
+    }
+
+    /// A whole number of seconds above 0.
+    fn seconds(&self, attribute: &str, default: Duration, faults: &mut Vec<Fault>) -> Duration {
+        let Some(text) = self.get(attribute) else { return default };
+        match text.parse() {
+            Ok(seconds @ 1..) => Duration::from_secs(seconds),
+            _ => {
+                faults.push(schema_fault(format!("{}@{attribute} is {text:?}", self.name)));
+                default
+            }
+        }
+    }
+
+    fn recorder(&self, faults: &mut Vec<Fault>) -> Recorder {
+        let finish_on = self.get("finishOnKey").unwrap_or("1234567890*#").to_owned();
+        if !finish_on.chars().all(|key| matches!(key, '0'..='9' | '*' | '#')) {
+            faults.push(schema_fault(format!("Record@finishOnKey is {finish_on:?}")));
+        }
+        let events = self.get("recordingStatusCallbackEvent").unwrap_or("completed");
+        let events: Vec<_> = events.split_whitespace().map(str::to_owned).collect();
+        if !events.iter().all(|event| ["in-progress", "completed", "absent"].contains(&event.as_str())) {
+            faults.push(schema_fault(format!("Record@recordingStatusCallbackEvent is {events:?}")));
+        }
+        Recorder {
+            max_length: self.seconds("maxLength", Duration::from_secs(3600), faults),
+            timeout: self.seconds("timeout", Duration::from_secs(5), faults),
+            finish_on,
+            beeps: self.get("playBeep") != Some("false"),
+            callback: self.target("recordingStatusCallback", "recordingStatusCallbackMethod"),
+            events,
+        }
     }
 
     fn room(&self) -> Room {
@@ -388,8 +449,34 @@ mod tests {
             end_on_exit: true,
             ..Room::default()
         };
-        let dials = |to| Verb::Dial { action: None, to };
+        let dials = |to| Verb::Dial { action: None, timeout: RINGS, to };
         assert_eq!(verbs, [dials(Dialled::Conference(room)), dials(Dialled::Number("+1415".into()))]);
+    }
+
+    #[test]
+    fn a_recorder_is_read_with_its_defaults_and_what_is_wrong_with_it() {
+        let (verbs, faults) = read_xml(
+            r##"<Response><Record action="/done" maxLength="120" finishOnKey="#" playBeep="false"/></Response>"##,
+        )
+        .unwrap();
+        let recorder = Recorder {
+            max_length: Duration::from_secs(120),
+            timeout: Duration::from_secs(5),
+            finish_on: "#".into(),
+            beeps: false,
+            callback: None,
+            events: vec!["completed".into()],
+        };
+        assert_eq!((verbs, faults), (vec![Verb::Record { action: Some(post("/done")), recorder }], vec![]));
+        for wrong in
+            ["maxLength='0'", "timeout='-1'", "finishOnKey='x'", "recordingStatusCallbackEvent='done'"]
+        {
+            assert_eq!(
+                read_xml(&format!("<Response><Record {wrong}/></Response>")).unwrap().1.len(),
+                1,
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

@@ -96,7 +96,9 @@ fn text(migration: &str, file: &str) -> String {
 fn dump(database: &TestDatabase) -> String {
     let dump = Command::new("pg_dump").args(["--schema-only", &database.url]).output().unwrap();
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
-    String::from_utf8(dump.stdout).unwrap()
+    let text = String::from_utf8(dump.stdout).unwrap();
+    // A word that is another one each time guards what is between these two against the tool that reads it.
+    text.lines().filter(|line| !line.starts_with(['\\'])).collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test]

@@ -65,7 +65,8 @@ impl Log {
         });
         let of_calls = |plan: &Value| {
             let query = plan["Query Text"].as_str().unwrap();
-            query.contains("\"calls\"") || query.contains("\"call_search\"")
+            let is_run = !query.starts_with("EXPLAIN");
+            is_run && (query.contains("\"calls\"") || query.contains("\"call_search\""))
         };
         plans.filter(of_calls).collect()
     }
@@ -158,7 +159,7 @@ async fn a_deep_page_is_skipped_to_through_an_index_alone() {
 #[actix_rt::test]
 async fn a_search_never_reads_all_documents() {
     let mut log = Log::prepare().await;
-    for words in ["w1", "w30", "w300", "w1000", "w4000", "w30 w40", "\"w2 w30\"", "w1 -w2"] {
+    for words in ["w1", "w30", "w300", "w1000", "w4000", "w30 w40", "w1 -w2"] {
         let filter = CallFilter { words: Some(words.to_owned()), ..CallFilter::default() };
         let (plans, what) = log.answer(filter, "-startedAt", 1).await;
         for node in plans.iter().flat_map(|plan| nodes(&plan["Plan"])) {

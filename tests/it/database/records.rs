@@ -1,7 +1,7 @@
 //! What is recorded is what is written.
 
 use actors::call::end::Outcome;
-use actors::db::record::Record;
+use actors::db::record::{Aftermath, Record};
 use actors::db::{Db, DbError};
 use prometheus::Registry;
 
@@ -63,6 +63,43 @@ async fn the_end_of_a_call_that_was_never_opened_is_kept() {
         database.query("SELECT from_number, outcome, turns FROM calls").await,
         ["+15550100|completed|1"]
     );
+}
+
+fn aftermath(kind: &str, outcome: Outcome) -> Record {
+    Record::Aftermath(Aftermath { event: event(1, kind, Some(kind)), outcome })
+}
+
+#[actix_rt::test]
+async fn what_came_after_the_agent_stands_in_whatever_order_it_is_written() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    let transferred = aftermath("transfer", Outcome::Transferred);
+    let voicemail = aftermath("voicemail", Outcome::Voicemail);
+    let agent = [opened(1, 1), closed(1, 1, Outcome::Failed), opened(1, 2), closed(1, 2, Outcome::Failed)];
+    for (after, outcome) in [
+        (vec![transferred.clone()], "transferred"),
+        (vec![voicemail.clone()], "voicemail"),
+        (vec![transferred.clone(), voicemail.clone()], "voicemail"),
+        (vec![voicemail, transferred], "voicemail"),
+    ] {
+        for before in 0..=agent.len() {
+            database.query("TRUNCATE calls, call_events").await;
+            let (first, then) = agent.split_at(before);
+            for _ in 0..2 {
+                write(&db, [first, &after, then].concat()).await;
+            }
+            let row = "SELECT outcome, reason, ended_at IS NOT NULL, from_number FROM calls";
+            let expected = format!("{outcome}|caller-hung-up|t|+15550100");
+            assert_eq!(database.query(row).await, [expected], "after {before}");
+            assert_eq!(database.value("SELECT count(*) FROM call_events").await, after.len().to_string());
+        }
+        database.query("TRUNCATE calls, call_events").await;
+        write(&db, after).await;
+        assert_eq!(
+            database.query("SELECT outcome, ended_at IS NOT NULL FROM calls").await,
+            [format!("{outcome}|t")]
+        );
+    }
 }
 
 #[actix_rt::test]

@@ -115,7 +115,7 @@ async fn a_decision_holds_until_a_later_one_or_a_later_stream() {
     }
     db.decide(sid(1), 1, NextStep::Human).await.unwrap();
     write(&db, [opened(1, 2), closed(1, 2, Outcome::Completed)]).await;
-    assert_eq!(db.decided(sid(1)).await, Ok(Some(NextStep::HangUp)));
+    assert_eq!(db.decided(sid(1)).await, Ok(Some(NextStep::HandedOver)));
     write(&db, [opened(1, 3)]).await;
     assert_eq!(db.decided(sid(1)).await, Ok(None));
 
@@ -254,4 +254,15 @@ async fn a_turn_that_arrives_late_replaces_no_later_version_of_it() {
     write(&db, [version(1, 9, "Hello")]).await;
     assert_eq!(written().await, "Hi", "a later epoch begins anew");
     assert_eq!(db.history(sid(1)).await.unwrap().turns[0].text, "Hi");
+}
+
+#[actix_rt::test]
+async fn whoever_takes_a_call_that_was_handed_over_finds_all_that_was_said() {
+    let (database, registry) = (TestDatabase::create().await, Registry::new());
+    let [old, new] = [start(&database.url), Db::start(settings(&database.url), &registry).unwrap()];
+    old.record(opened(1, 1));
+    (1..=500).for_each(|ordinal| old.record(turn(1, 1, ordinal, "said")));
+    eventually("it is handed over", async || old.decide(sid(1), 1, NextStep::HandedOver).await.is_ok()).await;
+    assert_eq!(new.decided(sid(1)).await, Ok(Some(NextStep::HandedOver)));
+    assert_eq!(new.history(sid(1)).await.unwrap().turns.len(), 500);
 }

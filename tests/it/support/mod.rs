@@ -7,6 +7,7 @@ pub mod outage;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod postgres_with_tls;
+pub mod proxy;
 pub mod toll;
 pub mod twilio;
 pub mod world;

@@ -31,6 +31,19 @@ pub struct Dial<'a> {
     pub timeout_seconds: u32,
 }
 
+/// `<Record>`: the caller leaves a message after a beep. One that says nothing meets the next verb, without `action`.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Told of the recording, and asked what comes next.
+    pub action: &'a str,
+    pub recording_status_callback: &'a str,
+    pub max_length_seconds: u32,
+    /// So much silence ends it.
+    pub timeout_seconds: u32,
+    /// Keys that end it.
+    pub finish_on_key: &'a str,
+}
+
 /// A document being written: verbs run in the order they are added. Without any it is the empty answer that a status
 /// callback gets.
 #[derive(Debug, Clone, Default)]
@@ -82,6 +95,20 @@ impl Twiml {
         self.0.push_str("><Number>");
         self.text(dial.number);
         self.0.push_str("</Number></Dial>");
+        self
+    }
+
+    pub fn record(mut self, record: Record<'_>) -> Self {
+        self.open("Record");
+        self.webhook("action", "method", record.action);
+        self.attribute("maxLength", &record.max_length_seconds.to_string());
+        self.attribute("timeout", &record.timeout_seconds.to_string());
+        self.attribute("finishOnKey", record.finish_on_key);
+        self.attribute("playBeep", "true");
+        let (callback, method) = ("recordingStatusCallback", "recordingStatusCallbackMethod");
+        self.webhook(callback, method, record.recording_status_callback);
+        self.attribute("recordingStatusCallbackEvent", "completed absent");
+        self.0.push_str("/>");
         self
     }
 
@@ -199,6 +226,28 @@ mod tests {
             r#"<Pause length="2"/><Dial timeout="20"><Number>+14155550123</Number></Dial>"#,
             r#"<Redirect method="POST">https://voice.example.com/next"#,
             r#"#ct=1000&amp;rt=5000&amp;rc=5&amp;rp=ct,rt,5xx&amp;tt=15000</Redirect></Response>"#,
+        );
+        assert_eq!(twiml.render(), expected);
+    }
+
+    #[test]
+    fn a_caller_leaves_a_message() {
+        let twiml = Twiml::new().record(Record {
+            action: "https://voice.example.com/done",
+            recording_status_callback: "https://voice.example.com/status",
+            max_length_seconds: 120,
+            timeout_seconds: 5,
+            finish_on_key: "#",
+        });
+        let fragment = "#ct=1000&amp;rt=5000&amp;rc=5&amp;rp=ct,rt,5xx&amp;tt=15000";
+        let expected = format!(
+            concat!(
+                r#"<?xml version="1.0" encoding="UTF-8"?><Response><Record action="https://voice.example.com/done{0}""#,
+                r##" method="POST" maxLength="120" timeout="5" finishOnKey="#" playBeep="true""##,
+                r#" recordingStatusCallback="https://voice.example.com/status{0}""#,
+                r#" recordingStatusCallbackMethod="POST" recordingStatusCallbackEvent="completed absent"/></Response>"#,
+            ),
+            fragment
         );
         assert_eq!(twiml.render(), expected);
     }

@@ -10,7 +10,7 @@ use super::reply::{Fault, Reply, time};
 use crate::sim::phone::ledger::{Conference, Participant};
 use crate::sim::phone::line::Order;
 use crate::sim::phone::network::{ACCOUNT_SID, Inner, Outgoing};
-use crate::sim::phone::twiml::{Dialled, Room, Verb};
+use crate::sim::phone::twiml::{Dialled, RINGS, Room, Verb};
 
 const LIST: &Known = &[
     PAGING[0],
@@ -111,7 +111,11 @@ pub fn add(net: &Rc<Inner>, name: &str, params: &Params) -> Result<Reply, Fault>
     let outgoing = Outgoing {
         from: params.owned("From").unwrap_or_default(),
         to: params.owned("To").unwrap_or_default(),
-        order: Order::Follow(vec![Verb::Dial { action: None, to: Dialled::Conference(room.clone()) }]),
+        order: Order::Follow(vec![Verb::Dial {
+            action: None,
+            timeout: RINGS,
+            to: Dialled::Conference(room.clone()),
+        }]),
         status_callback: status_callback(params),
     };
     let (_, call) = net.begins(Some(outgoing)).map_err(|_| Fault::new(429, 10004, "no call numbers left"))?;

@@ -103,7 +103,7 @@ impl Inner {
     }
 
     /// Tells of the status a recording has, if that is wanted.
-    fn reports(self: &Rc<Self>, recording: &Recording) -> Option<JoinHandle<()>> {
+    pub fn reports(self: &Rc<Self>, recording: &Recording) -> Option<JoinHandle<()>> {
         let status = recording.status.get();
         let wanted =
             recording.callback.as_ref().filter(|_| recording.events.iter().any(|event| event == status));
@@ -112,9 +112,9 @@ impl Inner {
             ("AccountSid", ACCOUNT_SID.to_owned()),
             ("CallSid", recording.call.sid.clone()),
             ("RecordingSid", recording.sid.clone()),
-            ("RecordingUrl", format!("https://api.twilio.com{}", path(recording))),
+            ("RecordingUrl", recording.url()),
             ("RecordingStatus", status.to_owned()),
-            ("RecordingDuration", duration(recording).unwrap_or_else(|| "-1".to_owned())),
+            ("RecordingDuration", recording.seconds().unwrap_or_else(|| "-1".to_owned())),
             ("RecordingChannels", recording.channels.to_string()),
             ("RecordingStartTime", time(recording.created)),
             ("RecordingSource", recording.source.to_owned()),
@@ -125,19 +125,27 @@ impl Inner {
     }
 }
 
-fn path(recording: &Recording) -> String {
-    format!("/2010-04-01/Accounts/{ACCOUNT_SID}/Recordings/{}", recording.sid)
+impl Recording {
+    /// Where the audio is.
+    pub fn url(&self) -> String {
+        format!("https://api.twilio.com{}", path(self))
+    }
+
+    /// How long it is, in seconds; none while it is under way.
+    pub fn seconds(&self) -> Option<String> {
+        self.ended.get().map(|ended| (ended - self.created).num_seconds().to_string())
+    }
 }
 
-fn duration(recording: &Recording) -> Option<String> {
-    recording.ended.get().map(|ended| (ended - recording.created).num_seconds().to_string())
+fn path(recording: &Recording) -> String {
+    format!("/2010-04-01/Accounts/{ACCOUNT_SID}/Recordings/{}", recording.sid)
 }
 
 fn json(recording: &Recording) -> Value {
     json!({
         "sid": recording.sid, "account_sid": ACCOUNT_SID, "call_sid": recording.call.sid, "conference_sid": null,
         "api_version": "2010-04-01", "status": recording.status.get(), "source": recording.source,
-        "channels": recording.channels, "track": recording.track, "duration": duration(recording),
+        "channels": recording.channels, "track": recording.track, "duration": recording.seconds(),
         "start_time": time(recording.created), "date_created": time(recording.created),
         "date_updated": time(recording.ended.get().unwrap_or(recording.created)), "price": null, "price_unit": "USD",
         "error_code": null, "uri": format!("{}.json", path(recording)),

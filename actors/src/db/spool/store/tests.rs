@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::call::end::{CallEnd, Outcome, Reason};
-use crate::db::record::{CallClosed, CallOpened, Decision, Event, NextStep, Speaker, Turn};
+use crate::db::record::{Aftermath, CallClosed, CallOpened, Decision, Event, NextStep, Speaker, Turn};
 
 fn sid(call: u32) -> CallSid {
     format!("CA{call:032x}").parse().unwrap()
@@ -79,15 +79,25 @@ fn records_come_out_as_they_went_in_and_outlive_the_process() {
             usage: json!({"totalTokens": 17}),
             cost_usd: Some(0.11),
         }),
+        Record::Aftermath(Aftermath {
+            event: Event {
+                call_sid: sid(1),
+                at,
+                kind: "transfer".to_owned(),
+                data: json!({"status": "completed"}),
+                dedupe_key: Some("CA2".to_owned()),
+            },
+            outcome: Outcome::Transferred,
+        }),
     ]
     .map(Arc::new)
     .into();
     let before = Utc::now();
-    assert_eq!(open(&folder, 1 << 20).append(&records), Ok(5));
+    assert_eq!(open(&folder, 1 << 20).append(&records), Ok(6));
 
     let mut store = open(&folder, 1 << 20);
     let backlog = store.backlog();
-    assert_eq!(backlog.records, 5);
+    assert_eq!(backlog.records, 6);
     assert!(backlog.oldest.is_some_and(|oldest| oldest >= before && oldest <= Utc::now()));
     let front = store.front(10).unwrap();
     assert_eq!(front.records.iter().map(|(_, record)| Arc::clone(record)).collect::<Vec<_>>(), records);

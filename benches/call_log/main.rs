@@ -1,0 +1,172 @@
+//! The call log of a busy year: how long the program takes to answer `GET /api/call-logs`, ten requests at a time.
+//!
+//! `cargo bench --bench call_log [-- --calls 1000000 --requests 500]` fills a private PostgreSQL (5 GB for a million
+//! calls with ten million turns), starts the program on it and prints a table: for each question the median, the 95th and
+//! the 99th percentile in milliseconds, over HTTP on this machine. The targets are a P95 under 20 ms, and under 100 ms
+//! for a search. Nothing is left behind.
+
+mod fill;
+
+use std::cell::Cell;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow, ensure};
+use chrono::{NaiveDate, TimeDelta, Utc};
+use clap::Parser;
+use hdrhistogram::Histogram;
+use switchboard::private_postgres::PrivatePostgres;
+
+const AT_A_TIME: u64 = 10;
+/// Answers that are not counted: the server's memory is cold.
+const WARM_UP: u64 = 20;
+
+/// A question: what it is called, how soon it is to be answered (P95, in milliseconds), and the parameters of the
+/// request of this number.
+type Question = (&'static str, u64, fn(u64) -> String);
+
+const QUESTIONS: [Question; 20] = [
+    ("first page", 20, |_| "page=1".into()),
+    ("page 1,000", 20, |_| "page=1000".into()),
+    ("pages up to 1,000", 20, |n| format!("page={}", 1 + n * 7919 % 1000)),
+    ("from", 20, |n| format!("from=%2B1555{:07}", n * 7919 % 100_000)),
+    ("to", 20, |n| format!("to=%2B1555019{}", n % 9)),
+    ("since and until", 20, |n| format!("since={}&until={}", day(30 + n % 9), day(n % 9))),
+    ("outcome, frequent", 20, |_| "outcome=completed".into()),
+    ("outcome, rare", 20, |_| "outcome=failed".into()),
+    ("urgent", 20, |_| "urgent=true".into()),
+    ("with a recording", 20, |_| "hasRecording=true".into()),
+    ("without one", 20, |_| "hasRecording=false".into()),
+    ("oldest first", 20, |_| "sort=startedAt".into()),
+    ("longest first", 20, |_| "sort=-durationSeconds".into()),
+    ("cheapest first", 20, |_| "sort=costUsd".into()),
+    ("search: in nearly all calls", 100, |n| format!("q=w{}", 1 + n % 5)),
+    ("search: in one of 3", 100, |n| format!("q=w{}", 28 + n % 5)),
+    ("search: in one of 20", 100, |n| format!("q=w{}", 260 + n % 40)),
+    ("search: in one of 100", 100, |n| format!("q=w{}", 1000 + n % 400)),
+    ("search: in one of 500", 100, |n| format!("q=w{}", 3500 + n % 1000)),
+    ("search: two words", 100, |n| format!("q=w{}+w{}", 20 + n % 20, 1000 + n % 900)),
+];
+
+fn day(ago: u64) -> NaiveDate {
+    (Utc::now() - TimeDelta::days(ago.cast_signed())).date_naive()
+}
+
+#[derive(Parser)]
+struct Arguments {
+    /// Calls in the log; each has ten turns.
+    #[arg(long, default_value_t = 1_000_000)]
+    calls: u64,
+    /// Requests for each question.
+    #[arg(long, default_value_t = 500)]
+    requests: u64,
+    /// Given by `cargo bench`; without it, as under `cargo test`, nothing is measured.
+    #[arg(long)]
+    bench: bool,
+    /// Only the benches whose name has this in it.
+    filter: Option<String>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let is_meant = arguments.filter.as_ref().is_none_or(|filter| "call_log".contains(filter.as_str()));
+    if !arguments.bench || !is_meant {
+        return Ok(());
+    }
+    actix_rt::System::new().block_on(bench(&arguments))
+}
+
+async fn bench(arguments: &Arguments) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let postgres = PrivatePostgres::start(folder.path())?;
+    actors::db::migrate::migrate(postgres.url()).await?;
+    let begun = Instant::now();
+    fill::fill(postgres.url(), arguments.calls).await.context("the log is filled")?;
+    let turns = arguments.calls * fill::TURNS;
+    println!("call_log: {} calls and {turns} turns in {:.0?}", arguments.calls, begun.elapsed());
+
+    let program = Program::start(postgres.url(), folder.path())?;
+    println!("{:<30} {:>8} {:>8} {:>8}  target", "ms, 10 at a time", "P50", "P95", "P99");
+    for (name, target, parameters) in QUESTIONS {
+        ask(&program, WARM_UP, parameters).await?;
+        let times = ask(&program, arguments.requests, parameters).await?;
+        let ms = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+        let verdict = if ms(0.95) < target as f64 { "met" } else { "MISSED" };
+        println!("{name:<30} {:>8.1} {:>8.1} {:>8.1}  P95 < {target} {verdict}", ms(0.5), ms(0.95), ms(0.99));
+    }
+    Ok(())
+}
+
+/// Asks so often and answers the times in microseconds.
+async fn ask(
+    program: &Program,
+    requests: u64,
+    parameters: fn(u64) -> String,
+) -> anyhow::Result<Histogram<u64>> {
+    let numbers = Cell::new(0);
+    let clients = (0..AT_A_TIME).map(async |_| {
+        let client = awc::Client::builder().timeout(Duration::from_secs(30)).finish();
+        let mut times = Histogram::<u64>::new(3)?;
+        while numbers.get() < requests {
+            let number = numbers.replace(numbers.get() + 1);
+            let url = format!("{}/api/call-logs?{}", program.origin, parameters(number));
+            let begun = Instant::now();
+            let mut response = client.get(&url).send().await.map_err(|error| anyhow!("{url}: {error}"))?;
+            let body = response.body().limit(1 << 20).await?;
+            times.record(begun.elapsed().as_micros().try_into()?)?;
+            ensure!(
+                response.status() == 200,
+                "{url}: {} {}",
+                response.status(),
+                String::from_utf8_lossy(&body)
+            );
+        }
+        Ok(times)
+    });
+    let mut all = Histogram::new(3)?;
+    for times in futures_util::future::try_join_all(clients).await? {
+        all.add(times)?;
+    }
+    Ok(all)
+}
+
+/// The program as a process of its own; its drop ends it.
+struct Program {
+    child: Child,
+    origin: String,
+}
+
+impl Program {
+    fn start(database_url: &str, folder: &Path) -> anyhow::Result<Self> {
+        let spools = folder.join("spool");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
+            .arg("serve")
+            .env_clear()
+            .envs([
+                ("BIND_ADDR", "127.0.0.1"),
+                ("PORT", "0"),
+                ("API_AUTH", "off"),
+                ("DATABASE_URL", database_url),
+                ("OPENAI_API_KEY", "sk-bench"),
+                ("TWILIO_AUTH_TOKEN", "12345678901234567890123456789012"),
+                ("SPOOL_DIR", spools.to_str().context("a folder in UTF-8")?),
+                ("RUST_LOG", "warn"),
+            ])
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().context("its standard output is a pipe")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let origin = line.trim().rsplit_once(' ').map(|(_, origin)| origin.to_owned());
+        Ok(Self { child, origin: origin.context("the program says where it listens")? })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

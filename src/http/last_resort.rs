@@ -1,0 +1,136 @@
+//! The last resort: what a caller meets when the agent cannot be had. A person if there is one, else a voicemail box;
+//! never silence.
+//!
+//! The documents are made from settings alone. What came of them is stored as the call's aftermath.
+
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use actors::call::end::Outcome;
+use actors::db::record::{Aftermath, Event};
+use actors::wire::twilio::form::Form;
+use actors::wire::twilio::sid::CallSid;
+use actors::wire::twilio::twiml::{Dial, Record, Twiml};
+use chrono::Utc;
+use serde_json::json;
+
+use super::problem::ApiError;
+use super::voice::{call_sid, required, signed_form, steer};
+use crate::app::App;
+
+const CONNECTING_YOU: &str = "One moment please."; // the agent has said why, if it could
+const NOBODY: &str =
+    "We are sorry, we cannot take your call right now. Please leave a message after the tone.";
+const NO_MESSAGE: &str = "We did not receive a message. Please call again in a few minutes. Goodbye.";
+const THANK_YOU: &str = "Thank you for your message. Goodbye.";
+const GOODBYE: &str = "Thank you for calling. Goodbye.";
+/// How long the person who takes over is rung.
+const RING_SECONDS: u32 = 30;
+const LONGEST_MESSAGE_SECONDS: u32 = 120;
+/// So much silence ends a message.
+const END_OF_MESSAGE_SECONDS: u32 = 5;
+
+/// A person takes over, if there is one; else the caller may leave a message. Needs nobody's answer.
+pub fn person_or_voicemail(app: &App) -> Twiml {
+    match &app.settings.twilio.human_fallback_number {
+        Some(number) => Twiml::new().say(CONNECTING_YOU).dial(Dial {
+            number,
+            action: Some(&app.voice.urls.transfer_done),
+            timeout_seconds: RING_SECONDS,
+        }),
+        None => voicemail_box(app),
+    }
+}
+
+/// The caller may leave a message. Needs nobody's answer.
+pub fn voicemail_box(app: &App) -> Twiml {
+    let urls = &app.voice.urls;
+    let record = Record {
+        action: &urls.voicemail,
+        recording_status_callback: &urls.recording_status,
+        max_length_seconds: LONGEST_MESSAGE_SECONDS,
+        timeout_seconds: END_OF_MESSAGE_SECONDS,
+        finish_on_key: "#",
+    };
+    Twiml::new().say(NOBODY).record(record).say(NO_MESSAGE).hangup()
+}
+
+/// `POST /api/voice/fallback`: our own redirect of last resort. It works without database and registry.
+pub async fn fallback(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<HttpResponse, ApiError> {
+    signed_form(&app, &request, &body)?;
+    Ok(steer(&person_or_voicemail(&app)))
+}
+
+/// `POST /api/voice/transfer-done`: the call to a person has ended, or never began. The caller is answered even where
+/// the result cannot be kept.
+pub async fn transfer_done(
+    app: Data<App>,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let form = signed_form(&app, &request, &body)?;
+    let call_sid = call_sid(&form)?;
+    let status = required(&form, "DialCallStatus")?;
+    let answered = matches!(status, "completed" | "answered");
+    tracing::info!(call.sid = %call_sid, status, "a transfer is over");
+    let event = transfer(call_sid, status, &form);
+    let kept = if answered {
+        app.db.store_aftermath(Aftermath { event, outcome: Outcome::Transferred }).await
+    } else {
+        app.db.store_event(event).await
+    };
+    if let Err(error) = kept {
+        tracing::error!(call.sid = %call_sid, %error, "the result of a transfer is lost");
+    }
+    Ok(steer(&match answered {
+        _ if is_over(&form) => Twiml::new(),
+        true => Twiml::new().say(GOODBYE).hangup(),
+        false => voicemail_box(&app),
+    }))
+}
+
+/// `POST /api/voice/voicemail`: the caller has left a message; it is durable before the answer.
+pub async fn voicemail(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<HttpResponse, ApiError> {
+    let form = signed_form(&app, &request, &body)?;
+    let call_sid = call_sid(&form)?;
+    let left = message(call_sid, &form);
+    let said = if left.is_some() { THANK_YOU } else { NO_MESSAGE };
+    if let Some(left) = left {
+        app.db.store_aftermath(left).await.map_err(ApiError::unavailable)?;
+        tracing::info!(call.sid = %call_sid, "a message was left");
+    }
+    Ok(steer(&if is_over(&form) { Twiml::new() } else { Twiml::new().say(said).hangup() }))
+}
+
+/// The message that was left, told by its `<Record>` action or by its recording's status, both of which may come; none
+/// if it is empty. Equal recordings are one message.
+pub fn message(call_sid: CallSid, form: &Form) -> Option<Aftermath> {
+    let url = form.get("RecordingUrl").filter(|url| !url.is_empty())?;
+    let seconds: u32 = form.get("RecordingDuration")?.parse().ok().filter(|&seconds| seconds > 0)?;
+    // The action is not sure to get the SID (reference: twilio.md section 2.7); the URL ends in it.
+    let sid = form.get("RecordingSid").or_else(|| url.rsplit('/').next()).unwrap_or_default();
+    let event = Event {
+        call_sid,
+        at: Utc::now(),
+        kind: "voicemail".to_owned(),
+        data: json!({"recordingSid": sid, "recordingUrl": url, "durationSeconds": seconds}),
+        dedupe_key: Some(format!("voicemail {sid}")),
+    };
+    Some(Aftermath { event, outcome: Outcome::Voicemail })
+}
+
+fn transfer(call_sid: CallSid, status: &str, form: &Form) -> Event {
+    let dialled = form.get("DialCallSid").unwrap_or_default();
+    let seconds = form.get("DialCallDuration").and_then(|seconds| seconds.parse::<u32>().ok());
+    Event {
+        call_sid,
+        at: Utc::now(),
+        kind: "transfer".to_owned(),
+        data: json!({"status": status, "dialledCallSid": dialled, "durationSeconds": seconds}),
+        dedupe_key: Some(format!("transfer {dialled} {status}")),
+    }
+}
+
+/// The caller has hung up: what we answer is not heard.
+fn is_over(form: &Form) -> bool {
+    form.get("CallStatus").is_some_and(|status| status != "in-progress")
+}
