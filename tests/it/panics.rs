@@ -15,6 +15,8 @@ use crate::support::twilio::{call_sid, rings, webhook};
 use crate::support::world::{World, asks, is_answered};
 
 const HUMAN: &str = "+14155550123";
+/// Twenty callers ring at once, on a machine that may have more to do; an unattended panic costs 10 s, or the call.
+const MOST_SILENCE_MS: u64 = 8_000;
 
 struct House {
     world: World,
@@ -96,7 +98,7 @@ async fn a_panic_at_any_input_costs_no_call_and_no_other_call_notices() {
     let log = house.app.logged(neighbour.call_sid()).await;
     let mut toll = Toll::of("panics in other calls");
     toll.count(&neighbour, &CALLER[..4].iter().collect::<Vec<_>>(), &log);
-    toll.stays_within(3_000);
+    toll.stays_within(MOST_SILENCE_MS);
     house.app.empties().await;
     house.world.is_content();
 }
@@ -129,7 +131,7 @@ async fn survives(house: &House, when: When, input: &str) {
     };
     let mut toll = Toll::of(format!("a panic at {input}, {when:?}"));
     toll.count(&caller, said, &log);
-    toll.stays_within(5_000);
+    toll.stays_within(MOST_SILENCE_MS);
     assert_eq!(log["call"]["outcome"], "completed", "{when:?} {input}: {log}");
 }
 
