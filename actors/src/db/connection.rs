@@ -341,9 +341,10 @@ impl AsyncConnectionCore for Connection {
             let lost = Arc::clone(&self.lost);
             let failed = move |error| Error::from(Failure::of(&error, &lost));
             let counted = Arc::clone(&self.rows);
+            let mut read = Row::of_an_answer();
             let row = move |row| {
                 counted.fetch_add(1, Ordering::Relaxed);
-                Row::from(row)
+                read(row)
             };
             // In a transaction, what was read counts only once that has ended.
             let rows = match &begin {

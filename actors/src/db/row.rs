@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::ops::Range;
+use std::sync::Arc;
 
 use diesel::pg::{Pg, PgValue};
 use diesel::row::{Field, PartialRow, RowIndex, RowSealed};
@@ -10,14 +11,19 @@ use tokio_postgres::types::{FromSql, Type};
 /// One row of an answer.
 pub struct Row {
     row: tokio_postgres::Row,
-    /// The columns' types, as diesel wants to borrow them.
-    oids: Vec<NonZeroU32>,
+    /// The columns' types, as diesel wants to borrow them; the same for all rows of an answer.
+    oids: Arc<[NonZeroU32]>,
 }
 
-impl From<tokio_postgres::Row> for Row {
-    fn from(row: tokio_postgres::Row) -> Self {
+impl Row {
+    /// Makes the rows of one answer.
+    pub(super) fn of_an_answer() -> impl FnMut(tokio_postgres::Row) -> Self {
         let oid = |oid| NonZeroU32::new(oid).expect("a column's type has an OID");
-        Self { oids: row.columns().iter().map(|column| oid(column.type_().oid())).collect(), row }
+        let mut oids = None;
+        move |row| {
+            let of = || row.columns().iter().map(|column| oid(column.type_().oid())).collect();
+            Self { oids: Arc::clone(oids.get_or_insert_with(of)), row }
+        }
     }
 }
 
