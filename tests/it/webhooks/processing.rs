@@ -87,7 +87,7 @@ async fn any_order_with_any_repetition_ends_in_the_same_state() {
     for seed in 0..16 {
         let mut random = StdRng::seed_from_u64(seed);
         database
-            .query("TRUNCATE webhooks, calls, call_events, conferences, conference_participants, recordings")
+            .query("TRUNCATE webhooks, calls, call_events, conferences, conference_participants, recordings CASCADE")
             .await;
         db.record(opened(1));
         eventually("the call is written", async || db.waiting_records() == 0).await;
