@@ -60,6 +60,7 @@ fn actor(criterion: &mut Criterion) {
             api_key: Secret::new("none".into()),
         },
         rules: Rules::default(),
+        phrases: Arc::default(),
         ledger: Arc::new(Nowhere),
         metrics: Metrics::register(&prometheus::Registry::new()),
     };

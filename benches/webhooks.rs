@@ -133,7 +133,7 @@ async fn measure(address: SocketAddr, pace: Option<u32>, first: u32) -> anyhow::
         }
     });
     try_join_all(senders).await?;
-    Ok(window.take())
+    Ok(window.borrow().clone())
 }
 
 /// As Twilio tells that somebody has joined a conference.

@@ -10,6 +10,9 @@ use actix_web::{HttpServer, web};
 use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::history::{Past, Said};
+use actors::call::phrases::Phrase;
+use actors::call::phrases::book::{PhraseBook, Source};
+use actors::call::phrases::store::PhraseStore;
 use actors::call::pump::Pump;
 use actors::db::{BadUrl, Db, DbSettings, DbStartError, History, PastTurn, SchemaState, SpoolError};
 use actors::metrics::Metrics;
@@ -26,11 +29,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 use url::Url;
 
+use crate::background;
 use crate::http;
 use crate::http::voice::Voice;
 use crate::left_behind;
 use crate::process_metrics::ProcessMetrics;
-use crate::settings::Settings;
+use crate::settings::{DatabaseSettings, Settings, TwilioSettings};
 
 /// HTTP workers: a call's sockets and its actor share one thread. A measurement decides when this should grow.
 const WORKERS: usize = 1;
@@ -47,7 +51,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(100);
 /// voicemail box. With all other deadlines less than the 90 s that a service manager usually waits.
 const HAND_OVER_DEADLINE: Duration = Duration::from_secs(45);
 /// How long requests under way, and then unwritten records, are waited for at the very end.
-const FINISH_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const FINISH_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What every door can reach.
 pub struct App {
@@ -55,6 +59,7 @@ pub struct App {
     pub db: Db,
     pub registry: Registry,
     pub voice: Voice,
+    phrases: Arc<PhraseBook>,
     pub metrics: prometheus::Registry,
     pub started_at: Instant,
     draining: AtomicBool,
@@ -100,12 +105,13 @@ impl App {
             Some(url) => url.clone(),
             None => Url::parse(&format!("http://{listening_on}")).context("where it listens")?,
         };
-        let db = Db::start(db_settings(&settings), &metrics)?;
+        let db = Db::start(db_settings(&settings.instance_id, &settings.db), &metrics)?;
         db.beat(&settings.instance_id);
         db.process_webhooks();
         let call_metrics = Metrics::register(&metrics);
         db.count_panics(call_metrics.panics.with_label_values(&["db"]));
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());
+        let phrases = setup.phrases.clone();
         let registry = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
         let voice = voice(&settings, &public_url, registry.clone(), call_metrics);
         Ok(Self {
@@ -113,6 +119,7 @@ impl App {
             db,
             registry,
             voice,
+            phrases,
             metrics,
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
@@ -132,6 +139,13 @@ impl App {
         let epoch = last_epoch.unwrap_or_else(|| if is_whole { 0 } else { clock() }).max(history.epoch);
         let said = |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
         Past { epoch, said: history.turns.into_iter().map(said).collect(), is_whole }
+    }
+
+    /// Has the agent's phrases loaded, or rendered by the service; nobody waits for them.
+    fn fill_phrases(&self) {
+        let source = phrase_source(&self.settings, self.voice.pump.metrics.clone());
+        let book = self.phrases.clone();
+        actix_rt::spawn(async move { book.fill(&source).await });
     }
 
     pub fn is_draining(&self) -> bool {
@@ -198,7 +212,12 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);
     announce(address);
-    if let Some(twilio) = twilio_api(&app.settings)? {
+    app.fill_phrases();
+    let twilio = twilio_api(&app.settings.twilio)?;
+    let (instance, keep) = (&app.settings.instance_id, app.settings.retention);
+    let jobs = background::start(app.db.clone(), instance, twilio.clone(), keep, &app.metrics)
+        .context("the metrics of the jobs")?;
+    if let Some(twilio) = twilio {
         actix_rt::spawn(left_behind::take_up(app.clone(), twilio));
     }
 
@@ -230,6 +249,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
         () = signals.next() => handle.stop(false).await,
     }
     serving.abort();
+    jobs.stop().await;
     let unwritten = app.db.finish(FINISH_DEADLINE).await;
     if let Err(error) = app.db.leave(&app.settings.instance_id).await {
         tracing::warn!(%error, "others do not know yet that this instance has ended");
@@ -257,7 +277,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 /// A schema too old would fail every write: better not to start. A database that is away is no reason not to.
-async fn check_schema(db: &Db) -> Result<(), StartError> {
+pub(crate) async fn check_schema(db: &Db) -> Result<(), StartError> {
     match db.check_schema().await {
         Ok(SchemaState::Older { missing }) => return Err(StartError::SchemaOlder { missing }),
         Ok(SchemaState::Newer) => tracing::warn!("the database's schema is newer than this program"),
@@ -280,20 +300,36 @@ fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
     CallSetup {
         instance: settings.instance_id.clone(),
         persona: settings.persona.clone(),
-        endpoint: Endpoint {
-            url: settings.realtime.url.to_string(),
-            model: settings.realtime.model.clone(),
-            api_key: settings.realtime.api_key.clone(),
-        },
+        endpoint: endpoint(settings),
         rules: Rules::default(),
+        phrases: Arc::new(PhraseBook::default()),
         ledger: Arc::new(db),
         metrics,
     }
 }
 
+/// Where the agent's phrases come from. Without a person to transfer to, nobody is promised one.
+fn phrase_source(settings: &Settings, metrics: Metrics) -> Source {
+    let mut texts = settings.persona.phrases.clone();
+    if settings.twilio.human_fallback_number.is_none() {
+        texts.set(Phrase::Transfer, None);
+    }
+    let host = settings.realtime.url.host_str().unwrap_or_default();
+    let (folder, voice) = (settings.phrases_dir.clone(), settings.persona.voice.clone());
+    let store = PhraseStore::new(folder, host, &settings.realtime.model, &voice);
+    Source { texts, voice, store, endpoint: endpoint(settings), metrics }
+}
+
+fn endpoint(settings: &Settings) -> Endpoint {
+    Endpoint {
+        url: settings.realtime.url.to_string(),
+        model: settings.realtime.model.clone(),
+        api_key: settings.realtime.api_key.clone(),
+    }
+}
+
 /// The way to Twilio's REST API, where an account is named.
-fn twilio_api(settings: &Settings) -> Result<Option<TwilioApi>, StartError> {
-    let twilio = &settings.twilio;
+pub(crate) fn twilio_api(twilio: &TwilioSettings) -> Result<Option<TwilioApi>, StartError> {
     let (Some(account_sid), Some(auth_token)) = (&twilio.account_sid, &twilio.auth_token) else {
         return Ok(None);
     };
@@ -310,9 +346,7 @@ fn voice(settings: &Settings, public_url: &Url, registry: Registry, metrics: Met
     Voice::new(public_url, validator, tokens, pump)
 }
 
-fn db_settings(settings: &Settings) -> DbSettings {
-    let instance = settings.instance_id.clone();
-    let settings = &settings.db;
+pub(crate) fn db_settings(instance: &str, settings: &DatabaseSettings) -> DbSettings {
     DbSettings {
         url: settings.url.expose().to_owned(),
         direct_url: settings.direct_url.expose().to_owned(),
@@ -320,23 +354,23 @@ fn db_settings(settings: &Settings) -> DbSettings {
         idle_timeout: settings.idle_timeout,
         connect_timeout: settings.connect_timeout,
         spool_dir: settings.spool_dir.clone(),
-        instance,
+        instance: instance.to_owned(),
     }
 }
 
 /// SIGTERM and SIGINT, which mean the same to us.
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, StartError> {
+    pub(crate) fn new() -> Result<Self, StartError> {
         let of = |kind| signal(kind).map_err(|error| StartError::Internal(error.into()));
         Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -5,15 +5,12 @@
 use std::time::Duration;
 
 use actix_web::web::Data;
-use actors::call::end::{CallEnd, Outcome, Reason};
 use actors::db::OpenCall;
-use actors::db::record::{CallClosed, Record};
 use actors::registry::Admission;
-use actors::wire::twilio::rest::{CallStatus, Instructions, TwilioApi};
+use actors::wire::twilio::rest::{self, CallStatus, Instructions, TwilioApi};
 use chrono::Utc;
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use serde_json::json;
 use tokio::time::sleep;
 
 use crate::app::App;
@@ -22,8 +19,8 @@ use crate::app::App;
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(2);
 /// At once; Twilio limits the requests of an account.
 const AT_ONCE: usize = 4;
-/// The database may be away at the start: it is asked again, so often.
-const TRIES: u32 = 12;
+/// The database may be away at the start: it is asked again for an hour or so, as long as calls may last.
+const TRIES: u32 = 1_000;
 const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// Takes care of every call that was left behind.
@@ -33,13 +30,17 @@ pub async fn take_up(app: Data<App>, twilio: TwilioApi) {
 }
 
 async fn found(app: &App) -> Vec<OpenCall> {
-    for _ in 0..TRIES {
+    for attempt in 1..=TRIES {
         match app.db.left_behind(&app.settings.instance_id).await {
             Ok(calls) => return calls,
-            Err(error) => tracing::warn!(%error, "calls that were left behind cannot be found yet"),
+            Err(error) if attempt == 1 => {
+                tracing::warn!(%error, "calls that were left behind cannot be found yet");
+            }
+            Err(_) => {}
         }
-        sleep(TRY_EVERY).await;
+        sleep(TRY_EVERY.mul_f64(rand::random_range(0.5..1.0))).await;
     }
+    tracing::error!("calls that were left behind were not found");
     Vec::new()
 }
 
@@ -47,7 +48,7 @@ async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
     let call_sid = call.call_sid;
     match twilio.call(call_sid).await {
         Ok(Some(at_twilio)) if at_twilio.status == CallStatus::InProgress => {}
-        Ok(_) => return over(app, &call).await,
+        Ok(at_twilio) => return over(app, &call, at_twilio).await,
         Err(error) => {
             return tracing::error!(call.sid = %call_sid, %error, "it is not known whether a call goes on");
         }
@@ -75,21 +76,18 @@ async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
     }
 }
 
-/// The call is over at Twilio, and nobody wrote its end. A question of Twilio's that was given up may have waited in the
-/// listening socket and have taken the call up for nobody.
-async fn over(app: &App, call: &OpenCall) {
-    tracing::info!(call.sid = %call.call_sid, "a call ended while nobody had it");
+/// The call is over at Twilio, and nobody wrote its end; or Twilio does not know it yet, and is asked again later. A
+/// question of Twilio's that was given up may have waited in the listening socket and have taken the call up for nobody.
+async fn over(app: &App, call: &OpenCall, at_twilio: Option<rest::Call>) {
     if let Err(error) = app.registry.call_over(call.call_sid).await {
         tracing::error!(call.sid = %call.call_sid, %error, "a slot may be held for a caller who is gone");
     }
-    app.db.record(Record::Closed(CallClosed {
-        call_sid: call.call_sid,
-        epoch: call.epoch,
-        ended_at: Utc::now(),
-        end: CallEnd::new(Outcome::Failed, Reason::ProcessLost),
-        barge_ins: 0,
-        first_audio_ms: None,
-        usage: json!({}),
-        cost_usd: None,
-    }));
+    let Some(at_twilio) = at_twilio.filter(|at_twilio| at_twilio.status.is_over()) else {
+        return tracing::warn!(call.sid = %call.call_sid, "a call that was left behind is not on the line");
+    };
+    let ended_at = at_twilio.ended_at.unwrap_or_else(Utc::now);
+    match app.db.close_lost(call.call_sid, call.epoch, ended_at).await {
+        Ok(_) => tracing::info!(call.sid = %call.call_sid, "a call ended while nobody had it"),
+        Err(error) => tracing::error!(call.sid = %call.call_sid, %error, "a call's end could not be written"),
+    }
 }

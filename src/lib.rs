@@ -1,6 +1,7 @@
 //! Switchboard answers the telephone with an AI. This crate holds the doors; the crate [`actors`] carries the calls.
 
 pub mod app;
+mod background;
 pub mod cli;
 pub mod http;
 mod left_behind;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actors::call::persona::Persona;
+use actors::jobs::Retentions;
 use actors::secret::Secret;
 use actors::wire::twilio::rest;
 use hmac::{Hmac, Mac as _};
@@ -37,8 +38,12 @@ pub struct Settings {
     pub db: DatabaseSettings,
     pub realtime: RealtimeSettings,
     pub twilio: TwilioSettings,
+    /// For how long personal data is kept (`RETENTION_TRANSCRIPT_DAYS`, …).
+    pub retention: Retentions,
     /// From `AGENT_FILE`; the built-in one otherwise.
     pub persona: Persona,
+    /// Where the agent's phrases are kept, as the service has spoken them (`PHRASES_DIR`); processes may share it.
+    pub phrases_dir: PathBuf,
     pub log: LogSettings,
 }
 
@@ -122,7 +127,18 @@ pub struct MigrateSettings {
     pub log: LogSettings,
 }
 
-/// What `switchboard ops` is told from outside.
+/// Everything that `switchboard worker` is told from outside.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// `INSTANCE_ID`; host name and `worker`.
+    pub instance_id: String,
+    pub db: DatabaseSettings,
+    pub twilio: TwilioSettings,
+    pub retention: Retentions,
+    pub log: LogSettings,
+}
+
+/// Everything that `switchboard ops` is told from outside.
 #[derive(Debug, Clone)]
 pub struct OpsSettings {
     /// `DATABASE_URL` or `SUPABASE_URL`.
@@ -142,12 +158,14 @@ impl Settings {
         let http = HttpSettings::read(&mut reader);
         let twilio = TwilioSettings::read(&mut reader);
         let settings = Self {
-            instance_id: instance_id(&mut reader, http.bind.port()),
+            instance_id: instance_id(&mut reader, &http.bind.port().to_string()),
             secret_key: secret_key(&mut reader, twilio.auth_token.as_ref()),
             registry: RegistrySettings::read(&mut reader),
             db: DatabaseSettings::read(&mut reader),
             realtime: RealtimeSettings::read(&mut reader),
+            retention: retention(&mut reader),
             persona: persona(&mut reader),
+            phrases_dir: folder(&mut reader, "PHRASES_DIR", "phrases"),
             log: LogSettings::read(&mut reader),
             http,
             twilio,
@@ -172,6 +190,21 @@ impl MigrateSettings {
         let direct = postgres_url(&mut reader, "DIRECT_DATABASE_URL");
         let url = direct.unwrap_or_else(|| database_url(&mut reader));
         let settings = Self { url, log: LogSettings::read(&mut reader) };
+        reader.finish(settings)
+    }
+}
+
+impl WorkerSettings {
+    /// Reads the settings of `worker`.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
+        let mut reader = Reader::new(&lookup);
+        let settings = Self {
+            instance_id: instance_id(&mut reader, "worker"),
+            db: DatabaseSettings::read(&mut reader),
+            twilio: TwilioSettings::read(&mut reader),
+            retention: retention(&mut reader),
+            log: LogSettings::read(&mut reader),
+        };
         reader.finish(settings)
     }
 }
@@ -229,7 +262,7 @@ impl DatabaseSettings {
             pool_max: reader.number("DB_POOL_MAX", 20, 1, 1_000),
             idle_timeout: milliseconds(reader, "DB_POOL_IDLE_TIMEOUT_MS", 30_000),
             connect_timeout: milliseconds(reader, "DB_POOL_CONNECT_TIMEOUT_MS", 10_000),
-            spool_dir: reader.optional("SPOOL_DIR").map_or_else(|| data_home().join("spool"), PathBuf::from),
+            spool_dir: folder(reader, "SPOOL_DIR", "spool"),
         }
     }
 }
@@ -318,11 +351,11 @@ impl LogSettings {
     }
 }
 
-fn instance_id(reader: &mut Reader<'_>, port: u16) -> String {
+fn instance_id(reader: &mut Reader<'_>, suffix: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
     let wanted = "up to 64 letters, digits, `.`, `_`, `:` and `-`, the first a letter or digit"; // it names a folder
-    reader.parsed("INSTANCE_ID", format!("{host}:{port}"), wanted, |v| {
+    reader.parsed("INSTANCE_ID", format!("{host}:{suffix}"), wanted, |v| {
         let fits = v.len() <= 64
             && v.starts_with(|c: char| c.is_ascii_alphanumeric())
             && v.chars().all(|c| c.is_ascii_alphanumeric() || "._:-".contains(c));
@@ -374,6 +407,25 @@ fn postgres_url(reader: &mut Reader<'_>, name: &str) -> Option<Secret> {
     Some(url)
 }
 
+fn retention(reader: &mut Reader<'_>) -> Retentions {
+    let mut days = |name| {
+        reader.parsed(name, None, "a number of days from 1 to 36500", |v| {
+            v.parse().ok().filter(|days| (1..=36_500).contains(days)).map(Some)
+        })
+    };
+    let keep = Retentions {
+        transcript_days: days("RETENTION_TRANSCRIPT_DAYS"),
+        recording_days: days("RETENTION_RECORDING_DAYS"),
+        number_days: days("RETENTION_NUMBER_DAYS"),
+    };
+    let has_twilio = !reader.is_unset("TWILIO_ACCOUNT_SID") && !reader.is_unset("TWILIO_AUTH_TOKEN");
+    if keep.recording_days.is_some() && !has_twilio {
+        let wrong = "is set, and the way to Twilio, where recordings are, is not known";
+        reader.fault("RETENTION_RECORDING_DAYS", wrong, "set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN");
+    }
+    keep
+}
+
 fn persona(reader: &mut Reader<'_>) -> Persona {
     match reader.optional("AGENT_FILE") {
         None => Persona::default(),
@@ -398,6 +450,11 @@ fn telephone_number(reader: &mut Reader<'_>, name: &str) -> Option<String> {
         reader.fault(name, "is not a telephone number", "write it in E.164, such as +15005550006");
     }
     Some(number)
+}
+
+/// Without the variable, the folder of this name in the data folder.
+fn folder(reader: &mut Reader<'_>, variable: &str, name: &str) -> PathBuf {
+    reader.optional(variable).map_or_else(|| data_home().join(name), PathBuf::from)
 }
 
 fn milliseconds(reader: &mut Reader<'_>, name: &str, default: u32) -> Duration {

@@ -4,6 +4,7 @@ pub mod call;
 pub mod db;
 #[cfg(feature = "fault-injection")]
 mod fault;
+pub mod jobs;
 pub mod metrics;
 pub mod registry;
 pub mod secret;

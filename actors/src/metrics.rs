@@ -5,6 +5,8 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry as PrometheusRegistry,
 };
 
+use crate::wire::realtime::usage::Usage;
+
 /// What the macro below needs to know of each kind of metric.
 trait Kind: Collector + Clone + Sized + 'static {
     fn build(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Self;
@@ -108,6 +110,26 @@ metrics! {
     panics: IntCounterVec = "switchboard_actor_panics_total" ["actor"];
     /// Tokens of the Realtime service, by direction and kind.
     tokens: IntCounterVec = "switchboard_realtime_tokens_total" ["direction", "kind"];
+    /// Phrases in the agent's own voice that new calls can be bridged with.
+    phrases_at_hand: IntGauge = "switchboard_phrases_at_hand";
+}
+
+impl Metrics {
+    /// Counts what a finished response, or a whole call, has used.
+    pub fn count_tokens(&self, usage: &Usage) {
+        let input = &usage.input_token_details;
+        let cached = &input.cached_tokens_details;
+        for (direction, kind, tokens) in [
+            ("input", "text", input.text_tokens.saturating_sub(cached.text_tokens)),
+            ("input", "audio", input.audio_tokens.saturating_sub(cached.audio_tokens)),
+            ("cached", "text", cached.text_tokens),
+            ("cached", "audio", cached.audio_tokens),
+            ("output", "text", usage.output_token_details.text_tokens),
+            ("output", "audio", usage.output_token_details.audio_tokens),
+        ] {
+            self.tokens.with_label_values(&[direction, kind]).inc_by(tokens);
+        }
+    }
 }
 
 #[cfg(test)]

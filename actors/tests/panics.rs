@@ -166,6 +166,7 @@ impl House {
             persona: Persona::default(),
             endpoint: Endpoint { url, model: "m".into(), api_key: Secret::new("sk-test".into()) },
             rules: Rules::default(),
+            phrases: Arc::default(),
             ledger: ledger.clone(),
             metrics: metrics.clone(),
         };

@@ -91,6 +91,7 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
             .env("PORT", arguments.port.to_string())
             .env("API_AUTH", "off")
             .env("DATABASE_URL", &database_url)
+            .env("PHRASES_DIR", home.join("demo-phrases"))
             .env("MAX_CONCURRENT_CALLS", ceiling.to_string())
             .env("OPENAI_API_KEY", "demo")
             .env("OPENAI_REALTIME_URL", format!("{}/v1/realtime", realtime_origin.replacen("http", "ws", 1)))

@@ -4,11 +4,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::app::StartError;
+
 mod demo;
 mod migrate;
 mod ops;
 mod serve;
 mod sim;
+mod worker;
 
 /// Everything is fine.
 pub const FINE: u8 = 0;
@@ -31,6 +34,8 @@ struct Arguments {
 enum Command {
     /// Answer calls: webhooks, media streams, the API and the dashboard
     Serve,
+    /// Do the background jobs, and answer no calls; `serve` does them as well
+    Worker,
     /// Twenty simulated callers, a simulated Realtime service and a private database, all on this machine
     Demo(demo::Arguments),
     /// Bring the database's schema up to date
@@ -41,6 +46,18 @@ enum Command {
     /// The simulated telephone network and the simulated Realtime service
     #[command(subcommand)]
     Sim(sim::Command),
+}
+
+/// The exit status of a process that could not start.
+fn status_of(error: &StartError) -> u8 {
+    match error {
+        StartError::Bind { .. }
+        | StartError::Inherited(_)
+        | StartError::SchemaOlder { .. }
+        | StartError::Spool(_)
+        | StartError::DatabaseUrl(_) => USAGE,
+        StartError::WornOut(_) | StartError::Internal(_) => INTERNAL,
+    }
 }
 
 /// Parses the arguments, runs the command and says how it went.
@@ -54,6 +71,7 @@ pub fn main() -> ExitCode {
     };
     ExitCode::from(match arguments.command {
         Command::Serve => serve::run(),
+        Command::Worker => worker::run(),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Migrate => migrate::run(),
         Command::Ops(command) => ops::run(command),

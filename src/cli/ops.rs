@@ -5,6 +5,8 @@ use actors::db::{BadUrl, DbError};
 use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
 
+mod jobs;
+
 use crate::logging;
 use crate::settings::{OpsSettings, environment};
 
@@ -15,6 +17,8 @@ const LISTED: i64 = 100;
 pub enum Command {
     /// List the status callbacks that could not be processed, or let them be processed again
     DeadLetters(DeadLettersArguments),
+    /// List the background jobs, pause or resume one, or let it run now
+    Jobs(jobs::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -46,10 +50,14 @@ pub fn run(command: Command) -> u8 {
         }
     };
     logging::start(&settings.log);
-    let Command::DeadLetters(arguments) = command;
-    let done = actix_rt::System::new().block_on(dead_letters(settings.url.expose(), arguments.retry));
+    let url = settings.url.expose();
+    let system = actix_rt::System::new();
+    let done = match command {
+        Command::DeadLetters(arguments) => system.block_on(dead_letters(url, arguments.retry)),
+        Command::Jobs(arguments) => system.block_on(jobs::run(url, arguments)),
+    };
     match done {
-        Ok(Ok(())) => super::FINE,
+        Ok(Ok(status)) => status,
         Ok(Err(error)) => {
             eprintln!("switchboard ops failed: {error}");
             super::FAILED
@@ -61,7 +69,7 @@ pub fn run(command: Command) -> u8 {
     }
 }
 
-async fn dead_letters(url: &str, retry: Option<Which>) -> Result<Result<(), DbError>, BadUrl> {
+async fn dead_letters(url: &str, retry: Option<Which>) -> Result<Result<u8, DbError>, BadUrl> {
     let connected = DeadLetters::connect(url).await?;
     Ok(async {
         let mut letters = connected?;
@@ -72,7 +80,7 @@ async fn dead_letters(url: &str, retry: Option<Which>) -> Result<Result<(), DbEr
             }
             None => letters.list(None, LISTED).await?.iter().for_each(print),
         }
-        Ok(())
+        Ok(super::FINE)
     }
     .await)
 }

@@ -21,14 +21,7 @@ pub fn run() -> u8 {
         }
         Err(error) => {
             eprintln!("switchboard serve cannot start: {error:#}");
-            match error {
-                StartError::Bind { .. }
-                | StartError::Inherited(_)
-                | StartError::SchemaOlder { .. }
-                | StartError::Spool(_)
-                | StartError::DatabaseUrl(_) => super::USAGE,
-                StartError::WornOut(_) | StartError::Internal(_) => super::INTERNAL,
-            }
+            super::status_of(&error)
         }
     }
 }

@@ -17,7 +17,7 @@ use super::problem::ApiError;
 use super::voice::{call_sid, required, signed_form, steer};
 use crate::app::App;
 
-const CONNECTING_YOU: &str = "One moment please, I am connecting you.";
+const CONNECTING_YOU: &str = "One moment please."; // the agent has said why, if it could
 const NOBODY: &str =
     "We are sorry, we cannot take your call right now. Please leave a message after the tone.";
 const NO_MESSAGE: &str = "We did not receive a message. Please call again in a few minutes. Goodbye.";

@@ -264,7 +264,6 @@ async fn twilios_doors_ask_for_a_signature_and_not_for_a_login() {
         "/api/voice/call-status",
         "/api/voice/stream-status",
         "/api/voice/conference-events",
-        "/api/voice/recording-status",
     ] {
         let response = answer(&app, TestRequest::post().uri(path).set_payload("CallSid=CA1")).await;
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path}");

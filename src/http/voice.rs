@@ -18,7 +18,7 @@ use actors::wire::twilio::stream;
 use actors::wire::twilio::token::{TOKEN_PARAMETER, TokenKey};
 use actors::wire::twilio::twiml::{self, ConnectStream, Twiml};
 use chrono::Utc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use url::Url;
 
 use super::last_resort::{person_or_voicemail, voicemail_box};
@@ -26,12 +26,14 @@ use super::problem::ApiError;
 use crate::app::App;
 
 const FULL_HOUSE: &str = "Thank you for calling. All our lines are busy at the moment. Please call again in a few minutes. Goodbye.";
-/// The query parameter by which the URL of `after-stream` names its stream.
-const EPOCH: &str = "epoch";
 /// Twilio waits 5 s for an answer (see [`twiml::DELIVERY_FRAGMENT`]): the last resort is answered before.
 const STEERED_WITHIN: Duration = Duration::from_secs(4);
+/// The pause before the registry is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// The pause before a caller asks again who is to meet another instance.
 const ELSEWHERE_SECONDS: u32 = 1;
+/// The query parameter by which the URL of `after-stream` names its stream.
+const EPOCH: &str = "epoch";
 
 /// What Twilio's doors need besides the app's parts.
 pub struct Voice {
@@ -106,13 +108,14 @@ pub async fn incoming(app: Data<App>, request: HttpRequest, body: Bytes) -> Resu
     let form = signed_form(&app, &request, &body)?;
     let call_sid = call_sid(&form)?;
     tracing::info!(call.sid = %call_sid, "a call rings");
-    let answer = match admit(&app, call_sid, &form).await {
-        Ok(Admission::Admitted { epoch }) => app.voice.connect(call_sid, epoch),
-        Ok(Admission::Full) => Twiml::new().say(FULL_HOUSE).hangup(),
-        Ok(Admission::Elsewhere) => elsewhere(&app.voice.urls.incoming),
-        Err(RegistryDown) => without_agent(&app, call_sid, "the registry does not answer"),
-    };
-    Ok(steer(&answer))
+    let answer = in_time(&app, async || {
+        Ok(match admit(&app, call_sid, &form).await? {
+            Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
+            Admission::Full => Twiml::new().say(FULL_HOUSE).hangup(),
+            Admission::Elsewhere => elsewhere(&app.voice.urls.incoming),
+        })
+    });
+    Ok(steer(&answer.await))
 }
 
 /// `POST /api/voice/after-stream`: the media stream has ended; what comes next?
@@ -128,11 +131,26 @@ pub async fn after_stream(
         return Ok(steer(&Twiml::new()));
     }
     let last_epoch = last_epoch(&request);
-    Ok(steer(&match timeout(STEERED_WITHIN, what_next(&app, call_sid, last_epoch, &form)).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(RegistryDown)) => without_agent(&app, call_sid, "the registry does not answer"),
-        Err(_) => without_agent(&app, call_sid, "no answer in time"),
-    }))
+    let answer = in_time(&app, async || what_next(&app, call_sid, last_epoch, &form).await);
+    Ok(steer(&answer.await))
+}
+
+/// What the registry lets us answer; it is asked again while it restarts. Without an answer in time, the last resort.
+async fn in_time(app: &App, answer: impl AsyncFn() -> Result<Twiml, RegistryDown>) -> Twiml {
+    let asked = timeout(STEERED_WITHIN, async {
+        loop {
+            match answer().await {
+                Ok(answer) => return Some(answer),
+                Err(RegistryDown) if app.is_worn_out() => return None,
+                Err(RegistryDown) => sleep(ASK_AGAIN_AFTER).await,
+            }
+        }
+    });
+    if let Ok(Some(answer)) = asked.await {
+        return answer;
+    }
+    tracing::error!("a call meets the last resort: the registry does not answer in time");
+    person_or_voicemail(app)
 }
 
 async fn what_next(
@@ -146,7 +164,7 @@ async fn what_next(
     Ok(match after {
         AfterStream::Decided(Next::Nothing) => Twiml::new().hangup(),
         AfterStream::Decided(Next::Human) | AfterStream::GiveUp => person_or_voicemail(app),
-        AfterStream::Decided(Next::Elsewhere) => elsewhere(app.voice.after_stream(last_epoch).as_str()),
+        AfterStream::Decided(Next::Elsewhere) => elsewhere(app.voice.after_stream(last_epoch)),
         AfterStream::Resume { epoch } => app.voice.connect(call_sid, epoch),
         AfterStream::Unknown => unknown(app, call_sid, last_epoch, form).await?,
     })
@@ -167,19 +185,14 @@ async fn unknown(
         Some(NextStep::HandedOver) | None => match take_up(app, call_sid, last_epoch, form).await? {
             Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
             Admission::Full => person_or_voicemail(app),
-            Admission::Elsewhere => elsewhere(app.voice.after_stream(last_epoch).as_str()),
+            Admission::Elsewhere => elsewhere(app.voice.after_stream(last_epoch)),
         },
     })
 }
 
 /// The caller is asked to wait a moment, and comes back to this door, behind which another instance may be then.
-fn elsewhere(door: &str) -> Twiml {
-    Twiml::new().pause(ELSEWHERE_SECONDS).redirect(door)
-}
-
-fn without_agent(app: &App, call_sid: CallSid, cause: &str) -> Twiml {
-    tracing::error!(call.sid = %call_sid, cause, "a call meets the last resort");
-    person_or_voicemail(app)
+fn elsewhere(door: impl AsRef<str>) -> Twiml {
+    Twiml::new().pause(ELSEWHERE_SECONDS).redirect(door.as_ref())
 }
 
 /// The call goes on here, with as much of its history as can be had.

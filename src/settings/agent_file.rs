@@ -7,16 +7,24 @@
 //! voice = "cedar"
 //! language = "en"
 //! emergency_number = "911"
+//!
+//! [phrases]
+//! moment = "One moment please."
+//! still_here = "I am still here, one moment."
+//! transfer = "I am sorry, I am connecting you to a colleague."
 //! ```
 //!
 //! Each key is optional; one that is not known is a fault, so that a misspelt key does not pass unseen.
 
 use actors::call::persona::Persona;
-use toml::de::{DeTable, DeValue};
+use actors::call::phrases::{Phrase, PhraseTexts};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::reader::Reader;
 
-const KEYS: &str = "name, instructions, greeting, voice, language or emergency_number";
+const KEYS: &str = "name, instructions, greeting, voice, language, emergency_number or [phrases]";
+const PHRASE_KEYS: &str = "moment, still_here or transfer";
 
 /// Reads the file's `text`; `path` names it in faults.
 pub(super) fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona {
@@ -26,14 +34,13 @@ pub(super) fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona 
     };
     let mut persona = Persona::default();
     let mut greeting = None;
+    let mut phrases = PhraseTexts::none();
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let offset = error.span().map_or(0, |span| span.start);
         reader.fault(&place(offset), &format!("is not TOML ({})", error.message()), "correct it");
     }
-    let mut entries: Vec<_> = table.into_inner().into_iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    for (key, value) in entries {
+    for (key, value) in in_order(table.into_inner()) {
         let offset = key.span().start;
         let field = match key.get_ref().as_ref() {
             "name" => &mut persona.name,
@@ -42,18 +49,21 @@ pub(super) fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona 
             "voice" => &mut persona.voice,
             "language" => &mut persona.language,
             "emergency_number" => &mut persona.emergency_number,
+            "phrases" if matches!(value.get_ref(), DeValue::Table(_)) => {
+                if let DeValue::Table(table) = value.into_inner() {
+                    read_phrases(table, &mut phrases, &place, reader);
+                }
+                continue;
+            }
             unknown => {
                 let wrong = format!("has the unknown key `{unknown}`");
                 reader.fault(&place(offset), &wrong, &format!("use {KEYS}"));
                 continue;
             }
         };
-        match value.into_inner() {
-            DeValue::String(text) if !text.trim().is_empty() => *field = text.into_owned(),
-            _ => {
-                let wrong = format!("has a `{}` that is not a text", key.get_ref());
-                reader.fault(&place(offset), &wrong, "give a text in quotes, or leave the key out");
-            }
+        match text_of(value.into_inner()) {
+            Some(text) => *field = text,
+            None => not_a_text(key.get_ref(), &place(offset), reader),
         }
     }
     persona.greeting = greeting.unwrap_or_else(|| {
@@ -63,5 +73,55 @@ pub(super) fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona 
         }
         Persona::english_greeting(&persona.name, &persona.emergency_number)
     });
+    // Better none than one in another language.
+    if persona.language == "en" {
+        let english = PhraseTexts::english();
+        for phrase in Phrase::ALL {
+            if phrases.get(phrase).is_none() {
+                phrases.set(phrase, english.get(phrase).map(str::to_owned));
+            }
+        }
+    }
+    persona.phrases = phrases;
     persona
+}
+
+fn read_phrases(
+    table: DeTable<'_>,
+    phrases: &mut PhraseTexts,
+    place: &dyn Fn(usize) -> String,
+    reader: &mut Reader<'_>,
+) {
+    for (key, value) in in_order(table) {
+        let (name, place) = (key.get_ref(), place(key.span().start));
+        match Phrase::ALL.into_iter().find(|phrase| phrase.as_str() == name) {
+            None => {
+                let wrong = format!("has the unknown phrase `{name}`");
+                reader.fault(&place, &wrong, &format!("use {PHRASE_KEYS}"));
+            }
+            Some(phrase) => match text_of(value.into_inner()) {
+                Some(text) => phrases.set(phrase, Some(text)),
+                None => not_a_text(name, &place, reader),
+            },
+        }
+    }
+}
+
+/// Entries as they stand in the file.
+fn in_order(table: DeTable<'_>) -> Vec<(Spanned<DeString<'_>>, Spanned<DeValue<'_>>)> {
+    let mut entries: Vec<_> = table.into_iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+fn text_of(value: DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) if !text.trim().is_empty() => Some(text.into_owned()),
+        _ => None,
+    }
+}
+
+fn not_a_text(key: &str, place: &str, reader: &mut Reader<'_>) {
+    let wrong = format!("has a `{key}` that is not a text");
+    reader.fault(place, &wrong, "give a text in quotes, or leave the key out");
 }

@@ -2,6 +2,8 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 
+use actors::call::phrases::Phrase;
+
 use super::*;
 
 const REQUIRED: [(&str, &str); 3] = [
@@ -155,6 +157,8 @@ fn each_faulty_value_is_a_fault_of_its_variable() {
         ("AGENT_FILE", "/no/such/agent.toml"),
         ("RUST_LOG", "actors=loud"),
         ("LOG_FORMAT", "xml"),
+        ("RETENTION_TRANSCRIPT_DAYS", "0"),
+        ("RETENTION_NUMBER_DAYS", "for ever"),
     ];
     for (name, value) in cases {
         assert_eq!(faulty(&[(name, value)]), [name], "{name}={value}");
@@ -210,6 +214,29 @@ fn migrate_wants_a_database_and_nothing_else() {
 }
 
 #[test]
+fn everything_is_kept_for_ever_unless_a_setting_says_how_long() {
+    assert_eq!(with(&[]).unwrap().retention, Retentions::default());
+    let days = [("RETENTION_TRANSCRIPT_DAYS", "30"), ("RETENTION_NUMBER_DAYS", "7")];
+    let kept = Retentions { transcript_days: Some(30), recording_days: None, number_days: Some(7) };
+    assert_eq!(with(&days).unwrap().retention, kept);
+    let recordings = ("RETENTION_RECORDING_DAYS", "30");
+    assert_eq!(faulty(&[recordings]), ["RETENTION_RECORDING_DAYS"], "they are at Twilio");
+    let account = ("TWILIO_ACCOUNT_SID", "AC00000000000000000000000000000001");
+    assert_eq!(with(&[recordings, account]).unwrap().retention.recording_days, Some(30));
+}
+
+#[test]
+fn worker_wants_no_key_of_the_realtime_service_and_has_a_name_of_its_own() {
+    let variables =
+        HashMap::from([("DATABASE_URL", "postgres://pooled/a"), ("TWILIO_AUTH_TOKEN", "token-of-twilio")]);
+    let settings = WorkerSettings::read(|name| variables.get(name).map(ToString::to_string)).unwrap();
+    assert!(settings.instance_id.ends_with(":worker"), "{}", settings.instance_id);
+    let faults = WorkerSettings::read(|_| None).unwrap_err();
+    let names: Vec<_> = faults.iter().map(|fault| fault.name.as_str()).collect();
+    assert_eq!(names, ["DATABASE_URL", "TWILIO_AUTH_TOKEN"]);
+}
+
+#[test]
 fn the_agent_file_makes_the_persona() {
     let persona = with_agent_file(
         "name = \"Harbor Clinic\"\nvoice = \"cedar\"\nemergency_number = \"112\"\ninstructions = \"\"\"\nBe kind.\n\"\"\"\n",
@@ -256,4 +283,16 @@ fn another_language_needs_a_greeting_of_its_own() {
     assert_eq!(with_agent_file("language = \"de\"").unwrap_err().iter().count(), 1);
     let persona = with_agent_file("language = \"de\"\ngreeting = \"Guten Tag\"").unwrap().persona;
     assert_eq!((persona.language.as_str(), persona.greeting.as_str()), ("de", "Guten Tag"));
+}
+
+#[test]
+fn phrases_are_english_unless_they_are_given_and_none_in_another_language() {
+    let phrases = |text| with_agent_file(text).unwrap().persona.phrases;
+    let given = phrases("name = \"Ada\"\n[phrases]\nmoment = \"Hold on.\"");
+    assert_eq!((given.get(Phrase::Moment), given.get(Phrase::Transfer).is_some()), (Some("Hold on."), true));
+    let german = phrases("language = \"de\"\ngreeting = \"Guten Tag\"\n[phrases]\nmoment = \"Moment.\"");
+    assert_eq!((german.get(Phrase::Moment), german.get(Phrase::Transfer)), (Some("Moment."), None));
+    let faults = with_agent_file("[phrases]\nmoment = 1\nmonent = \"One moment\"").unwrap_err();
+    let told: Vec<_> = faults.iter().map(|fault| fault.wrong.as_str()).collect();
+    assert_eq!(told, ["has a `moment` that is not a text", "has the unknown phrase `monent`"]);
 }

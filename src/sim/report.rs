@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RealtimeReport {
-    /// One entry a session, in the order in which they were opened; also the closed ones.
+    /// One entry a session, in the order in which they were opened; also the closed ones, but none that rendered
+    /// phrases: it has no caller.
     pub sessions: Vec<SessionReport>,
     /// Everything a real service would have refused, over all sessions.
     pub violations: Vec<Violation>,

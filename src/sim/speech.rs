@@ -18,7 +18,7 @@ const MAX_FILE_BYTES: u64 = 10 * 60 * 8_000;
 /// Something that is said.
 #[derive(Debug, Clone, Copy)]
 pub struct Clip {
-    /// The `clip` of the tags in its frames: below 100 a caller's, from 100 on an agent's.
+    /// The `clip` of the tags in its frames: below 100 a caller's, from 100 on an agent's, from 200 to 299 a phrase.
     pub id: u16,
     pub name: &'static str,
     pub text: &'static str,
@@ -30,6 +30,11 @@ impl Clip {
     /// Its length in milliseconds, rounded down.
     pub const fn millis(&self) -> u32 {
         (self.audio.len() / 8) as u32
+    }
+
+    /// Its length in frames, the last one filled up.
+    pub const fn frames(&self) -> u32 {
+        self.audio.len().div_ceil(FRAME_BYTES) as u32
     }
 }
 
@@ -62,9 +67,18 @@ pub static AGENT: &[Clip] = &[
     clip!(104, "agent-insurance"),
 ];
 
-/// The clip with this id, a caller's or an agent's.
+/// What the receptionist says for keeping: said once, to be heard in any call.
+pub static PHRASES: &[Clip] =
+    &[clip!(200, "phrase-moment"), clip!(201, "phrase-still-here"), clip!(202, "phrase-transfer")];
+
+/// The clip with this id: a caller's, an agent's or a phrase.
 pub fn clip(id: u16) -> Option<&'static Clip> {
-    CALLER.iter().chain(AGENT).find(|clip| clip.id == id)
+    CALLER.iter().chain(AGENT).chain(PHRASES).find(|clip| clip.id == id)
+}
+
+/// The phrase with this id.
+pub fn phrase(id: u16) -> Option<&'static Clip> {
+    PHRASES.iter().find(|clip| clip.id == id)
 }
 
 /// The clip in frames of 20 ms, the last one filled up with silence.
@@ -104,7 +118,10 @@ mod tests {
         for clip in AGENT {
             assert!((2_000..=5_000).contains(&clip.millis()) && clip.id >= 100, "{}", clip.name);
         }
-        for all in CALLER.iter().chain(AGENT) {
+        for clip in PHRASES {
+            assert!((800..=2_000).contains(&clip.millis()) && (200..300).contains(&clip.id), "{}", clip.name);
+        }
+        for all in CALLER.iter().chain(AGENT).chain(PHRASES) {
             assert_eq!(clip(all.id).map(|found| found.name), Some(all.name));
             assert!(!all.text.is_empty() && !all.text.contains('\n'));
         }

@@ -163,6 +163,7 @@ async fn given_to_a_person(app: &TestApp, reason: &str) {
     let answer =
         webhook(app, "/api/voice/after-stream", &[("CallSid", &call), ("CallStatus", "in-progress")]).await;
     assert!(answer.body.contains("+14155550123"), "{}", answer.body);
+    webhook(app, "/api/voice/call-status", &[("CallSid", &call), ("CallStatus", "completed")]).await;
 }
 
 #[test]

@@ -44,7 +44,7 @@ async fn a_killed_process_is_started_again(after_drop: AfterDrop) {
     assert_eq!(log["call"]["outcome"], "completed");
     let mut toll = Toll::of(format!("process killed, Twilio then: {after_drop:?}"));
     toll.count(&caller, &[&CALLER[0], &CALLER[1]], &log);
-    toll.is_at_most(5_000);
+    toll.stays_within(5_000);
     world.is_content();
     app.empties().await;
 }
@@ -102,7 +102,7 @@ async fn a_question_that_had_no_answer_is_answered_first() {
     assert_eq!(speakers, ["agent", "caller", "agent"]);
     let mut toll = Toll::of("process killed before an answer that takes 4 s");
     toll.count(&caller, &[&CALLER[0]], &log);
-    toll.is_at_most(10_000);
+    toll.stays_within(10_000);
     world.is_content();
     app.empties().await;
 }
@@ -124,7 +124,7 @@ async fn a_call_goes_on_after_a_kill_in_the_greeting() {
     assert!(heard.iter().any(|(_, text)| text == AGENT[0].text), "{heard:?}");
     let mut toll = Toll::of("process killed in the greeting");
     toll.count(&caller, &[&CALLER[1]], &log);
-    toll.is_at_most(6_000);
+    toll.stays_within(6_000);
     app.empties().await;
 }
 
@@ -151,7 +151,7 @@ async fn a_call_goes_on_after_a_kill_in_a_barge_in() {
     let log = app.logged(caller.call_sid()).await;
     let mut toll = Toll::of("process killed in a barge-in");
     toll.count(&caller, &[&CALLER[0], &CALLER[1]], &log); // half an interruption is no turn
-    toll.is_at_most(6_000);
+    toll.stays_within(6_000);
     app.empties().await;
 }
 
@@ -188,7 +188,7 @@ async fn a_call_goes_on_after_a_kill_while_the_realtime_service_is_away() {
     let log = app.logged(caller.call_sid()).await;
     let mut toll = Toll::of("process killed while the service is away");
     toll.count(&caller, &[&CALLER[0], &CALLER[1]], &log);
-    toll.is_at_most(8_000);
+    toll.stays_within(8_000);
     world.is_content();
     app.empties().await;
 }

@@ -9,6 +9,8 @@ mod crowd;
 mod database;
 mod doors;
 mod drain;
+mod fillers;
+mod jobs;
 mod kill;
 mod last_resort;
 mod media_stream;

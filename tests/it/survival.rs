@@ -69,7 +69,7 @@ async fn a_session_that_ends_is_replaced(fault: &str, most_silence_ms: u64) {
     assert_eq!(report.violations, []);
     let mut toll = Toll::of(format!("session {fault}"));
     toll.count(&caller, &[&CALLER[0], &CALLER[1], &CALLER[2]], &log);
-    toll.is_at_most(most_silence_ms);
+    toll.stays_within(most_silence_ms);
     app.empties().await;
 }
 
@@ -102,7 +102,7 @@ async fn the_service_stalls_and_the_caller_is_heard_by_another_session() {
     assert_eq!(realtime.report().violations, []);
     let mut toll = Toll::of("session stalls");
     toll.count(&caller, &[], &log);
-    toll.is_at_most(20_000);
+    toll.stays_within(20_000);
     app.empties().await;
 }
 
@@ -136,6 +136,6 @@ async fn the_service_is_away_for_five_seconds_and_every_call_goes_on() {
         toll.count(caller, &[&CALLER[0]], &log);
     }
     assert_eq!(realtime.report().violations, []);
-    toll.is_at_most(10_000);
+    toll.stays_within(10_000);
     app.empties().await;
 }

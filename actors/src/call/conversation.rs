@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use serde_json::json;
 
+use self::bridging::Parting;
 use super::Millis;
 use super::end::{CallEnd, Outcome, Reason};
 pub use super::exchange::{CallResult, Effect, Input, Next, Rules, Summary};
@@ -15,11 +16,14 @@ use super::history::{History, Past, Said};
 use super::link::{AfterLoss, Link, Verdict};
 use super::playback::{Cut, Playback};
 use super::responses::{AfterFailure, Cancel, Responses};
+use super::silence::Silence;
 use super::turns::{TurnUpdate, Turns};
 use crate::registry::picture::{CallState, Speaking};
 use crate::wire::realtime::events::{AudioDelta, Item, Response, ServerEvent, ServiceError};
 use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request};
 use crate::wire::twilio::frames::payload_bytes;
+
+mod bridging;
 
 /// What a session is told of a call of whose history not all is known.
 const START_OVER: &str = "The call was interrupted and goes on, but of what was said so far nothing is left except what \
@@ -69,6 +73,9 @@ pub struct Conversation {
     turns: Turns,
     history: History,
     playback: Playback,
+    silence: Silence,
+    /// The call is about to be given to a person, and the caller is being told so.
+    parting: Option<Parting>,
     /// Audio made before the caller is on the line.
     held: VecDeque<Held>,
     held_bytes: u64,
@@ -102,6 +109,8 @@ impl Conversation {
             turns: Turns::default(),
             history: History::default(),
             playback: Playback::default(),
+            silence: Silence::default(),
+            parting: None,
             held: VecDeque::new(),
             held_bytes: 0,
             speaking_since: None,
@@ -137,6 +146,9 @@ impl Conversation {
         if self.ended {
             return;
         }
+        if let Some(parting) = self.parting {
+            return self.last_words(parting, input, now, effects);
+        }
         match input {
             Input::Service(ServerEvent::Audio(delta)) => return self.audio(delta, now, effects),
             Input::Service(event) => self.service(event, now, effects),
@@ -146,7 +158,7 @@ impl Conversation {
                 if let Some(heard) = self.playback.mark_played(*mark, now) {
                     self.settle(heard, effects);
                 }
-                return;
+                return self.bridge_silence(now, effects);
             }
             Input::Digit(digit) => {
                 effects.push(Effect::WriteEvent { kind: "dtmf", data: json!({"digit": digit}) });
@@ -168,19 +180,24 @@ impl Conversation {
             Input::Tick => self.tick(now, effects),
         }
         self.ask(now, effects);
+        self.bridge_silence(now, effects);
     }
 
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Millis> {
+        if let Some(parting) = self.parting {
+            return (!self.ended).then_some(parting.until);
+        }
         let link = self.link.deadline(self.is_idle());
         let response =
             self.responses.deadline(self.speaking_since.is_some()).filter(|_| self.link.is_ready());
-        let due = self.interrupt_at.into_iter().chain(response).fold(link, Millis::min);
+        let filler = self.silence.deadline().filter(|_| self.rules.phrases.filler(0).is_some());
+        let due = self.interrupt_at.into_iter().chain(response).chain(filler).fold(link, Millis::min);
         (!self.ended).then_some(due)
     }
 
     pub fn summary(&self) -> Summary {
-        let state = match (self.ended, self.stream, self.link.is_ready()) {
+        let state = match (self.is_leaving(), self.stream, self.link.is_ready()) {
             (true, ..) => CallState::Ending,
             (_, Stream::Awaited, _) => CallState::Reserved,
             (_, Stream::Lost, _) => CallState::Reconnecting,
@@ -203,6 +220,11 @@ impl Conversation {
             answers: self.answers,
             reconnects: self.link.reconnects(),
         }
+    }
+
+    /// Nothing but the last words is to be heard any more.
+    fn is_leaving(&self) -> bool {
+        self.ended || self.parting.is_some()
     }
 
     /// Nobody speaks, and nothing is being made or heard.
@@ -243,6 +265,7 @@ impl Conversation {
             ServerEvent::SessionUpdated if self.link.is_opening() => self.session_ready(now, effects),
             ServerEvent::SpeechStarted => {
                 self.speaking_since = Some(now);
+                self.silence.ends();
                 if self.rules.barge_in_min_ms == 0 {
                     self.barge_in(now, effects);
                 } else {
@@ -323,9 +346,8 @@ impl Conversation {
     }
 
     fn play(&mut self, ordinal: u32, payload: Bytes, now: Millis, effects: &mut Vec<Effect>) {
-        let mark = self.playback.sent(ordinal, payload_bytes(&payload), now);
-        effects.push(Effect::Play(payload));
-        effects.extend(mark.map(Effect::Mark));
+        self.silence.ends();
+        self.send(ordinal, payload, now, effects);
         if let Some(last_word_at) = self.last_word_at.take() {
             self.last_turn_ms = u32::try_from(now - last_word_at).ok();
             self.answers += 1;
@@ -333,6 +355,13 @@ impl Conversation {
         if let (None, Some(opened_at)) = (self.result.first_audio_ms, self.opened_at) {
             self.result.first_audio_ms = u32::try_from(now - opened_at).ok();
         }
+    }
+
+    /// Sends audio to the caller, with the mark that is due after it.
+    fn send(&mut self, ordinal: u32, payload: Bytes, now: Millis, effects: &mut Vec<Effect>) {
+        let mark = self.playback.sent(ordinal, payload_bytes(&payload), now);
+        effects.push(Effect::Play(payload));
+        effects.extend(mark.map(Effect::Mark));
     }
 
     fn transcribed(&mut self, item_id: &str, text: &str, effects: &mut Vec<Effect>) {
@@ -434,7 +463,7 @@ impl Conversation {
         let error = error.cloned().unwrap_or_default();
         effects.push(Effect::WriteEvent { kind: "response-failed", data: json!({"code": error.code}) });
         if error.is_fatal() {
-            return self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);
+            return self.hand_over(Reason::RealtimeRefused, now, effects);
         }
         let after = self.responses.failed(&response.id, retry_delay(&error), now);
         self.after_failure(after, now, effects);
@@ -442,7 +471,7 @@ impl Conversation {
 
     fn after_failure(&mut self, after: AfterFailure, now: Millis, effects: &mut Vec<Effect>) {
         if after == AfterFailure::GiveUp {
-            self.end(Outcome::Failed, Reason::RealtimeUnavailable, Next::Human, now, effects);
+            self.hand_over(Reason::RealtimeUnavailable, now, effects);
         }
     }
 
@@ -454,7 +483,7 @@ impl Conversation {
         }
         let about = error.event_id.as_deref().unwrap_or_default();
         if error.is_fatal() || (about == CONFIGURE_ID && !self.link.is_ready()) {
-            self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);
+            self.hand_over(Reason::RealtimeRefused, now, effects);
         } else if error.code() == "conversation_already_has_active_response" {
             self.responses.refused();
         } else if about.starts_with(RESPOND_PREFIX) {
@@ -466,16 +495,17 @@ impl Conversation {
     fn service_lost(&mut self, fatal: bool, cause: &str, now: Millis, effects: &mut Vec<Effect>) {
         effects.push(Effect::WriteEvent { kind: "realtime-lost", data: json!({"cause": cause}) });
         if fatal {
-            return self.end(Outcome::Failed, Reason::RealtimeRefused, Next::Human, now, effects);
+            return self.hand_over(Reason::RealtimeRefused, now, effects);
         }
-        if self.link.is_ready() {
-            self.session_gone(effects);
-        }
+        let was_ready = self.link.is_ready();
         match self.link.lost(now) {
-            AfterLoss::Connect { after } => effects.push(Effect::Connect { after }),
-            AfterLoss::GiveUp => {
-                self.end(Outcome::Failed, Reason::RealtimeUnavailable, Next::Human, now, effects);
+            AfterLoss::Connect { after } => {
+                if was_ready {
+                    self.session_gone(effects);
+                }
+                effects.push(Effect::Connect { after });
             }
+            AfterLoss::GiveUp => self.hand_over(Reason::RealtimeUnavailable, now, effects),
         }
     }
 
@@ -506,7 +536,7 @@ impl Conversation {
     }
 
     fn ask(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        if self.ended || !self.link.is_ready() {
+        if self.is_leaving() || !self.link.is_ready() {
             return;
         }
         if let Some(ask) = self.responses.ask(self.speaking_since.is_some(), now) {

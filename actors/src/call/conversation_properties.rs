@@ -70,7 +70,11 @@ fn connection() -> impl Strategy<Value = Connection> {
 /// Any call at all; Twilio is `ear_ms` away.
 fn scenario(ear_ms: impl Strategy<Value = u64>) -> impl Strategy<Value = Scenario> {
     let distances = (prop_oneof![1 => Just(0), 2 => 1..60u64, 2 => 60..700u64], ear_ms, 0..20u64);
-    let rules = (select(&[0u64, 0, 0, 200, 600]), prop_oneof![3 => Just(0), 1 => 0..30u64]);
+    let rules = (
+        select(&[0u64, 0, 0, 200, 600]),
+        prop_oneof![3 => Just(0), 1 => 0..30u64],
+        prop::bool::weighted(0.8),
+    );
     let peers = (
         prop::collection::vec(connection(), 0..3),
         prop::collection::vec(plan(), 0..8),
@@ -81,12 +85,13 @@ fn scenario(ear_ms: impl Strategy<Value = u64>) -> impl Strategy<Value = Scenari
     (distances, rules, peers, (any::<bool>(), any::<bool>()), acts).prop_map(
         |(distances, rules, peers, told, acts)| {
             let (service_ms, ear_ms, frame_phase) = distances;
-            let (barge_in_min_ms, tick_late_ms) = rules;
+            let (barge_in_min_ms, tick_late_ms, phrases) = rules;
             let (connects, responses, utterances) = peers;
             let (opened_after, mut acts) = acts;
             acts.insert(0, (opened_after, Act::OpenStream));
             Scenario {
                 barge_in_min_ms,
+                phrases,
                 service_ms,
                 ear_ms,
                 frame_phase,
@@ -143,12 +148,15 @@ fn truncation_is_within_60_ms_of_the_ear_for_99_of_100() {
     let mut runner = TestRunner::new_with_rng(config, TestRunner::deterministic().new_rng());
     let calls = prop_oneof![3 => scenario(0..=20u64), 1 => crossing()];
     let (mut errors_ms, mut barge_ins, mut refusals, mut held, mut restarts) = (vec![], 0, 0, 0, 0);
+    let (mut fillers, mut goodbyes) = (0, 0);
     for _ in 0..cases {
         let report = play(&calls.new_tree(&mut runner).expect("nothing is rejected").current());
         errors_ms.extend(report.truncation_errors_ms);
         barge_ins += report.barge_ins;
         refusals += report.refusals;
         held += report.held_then_played;
+        fillers += report.fillers;
+        goodbyes += report.goodbyes;
         restarts += report.restarts;
     }
     errors_ms.sort_unstable();
@@ -159,9 +167,11 @@ fn truncation_is_within_60_ms_of_the_ear_for_99_of_100() {
         errors_ms.last()
     );
     println!("{barge_ins} barge-ins, {refusals} refusals, held {held} times, {restarts} restarts");
+    println!("{fillers} fillers, {goodbyes} goodbyes");
     assert!(p99 <= 60, "{p99} ms");
     assert!(count > 100 && barge_ins > 100 && refusals > 0 && held > 10, "the calls must be worth judging");
     assert!(restarts > 20, "{restarts} restarts");
+    assert!(fillers > 30 && goodbyes > 0, "{fillers} fillers, {goodbyes} goodbyes");
 }
 
 proptest! {
@@ -195,6 +205,11 @@ proptest! {
     #[test]
     fn audio_is_played_once_in_order_and_never_after_it_was_discarded(call in any_scenario()) {
         holds(Property::Playing, &call)?;
+    }
+
+    #[test]
+    fn fillers_are_heard_in_silence_alone_and_not_for_ever(call in any_scenario()) {
+        holds(Property::Fillers, &call)?;
     }
 
     #[test]

@@ -5,6 +5,9 @@ use crate::db::record::Speaker;
 use crate::wire::realtime::events;
 use crate::wire::twilio::frames::Mark;
 
+#[path = "conversation_phrase_tests.rs"]
+mod phrases;
+
 /// A conversation under test, and everything it has done.
 struct Timeline {
     conversation: Conversation,

@@ -1,10 +1,13 @@
 //! What goes into a conversation, and what comes out of it: plain data.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::Millis;
 use super::end::CallEnd;
+use super::phrases::Phrases;
 use super::turns::TurnUpdate;
 use crate::registry::picture::{CallState, Speaking};
 use crate::wire::realtime::events::ServerEvent;
@@ -19,6 +22,8 @@ pub struct Rules {
     pub barge_in_min_ms: Millis,
     /// Spreads the retries of many calls; any number.
     pub jitter_seed: u64,
+    /// What can be said while the service is away.
+    pub phrases: Arc<Phrases>,
 }
 
 /// What happened.

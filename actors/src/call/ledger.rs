@@ -22,22 +22,11 @@ pub trait Ledger: Send + Sync {
 
 impl CallActor {
     pub(super) fn count_result(&self, result: &CallResult) {
-        let (metrics, usage) = (&self.setup.metrics, &result.usage);
+        let metrics = &self.setup.metrics;
         if let Some(first_audio_ms) = result.first_audio_ms {
             metrics.first_audio.observe(f64::from(first_audio_ms) / 1000.0);
         }
-        let input = &usage.input_token_details;
-        let cached = &input.cached_tokens_details;
-        for (direction, kind, tokens) in [
-            ("input", "text", input.text_tokens.saturating_sub(cached.text_tokens)),
-            ("input", "audio", input.audio_tokens.saturating_sub(cached.audio_tokens)),
-            ("cached", "text", cached.text_tokens),
-            ("cached", "audio", cached.audio_tokens),
-            ("output", "text", usage.output_token_details.text_tokens),
-            ("output", "audio", usage.output_token_details.audio_tokens),
-        ] {
-            metrics.tokens.with_label_values(&[direction, kind]).inc_by(tokens);
-        }
+        metrics.count_tokens(&result.usage);
     }
 
     pub(super) fn write_turn(&mut self, turn: TurnUpdate) {

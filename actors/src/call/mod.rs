@@ -22,6 +22,7 @@ use self::end::CallEnd;
 use self::history::Past;
 pub use self::ledger::Ledger;
 use self::persona::Persona;
+use self::phrases::book::PhraseBook;
 use crate::db::record::{CallClosed, NextStep, Record};
 use crate::metrics::Metrics;
 use crate::registry::picture::{CallState, Speaking};
@@ -42,9 +43,11 @@ pub mod history;
 mod ledger;
 pub mod link;
 pub mod persona;
+pub mod phrases;
 pub mod playback;
 pub mod pump;
 pub mod responses;
+pub mod silence;
 pub mod turns;
 
 /// Milliseconds since the Unix epoch, by a clock that only goes forward during a call.
@@ -61,7 +64,9 @@ pub struct CallSetup {
     pub instance: String,
     pub persona: Persona,
     pub endpoint: Endpoint,
+    /// Of every call; the phrases are those that `phrases` has when the call begins.
     pub rules: Rules,
+    pub phrases: Arc<PhraseBook>,
     pub ledger: Arc<dyn Ledger>,
     pub metrics: Metrics,
 }
@@ -267,8 +272,9 @@ impl CallActor {
         let now = self.clock.now();
         match (&self.conversation, self.uplink.session()) {
             (None, _) => {
+                let phrases = self.setup.phrases.at_hand();
                 // The calls of an instance lose their sessions together, but do not come back all at once.
-                let rules = Rules { jitter_seed: rand::random(), ..self.setup.rules.clone() };
+                let rules = Rules { jitter_seed: rand::random(), phrases, ..self.setup.rules.clone() };
                 let effects = &mut self.effects;
                 let conversation = match &self.past {
                     Some(past) => Conversation::resume(rules, past, now, effects),

@@ -1,5 +1,7 @@
 //! Who answers the telephone: pure data, the same for every call of a process.
 
+use super::phrases::PhraseTexts;
+
 /// The agent as the caller meets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Persona {
@@ -15,6 +17,8 @@ pub struct Persona {
     pub language: String,
     /// The number a caller in an emergency is told to dial.
     pub emergency_number: String,
+    /// What it says while the service is away.
+    pub phrases: PhraseTexts,
 }
 
 impl Persona {
@@ -51,6 +55,7 @@ impl Default for Persona {
             voice: "marin".into(),
             language: "en".into(),
             emergency_number: "911".into(),
+            phrases: PhraseTexts::english(),
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::wire::twilio::frames::Mark;
 
 /// A mark is asked for after this much audio.
 const MARK_EVERY_MS: u32 = 200;
+/// Phrases are numbered from here, apart from turns: they are played like one and are none in the log or for the service.
+const PHRASES_FROM: u32 = 1 << 31;
 
 /// The agent's audio on its way to the caller's ear.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,6 +23,7 @@ pub struct Playback {
     turns: VecDeque<Turn>,
     /// When playback stood at the first turn's `heard_ms`.
     heard_at: Millis,
+    phrases: u32,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +71,12 @@ impl Cut {
 }
 
 impl Playback {
+    /// The number under which a phrase is played, in the place of a turn's ordinal.
+    pub fn next_phrase(&mut self) -> u32 {
+        self.phrases += 1;
+        PHRASES_FROM + self.phrases
+    }
+
     /// Audio of `ordinal`'s turn goes out now; answers the mark to send after it, if one is due.
     pub fn sent(&mut self, ordinal: u32, bytes: u64, now: Millis) -> Option<Mark> {
         self.resume_if_played_out(now);

@@ -9,6 +9,7 @@ use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::bills::TwilioBill;
 use super::connection::Connection;
 use super::record::{Aftermath, CallClosed, CallOpened, Decision};
 use super::schema::{calls, turns};
@@ -55,6 +56,8 @@ pub struct CallDetail {
     pub instance: Option<String>,
     pub barge_ins: i32,
     pub first_audio_ms: Option<i32>,
+    /// What Twilio charges, once it has said so.
+    pub twilio: TwilioBill,
 }
 
 /// A row, without what only the database needs.
@@ -76,6 +79,8 @@ pub(super) struct CallRow {
     first_audio_ms: Option<i32>,
     pub(super) usage: Value,
     cost_usd: Option<f64>,
+    #[diesel(embed)]
+    twilio: TwilioBill,
 }
 
 impl CallRow {
@@ -99,6 +104,7 @@ impl CallRow {
     pub(super) fn detail(self) -> CallDetail {
         CallDetail {
             instance: self.instance.clone(),
+            twilio: self.twilio.clone(),
             barge_ins: self.barge_ins,
             first_audio_ms: self.first_audio_ms,
             summary: self.summary(),

@@ -9,8 +9,8 @@ use super::connection::Connection;
 use super::manager::Manager;
 use super::pool::Pool;
 
-/// Goes back to the pool when dropped. If whoever asked did not wait for the answer, the query is cancelled at the server
-/// first, and the connection closed: the next one to use it would wait, or be cancelled in its place.
+/// Goes back to the pool when dropped. If whoever asked did not wait for the answer, that is waited for first, and the
+/// connection closed if it takes too long: the next one to use it would wait in his place.
 pub(super) struct Checkout {
     /// Taken by `drop` alone.
     lent: Option<(PooledConnection<'static, Manager>, OwnedSemaphorePermit)>,
@@ -46,7 +46,7 @@ impl Drop for Checkout {
         let Some((mut connection, turn)) = self.lent.take() else { return };
         if connection.owes_an_answer() && !self.pool.seen().is_away() {
             self.pool.runtime().spawn(async move {
-                connection.cancel().await;
+                connection.settle().await;
                 give_back(connection, turn);
             });
             return;

@@ -30,21 +30,18 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::error::SqlState;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{DbError, chain};
 use super::row::Row;
 use super::statement::Statement;
 use super::url::Target;
 
-/// A query nobody waits for any more is given up at the server within this, or left to itself.
-const CANCEL_DEADLINE: Duration = Duration::from_secs(2);
+/// An answer nobody waits for any more is waited for so long, so that the connection can be used again.
+const SETTLE_DEADLINE: Duration = Duration::from_millis(500);
 
 /// A connection. It belongs to the runtime it was opened on: its driver task lives there.
 pub struct Connection {
     client: tokio_postgres::Client,
-    /// To cancel a query, another connection is opened.
-    tls: MakeRustlsConnect,
     driver: JoinHandle<()>,
     /// Why the driver ended, once it has.
     lost: Arc<OnceLock<String>>,
@@ -77,7 +74,6 @@ impl Connection {
         });
         let connection = Self {
             client,
-            tls: target.tls.clone(),
             driver,
             lost,
             unanswered: false,
@@ -119,7 +115,7 @@ impl Connection {
 
     /// From now on the server gives up each statement, and each transaction left idle, after this long; none: never.
     /// Does not reach into a transaction that is under way.
-    pub(super) fn limit(&mut self, limit: Option<Duration>) {
+    pub fn limit(&mut self, limit: Option<Duration>) {
         self.limit = limit;
     }
 
@@ -128,15 +124,15 @@ impl Connection {
         self.rows.swap(0, Ordering::Relaxed)
     }
 
-    /// Asks the server to give up the query that nobody waits for, and waits until it has, for at most 2 s. A pooler
-    /// knows the query by this connection: it is not to be closed before.
-    pub(super) async fn cancel(&mut self) {
-        let given_up = async {
-            if self.client.cancel_token().cancel_query(self.tls.clone()).await.is_ok() {
-                drop(self.client.batch_execute("").await);
-            }
-        };
-        let _ = timeout(CANCEL_DEADLINE, given_up).await;
+    /// Waits for what nobody waits for any more, for at most 500 ms. If it came, the connection is as it was before the
+    /// question; otherwise it is not to be used again, and the server ends the query by its limit.
+    ///
+    /// The server is not asked to cancel: behind a pooler that may hit a stranger's query, and PgBouncer 1.18 crashes
+    /// over it.
+    pub(super) async fn settle(&mut self) {
+        if let Ok(Ok(())) = timeout(SETTLE_DEADLINE, self.client.batch_execute("")).await {
+            self.answered();
+        }
     }
 
     /// One round trip.

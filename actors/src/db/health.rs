@@ -4,6 +4,7 @@
 //! whoever asks it anything fails at once with the cause, and the probe alone, one at a time, tries whether it is back.
 //! Any answer proves that it is.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
@@ -54,6 +55,8 @@ pub(super) struct Seen {
     schema: Mutex<SchemaState>,
     /// Why the last attempt to open a connection failed; none if it did not.
     failed_connect: watch::Sender<Option<String>>,
+    /// Attempts to open a connection that are under way.
+    connecting: AtomicUsize,
     /// The database has come back.
     pub(super) back: Notify,
     /// A question had no answer, which may be its own fault or the database's: time for a probe.
@@ -73,6 +76,7 @@ impl Seen {
             times: Mutex::default(),
             schema: Mutex::new(SchemaState::Unknown),
             failed_connect: watch::Sender::new(None),
+            connecting: AtomicUsize::new(0),
             back: Notify::new(),
             doubt: Notify::new(),
         }
@@ -122,11 +126,11 @@ impl Seen {
         }
     }
 
-    /// The database is away, unless it has answered anything `since` then.
-    pub(super) fn away(&self, cause: &str, since: Instant) {
+    /// The database is away, unless it has answered anything `since` then: false.
+    pub(super) fn away(&self, cause: &str, since: Instant) -> bool {
         let mut times = self.times();
         if times.answered.is_some_and(|answered| answered >= since) {
-            return;
+            return false;
         }
         let now = Database::Away { cause: cause.to_owned() };
         let before = self.database.send_replace(now);
@@ -134,6 +138,7 @@ impl Seen {
             times.lost = Some(Instant::now());
             tracing::warn!(cause, "the database is unavailable");
         }
+        true
     }
 
     pub(super) fn has_answered_since(&self, moment: Instant) -> bool {
@@ -145,8 +150,17 @@ impl Seen {
         self.times().lost.is_some_and(|lost| lost > moment)
     }
 
-    /// How an attempt to open a connection went; a new cause is logged.
+    /// An attempt to open a connection begins.
+    pub(super) fn tries_to_connect(&self) {
+        self.connecting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How it went; a new cause is logged.
     pub(super) fn tried_to_connect(&self, failure: Option<&str>) {
+        if failure.is_none() {
+            self.answered();
+        }
+        self.connecting.fetch_sub(1, Ordering::Relaxed);
         let before = self.failed_connect.send_replace(failure.map(str::to_owned));
         if let Some(cause) = failure.filter(|cause| before.as_deref() != Some(*cause)) {
             tracing::warn!(cause, "no database connection could be opened");
@@ -156,6 +170,11 @@ impl Seen {
     /// Why the last attempt to open a connection failed; none if it did not.
     pub(super) fn failed_connect(&self) -> Option<String> {
         self.failed_connect.borrow().clone()
+    }
+
+    /// Another attempt to open a connection is under way.
+    pub(super) fn is_connecting(&self) -> bool {
+        self.connecting.load(Ordering::Relaxed) > 0
     }
 
     /// Changes with each attempt to open a connection.

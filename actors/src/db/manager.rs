@@ -35,6 +35,7 @@ impl bb8::ManageConnection for Manager {
 
     async fn connect(&self) -> Result<Connection, DbError> {
         let (target, deadline) = (self.target.clone(), self.deadline);
+        self.seen.tries_to_connect();
         let attempt = self.runtime.spawn(async move { timeout(deadline, Connection::open(&target)).await });
         let connection = match attempt.await {
             Ok(Ok(Ok(connection))) => Ok(connection),

@@ -6,17 +6,21 @@
 //! works behind a transaction pooler: no query depends on the state of a connection.
 
 mod actor;
+mod bills;
 mod calls;
 mod checkout;
 mod conferences;
 mod connection;
+mod console;
 mod error;
 mod events;
 mod health;
 mod history;
 mod instances;
+mod jobs;
 mod left_behind;
 mod log;
+mod lost_calls;
 mod manager;
 mod metrics;
 pub mod migrate;
@@ -24,6 +28,7 @@ mod pool;
 mod queue;
 pub mod record;
 mod recordings;
+mod retention;
 mod row;
 mod schema;
 mod spool;
@@ -47,18 +52,24 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub use self::bills::TwilioBill;
 pub use self::calls::{CallDetail, CallSummary};
 pub use self::conferences::{ConferenceEvent, LoggedConference, LoggedParticipant};
+pub use self::connection::Connection;
+pub use self::console::Console;
 pub use self::error::DbError;
 pub use self::events::LoggedEvent;
 pub use self::health::{DbHealth, SchemaState};
 pub use self::history::{History, PastTurn};
+pub use self::jobs::{JobLease, JobOrder, JobResult, JobRow, JobRun};
 pub use self::left_behind::OpenCall;
 pub use self::log::{
     BadCursor, BadSort, CallFilter, CallLog, CallLogPage, CallQuery, Cursor, Sort, SortKey, Start,
 };
+pub use self::lost_calls::LostCall;
 pub use self::pool::PoolStats;
 pub use self::recordings::LoggedRecording;
+pub use self::retention::OldRecording;
 pub use self::spool::{SpoolError, SpoolStats};
 pub use self::turns::LoggedTurn;
 pub use self::url::BadUrl;
@@ -67,7 +78,6 @@ use futures_util::stream::{self, Stream};
 
 use self::actor::{DbActor, WriteWaiting};
 use self::checkout::Checkout;
-use self::connection::Connection;
 use self::health::Seen;
 use self::metrics::Metrics;
 use self::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits};

@@ -188,8 +188,9 @@ impl Pool {
                 _ = connects.changed() => {
                     if let Some(cause) = connects.borrow_and_update().clone()
                         && self.0.connections.state().connections == 0
+                        && !self.0.seen.is_connecting()
+                        && self.0.seen.away(&cause, begun)
                     {
-                        self.0.seen.away(&cause, begun);
                         return Err(DbError::Unavailable(cause));
                     }
                 }

@@ -45,6 +45,8 @@ pub struct LoggedRecording {
     pub started_at: Option<DateTime<Utc>>,
     /// Set: it is of a conference.
     pub conference_sid: Option<String>,
+    /// Set: it is deleted, here and at Twilio.
+    pub deleted_at: Option<DateTime<Utc>>,
 }
 
 /// What the callback says of the recording.
@@ -87,12 +89,20 @@ pub(super) fn write(webhook: &Webhook, recording_sid: &str) -> QueryResult<State
     )
 }
 
-/// Lets the call's row say how many there are to be heard.
+/// Lets others who are about to count the call's recordings wait, and us for them: a count sees what was written before
+/// its own statement only.
+pub(super) fn lock_call(call_sid: &str) -> QueryResult<Statement> {
+    let lock = "SELECT FROM calls WHERE call_sid = $1 FOR NO KEY UPDATE";
+    Statement::of(&sql_query(lock).bind::<Text, _>(text(call_sid)))
+}
+
+/// Lets the call's row, which is [locked](lock_call), say how many there are to be heard.
 pub(super) fn count(call_sid: &str) -> QueryResult<Statement> {
     Statement::of(
         &sql_query(format!(
             "UPDATE calls SET recordings =
-                 (SELECT count(*) FROM recordings WHERE call_sid = $1 AND status NOT IN {UNHEARD})
+                 (SELECT count(*) FROM recordings
+                  WHERE call_sid = $1 AND status NOT IN {UNHEARD} AND deleted_at IS NULL)
              WHERE call_sid = $1"
         ))
         .bind::<Text, _>(text(call_sid)),

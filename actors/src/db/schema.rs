@@ -48,6 +48,10 @@ diesel::table! {
         next_step -> Nullable<Text>,
         recordings -> Int4,
         duration_seconds -> Nullable<Int8>,
+        twilio_duration_seconds -> Nullable<Int4>,
+        twilio_price -> Nullable<Float8>,
+        twilio_price_unit -> Nullable<Text>,
+        twilio_asked_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -75,10 +79,37 @@ diesel::table! {
 }
 
 diesel::table! {
+    deletions (id) {
+        id -> Int8,
+        at -> Timestamptz,
+        kind -> Text,
+        call_sid -> Nullable<Text>,
+        count -> Int8,
+    }
+}
+
+diesel::table! {
     instances (instance_id) {
         instance_id -> Text,
         started_at -> Timestamptz,
         heartbeat_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    jobs (name) {
+        name -> Text,
+        paused -> Bool,
+        every_seconds -> Int4,
+        next_run_at -> Timestamptz,
+        leased_by -> Nullable<Text>,
+        lease_until -> Nullable<Timestamptz>,
+        last_run_at -> Nullable<Timestamptz>,
+        last_duration_ms -> Nullable<Int4>,
+        last_result -> Nullable<Text>,
+        last_error -> Nullable<Text>,
+        runs -> Int8,
+        failures -> Int8,
     }
 }
 
@@ -96,6 +127,7 @@ diesel::table! {
         track -> Nullable<Text>,
         started_at -> Nullable<Timestamptz>,
         first_event_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -137,7 +169,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     calls,
     conference_participants,
     conferences,
+    deletions,
     instances,
+    jobs,
     recordings,
     turns,
     webhooks,

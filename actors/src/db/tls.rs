@@ -78,7 +78,7 @@ pub(super) fn roots_of_the_system() -> Result<RootCertStore, String> {
 pub(super) fn remedy(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let is_a_ca = |other: &OtherError| other.to_string().contains("CaUsedAsEndEntity");
     Some(match certificate_fault(error)? {
-        CertificateError::UnknownIssuer => {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "point `sslrootcert` at the certificate of the CA that issued the server's (hosted databases offer it for \
              download)"
         }

@@ -21,6 +21,8 @@ use super::{Shared, calls, events, recordings, turns, webhooks};
 
 /// So many records at most go in one transaction, in one flight.
 const BATCH: usize = 200;
+/// So many at most leave the spool in one.
+const REPLAY_BATCH: usize = 500;
 /// So many at most go into the spool in one transaction.
 const SPOOL_BATCH: usize = 1_000;
 /// Records that the database did not take within this go into the spool.
@@ -87,7 +89,7 @@ async fn spool_what_waits(shared: &Shared) -> bool {
 
 /// Writes the front of the spool; if that fails, waits until it may be tried again.
 async fn replay(shared: &Shared, pause: &mut Pause, refusals: &mut u32) {
-    let front = match shared.spool.front(BATCH).await {
+    let front = match shared.spool.front(REPLAY_BATCH).await {
         Ok(front) => front,
         Err(failure) => return pause.after_failure(shared, &failure).await,
     };

@@ -152,7 +152,6 @@ impl CallRegistry {
     fn admit(&mut self, message: AdmitCall, ctx: &mut Context<Self>) -> Admission {
         let AdmitCall { call_sid, from, to, past, home } = message;
         let used = past.as_ref().map_or(0, |past| past.epoch);
-        let is_known = past.is_some();
         let started_at = Utc::now();
         let opened = CallOpened {
             call_sid,
@@ -163,7 +162,7 @@ impl CallRegistry {
             instance: self.setup.instance.clone(),
         };
         if self.draining && self.slots.get(call_sid).is_none() {
-            return self.send_elsewhere(opened, is_known);
+            return self.send_elsewhere(opened, used);
         }
         let (setup, registry, serial) = (self.setup.clone(), self.way_here(ctx), self.serial);
         self.serial += 1;
@@ -189,13 +188,13 @@ impl CallRegistry {
             }
             Reserved::Full => {
                 self.setup.metrics.admissions.with_label_values(&["full"]).inc();
-                self.turn_away(opened, Reason::FullHouse)
+                self.turn_away(opened, used, Reason::FullHouse)
             }
         }
     }
 
-    /// A call that another instance has to take: if none does, it is turned away here, but not one that was known before.
-    fn send_elsewhere(&mut self, opened: CallOpened, is_known: bool) -> Admission {
+    /// A call that another instance has to take: if none does, it is turned away here.
+    fn send_elsewhere(&mut self, opened: CallOpened, used: u32) -> Admission {
         let call_sid = opened.call_sid;
         if !self.decided.contains_key(&call_sid) {
             self.setup.metrics.admissions.with_label_values(&["draining"]).inc();
@@ -203,18 +202,22 @@ impl CallRegistry {
         }
         if self.decided.get_mut(&call_sid).is_some_and(Decision::sends_elsewhere) {
             Admission::Elsewhere
-        } else if is_known {
-            Admission::Full
         } else {
-            self.turn_away(opened, Reason::Shutdown)
+            self.turn_away(opened, used, Reason::Shutdown)
         }
     }
 
-    fn turn_away(&mut self, opened: CallOpened, reason: Reason) -> Admission {
+    /// A new call is refused; one that another process had up to the epoch `used` ends as that one left it.
+    fn turn_away(&mut self, opened: CallOpened, used: u32, reason: Reason) -> Admission {
         let call_sid = opened.call_sid;
-        self.setup.ledger.record(Record::Opened(opened));
-        let end = CallEnd::new(Outcome::Refused, reason);
-        self.write_end(call_sid, 1, end);
+        let outcome = if used == 0 {
+            self.setup.ledger.record(Record::Opened(opened));
+            Outcome::Refused
+        } else {
+            Outcome::Failed
+        };
+        let end = CallEnd::new(outcome, reason);
+        self.write_end(call_sid, used.max(1), end);
         self.count_end(end);
         Admission::Full
     }

@@ -66,6 +66,8 @@ impl Seen {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn slots_balance_and_a_token_is_good_once(steps in prop::collection::vec((0u8..5, step()), 1..250)) {
         let mut slots = Slots::new(LIMIT);

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::ear::Heard;
 use super::line::{Agent, End, Event, Line, State};
+use crate::sim::report::FrameCounts;
 use crate::sim::speech::Clip;
 
 /// An agent that was not audible for this long has finished speaking.
@@ -170,9 +171,19 @@ impl Caller {
         self.line.with(|state| state.ear.heard().to_vec())
     }
 
+    /// What was wrong with the agent's frames.
+    pub fn frame_faults(&self) -> FrameCounts {
+        self.line.with(|state| state.ear.faults.clone())
+    }
+
     /// The longest time in which nothing was heard and nothing was said, in milliseconds, counted from the ring.
     pub fn silence_ms(&self) -> u64 {
         self.line.with(|state| state.longest_silence(Instant::now())).as_millis() as u64
+    }
+
+    /// Counts silence anew from now on.
+    pub fn forgets_silence(&self) {
+        self.line.with(|state| state.forgets_silence(Instant::now()));
     }
 
     /// What happened to the call, each with the time since the ring.

@@ -1,5 +1,9 @@
 //! What the caller hears, told from the tags in the audio: each frame is checked when it arrives, and followed until
 //! it is played or cleared.
+//!
+//! Frames of a [phrase](speech::PHRASES) are a recording: whatever session said them once, they may be heard in any call
+//! and more than once. They are judged by themselves: a phrase comes unaltered, from its first frame to its last or to
+//! where it is cut, and not within a response. Everything else must be of the call's own session, once and in order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -7,10 +11,12 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::sim::report::FrameCounts;
+use crate::sim::speech;
 use crate::sim::tag::{FRAME_BYTES, NO_CLIP, Tag, TagError};
 
 /// One frame's time.
 pub const FRAME: Duration = Duration::from_millis(20);
+const FRAME_MS: u32 = FRAME.as_millis() as u32;
 
 /// Something that was heard, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +27,17 @@ pub enum Heard {
     Beep,
     /// The agent: so many milliseconds of a clip ([`NO_CLIP`] for audio that carries no tag).
     Agent { clip: u16, response: u16, ms: u32 },
+    /// So many milliseconds of a phrase.
+    Phrase { clip: u16, ms: u32 },
+}
+
+/// Who is heard in what was just played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Audible {
+    Nobody,
+    /// A phrase: not silence, and not what the agent has to say.
+    Phrase,
+    Agent,
 }
 
 /// One response of the agent, by its session (the `source` of its tags) and number.
@@ -45,6 +62,8 @@ pub struct Ear {
     heard: Vec<Heard>,
     /// The last response of which a frame arrived, and its next frame.
     last: Option<(ResponseKey, u32)>,
+    /// The phrase that is arriving, and its next frame.
+    phrase: Option<(&'static speech::Clip, u32)>,
     last_arrival_us: u64,
     /// The beginning of a frame whose rest has not arrived.
     partial: Vec<u8>,
@@ -59,6 +78,7 @@ pub struct Ear {
 enum Sound {
     Silence,
     Agent { clip: u16, response: u16 },
+    Phrase { clip: u16 },
 }
 
 impl Ear {
@@ -77,6 +97,7 @@ impl Ear {
             self.cuts.insert(self.last.map(|(key, _)| key));
         }
         self.waiting.clear();
+        self.phrase = None;
     }
 
     /// Checks audio that arrived at `now_us`. The latency in microseconds of every tagged frame that was sent since
@@ -109,11 +130,17 @@ impl Ear {
                 return Sound::Agent { clip: NO_CLIP, response: 0 };
             }
         };
+        if let Some(phrase) = speech::phrase(tag.clip) {
+            return self.check_phrase(phrase, tag.sequence & 0xFFFF);
+        }
         if tag.sent_us >= self.stream_start_us {
             latencies.saturating_record(now_us.saturating_sub(tag.sent_us));
         }
         let (response, frame) = ((tag.sequence >> 16) as u16, tag.sequence & 0xFFFF);
         let key = (tag.source, response);
+        if self.phrase_ends() && frame != 0 {
+            self.faults.reordered += 1;
+        }
         let expected = match self.last {
             Some((last, next)) if last == key => next,
             // A session can only be followed by another between responses.
@@ -137,14 +164,43 @@ impl Ear {
         if tag.clip == NO_CLIP { Sound::Silence } else { Sound::Agent { clip: tag.clip, response } }
     }
 
-    /// Everything up to `position` of the stream has been played; says whether the agent was audible in it.
-    pub fn plays(&mut self, position: u64) -> bool {
-        let mut audible = false;
+    fn check_phrase(&mut self, phrase: &'static speech::Clip, frame: u32) -> Sound {
+        let goes_on = self.phrase.filter(|(last, next)| last.id == phrase.id && (frame != 0 || *next == 0));
+        if goes_on.is_none() {
+            self.phrase_ends();
+        }
+        let expected = goes_on.map_or(0, |(_, next)| next);
+        if frame < expected {
+            self.faults.reordered += 1;
+        } else {
+            self.faults.lost += u64::from(frame - expected);
+            self.phrase = Some((phrase, frame + 1));
+        }
+        Sound::Phrase { clip: phrase.id }
+    }
+
+    /// Something else arrives: what is missing of a phrase is lost. Says whether there was one.
+    fn phrase_ends(&mut self) -> bool {
+        let Some((phrase, next)) = self.phrase.take() else { return false };
+        self.faults.lost += u64::from(phrase.frames().saturating_sub(next));
+        true
+    }
+
+    /// Everything up to `position` of the stream has been played; says who was audible in it.
+    pub fn plays(&mut self, position: u64) -> Audible {
+        let mut audible = Audible::Nobody;
         while let Some(&(_, sound)) = self.waiting.front().filter(|(end, _)| *end <= position) {
             self.waiting.pop_front();
-            if let Sound::Agent { clip, response } = sound {
-                audible = true;
-                self.hears(clip, response);
+            match sound {
+                Sound::Silence => {}
+                Sound::Agent { clip, response } => {
+                    audible = Audible::Agent;
+                    self.hears(Heard::Agent { clip, response, ms: FRAME_MS });
+                }
+                Sound::Phrase { clip } => {
+                    audible = audible.max(Audible::Phrase);
+                    self.hears(Heard::Phrase { clip, ms: FRAME_MS });
+                }
             }
         }
         audible
@@ -154,6 +210,7 @@ impl Ear {
     pub fn clears(&mut self) {
         self.waiting.clear();
         self.partial.clear();
+        self.phrase = None;
         self.cuts.insert(self.last.map(|(key, _)| key));
     }
 
@@ -192,13 +249,16 @@ impl Ear {
         sessions
     }
 
-    fn hears(&mut self, clip: u16, response: u16) {
-        let frame_ms = FRAME.as_millis() as u32;
-        match self.heard.last_mut() {
-            Some(Heard::Agent { clip: last, response: of, ms }) if (*last, *of) == (clip, response) => {
-                *ms += frame_ms
+    fn hears(&mut self, frame: Heard) {
+        match (self.heard.last_mut(), &frame) {
+            (
+                Some(Heard::Agent { clip: last, response: of, ms }),
+                Heard::Agent { clip, response, ms: more },
+            ) if (*last, *of) == (*clip, *response) => *ms += more,
+            (Some(Heard::Phrase { clip: last, ms }), Heard::Phrase { clip, ms: more }) if last == clip => {
+                *ms += more;
             }
-            _ => self.heard.push(Heard::Agent { clip, response, ms: frame_ms }),
+            _ => self.heard.push(frame),
         }
     }
 }
@@ -237,7 +297,7 @@ mod tests {
             ear.arrives(piece, 2_000, &mut latencies());
         }
         assert_eq!(ear.faults, FrameCounts::default());
-        assert!(ear.plays(480));
+        assert_eq!(ear.plays(480), Audible::Agent);
         let heard = |response, ms| Heard::Agent { clip: 4, response, ms };
         assert_eq!(ear.heard(), [heard(0, 40), heard(1, 20)]);
     }
@@ -284,7 +344,7 @@ mod tests {
         let mut ear = ear_of(&[frame(1, 0, 0), frame(1, 1, 0)]);
         ear.plays(160);
         ear.clears();
-        assert!(!ear.plays(320));
+        assert_eq!(ear.plays(320), Audible::Nobody);
         assert_eq!(ear.heard().len(), 1);
         ear.arrives(&frame(1, 3, 0), 2_000, &mut latencies());
         ear.arrives(&frame(1, 5, 0), 2_000, &mut latencies());
@@ -301,5 +361,55 @@ mod tests {
         };
         assert_eq!(missing_when_ending_at(500_000), [0, 0]);
         assert_eq!(missing_when_ending_at(1_500_000), [9, 0]);
+    }
+
+    /// Frames of phrase 200, said once by a session that no call has.
+    fn phrase(numbers: impl Iterator<Item = u32>) -> Vec<[u8; FRAME_BYTES]> {
+        let frame = |number| {
+            let mut frame = [0x55; FRAME_BYTES];
+            Tag { source: 99, sequence: 3 << 16 | number, clip: 200, sent_us: 1 }.write(&mut frame);
+            frame
+        };
+        numbers.map(frame).collect()
+    }
+
+    fn between(
+        one: &[[u8; FRAME_BYTES]],
+        frames: &[[u8; FRAME_BYTES]],
+        two: &[[u8; FRAME_BYTES]],
+    ) -> FrameCounts {
+        faults(&[one, frames, two].concat())
+    }
+
+    #[test]
+    fn a_phrase_is_heard_in_any_call_and_again_if_it_is_whole() {
+        let whole = phrase(0..speech::PHRASES[0].frames());
+        let twice = [whole.as_slice(), &whole].concat();
+        assert_eq!(between(&[frame(1, 0, 0)], &twice, &[frame(1, 1, 0)]), FrameCounts::default());
+        let mut ear = ear_of(&whole);
+        assert_eq!(ear.plays(160), Audible::Phrase);
+        assert_eq!(ear.heard(), [Heard::Phrase { clip: 200, ms: 20 }]);
+        assert!(ear.sessions().is_empty(), "it is no session's of this call");
+    }
+
+    #[test]
+    fn a_phrase_with_a_gap_without_its_end_altered_or_within_a_response_is_a_fault() {
+        let count = speech::PHRASES[0].frames();
+        let lost = |lost| FrameCounts { lost, ..FrameCounts::default() };
+        let reordered = FrameCounts { reordered: 1, ..FrameCounts::default() };
+        let gap = phrase((0..5).chain(7..count));
+        assert_eq!(between(&[], &gap, &[]), lost(2));
+        assert_eq!(between(&[], &phrase(0..count - 3), &[frame(1, 0, 0)]), lost(3));
+        assert_eq!(between(&[], &phrase((0..count - 3).chain(0..count)), &[]), lost(3));
+        assert_eq!(between(&[], &phrase([0, 1, 1].into_iter().chain(2..count)), &[]), reordered);
+        let within = between(&[frame(1, 0, 0)], &phrase(0..count), &[frame(1, 0, 1)]);
+        assert_eq!(within, reordered);
+        let mut altered = phrase(0..count);
+        altered[4][3] ^= 0x40;
+        assert_eq!(faults(&altered).corrupted, 1);
+        let mut cut = ear_of(&phrase(0..5));
+        cut.clears();
+        cut.arrives(&frame(1, 0, 0), 2_000, &mut latencies());
+        assert_eq!(cut.faults, FrameCounts::default());
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use url::Url;
 
-use super::ear::Ear;
+use super::ear::{Audible, Ear};
 use super::twiml::{Method, Verb};
 use crate::sim::speech::{self, Clip, SILENCE};
 use crate::sim::tag::{FRAME_BYTES, NO_CLIP, Tag};
@@ -166,8 +166,8 @@ impl Line {
         }
     }
 
-    /// 20 ms of the stream have passed, in which the agent was audible or not.
-    pub fn hears(&self, audible: bool) {
+    /// 20 ms of the stream have passed, in which this was audible.
+    pub fn hears(&self, audible: Audible) {
         let changed = self.with(|state| state.hears(audible, Instant::now()));
         if changed {
             self.changed.notify_waiters();
@@ -201,11 +201,11 @@ impl Line {
 }
 
 impl State {
-    fn hears(&mut self, audible: bool, now: Instant) -> bool {
-        if audible || self.mouth.is_speaking() {
+    fn hears(&mut self, audible: Audible, now: Instant) -> bool {
+        if audible != Audible::Nobody || self.mouth.is_speaking() {
             self.breaks_silence(now);
         }
-        match (self.agent, audible) {
+        match (self.agent, audible == Audible::Agent) {
             (Agent::Silent(_), true) => {
                 self.agent = Agent::Speaking(now);
                 if let (None, Some(connected)) = (self.first_audio, self.connected_at) {
@@ -235,6 +235,12 @@ impl State {
     pub fn breaks_silence(&mut self, now: Instant) {
         self.longest_silence = self.longest_silence(now);
         self.quiet_since = self.quiet_since.map(|_| now);
+    }
+
+    /// From now on only silence that begins now counts.
+    pub fn forgets_silence(&mut self, now: Instant) {
+        self.quiet_since = self.quiet_since.map(|_| now);
+        self.longest_silence = Duration::ZERO;
     }
 
     /// The call is over for the caller: what follows is between the network and the bridge.
@@ -359,8 +365,8 @@ mod tests {
         let second = Duration::from_secs(1);
         line.with(|state| {
             let start = state.rang_at;
-            state.hears(true, start + 3 * second);
-            state.hears(false, start + 4 * second);
+            state.hears(Audible::Agent, start + 3 * second);
+            state.hears(Audible::Nobody, start + 4 * second);
             assert_eq!(state.longest_silence(start + 5 * second), 3 * second);
             assert_eq!(state.longest_silence(start + 9 * second), 6 * second);
             state.stops_listening(start + 5 * second);

@@ -109,6 +109,9 @@ pub struct Options {
     /// How many POST requests to the REST API are carried out first, but never answered
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub api_unanswered: u32,
+    /// How long after a call's end the REST API knows its price
+    #[arg(long, value_name = "S", default_value = "60", value_parser = seconds)]
+    pub price_after: Duration,
     /// What the callers say instead of the built-in clips: raw μ-law, 8 kHz
     #[arg(long, value_name = "FILE")]
     pub voice: Option<PathBuf>,
@@ -157,6 +160,7 @@ impl Default for Options {
             api_listen: None,
             api_throttled: 0,
             api_unanswered: 0,
+            price_after: Duration::from_secs(60),
             voice: None,
             json: None,
             quiet: false,

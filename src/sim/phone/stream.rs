@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use url::Url;
 
-use super::ear::FRAME;
+use super::ear::{Audible, FRAME};
 use super::line::{Event, Line};
 use super::network::{ACCOUNT_SID, Inner};
 use super::playback::Playback;
@@ -170,7 +170,7 @@ impl Media {
             state.drop_socket = false;
             state.ear.stream_ends(monotonic_us());
         });
-        self.line.hears(false);
+        self.line.hears(Audible::Nobody);
         let how = match &end {
             StreamEnd::ClosedByBridge => "closed by the bridge".to_owned(),
             StreamEnd::Stopped => "stopped".to_owned(),
@@ -312,7 +312,7 @@ impl Media {
                 let names: Vec<_> = self.playback.clear().collect();
                 let echoes = names.iter().map(|name| self.echo(name)).collect();
                 self.line.with(|state| state.ear.clears());
-                self.line.hears(false);
+                self.line.hears(Audible::Nobody);
                 self.line.event(Event::Cleared);
                 self.send(echoes).await?;
             }

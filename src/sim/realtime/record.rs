@@ -17,6 +17,8 @@ const MAX_VIOLATIONS: usize = 1_000;
 pub struct Record {
     pub report: SessionReport,
     pub violations: Vec<Violation>,
+    /// Phrases were rendered in it.
+    pub renders: bool,
 }
 
 impl Record {
@@ -24,6 +26,7 @@ impl Record {
         Self {
             report: SessionReport { session, open: true, ..SessionReport::default() },
             violations: Vec::new(),
+            renders: false,
         }
     }
 

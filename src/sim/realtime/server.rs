@@ -56,7 +56,9 @@ impl Service {
         let sessions = lock(&self.sessions).clone();
         for session in &sessions {
             let session = lock(session);
-            report.sessions.push(session.record().report.clone());
+            if !session.record().renders {
+                report.sessions.push(session.record().report.clone());
+            }
             report.violations.extend_from_slice(&session.record().violations);
         }
         report

@@ -1,8 +1,8 @@
 //! What the simulated agent says, and its audio: speech clips in tagged 20 ms frames, with the words that belong to
 //! them. Pure.
 
-use crate::sim::speech::{self, AGENT, Clip};
-use crate::sim::tag::{FRAME_BYTES, Tag};
+use crate::sim::speech::{self, AGENT, Clip, PHRASES};
+use crate::sim::tag::Tag;
 
 use super::vad::{FRAME_MS, linear};
 
@@ -26,6 +26,11 @@ pub fn answer(heard: Option<u16>, turn: usize) -> &'static Clip {
         .find(|(question, _)| Some(*question) == heard)
         .and_then(|(_, answer)| speech::clip(*answer))
         .unwrap_or(&AGENT[1 + turn % (AGENT.len() - 1)])
+}
+
+/// The phrase that `instructions` ask for; the first one where it is none that is known.
+pub fn phrase(instructions: &str) -> &'static Clip {
+    PHRASES.iter().find(|clip| instructions.contains(clip.text)).unwrap_or(&PHRASES[0])
 }
 
 /// The first `part`/`whole` of the words of `text`, rounded down; a prefix of `text`.
@@ -72,14 +77,14 @@ impl Voice {
             self.frame += 1;
         }
         self.deltas += 1;
-        let text = &words_until(self.clip.text, self.frame, self.frames())[self.text_bytes..];
+        let text = &words_until(self.clip.text, self.frame, self.clip.frames())[self.text_bytes..];
         self.text_bytes += text.len();
         (!audio.is_empty()).then_some(Delta { audio, text })
     }
 
     /// Whether all of it has been said.
     pub fn is_over(&self) -> bool {
-        self.frame >= self.frames()
+        self.frame >= self.clip.frames()
     }
 
     /// Frames said so far.
@@ -101,10 +106,6 @@ impl Voice {
     pub fn text(&self) -> &'static str {
         self.clip.text
     }
-
-    fn frames(&self) -> u32 {
-        self.clip.audio.len().div_ceil(FRAME_BYTES) as u32
-    }
 }
 
 /// μ-law at 8 kHz as 16-bit little-endian PCM at 24 kHz, each sample held for three; tags do not survive it.
@@ -115,6 +116,7 @@ pub fn pcm_24k(mulaw: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::tag::FRAME_BYTES;
 
     #[test]
     fn a_clip_is_said_to_the_end_in_tagged_frames_and_all_its_words() {
@@ -143,6 +145,13 @@ mod tests {
         assert_eq!(words_until("one two three four", 99, 200), "one");
         assert_eq!(words_until("one two", 2, 2), "one two");
         assert_eq!(words_until("one two", 0, 2), "");
+    }
+
+    #[test]
+    fn a_phrase_is_the_one_that_is_asked_for() {
+        for clip in PHRASES {
+            assert_eq!(phrase(&format!("Say exactly these words: {}", clip.text)).id, clip.id);
+        }
     }
 
     #[test]

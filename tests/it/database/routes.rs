@@ -46,8 +46,8 @@ pub(super) fn chosen(url: &str) -> String {
     static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
     static POOLERS: LazyLock<Mutex<HashMap<String, PgBouncer>>> = LazyLock::new(Mutex::default);
     let Ok(route) = env::var(ROUTE) else { return url.to_owned() };
-    if !url.contains("%2F") {
-        return url.to_owned(); // nobody is there
+    if !url.contains("%2F") || url.contains("switchboard-link-") {
+        return url.to_owned(); // nobody is there, or comes and goes
     }
     let mut poolers = POOLERS.lock().unwrap();
     let pooler = poolers.entry(url.to_owned()).or_insert_with(|| {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::eventually;
-use super::postgres::{TestDatabase, spool_dir};
+use super::postgres::{TestDatabase, phrases_dir, spool_dir};
 
 /// What Twilio and the program under test share.
 pub const AUTH_TOKEN: &str = "12345678901234567890123456789012";
@@ -43,7 +43,7 @@ impl Setup {
     /// With this database and this Realtime service (an origin, `http://…`).
     pub fn new(database_url: &str, realtime: &str) -> Self {
         let realtime_url = format!("{}/v1/realtime", realtime.replacen("http", "ws", 1));
-        let spool_dir = spool_dir();
+        let (spool_dir, phrases_dir) = (spool_dir(), phrases_dir());
         let faults = spool_dir.with_extension("faults");
         let environment = [
             ("BIND_ADDR", "127.0.0.1"),
@@ -56,6 +56,7 @@ impl Setup {
             ("RUST_LOG", "error"),
             ("SPOOL_DIR", spool_dir.to_str().expect("UTF-8")),
             ("SWITCHBOARD_FAULTS", faults.to_str().expect("UTF-8")),
+            ("PHRASES_DIR", phrases_dir.to_str().expect("UTF-8")),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Self { environment, expect_written: true, faults }
@@ -147,8 +148,13 @@ impl TestApp {
         eventually(&format!("it panics at {place}"), async || !order.exists()).await;
     }
 
-    /// Waits until the program has ended by itself; nothing more is expected of it.
-    pub async fn ends(mut self) -> ExitStatus {
+    /// Waits until the program, which was told to, has ended well.
+    pub async fn ends(self) {
+        assert!(self.ends_with().await.success(), "the program ended well");
+    }
+
+    /// Waits until the program has ended; nothing more is expected of it.
+    pub async fn ends_with(mut self) -> ExitStatus {
         let mut status = None;
         eventually("the program ends", async || {
             status = self.child.try_wait().expect("our child");

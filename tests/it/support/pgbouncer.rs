@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use rustix::process::{Signal, set_parent_process_death_signal};
+
 use super::certificates::ServerCertificate;
 use super::postgres::{Folder, TestDatabase};
 use super::{DEADLINE, free_port};
@@ -74,6 +76,12 @@ impl PgBouncer {
             give(dir);
             fs::read_dir(dir).expect("our folder").flatten().for_each(|entry| give(&entry.path()));
             command.uid(owner.uid()).gid(owner.gid());
+        }
+        // SAFETY: between fork and exec the closure makes one system call, `prctl`, and touches no memory.
+        #[allow(unsafe_code)]
+        unsafe {
+            // It ends with the test's thread, also where nobody drops it.
+            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
         }
         let process = run(&mut command, dir);
         Self { url, process, command, folder }

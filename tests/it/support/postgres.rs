@@ -76,6 +76,11 @@ pub fn spool_dir() -> PathBuf {
     folder().join(format!("spool-{}", NUMBER.fetch_add(1, Ordering::Relaxed)))
 }
 
+/// The folder for phrases that all tests share: what one has had rendered serves the next.
+pub fn phrases_dir() -> PathBuf {
+    folder().join("phrases")
+}
+
 /// The folder of this run; the next one removes it.
 fn folder() -> PathBuf {
     static REMOVED: Once = Once::new();

@@ -1,7 +1,6 @@
 //! A PostgreSQL on a TCP port, with TLS.
 
 use std::fs;
-use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -10,6 +9,7 @@ use std::time::Instant;
 
 use actors::db::migrate::migrate;
 use switchboard::private_postgres::PrivatePostgres;
+use tokio_postgres::NoTls;
 
 use super::certificates::ServerCertificate;
 use super::postgres::{Folder, TestDatabase};
@@ -59,7 +59,7 @@ impl PostgresWithTls {
         let name = database.url.rsplit('/').next().and_then(|name| name.split('?').next()).expect("a name");
         let url = format!("postgres://switchboard:hunter2@127.0.0.1:{port}/{name}");
         let until = Instant::now() + DEADLINE;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while tokio_postgres::connect(&url, NoTls).await.is_err() {
             assert!(Instant::now() < until, "PostgreSQL did not start");
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }

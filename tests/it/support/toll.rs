@@ -26,7 +26,7 @@ impl Toll {
     }
 
     /// Prints the line; fails the test if anything was lost or a caller heard nothing for longer than that.
-    pub fn is_at_most(self, silence_ms: u64) {
+    pub fn stays_within(self, silence_ms: u64) {
         let Self { fault, silence_ms: heard_ms, calls_lost, turns_lost } = self;
         println!("{fault} | {heard_ms} | {calls_lost} | {turns_lost}");
         assert_eq!((calls_lost, turns_lost), (0, 0), "{fault}: calls and turns lost");

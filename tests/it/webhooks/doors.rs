@@ -7,6 +7,8 @@ use crate::support::twilio::{call_sid, webhook};
 
 const CONFERENCE_EVENTS: &str = "/api/voice/conference-events";
 
+type Parameters<'a> = &'a [(&'a str, &'a str)];
+
 async fn app() -> (TestDatabase, TestApp) {
     let database = TestDatabase::create().await;
     let setup = Setup::new(&database.url, "http://127.0.0.1:1");
@@ -50,7 +52,7 @@ async fn the_loop_of_a_webhook_storm_is_acknowledged_and_each_is_there_once() {
 async fn what_is_missing_is_named_and_nothing_else_is_asked_for() {
     let (database, app) = app().await;
     let (call, long) = (call_sid(1), "x".repeat(65));
-    let refused: [(&str, &[(&str, &str)], &str); 8] = [
+    let refused: [(&str, Parameters<'_>, &str); 8] = [
         ("conference-events", &[("StatusCallbackEvent", "conference-end")], "ConferenceSid is missing"),
         ("conference-events", &[("ConferenceSid", "CF1")], "StatusCallbackEvent is missing"),
         (
@@ -73,7 +75,7 @@ async fn what_is_missing_is_named_and_nothing_else_is_asked_for() {
         let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!((answer.status, problem["detail"].as_str()), (400, Some(detail)));
     }
-    let taken: [(&str, &[(&str, &str)]); 4] = [
+    let taken: [(&str, Parameters<'_>); 4] = [
         (
             "conference-events",
             &[("ConferenceSid", "test_1"), ("StatusCallbackEvent", "never-heard-of"), ("X", "1")],

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use actors::db::DbError;
 use actors::wire::twilio::signature::sign;
 use tokio::task::JoinHandle;
 
@@ -226,13 +227,16 @@ async fn what_waits_beyond_measure_is_refused_and_the_rest_is_kept() {
     let db = start(&database.url);
     let lock = client(&database.url).await;
     lock.batch_execute("BEGIN; LOCK TABLE webhooks").await.unwrap();
-    let webhooks = (0..15_000).map(|number| db.store_webhook(super::recording(number, "completed", &[])));
+    let webhooks = (0..7_500).map(|number| db.store_webhook(super::recording(number, "completed", &[])));
     let answers = futures_util::future::join_all(webhooks).await;
-    let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
-    assert!(!refused.is_empty() && refused.len() < 5_000, "{}", refused.len());
-    assert!(refused.iter().all(|error| error.to_string().contains("10000 webhooks wait")), "{refused:?}");
+    let is_refusal = |error: &DbError| error.to_string().contains("5000 webhooks wait");
+    let refused = answers.iter().filter(|answer| answer.as_ref().is_err_and(is_refusal)).count();
+    assert!((1..=2_500).contains(&refused), "{refused}");
     lock.batch_execute("COMMIT").await.unwrap();
-    eventually("the rest is written", async || db.waiting_records() == 0).await;
-    let stored: usize = database.value("SELECT count(*) FROM webhooks").await.parse().unwrap();
-    assert_eq!(stored, 15_000 - refused.len());
+    let kept = answers.iter().filter(|answer| answer.is_ok()).count();
+    eventually("what was acknowledged is stored", async || {
+        let stored: usize = database.value("SELECT count(*) FROM webhooks").await.parse().unwrap();
+        db.waiting_records() == 0 && (kept..=7_500 - refused).contains(&stored)
+    })
+    .await;
 }

@@ -17,20 +17,24 @@ pub(super) struct Ear {
 }
 
 pub(super) enum Queued {
-    Audio { delta: usize, bytes: u32 },
+    /// A piece of an item; none of a phrase.
+    Audio {
+        delta: Option<usize>,
+        bytes: u32,
+    },
     Mark(Mark),
 }
 
 #[derive(Default)]
 pub(super) struct Frame {
     pub(super) began_at: Millis,
-    pub(super) pieces: Vec<(usize, u32)>,
+    pub(super) pieces: Vec<(Option<usize>, u32)>,
     pub(super) marks: Vec<Mark>,
 }
 
 #[derive(Debug)]
 pub(super) enum Order {
-    Media { delta: usize, bytes: u32 },
+    Media { delta: Option<usize>, bytes: u32 },
     Mark(Mark),
     Clear,
     Close,
@@ -41,6 +45,13 @@ pub(super) enum EarReport {
     Played(Mark),
     Stopped,
     Lost,
+}
+
+impl Ear {
+    /// Something is being heard, or waits to be.
+    pub(super) fn is_busy(&self) -> bool {
+        self.frame.is_some() || self.queue.iter().any(|queued| matches!(queued, Queued::Audio { .. }))
+    }
 }
 
 impl World<'_> {
@@ -101,7 +112,9 @@ impl World<'_> {
         for (delta, bytes) in &frame.pieces {
             let part = heard.min(*bytes);
             heard -= part;
-            self.service.items[self.service.deltas[*delta].item].heard_bytes += part;
+            if let Some(delta) = *delta {
+                self.service.items[self.service.deltas[delta].item].heard_bytes += part;
+            }
         }
         frame
     }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use self::ear::{Ear, EarReport, FRAME_MS, Order};
 use self::service::{Delta, FunctionCall, SILENCE_MS, Said, Service, Spoken, error};
 use super::super::*;
+use crate::call::phrases::{Phrase, Phrases, Recording};
 use crate::db::record::Speaker;
 
 mod ear;
@@ -26,6 +27,8 @@ const QUIET_MS: Millis = 200_000;
 #[derive(Debug, Clone)]
 pub struct Scenario {
     pub barge_in_min_ms: Millis,
+    /// Whether phrases are at hand.
+    pub phrases: bool,
     /// One way, between us and the service.
     pub service_ms: Millis,
     /// One way, between us and Twilio.
@@ -120,6 +123,7 @@ pub enum Property {
     Turns,
     End,
     Playing,
+    Fillers,
     Liveness,
     Determinism,
 }
@@ -133,6 +137,8 @@ pub struct Report {
     pub barge_ins: u32,
     pub refusals: u32,
     pub held_then_played: u32,
+    pub fillers: u32,
+    pub goodbyes: u32,
     pub restarts: u32,
 }
 
@@ -205,14 +211,18 @@ struct World<'a> {
     silence_next: bool,
     held: Vec<usize>,
     last_played: Option<usize>,
+    /// When somebody was last known to speak, the agent only until its words were sent.
+    spoken_at: Millis,
+    fillers_in_a_row: u32,
+    /// The service has told us that the caller speaks.
+    caller_heard: bool,
     report: Report,
 }
 
 impl<'a> World<'a> {
     fn new(scenario: &'a Scenario) -> Self {
-        let rules = Rules { barge_in_min_ms: scenario.barge_in_min_ms, jitter_seed: 7 };
         let mut effects = vec![];
-        let conversation = Conversation::begin(rules, 0, &mut effects);
+        let conversation = Conversation::begin(scenario.rules(), 0, &mut effects);
         let mut world = Self {
             scenario,
             now: 0,
@@ -239,6 +249,9 @@ impl<'a> World<'a> {
             silence_next: false,
             held: vec![],
             last_played: None,
+            spoken_at: 0,
+            fillers_in_a_row: 0,
+            caller_heard: false,
             report: Report::default(),
         };
         world.carry_out(effects);
@@ -407,6 +420,9 @@ impl<'a> World<'a> {
             self.silenced.extend(0..self.known);
             self.held.clear();
         }
+        if effects.iter().any(|effect| matches!(effect, Effect::WriteEvent { kind: "filler", .. })) {
+            self.bridged();
+        }
         for effect in effects {
             if self.ended {
                 self.fault(Property::End, format!("after the end: {effect:?}"));
@@ -417,10 +433,15 @@ impl<'a> World<'a> {
                 Effect::Ping => self.say(Said::Pong),
                 Effect::Ask(request) => self.ask(request, too_long),
                 Effect::OpenGate => self.gate = true,
+                Effect::Play(payload) if payload.starts_with(b"//") => {
+                    let bytes = payload_bytes(&payload) as u32;
+                    self.order(Order::Media { delta: None, bytes });
+                }
                 Effect::Play(payload) => self.played(&payload),
                 Effect::Mark(mark) => self.order(Order::Mark(mark)),
                 Effect::Clear => self.order(Order::Clear),
                 Effect::WriteTurn(turn) => self.written(turn),
+                Effect::WriteEvent { kind: "goodbye", .. } => self.report.goodbyes += 1,
                 Effect::WriteEvent { .. } => {}
                 Effect::End { .. } => {
                     self.ended = true;
@@ -428,6 +449,34 @@ impl<'a> World<'a> {
                 }
             }
         }
+    }
+
+    /// A filler is about to go out.
+    fn bridged(&mut self) {
+        self.report.fillers += 1;
+        self.fillers_in_a_row += 1;
+        let on_its_way = self
+            .agenda
+            .values()
+            .any(|what| matches!(what, Happening::ToEar { order: Order::Media { .. }, .. }));
+        if self.caller_heard {
+            self.fault(Property::Fillers, "a filler while the caller speaks");
+        }
+        if self.stream.is_none() || self.ear.open && (self.ear.is_busy() || on_its_way) {
+            self.fault(Property::Fillers, "a filler over what is being heard, or for nobody");
+        }
+        if self.now < self.spoken_at + 2_000 {
+            self.fault(Property::Fillers, format!("a filler too soon after {}", self.spoken_at));
+        }
+        if self.fillers_in_a_row > 4 {
+            self.fault(Property::Fillers, "too many fillers in a row");
+        }
+        self.spoken_at = self.now;
+    }
+
+    fn somebody_speaks(&mut self) {
+        self.spoken_at = self.now;
+        self.fillers_in_a_row = 0;
     }
 
     fn ask(&mut self, request: Request, too_long: bool) {
@@ -470,9 +519,10 @@ impl<'a> World<'a> {
             self.fault(Property::Playing, format!("piece {delta} after {:?}", self.last_played));
         }
         self.last_played = Some(delta);
+        self.somebody_speaks();
         let Delta { item, bytes, .. } = self.service.deltas[delta];
         self.service.items[item].sent_bytes += bytes;
-        self.order(Order::Media { delta, bytes });
+        self.order(Order::Media { delta: Some(delta), bytes });
     }
 
     fn written(&mut self, turn: TurnUpdate) {
@@ -582,6 +632,22 @@ impl<'a> World<'a> {
             );
         }
     }
+}
+
+impl Scenario {
+    fn rules(&self) -> Rules {
+        let phrases = if self.phrases { phrases() } else { Phrases::default() };
+        Rules { barge_in_min_ms: self.barge_in_min_ms, jitter_seed: 7, phrases: phrases.into() }
+    }
+}
+
+/// Each begins with `//` in base64, as no piece of the service does.
+fn phrases() -> Phrases {
+    let mut phrases = Phrases::default();
+    for (phrase, ms) in [(Phrase::Moment, 900), (Phrase::StillHere, 1_310), (Phrase::Transfer, 1_900)] {
+        phrases.add(phrase, Recording::new(&vec![0xFF; ms * 8]));
+    }
+    phrases
 }
 
 /// The number that ends an identifier of the service.

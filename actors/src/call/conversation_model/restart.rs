@@ -19,6 +19,7 @@ impl World<'_> {
         self.agenda.retain(|_, happening| !matches!(happening, Happening::Connect));
         self.held.clear();
         self.silence_next = false;
+        self.somebody_speaks();
         self.restarts += 1;
         self.report.restarts += 1;
 
@@ -29,7 +30,7 @@ impl World<'_> {
         let untold = self.turns.keys().filter(|ordinal| !self.updates.get(ordinal).is_some_and(settled));
         self.forsaken.extend(untold);
 
-        let rules = Rules { barge_in_min_ms: self.scenario.barge_in_min_ms, jitter_seed: 7 };
+        let rules = self.scenario.rules();
         let (mut effects, mut again) = (vec![], vec![]);
         self.conversation = Conversation::resume(rules.clone(), &past, self.now, &mut effects);
         self.twin = Conversation::resume(rules, &past, self.now, &mut again);

@@ -115,6 +115,7 @@ impl World<'_> {
         };
         self.service.items.iter_mut().for_each(|item| item.cut_short = true);
         self.gate = false;
+        self.caller_heard = false;
     }
 
     pub(super) fn say(&mut self, said: Said) {
@@ -349,6 +350,8 @@ impl World<'_> {
             Said::Delta { delta } => self.hear_audio(delta),
             Said::Committed { utterance } => {
                 self.commits(Turn::Caller);
+                self.caller_heard = false;
+                self.spoken_at = self.now;
                 let item_id = format!("u{utterance:07}");
                 self.feed(&Input::Service(ServerEvent::Committed { item_id }));
             }
@@ -362,6 +365,10 @@ impl World<'_> {
                     if std::mem::take(&mut self.silence_next) {
                         self.silenced.insert(number(id));
                     }
+                }
+                if event == ServerEvent::SpeechStarted {
+                    self.caller_heard = true;
+                    self.somebody_speaks();
                 }
                 if matches!(&event, ServerEvent::Error(error) if error.event_id.is_some()) {
                     self.silence_next = false;

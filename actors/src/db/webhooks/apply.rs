@@ -40,6 +40,7 @@ pub(super) fn statements(webhook: &Webhook) -> Result<Vec<Statement>, DbError> {
             let recording_sid = required(webhook, "RecordingSid")?;
             let mut statements = vec![recordings::write(webhook, recording_sid)?];
             if let Some(call_sid) = webhook.parameter("CallSid") {
+                statements.push(recordings::lock_call(call_sid)?);
                 statements.push(recordings::count(call_sid)?);
             }
             statements

@@ -1,10 +1,16 @@
 //! What is still to be done with the webhooks that are stored.
 
+use std::time::Duration;
+
 use diesel::sql_types::BigInt;
 use diesel::{QueryResult, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 
+use crate::db::Db;
 use crate::db::connection::Connection;
+use crate::db::error::DbError;
+
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// How many webhooks are not processed. Each counts up to 100,000: beyond, it is that many at least.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
@@ -15,6 +21,13 @@ pub struct WebhookBacklog {
     /// Given up.
     #[diesel(sql_type = BigInt)]
     pub dead: i64,
+}
+
+impl Db {
+    /// What is to be done with the webhooks, of all instances, within 5 s.
+    pub async fn webhook_backlog(&self) -> Result<WebhookBacklog, DbError> {
+        self.shared.ask("webhook_backlog", DEADLINE, async |connection| Ok(count(connection).await?)).await
+    }
 }
 
 pub(super) async fn count(connection: &mut Connection) -> QueryResult<WebhookBacklog> {

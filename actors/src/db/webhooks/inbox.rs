@@ -1,6 +1,6 @@
 //! Where webhooks wait to be stored: a group is whatever waits when the previous flight returns, no timer.
 //!
-//! So few requests are written at once each, and a storm in few statements. 10,000 may wait; one more is refused, which
+//! So few requests are written at once each, and a storm in few statements. 5,000 may wait; one more is refused, which
 //! is told to Twilio with 503, and Twilio tries again.
 
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ use crate::db::record::Record;
 use crate::db::{SPOOL_DEADLINE, STORE_PATIENCE, Shared};
 
 /// So many may wait.
-const CAPACITY: usize = 10_000;
+const CAPACITY: usize = 5_000;
 /// So many are written by one statement.
 const GROUP: usize = 500;
 /// So many statements are under way at once: while one waits for the disk, another one travels.
@@ -128,11 +128,11 @@ async fn deliver(shared: &Shared, group: Vec<Letter>) {
             return group.into_iter().for_each(|letter| answer(shared, letter, Ok(Kept::Stored)));
         }
         Err(DbError::Refused(_)) if group.len() > 1 => {
-            // One of them is at fault; the others are not.
-            for letter in group {
-                Box::pin(deliver(shared, vec![letter])).await;
-            }
-            return;
+            // One of them is at fault, and is found by halves.
+            let mut first = group;
+            let second = first.split_off(first.len() / 2);
+            Box::pin(deliver(shared, first)).await;
+            return Box::pin(deliver(shared, second)).await;
         }
         Err(refused @ DbError::Refused(_)) => {
             return group.into_iter().for_each(|letter| answer(shared, letter, Err(refused.clone())));

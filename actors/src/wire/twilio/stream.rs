@@ -25,6 +25,10 @@ const MAX_WAITING_BYTES: usize = 8 << 20;
 /// From our close to the peer's.
 const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
+/// The server reads on for a moment after the last byte (`client_disconnect_timeout`), by a clock that is up to half a
+/// second behind: a moment that is over before it begins wakes nobody, and the connection stays open. So we do.
+const LINGERED: Duration = Duration::from_millis(60);
+
 /// Why a stream is closed, as a close code (RFC 6455 section 7.4) and a word for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StreamFault {
@@ -92,6 +96,7 @@ pub fn accept(
         buffer: BytesMut::with_capacity(4096),
         fragments: BytesMut::new(),
         out: out.clone(),
+        closed: false,
     };
     let response = response.message_body(StreamBody(out.clone()))?.map_into_boxed_body();
     Ok((response, stream, out))
@@ -104,6 +109,8 @@ pub struct StreamIn {
     buffer: BytesMut,
     fragments: BytesMut,
     out: StreamOut,
+    /// The peer's side of the close was seen.
+    closed: bool,
 }
 
 impl StreamIn {
@@ -121,6 +128,7 @@ impl StreamIn {
                 Ok(Some(Frame::Ping(data))) => self.out.control(Message::Pong(data)),
                 Ok(Some(Frame::Pong(_))) => {}
                 Ok(Some(Frame::Close(_))) => {
+                    self.closed = true;
                     self.out.close(); // the answer, unless we were first
                     return None;
                 }
@@ -137,6 +145,9 @@ impl StreamIn {
     /// Waits for the peer's side of a close, reading past what was on its way: a connection that is cut while
     /// something is unread may cost the peer our close.
     pub async fn drain(&mut self) {
+        if self.closed {
+            return;
+        }
         let _ =
             tokio::time::timeout(CLOSED_WITHIN, async { while let Some(Ok(_)) = self.next().await {} }).await;
     }
@@ -282,6 +293,11 @@ impl MessageBody for StreamBody {
             return Poll::Ready(Some(Ok(waiting.buffer.split().freeze())));
         }
         if waiting.finished {
+            let connection = cx.waker().clone();
+            actix_rt::spawn(async move {
+                tokio::time::sleep(LINGERED).await;
+                connection.wake();
+            });
             return Poll::Ready(None);
         }
         waiting.waker = Some(cx.waker().clone());

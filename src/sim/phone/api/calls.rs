@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use chrono::Utc;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -15,6 +16,8 @@ use crate::sim::phone::twiml::Target;
 
 pub const STATUSES: &[&str] =
     &["queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled"];
+/// In dollars.
+const PRICE_OF_A_MINUTE: f64 = 0.0085;
 pub const PROGRESS: Kind = Kind::Several(&["initiated", "ringing", "answered", "completed"]);
 
 const LIST: &Known = &[
@@ -68,12 +71,12 @@ pub fn list(net: &Inner, params: &Params) -> Result<Reply, Fault> {
             && day("StartTime>").is_none_or(|day| started >= day)
             && day("StartTime<").is_none_or(|day| started <= day)
     });
-    Ok(Reply::page(params, "Calls", "calls", wanted.map(|call| json(call)).collect()))
+    Ok(Reply::page(params, "Calls", "calls", wanted.map(|call| json(net, call)).collect()))
 }
 
 pub fn fetch(net: &Inner, sid: &str, params: &Params) -> Result<Reply, Fault> {
     params.check(&[], &[])?;
-    Ok(Reply::ok(json(&*net.ledger.call(sid).ok_or_else(Fault::not_found)?)))
+    Ok(Reply::ok(json(net, &*net.ledger.call(sid).ok_or_else(Fault::not_found)?)))
 }
 
 pub fn create(net: &Rc<Inner>, params: &Params) -> Result<Reply, Fault> {
@@ -87,7 +90,7 @@ pub fn create(net: &Rc<Inner>, params: &Params) -> Result<Reply, Fault> {
         status_callback: status_callback(params),
     };
     let (_, call) = net.begins(Some(outgoing)).map_err(|_| Fault::new(429, 10004, "no call numbers left"))?;
-    Ok(Reply::created(json(&call)))
+    Ok(Reply::created(json(net, &call)))
 }
 
 pub fn update(net: &Inner, sid: &str, params: &Params) -> Result<Reply, Fault> {
@@ -106,13 +109,13 @@ pub fn update(net: &Inner, sid: &str, params: &Params) -> Result<Reply, Fault> {
         (Some(_), None) => Order::End(End::ByBridge),
         (None, Some(_)) if waits => return Err(Fault::not_in_progress()),
         (None, Some(document)) => document,
-        (None, None) => return Ok(Reply::ok(json(&call))),
+        (None, None) => return Ok(Reply::ok(json(net, &call))),
     };
     let ends = matches!(order, Order::End(_));
     if call.is_over() || !call.order(order) {
         return Err(Fault::not_in_progress());
     }
-    let mut reply = json(&call);
+    let mut reply = json(net, &call);
     if ends {
         reply["status"] = json!(if waits { "canceled" } else { "completed" });
     }
@@ -141,7 +144,14 @@ pub fn status_callback(params: &Params) -> Option<StatusCallback> {
     Some(StatusCallback { url: Url::parse(&url).ok()?, method, events })
 }
 
-fn json(call: &CallRecord) -> Value {
+/// What a call costs: by the minute begun, and known some time after its end only.
+fn price(net: &Inner, call: &CallRecord) -> Option<String> {
+    let ended = call.ended.get().filter(|ended| *ended + net.options.price_after <= Utc::now())?;
+    let minutes = ((ended - call.created).num_seconds() + 59) / 60;
+    Some(format!("-{:.5}", PRICE_OF_A_MINUTE * minutes.max(1) as f64))
+}
+
+fn json(net: &Inner, call: &CallRecord) -> Value {
     let ended = call.ended.get();
     let seconds = ended.map(|ended| (ended - call.created).num_seconds().to_string());
     json!({
@@ -149,7 +159,7 @@ fn json(call: &CallRecord) -> Value {
         "from": call.from, "to": call.to, "direction": call.direction.as_str(), "status": call.status.get().as_str(),
         "date_created": time(call.created), "date_updated": time(ended.unwrap_or(call.created)),
         "start_time": time(call.created), "end_time": ended.map(time), "duration": seconds,
-        "price": null, "price_unit": "USD", "queue_time": "0", "answered_by": null, "caller_name": null,
+        "price": price(net, call), "price_unit": "USD", "queue_time": "0", "answered_by": null, "caller_name": null,
         "forwarded_from": null, "group_sid": null, "phone_number_sid": null, "trunk_sid": null, "annotation": null,
         "uri": format!("/2010-04-01/Accounts/{ACCOUNT_SID}/Calls/{}.json", call.sid),
     })

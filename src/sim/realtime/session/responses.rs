@@ -8,8 +8,13 @@ use crate::sim::realtime::config::Config;
 use crate::sim::realtime::events::Refusal;
 use crate::sim::realtime::schema::{self, Format, Modality};
 use crate::sim::realtime::voice::{self, Voice, pcm_24k};
+use crate::sim::speech::Clip;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+
+/// The `metadata.purpose` of a response that is said once, to be kept and heard in any call: it gets a clip of
+/// [`PHRASES`](crate::sim::speech::PHRASES), and nothing else does, so that an ear can tell a phrase from an answer.
+pub const PHRASE: &str = "phrase";
 
 pub const NOT_ACTIVE: &str = "Cancellation failed: no active response found";
 
@@ -26,6 +31,8 @@ pub struct Asked {
     text: bool,
     mulaw: bool,
     instructions_len: usize,
+    /// The clip to say, where it is a phrase.
+    phrase: Option<&'static Clip>,
     /// What `response.created` repeats of it.
     head: Map<String, Value>,
 }
@@ -41,6 +48,7 @@ impl Asked {
             text: config.writes(),
             mulaw: config.speaks_mulaw(),
             instructions_len: config.instructions_len(),
+            phrase: None,
             head,
         }
     }
@@ -59,6 +67,9 @@ impl Asked {
         }
         if let Some(instructions) = &checked.instructions {
             asked.instructions_len = instructions.len();
+        }
+        if json.pointer("/metadata/purpose").is_some_and(|purpose| purpose == PHRASE) {
+            asked.phrase = Some(voice::phrase(checked.instructions.as_deref().unwrap_or_default()));
         }
         for name in ["output_modalities", "max_output_tokens", "metadata"] {
             if let Some(value) = json.get(name) {
@@ -164,7 +175,10 @@ impl Session {
         }
         self.turns += 1;
         let greets = asked.by_client && asked.in_conversation && self.conversation.is_empty();
-        let clip = if greets {
+        self.record.renders |= asked.phrase.is_some();
+        let clip = if let Some(phrase) = asked.phrase {
+            phrase
+        } else if greets {
             voice::greeting()
         } else {
             voice::answer(self.question.take_if(|_| asked.in_conversation), self.turns as usize)

@@ -13,7 +13,7 @@ use crate::wire::twilio::sid::CallSid;
 use crate::wire::twilio::twiml::Twiml;
 
 /// A call as Twilio has it; what a fetch says may be some moments old.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize)]
 pub struct Call {
     pub sid: CallSid,
     pub parent_call_sid: Option<CallSid>,
@@ -32,6 +32,12 @@ pub struct Call {
     /// Whole seconds; none while it goes on.
     #[serde(default, deserialize_with = "fields::seconds")]
     pub duration: Option<Duration>,
+    /// What it costs: a charge is negative. None until some minutes after its end.
+    #[serde(default, deserialize_with = "fields::number")]
+    pub price: Option<f64>,
+    /// The currency of the price, ISO 4217.
+    #[serde(default)]
+    pub price_unit: Option<String>,
 }
 
 /// Where a call stands.
@@ -207,12 +213,13 @@ mod tests {
             r#"{"sid":"CA00000000000000000000000000000001","parent_call_sid":null,"status":"no-answer",
             "from":"+14155550100","to":"+15005550006","direction":"inbound","duration":"0",
             "date_created":"Tue, 31 Aug 2010 20:36:28 +0000","start_time":"Tue, 31 Aug 2010 20:36:29 +0000",
-            "end_time":null,"price":null,"new_field":1}"#,
+            "end_time":null,"price":"-0.00850","price_unit":"USD","new_field":1}"#,
         )
         .unwrap();
         assert_eq!((call.status, call.duration), (CallStatus::NoAnswer, Some(Duration::ZERO)));
         assert_eq!(call.started_at.unwrap().timestamp(), 1_283_286_989);
         assert!(call.ended_at.is_none() && call.status.is_over());
+        assert_eq!((call.price, call.price_unit.as_deref()), (Some(-0.0085), Some("USD")));
         assert!(!format!("{call:?}").contains("555"));
     }
 

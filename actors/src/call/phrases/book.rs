@@ -1,0 +1,126 @@
+//! The phrases that this process has at hand, and how it comes by them: from the disk, or else from the service.
+//!
+//! Nobody waits for them: a call that begins before they are there does without.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use actix_rt::task::spawn_blocking;
+use actix_rt::time::sleep;
+
+use super::store::{LENGTH_BYTES, PhraseStore};
+use super::{Phrase, PhraseTexts, Phrases, Recording};
+use crate::metrics::Metrics;
+use crate::wire::realtime::rendering::{RenderError, Rendering};
+use crate::wire::realtime::socket::Endpoint;
+
+/// Sessions that are tried for what is not on disk; after the last one, the next start tries again.
+const TRIES: u32 = 8;
+/// The first pause between them, doubled at each try.
+const BACKOFF: Duration = Duration::from_secs(2);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+/// What is at hand by now, for all calls of a process.
+#[derive(Default)]
+pub struct PhraseBook(RwLock<Arc<Phrases>>);
+
+/// Where phrases come from.
+pub struct Source {
+    pub texts: PhraseTexts,
+    pub voice: String,
+    pub store: PhraseStore,
+    pub endpoint: Endpoint,
+    pub metrics: Metrics,
+}
+
+impl PhraseBook {
+    pub fn at_hand(&self) -> Arc<Phrases> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Fills the book: what is on disk at once, the rest as soon as the service has spoken it. Ends when all is there or
+    /// cannot be had.
+    pub async fn fill(&self, source: &Source) {
+        for phrase in self.missing(source) {
+            if let Some(mulaw) = source.load(phrase).await {
+                self.add(phrase, &mulaw, &source.metrics);
+            }
+        }
+        for attempt in 0..TRIES {
+            let missing = self.missing(source);
+            if missing.is_empty() {
+                return;
+            }
+            if let Err(error) = self.render(&missing, source).await {
+                let fatal = error.is_fatal();
+                tracing::warn!(%error, fatal, missing = missing.len(), "phrases could not be rendered");
+                if fatal {
+                    return;
+                }
+            }
+            sleep(pause(attempt)).await;
+        }
+        tracing::warn!("the agent goes without some phrases until the next start");
+    }
+
+    /// One session for all that is missing. A text that is not spoken as it should be is left for the next one.
+    async fn render(&self, missing: &[Phrase], source: &Source) -> Result<(), RenderError> {
+        let mut rendering = Rendering::open(&source.endpoint, &source.voice).await?;
+        let mut failure = Ok(());
+        for &phrase in missing {
+            let text = source.texts.get(phrase).unwrap_or_default();
+            let spoken = match rendering.speak(text, *LENGTH_BYTES.end()).await {
+                Ok(spoken) if spoken.mulaw.len() < *LENGTH_BYTES.start() => Err(RenderError::Length),
+                other => other,
+            };
+            match spoken {
+                Ok(spoken) => {
+                    source.metrics.count_tokens(&spoken.usage);
+                    self.add(phrase, &spoken.mulaw, &source.metrics);
+                    source.save(phrase, spoken.mulaw).await;
+                }
+                Err(error @ (RenderError::OtherWords | RenderError::Length)) => failure = Err(error),
+                Err(error) => return Err(error),
+            }
+        }
+        failure
+    }
+
+    fn missing(&self, source: &Source) -> Vec<Phrase> {
+        let at_hand = self.at_hand();
+        let is_missing =
+            |phrase: &Phrase| source.texts.get(*phrase).is_some() && at_hand.get(*phrase).is_none();
+        Phrase::ALL.into_iter().filter(is_missing).collect()
+    }
+
+    fn add(&self, phrase: Phrase, mulaw: &[u8], metrics: &Metrics) {
+        let mut phrases = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut phrases).add(phrase, Recording::new(mulaw));
+        metrics.phrases_at_hand.set(phrases.count() as i64);
+    }
+}
+
+impl Source {
+    async fn load(&self, phrase: Phrase) -> Option<Vec<u8>> {
+        let (store, text) = (self.store.clone(), self.texts.get(phrase)?.to_owned());
+        spawn_blocking(move || store.load(&text)).await.ok().flatten()
+    }
+
+    /// What cannot be kept is rendered again at the next start.
+    async fn save(&self, phrase: Phrase, mulaw: Vec<u8>) {
+        let (store, text) = (self.store.clone(), self.texts.get(phrase).unwrap_or_default().to_owned());
+        match spawn_blocking(move || store.save(&text, &mulaw)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, phrase = phrase.as_str(), "a phrase is not kept on disk")
+            }
+            Err(error) => tracing::error!(%error, "a phrase is not kept on disk"),
+        }
+    }
+}
+
+/// Between half of the doubled pause and all of it.
+fn pause(attempt: u32) -> Duration {
+    let full = (BACKOFF * 2u32.pow(attempt)).min(MAX_BACKOFF);
+    full.mul_f64(rand::random_range(0.5..1.0))
+}

@@ -1,0 +1,51 @@
+//! The metrics of the jobs.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+use crate::db::JobResult;
+
+/// From a look at an empty table to the deadline, in seconds.
+const DURATION_BUCKETS: [f64; 8] = [0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0, 60.0];
+
+pub(super) struct Metrics {
+    runs: IntCounterVec,
+    durations: HistogramVec,
+    successes: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Registers the metrics; fails if the registry has them already.
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let runs = IntCounterVec::new(
+            Opts::new("switchboard_job_runs_total", "Runs of jobs by this process, by job and result"),
+            &["job", "result"],
+        )?;
+        let durations = HistogramVec::new(
+            HistogramOpts::new("switchboard_job_run_duration_seconds", "How long runs of jobs took")
+                .buckets(DURATION_BUCKETS.to_vec()),
+            &["job"],
+        )?;
+        let successes = IntGaugeVec::new(
+            Opts::new(
+                "switchboard_job_last_success_timestamp_seconds",
+                "When this process last ran a job well, in seconds since 1970",
+            ),
+            &["job"],
+        )?;
+        registry.register(Box::new(runs.clone()))?;
+        registry.register(Box::new(durations.clone()))?;
+        registry.register(Box::new(successes.clone()))?;
+        Ok(Self { runs, durations, successes })
+    }
+
+    pub(super) fn ran(&self, job: &str, result: JobResult, took: Duration) {
+        self.runs.with_label_values(&[job, result.as_str()]).inc();
+        self.durations.with_label_values(&[job]).observe(took.as_secs_f64());
+        if result == JobResult::Ok {
+            self.successes.with_label_values(&[job]).set(Utc::now().timestamp());
+        }
+    }
+}

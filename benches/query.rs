@@ -1,0 +1,128 @@
+//! What a query through our connection type costs, beside the same one through plain tokio-postgres in the same run.
+//!
+//! Both ask a private PostgreSQL over a unix socket, in turns, so that whatever else happens on the machine falls on
+//! both alike. Plain is `query_typed`: like ours one flight with an unnamed statement, so that it works behind a transaction
+//! pooler. Ours also builds the statement with diesel, and reads its rows with it. With a limit, the server is told in
+//! the same flight after how long to give up.
+//!
+//! `cargo bench --bench query`; exits with 1 when ours costs over 20 % more. Without `--bench`, as under `cargo test`, nothing
+//! is measured.
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use actors::db::{Connection, migrate};
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use switchboard::private_postgres::PrivatePostgres;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, NoTls};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the program has it
+
+/// Of turns, for each query.
+const ROUNDS: usize = 200;
+/// Queries in a turn.
+const QUERIES: u32 = 50;
+/// Ours over plain.
+const AIM: f64 = 1.2;
+/// As the program sets it for its questions.
+const LIMIT: Duration = Duration::from_secs(6);
+
+diesel::table! {
+    turns (call_sid, ordinal) {
+        call_sid -> Text,
+        ordinal -> Integer,
+        speaker -> Text,
+        text -> Text,
+    }
+}
+
+/// The rows of a turn as both read them.
+type Turn = (i32, String, String);
+
+const CALL: &str = "CA00000000000000000000000000000001";
+const SQL: &str =
+    "SELECT ordinal, speaker, text FROM turns WHERE call_sid = $1 AND ordinal <= $2 ORDER BY ordinal";
+
+async fn plain(client: &Client, rows: i32) -> Vec<Turn> {
+    let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+        [(&CALL, Type::TEXT), (&rows, Type::INT4)];
+    let rows = client.query_typed(SQL, &parameters).await.expect("an answer");
+    rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+}
+
+async fn ours(connection: &mut Connection, rows: i32) -> Vec<Turn> {
+    turns::table
+        .select((turns::ordinal, turns::speaker, turns::text))
+        .filter(turns::call_sid.eq(CALL))
+        .filter(turns::ordinal.le(rows))
+        .order(turns::ordinal)
+        .load(connection)
+        .await
+        .expect("an answer")
+}
+
+/// Mean time of a query over a turn.
+async fn turn(mut query: impl AsyncFnMut() -> Vec<Turn>) -> f64 {
+    let begun = Instant::now();
+    for _ in 0..QUERIES {
+        black_box(query().await);
+    }
+    begun.elapsed().as_secs_f64() / f64::from(QUERIES)
+}
+
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+async fn bench() -> anyhow::Result<bool> {
+    let folder = tempfile::Builder::new().prefix("switchboard-bench-").tempdir_in("/tmp")?;
+    let cluster = PrivatePostgres::start(folder.path())?;
+    migrate::migrate(cluster.url()).await?;
+    let (client, driver) = tokio_postgres::connect(cluster.url(), NoTls).await?;
+    tokio::spawn(driver);
+    let fill = format!(
+        "INSERT INTO turns (call_sid, epoch, ordinal, speaker, text, started_at) \
+         SELECT '{CALL}', 1, n, 'agent', repeat('said ', 20), now() FROM generate_series(1, 50) n; ANALYZE turns"
+    );
+    client.batch_execute(&fill).await?;
+    let mut connection = Connection::establish(cluster.url()).await?;
+    let mut limited = Connection::establish(cluster.url()).await?;
+    limited.limit(Some(LIMIT));
+
+    let mut within = true;
+    for rows in [1, 50] {
+        assert_eq!(plain(&client, rows).await, ours(&mut connection, rows).await);
+        let mut times = [vec![], vec![], vec![]];
+        for _ in 0..ROUNDS {
+            times[0].push(turn(async || plain(&client, rows).await).await);
+            times[1].push(turn(async || ours(&mut connection, rows).await).await);
+            times[2].push(turn(async || ours(&mut limited, rows).await).await);
+        }
+        let [plain, ours, limited] = times.map(|mut times| median(&mut times));
+        println!(
+            "query of {rows} rows: plain {:.1} µs, ours {:.1} µs ({:.2}), with a limit {:.1} µs ({:.2})",
+            plain * 1e6,
+            ours * 1e6,
+            ours / plain,
+            limited * 1e6,
+            limited / plain,
+        );
+        within &= ours / plain <= AIM;
+    }
+    println!("aim: ours at most {AIM} of plain: {}", if within { "met" } else { "missed" });
+    Ok(within)
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // One worker for the drivers, as the program has it.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    Ok(if runtime.block_on(bench())? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,50 @@
+//! What a process does beside the calls, or instead of them: it processes the webhooks that are stored, and does the jobs
+//! that its settings let it do.
+
+use actors::db::Db;
+use actors::jobs::{DeadLetterReport, Job, Jobs, Prices, Reconcile, Retention, Retentions};
+use actors::wire::twilio::rest::TwilioApi;
+use anyhow::Context as _;
+
+use crate::app::{FINISH_DEADLINE, Signals, StartError, check_schema, db_settings, twilio_api};
+use crate::settings::WorkerSettings;
+
+/// Starts the runner of the jobs, on the current arbiter. Without `twilio` nothing is asked of it.
+///
+/// # Errors
+/// `metrics` has those of the jobs already.
+pub fn start(
+    db: Db,
+    instance: &str,
+    twilio: Option<TwilioApi>,
+    keep: Retentions,
+    metrics: &prometheus::Registry,
+) -> prometheus::Result<Jobs> {
+    let mut jobs: Vec<Box<dyn Job>> = vec![Box::new(DeadLetterReport { db: db.clone() })];
+    if let Some(twilio) = &twilio {
+        jobs.push(Box::new(Reconcile { db: db.clone(), twilio: twilio.clone() }));
+        jobs.push(Box::new(Prices { db: db.clone(), twilio: twilio.clone() }));
+    }
+    if keep != Retentions::default() {
+        jobs.push(Box::new(Retention { db: db.clone(), twilio, keep }));
+    }
+    Jobs::start(jobs, db, instance, metrics)
+}
+
+/// Does what there is to do beside the calls, and answers none, until a signal.
+pub async fn run(settings: WorkerSettings) -> Result<(), StartError> {
+    let mut signals = Signals::new()?;
+    let metrics = prometheus::Registry::new();
+    let db = Db::start(db_settings(&settings.instance_id, &settings.db), &metrics)?;
+    check_schema(&db).await?;
+    db.process_webhooks();
+    let twilio = twilio_api(&settings.twilio)?;
+    let jobs = start(db.clone(), &settings.instance_id, twilio, settings.retention, &metrics)
+        .context("the metrics of the jobs")?;
+    tracing::info!(instance = settings.instance_id, "working");
+    signals.next().await;
+    jobs.stop().await;
+    let unwritten = db.finish(FINISH_DEADLINE).await;
+    tracing::info!(unwritten, "stopped");
+    Ok(())
+}

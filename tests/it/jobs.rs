@@ -1,0 +1,25 @@
+//! Background jobs: shared by processes, paused, failing, given back; and what each of them does.
+
+mod runner;
+mod work;
+
+use std::time::Duration;
+
+use actors::db::{Db, DbSettings};
+use prometheus::Registry;
+
+use crate::support::postgres::spool_dir;
+
+/// A database handle of an instance's own.
+fn db(url: &str, instance: &str) -> Db {
+    let settings = DbSettings {
+        url: url.to_owned(),
+        direct_url: url.to_owned(),
+        pool_max: 4,
+        idle_timeout: Duration::from_secs(30),
+        connect_timeout: Duration::from_secs(10),
+        spool_dir: spool_dir(),
+        instance: instance.to_owned(),
+    };
+    Db::start(settings, &Registry::new()).unwrap()
+}
