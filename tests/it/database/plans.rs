@@ -147,7 +147,7 @@ async fn a_deep_page_is_skipped_to_through_an_index_alone() {
         for node in plans.iter().flat_map(|plan| nodes(&plan["Plan"])) {
             assert!(!is(node, "Seq Scan") && !is(node, "Sort"), "{what}: {node:#}");
             assert!(
-                rows(node) <= 2.0 * PAGE || is(node, "Limit") || is(node, "Index Only Scan"),
+                rows(node) <= PAGE || is(node, "Limit") || is(node, "Index Only Scan"),
                 "{what}: {node:#}"
             );
             assert_eq!(node["Heap Fetches"].as_f64().unwrap_or(0.0), 0.0, "{what}: {node:#}");

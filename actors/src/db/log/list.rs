@@ -6,7 +6,7 @@
 use diesel::dsl::sql;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Double};
+use diesel::sql_types::{BigInt, Bool, Double, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 use super::places::Places;
@@ -21,6 +21,7 @@ use crate::db::text::text;
 pub(super) type Calls<'a> = calls::BoxedQuery<'a, Pg>;
 
 /// As the indexes have them.
+const STARTED_AT: &str = "calls.started_at";
 const DURATION: &str = "coalesce(calls.duration_seconds, -1)";
 const COST: &str = "coalesce(calls.cost_usd, -1)";
 
@@ -48,7 +49,7 @@ pub(super) fn matching<'a>(filter: &'a CallFilter, found: Option<&'a [String]>) 
         None => {}
     }
     match filter.has_recording {
-        Some(true) => query = query.filter(sql::<diesel::sql_types::Bool>("calls.recordings > 0")), // the same
+        Some(true) => query = query.filter(sql::<Bool>("calls.recordings > 0")), // the same
         Some(false) => query = query.filter(calls::recordings.eq(0)),
         None => {}
     }
@@ -61,30 +62,31 @@ pub(super) fn matching<'a>(filter: &'a CallFilter, found: Option<&'a [String]>) 
 /// Sorted, and from the place on.
 fn sorted<'a>(query: Calls<'a>, sort: Sort, after: Option<Place>) -> Calls<'a> {
     macro_rules! by {
-        ($key:expr, $kind:ident) => {{
-            let query = match &after {
-                Some(Place { value: Value::$kind(value), call_sid }) => {
-                    let sid = call_sid.as_str().to_owned();
-                    // The first condition is where the index is entered; a comparison of rows diesel does not have.
-                    if sort.descending {
-                        query.filter($key.le(*value)).filter($key.lt(*value).or(calls::call_sid.lt(sid)))
-                    } else {
-                        query.filter($key.ge(*value)).filter($key.gt(*value).or(calls::call_sid.gt(sid)))
-                    }
-                }
+        ($key:expr, $of_type:ty, $kind:ident) => {{
+            let key = || sql::<$of_type>($key);
+            let query = match after {
+                // Rows are compared as such, so that the index is entered at the very place, however many calls have
+                // the value in common. Diesel has no such comparison.
+                Some(Place { value: Value::$kind(value), call_sid }) => query.filter(
+                    sql::<Bool>(&format!("({}, calls.call_sid) {} (", $key, if sort.descending { "<" } else { ">" }))
+                        .bind::<$of_type, _>(value)
+                        .sql(", ")
+                        .bind::<Text, _>(call_sid.as_str().to_owned())
+                        .sql(")"),
+                ),
                 _ => query,
             };
             if sort.descending {
-                query.order(($key.desc(), calls::call_sid.desc()))
+                query.order((key().desc(), calls::call_sid.desc()))
             } else {
-                query.order(($key.asc(), calls::call_sid.asc()))
+                query.order((key().asc(), calls::call_sid.asc()))
             }
         }};
     }
     match sort.key {
-        SortKey::StartedAt => by!(calls::started_at, Time),
-        SortKey::DurationSeconds => by!(sql::<BigInt>(DURATION), Seconds),
-        SortKey::CostUsd => by!(sql::<Double>(COST), Usd),
+        SortKey::StartedAt => by!(STARTED_AT, Timestamptz, Time),
+        SortKey::DurationSeconds => by!(DURATION, BigInt, Seconds),
+        SortKey::CostUsd => by!(COST, Double, Usd),
     }
 }
 
