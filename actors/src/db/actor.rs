@@ -151,7 +151,6 @@ fn run(
 async fn watch(shared: &Shared) {
     let mut pause = FIRST_PAUSE;
     loop {
-        fault_point!("db-watch");
         let begun = Instant::now();
         if let Err(DbError::Unavailable(cause)) = probe(shared).await {
             shared.seen.away(&cause, begun);
@@ -176,6 +175,7 @@ async fn until_in_doubt(seen: &Seen) {
         loop {
             let looked = Instant::now();
             sleep(PROBE_EVERY).await;
+            fault_point!("db-watch");
             if !seen.has_answered_since(looked) || !seen.schema().is_settled() {
                 return;
             }
