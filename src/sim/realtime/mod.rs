@@ -52,6 +52,10 @@ pub struct Options {
     /// function-call=N, unknown-events, benign-errors, burst, close=MS, stall=MS, drop=MS
     #[arg(long = "fault", value_name = "NAME[=VALUE]")]
     pub faults: Vec<Fault>,
+    /// The number before the first session's. A service that takes the place of another one draws it, so that what a
+    /// caller has heard of the old one's sessions is not taken for the new one's.
+    #[arg(skip = drawn())]
+    pub numbers_after: u16,
 }
 
 impl Default for Options {
@@ -61,8 +65,14 @@ impl Default for Options {
             think_ms: THINK_MS,
             transcript_delay_ms: TRANSCRIPT_DELAY_MS,
             faults: Vec::new(),
+            numbers_after: 0,
         }
     }
+}
+
+/// Thousands of numbers are left.
+fn drawn() -> u16 {
+    rand::random_range(0..48) * 1024
 }
 
 fn any_port() -> SocketAddr {
@@ -113,11 +123,12 @@ pub async fn start(options: Options) -> anyhow::Result<Server> {
         .await
         .with_context(|| format!("cannot listen on {}", options.listen))?;
     let addr = listener.local_addr()?;
-    let service = Arc::new(Service::new(Manners {
+    let manners = Manners {
         think_us: options.think_ms * 1_000,
         transcript_delay_us: options.transcript_delay_ms * 1_000,
         faults: options.faults.as_slice().into(),
-    }));
+    };
+    let service = Arc::new(Service::new(manners, options.numbers_after));
     let (stop, stopped) = watch::channel(());
     let serving = tokio::spawn(server::serve(listener, service.clone(), stopped));
     Ok(Server { addr, service, stop, serving })

@@ -39,15 +39,17 @@ const MAX_REFUSED: usize = 1_000;
 #[derive(Debug, Default)]
 pub struct Service {
     manners: Arc<Manners>,
-    /// In the order in which they were opened; the first has the number 1.
+    /// In the order in which they were opened, numbered without a gap.
     sessions: Mutex<Vec<Arc<Mutex<Session>>>>,
     /// Violations before there was a session: their source is 0.
     refused: Mutex<Vec<Violation>>,
+    numbers_after: u16,
 }
 
 impl Service {
-    pub fn new(manners: Manners) -> Self {
-        Self { manners: Arc::new(manners), ..Self::default() }
+    /// The first session has the number after `numbers_after`.
+    pub fn new(manners: Manners, numbers_after: u16) -> Self {
+        Self { manners: Arc::new(manners), numbers_after, ..Self::default() }
     }
 
     /// What all sessions have seen so far.
@@ -67,7 +69,7 @@ impl Service {
     /// A session with the next number; `None` when the numbers are used up.
     fn open(&self, model: String) -> Option<OpenSession> {
         let mut sessions = lock(&self.sessions);
-        let number = u16::try_from(sessions.len() + 1).ok()?;
+        let number = u16::try_from(usize::from(self.numbers_after) + sessions.len() + 1).ok()?;
         let unix_s = chrono::Utc::now().timestamp();
         let session = Session::new(number, model, self.manners.clone(), monotonic_us(), unix_s);
         let session = Arc::new(Mutex::new(session));
