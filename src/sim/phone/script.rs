@@ -14,7 +14,7 @@ use super::network::Network;
 use crate::sim::speech::Clip;
 
 /// How long a caller waits for a greeting or an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How far into an answer an interruption comes.
 const INTO_ANSWER: Duration = Duration::from_secs(1);
 /// Every so many turns the caller interrupts.
