@@ -48,7 +48,7 @@ async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
     let call_sid = call.call_sid;
     match twilio.call(call_sid).await {
         Ok(Some(at_twilio)) if at_twilio.status == CallStatus::InProgress => {}
-        Ok(at_twilio) => return over(app, &call, at_twilio).await,
+        Ok(at_twilio) => return not_on_the_line(app, &call, at_twilio).await,
         Err(error) => {
             return tracing::error!(call.sid = %call_sid, %error, "it is not known whether a call goes on");
         }
@@ -76,15 +76,16 @@ async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
     }
 }
 
-/// The call is over at Twilio, and nobody wrote its end; or Twilio does not know it yet, and is asked again later. A
-/// question of Twilio's that was given up may have waited in the listening socket and have taken the call up for nobody.
-async fn over(app: &App, call: &OpenCall, at_twilio: Option<rest::Call>) {
-    if let Err(error) = app.registry.call_over(call.call_sid).await {
-        tracing::error!(call.sid = %call.call_sid, %error, "a slot may be held for a caller who is gone");
-    }
+/// The call is over at Twilio, and nobody wrote its end; or it rings: then it may be here already. Where Twilio does not
+/// know it, it is asked again later. A question of Twilio's that was given up may have waited in the listening socket and
+/// have taken a call that is over up for nobody.
+async fn not_on_the_line(app: &App, call: &OpenCall, at_twilio: Option<rest::Call>) {
     let Some(at_twilio) = at_twilio.filter(|at_twilio| at_twilio.status.is_over()) else {
         return tracing::warn!(call.sid = %call.call_sid, "a call that was left behind is not on the line");
     };
+    if let Err(error) = app.registry.call_over(call.call_sid).await {
+        tracing::error!(call.sid = %call.call_sid, %error, "a slot may be held for a caller who is gone");
+    }
     let ended_at = at_twilio.ended_at.unwrap_or_else(Utc::now);
     match app.db.close_lost(call.call_sid, call.epoch, ended_at).await {
         Ok(_) => tracing::info!(call.sid = %call.call_sid, "a call ended while nobody had it"),

@@ -32,8 +32,8 @@ async fn crowd(world: &World, app: &TestApp) -> Vec<Caller> {
     callers
 }
 
-/// All have hung up; none has lost anything.
-async fn have_lost_nothing(app: &TestApp, callers: &[Caller], fault: &str, silence_ms: u64) {
+/// All have hung up; none has lost anything of their first question and of the one after the fault.
+async fn have_lost_nothing(app: &TestApp, callers: &[Caller], after: usize, fault: &str, silence_ms: u64) {
     let mut toll = Toll::of(fault);
     for caller in callers {
         assert_eq!(greetings(caller), 1, "nobody is greeted twice");
@@ -41,7 +41,7 @@ async fn have_lost_nothing(app: &TestApp, callers: &[Caller], fault: &str, silen
         let ordinals: Vec<_> = turns(&log).iter().map(|(ordinal, _)| *ordinal).collect();
         assert_eq!(ordinals, (1..=ordinals.len() as u64).collect::<Vec<_>>());
         assert_eq!(log["call"]["outcome"], "completed");
-        toll.count(caller, &[question(caller, 0), question(caller, 1)], &log);
+        toll.count(caller, &[question(caller, 0), question(caller, after)], &log);
     }
     app.empties().await;
     toll.stays_within(silence_ms);
@@ -73,10 +73,11 @@ async fn the_process_is_killed_and_all_go_on_within_three_seconds_of_its_start()
     }
     println!("{CALLERS} callers are back {} ms after the start", back.as_millis());
     assert!(back < Duration::from_secs(3), "{back:?}");
-    have_lost_nothing(&app, &callers, "20 callers, process killed, started 3 s later", 8_000).await;
+    have_lost_nothing(&app, &callers, 1, "20 callers, process killed, started 3 s later", 8_000).await;
     world.is_content();
 }
 
+/// What the callers ask in the outage is too old to be heard by anybody when it is over: the agent asks by itself.
 #[actix_rt::test]
 async fn the_realtime_service_dies_for_ten_seconds_and_all_go_on() {
     let database = TestDatabase::create().await;
@@ -88,6 +89,7 @@ async fn the_realtime_service_dies_for_ten_seconds_and_all_go_on() {
     let service = |listen| realtime::start(realtime::Options { listen, ..realtime::Options::default() });
     let elsewhere = service("127.0.0.1:0".parse().unwrap()).await.unwrap();
     std::mem::replace(&mut world.realtime, elsewhere).stop().await;
+    join_all(callers.iter().map(|caller| caller.say(question(caller, 1)))).await;
     sleep(Duration::from_secs(10)).await; // the outage itself
     world.realtime = service(address).await.unwrap();
     let back = Instant::now();
@@ -104,11 +106,12 @@ async fn the_realtime_service_dies_for_ten_seconds_and_all_go_on() {
     .expect("all are live again");
     println!("{CALLERS} callers are back {} ms after the service", back.elapsed().as_millis());
     join_all(callers.iter().map(|caller| async {
-        asks(caller, question(caller, 1)).await;
+        is_answered(caller).await;
+        asks(caller, question(caller, 2)).await;
         caller.hangs_up().await;
     }))
     .await;
-    have_lost_nothing(&app, &callers, "20 callers, service dead for 10 s", 16_000).await;
+    have_lost_nothing(&app, &callers, 2, "20 callers, service dead for 10 s", 16_000).await;
     world.is_content();
 }
 

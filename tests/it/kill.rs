@@ -5,11 +5,15 @@ use std::time::Duration;
 use switchboard::sim::phone::{self, AfterDrop, Caller};
 use switchboard::sim::realtime;
 use switchboard::sim::speech::{AGENT, CALLER};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
-use crate::support::eventually;
 use crate::support::postgres::TestDatabase;
 use crate::support::toll::Toll;
+use crate::support::twilio::{RawStream, call_sid, rings};
 use crate::support::world::{World, asks, greetings, is_answered, streams_are, turns, turns_are_written};
+use crate::support::{DEADLINE, eventually};
 
 /// With what follows a lost media socket.
 async fn world(after_drop: AfterDrop) -> (World, TestDatabase) {
@@ -71,6 +75,34 @@ async fn a_call_that_ended_meanwhile_is_closed_by_asking_twilio() {
     let app = world.start();
     let log = app.logged(&call_sid).await;
     assert_eq!((&log["call"]["outcome"], &log["call"]["reason"]), (&"failed".into(), &"process-lost".into()));
+    app.empties().await;
+}
+
+/// A starting process asks Twilio about it, as if it had been left behind.
+#[actix_rt::test]
+async fn a_call_that_rings_while_the_process_starts_is_nobodys_loss() {
+    let (world, database) = world(AfterDrop::Action).await;
+    let twilio = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let api = format!("http://{}", twilio.local_addr().unwrap());
+    let setup = world.setup.clone().with("TWILIO_API_BASE_URL", &api).with("INSTANCE_ID", "this");
+    let row = format!("'{}', 1, 'this', now() - interval '1 min'", call_sid(1));
+    database
+        .query(&format!("INSERT INTO calls (call_sid, epoch, instance, started_at) VALUES ({row})"))
+        .await;
+    let app = setup.start_on(&world.listener);
+    let mut asked = timeout(DEADLINE, twilio.accept()).await.expect("it asks").unwrap().0;
+    let token = rings(&app, &call_sid(1)).await.token();
+    asked.read_exact(&mut [0; 16]).await.unwrap();
+    asked
+        .write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        .await
+        .unwrap();
+    timeout(DEADLINE, asked.read_to_end(&mut vec![])).await.expect("the answer is read").unwrap();
+
+    let mut stream = RawStream::open(&app).await;
+    stream.start(&call_sid(1), &token).await;
+    assert!(stream.hears().await.contains(r#""event":"media""#), "the agent");
+    stream.stop().await;
     app.empties().await;
 }
 

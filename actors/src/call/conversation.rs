@@ -21,6 +21,7 @@ use super::turns::{TurnUpdate, Turns};
 use crate::registry::picture::{CallState, Speaking};
 use crate::wire::realtime::events::{AudioDelta, Item, Response, ServerEvent, ServiceError};
 use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request};
+use crate::wire::realtime::socket::RING_MS;
 use crate::wire::twilio::frames::payload_bytes;
 
 mod bridging;
@@ -307,7 +308,7 @@ impl Conversation {
     }
 
     fn session_ready(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        self.link.ready(now);
+        let away = self.link.ready(now);
         let resumed = self.resumed.take();
         if self.turns.count() == 0 {
             self.responses.greet();
@@ -320,6 +321,8 @@ impl Conversation {
         }
         if resumed.is_some() {
             self.responses.want(); // the caller has heard nothing since
+        } else if away > RING_MS || self.silence.is_bridged() {
+            self.responses.break_silence(now); // their first words are lost, or they were asked to wait
         }
         effects.push(Effect::OpenGate);
     }

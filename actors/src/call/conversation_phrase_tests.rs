@@ -82,8 +82,15 @@ fn a_lost_session_is_bridged_by_fillers_that_take_turns_until_it_is_back() {
     assert_eq!(call.heard(), (1_300, vec!["still_here".into()]));
     call.service(9_900, r#"{"type":"session.created","session":{}}"#);
     call.service(9_950, r#"{"type":"session.updated","session":{}}"#);
-    call.waits(14_000);
-    assert_eq!(call.heard(), (0, vec![]), "nobody is owed anything any more");
+    call.take();
+    call.waits(10_450);
+    assert_eq!(
+        call.take(),
+        [Effect::Ask(Request::Respond { number: 2 })],
+        "who was asked to wait gets a word"
+    );
+    call.says(10_600, "r2", "a2", 1, "So.").waits(14_000);
+    assert_eq!(call.heard(), (200, vec![]), "nobody is owed anything any more");
 }
 
 #[test]

@@ -536,6 +536,44 @@ fn a_session_lost_while_nobody_speaks_is_replaced_in_silence() {
     );
 }
 
+impl Timeline {
+    /// A session that was lost while nobody spoke has a successor after so long; its requests.
+    fn is_without_a_session_for(away: Millis) -> (Self, Vec<Request>) {
+        let mut call = Self::greeted();
+        call.at(9_000, Input::ServiceLost { fatal: false, cause: "closed" });
+        call.service(9_000 + away, r#"{"type":"session.created","session":{}}"#);
+        call.service(9_000 + away, r#"{"type":"session.updated","session":{}}"#);
+        let requests = call.requests();
+        (call, requests)
+    }
+
+    fn responses_asked_for(&mut self) -> usize {
+        let asked = |request: &&Request| matches!(request, Request::Respond { .. });
+        self.requests().iter().filter(asked).count()
+    }
+}
+
+#[test]
+fn after_an_outage_in_which_words_of_the_caller_may_be_lost_the_agent_speaks_first() {
+    let (mut call, requests) = Timeline::is_without_a_session_for(RING_MS);
+    assert!(requests.contains(&Request::Note { text: GO_ON }));
+    assert_eq!(call.at(20_000, Input::Tick).responses_asked_for(), 0, "all their words are kept");
+
+    let (mut call, _) = Timeline::is_without_a_session_for(6_000);
+    let due = call.conversation.deadline().expect("soon");
+    assert_eq!(due, 15_500);
+    assert_eq!(call.at(due - 1, Input::Tick).responses_asked_for(), 0, "they may have asked again");
+    assert_eq!(call.at(due, Input::Tick).responses_asked_for(), 1);
+}
+
+#[test]
+fn words_that_were_kept_over_an_outage_are_answered_once() {
+    let (mut call, _) = Timeline::is_without_a_session_for(6_000);
+    call.caller_starts(15_100).at(15_500, Input::Tick).caller_stops(15_800, "u1");
+    call.at(16_000, Input::Tick).says(16_200, "r2", "a2", 10, "Yes.");
+    assert_eq!(call.at(30_000, Input::Tick).responses_asked_for(), 0, "the service answers by itself");
+}
+
 #[test]
 fn a_greeting_that_was_not_begun_is_given_by_the_next_session() {
     let mut call = Timeline::ready();

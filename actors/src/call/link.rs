@@ -144,13 +144,13 @@ impl Link {
         matches!(self.stage, Stage::Opening { greeted: true, .. })
     }
 
-    /// The session is configured.
-    pub fn ready(&mut self, now: Millis) {
+    /// The session is configured. Answers how long a conversation that was under way had none.
+    pub fn ready(&mut self, now: Millis) -> Millis {
         self.stage = Stage::Ready { since: now };
         self.heard(now);
         self.attempts = 0;
-        self.lost_at = None;
         self.sessions += 1;
+        self.lost_at.take().map_or(0, |lost_at| now.saturating_sub(lost_at))
     }
 
     /// The session is gone, or could not be opened.
@@ -235,8 +235,8 @@ mod tests {
         assert!(pauses.windows(2).all(|pair| pair[1] <= MAX_BACKOFF) && pauses[0] < 200, "{pauses:?}");
         let mut link = ready();
         link.lost(1_000);
-        link.ready(1_500);
-        assert_eq!(link.reconnects(), 1);
+        assert_eq!((link.ready(1_500), link.reconnects()), (500, 1));
+        assert_eq!(link.ready(9_000), 0, "it was not lost again");
     }
 
     #[test]

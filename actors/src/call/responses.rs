@@ -7,6 +7,9 @@ use super::Millis;
 
 /// The service answers a committed utterance at once; where it has not by now, it is asked to.
 const ANSWER_EXPECTED_MS: Millis = 5_000;
+/// A session that took the place of another is given what the caller said meanwhile; if that is something to answer, the
+/// service knows by now.
+const CATCH_UP_MS: Millis = 500;
 /// A response that was asked for or is being made shows progress within this time, or the session is stuck.
 const PROGRESS_WITHIN_MS: Millis = 8_000;
 /// A response that fails so many times in a row will not succeed.
@@ -104,13 +107,22 @@ impl Responses {
         self.outputs_unseen = self.outputs_unseen.saturating_sub(1);
     }
 
+    /// The caller waits for a word: the agent is to speak soon, unless the service answers something by itself.
+    pub fn break_silence(&mut self, now: Millis) {
+        if self.stage == Stage::Idle && !self.wanted {
+            self.stage = Stage::Expected { until: now + CATCH_UP_MS };
+        }
+    }
+
     /// The caller's utterance became an item: the service answers it by itself, unless a response is active. It need
     /// not tell us that it could not.
     pub fn utterance_committed(&mut self, now: Millis) {
         match self.stage {
-            Stage::Idle => self.stage = Stage::Expected { until: now + ANSWER_EXPECTED_MS },
+            Stage::Idle | Stage::Expected { .. } => {
+                self.stage = Stage::Expected { until: now + ANSWER_EXPECTED_MS };
+            }
             Stage::Active { .. } => self.wanted = true,
-            Stage::Requested { .. } | Stage::Expected { .. } => {}
+            Stage::Requested { .. } => {}
         }
     }
 

@@ -28,6 +28,11 @@ impl Silence {
         self.in_a_row = 0;
     }
 
+    /// Since the caller or the agent last spoke, a filler was said.
+    pub fn is_bridged(&self) -> bool {
+        self.in_a_row > 0
+    }
+
     /// When it has lasted long enough.
     pub fn deadline(&self) -> Option<Millis> {
         Some(self.since? + PAUSES_MS.get(self.in_a_row)?)

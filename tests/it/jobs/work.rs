@@ -120,7 +120,7 @@ async fn reconciling_closes_what_is_over_and_leaves_what_goes_on() {
         .database
         .query(&format!(
             "INSERT INTO turns (call_sid, ordinal, epoch, speaker, text, started_at)
-            VALUES ('{}', 1, 1, 'caller', 'Hi', now())",
+            VALUES ('{}', 1, 1, 'caller', 'Hi', now() - interval '1 min')",
             over.sid
         ))
         .await;

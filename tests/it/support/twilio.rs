@@ -120,10 +120,10 @@ impl RawStream {
     /// The next message that is text.
     pub async fn hears(&mut self) -> String {
         loop {
-            let message =
-                timeout(DEADLINE, self.0.next()).await.expect("in time").expect("open").expect("a message");
-            if let Message::Text(text) = message {
-                return text.to_string();
+            match timeout(DEADLINE, self.0.next()).await.expect("in time") {
+                Some(Ok(Message::Text(text))) => return text.to_string(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                end => panic!("no text, but {end:?}"),
             }
         }
     }

@@ -36,8 +36,8 @@ const READ_BUFFER_BYTES: usize = 8 << 10;
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 /// Opening the socket: resolving, connecting, TLS and the upgrade.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Of the caller's audio that waits.
-const RING_MS: u64 = 5_000;
+/// Of the caller's audio that waits; of more, the newest.
+pub const RING_MS: u64 = 5_000;
 /// A longer hole in the caller's audio is not filled further.
 const MAX_FILL_MS: u64 = 10_000;
 /// Timestamps may be off by less than a frame.
