@@ -71,6 +71,18 @@ impl Caller {
         self.until(limit, speaking).await?.ok_or(Trouble::NotHeard(limit))
     }
 
+    /// The same, as long as there is no silence of `limit`: who hears "One moment, please" waits on.
+    pub async fn hears_agent_before_silence_of(&self, limit: Duration) -> Result<(), Trouble> {
+        let silence = || self.line.with(|state| state.silence(Instant::now()));
+        loop {
+            match self.hears_agent_within(limit.saturating_sub(silence())).await {
+                Err(Trouble::NotHeard(_)) if silence() < limit => {}
+                Err(Trouble::NotHeard(_)) => return Err(Trouble::NotHeard(limit)),
+                heard => return heard,
+            }
+        }
+    }
+
     /// Waits until the agent has been silent for 300 ms.
     pub async fn waits_until_silent(&self) -> Result<(), Trouble> {
         let given_up = Instant::now() + LONGEST_TURN;

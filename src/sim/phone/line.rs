@@ -251,8 +251,12 @@ impl State {
 
     /// The longest time in which the caller heard nothing and said nothing, while the call lasted.
     pub fn longest_silence(&self, now: Instant) -> Duration {
-        let lasting = self.quiet_since.map_or(Duration::ZERO, |since| now - since);
-        self.longest_silence.max(lasting)
+        self.longest_silence.max(self.silence(now))
+    }
+
+    /// The time in which the caller has heard nothing and said nothing up to now.
+    pub fn silence(&self, now: Instant) -> Duration {
+        self.quiet_since.map_or(Duration::ZERO, |since| now - since)
     }
 }
 

@@ -13,7 +13,7 @@ use super::line::{End, Event};
 use super::network::Network;
 use crate::sim::speech::Clip;
 
-/// How long a caller waits for a greeting or an answer.
+/// How long a silence a caller bears who waits for a greeting or an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How far into an answer an interruption comes.
 const INTO_ANSWER: Duration = Duration::from_secs(1);
@@ -96,7 +96,7 @@ async fn converse(
     reactions: &mut Vec<Duration>,
 ) -> Result<std::convert::Infallible, Trouble> {
     caller.is_connected().await;
-    caller.hears_agent_within(PATIENCE).await?;
+    caller.hears_agent_before_silence_of(PATIENCE).await?;
     let number = usize::from(caller.number());
     let mut dice = StdRng::seed_from_u64(number as u64);
     let mut said = clips.iter().cycle().skip(number % clips.len());
@@ -110,7 +110,7 @@ async fn converse(
             sleep(Duration::from_millis(dice.random_range(200..800))).await;
             caller.say(next()).await?;
         }
-        caller.hears_agent_within(PATIENCE).await?;
+        caller.hears_agent_before_silence_of(PATIENCE).await?;
     }
     unreachable!("a call does not last for 2^64 turns")
 }
