@@ -5,6 +5,7 @@ mod background;
 pub mod cli;
 pub mod http;
 mod left_behind;
+pub mod loadtest;
 pub mod logging;
 pub mod private_postgres;
 pub mod process_metrics;
