@@ -23,16 +23,17 @@ pub struct LoadTest {
 }
 
 /// How a figure, a scenario or a run stands against the thresholds; the worst one counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
+    #[default]
     Fine,
     Warning,
     Critical,
 }
 
 /// One scenario of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Scenario {
     /// `calls`, `webhooks` or `database`, with a step's size where there are several.
@@ -45,7 +46,7 @@ pub struct Scenario {
     /// Requests, or calls.
     pub asked: u64,
     pub errors: Vec<ErrorCount>,
-    /// Of requests: from when each was due to its answer.
+    /// Of requests: from when each was due to its answer. Of calls: from a caller's last word to the first of the answer.
     pub response_ms: Percentiles,
     /// So many requests took up to so many milliseconds, in rising order: the distribution of `response_ms`.
     pub distribution: Vec<Bucket>,
@@ -57,7 +58,7 @@ pub struct Scenario {
     pub calls: Option<CallsReport>,
 }
 
-/// A figure and its thresholds.
+/// A figure and its thresholds; its text is for a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
@@ -142,6 +143,18 @@ impl Check {
             _ => Verdict::Warning,
         };
         Self { what: what.into(), value, unit: unit.to_owned(), warning_above, critical_above, verdict }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, value, unit, warning_above, critical_above, .. } = self;
+        let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+        match value {
+            Some(value) => write!(f, "{what} {value:.1}{unit}")?,
+            None => write!(f, "{what} unknown")?,
+        }
+        write!(f, " (warning above {warning_above}, critical above {critical_above})")
     }
 }
 
