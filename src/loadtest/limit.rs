@@ -73,13 +73,18 @@ pub async fn find(target: &Target, length: Duration) -> anyhow::Result<Vec<Scena
     Ok(steps)
 }
 
-/// What of a step did not hold, the gravest first; none if all did. Answers of the service are not the machine's matter.
+/// What of a step did not hold, the gravest first; none if all did.
 fn gave_way(step: &Scenario) -> Option<String> {
-    let counts = |check: &&Check| check.verdict != Verdict::Fine && check.what != "response time P95";
-    let mut broken: Vec<_> = step.checks.iter().filter(counts).collect();
+    let mut broken: Vec<_> = step.breached().collect();
     broken.sort_by_key(|check| std::cmp::Reverse(check.verdict));
-    let broken: Vec<_> = broken.into_iter().map(ToString::to_string).collect();
-    (!broken.is_empty()).then(|| broken.join("; "))
+    let mut broken: Vec<_> = broken.into_iter().map(ToString::to_string).collect();
+    if broken.is_empty() {
+        return None;
+    }
+    if let Some(lag) = step.own_lag_ms.p99.filter(|lag| *lag > judge::QUALITY_MS) {
+        broken.push(format!("the callers themselves were late by {lag:.1} ms, so they may be what gave way"));
+    }
+    Some(broken.join("; "))
 }
 
 fn finding(search: Search, broken: &str, steps: &[Scenario]) -> Scenario {
@@ -119,8 +124,8 @@ mod tests {
     #[test]
     fn steps_double_until_one_breaks_and_then_close_in() {
         let (sizes, found) = tried(130);
-        assert_eq!(sizes, [20, 40, 80, 160, 120, 140]);
-        assert_eq!(found, Search { holds: 120, breaks: Some(140) });
+        assert_eq!(sizes, [20, 40, 80, 160, 120, 140, 130]);
+        assert_eq!(found, Search { holds: 130, breaks: Some(140) });
     }
 
     #[test]

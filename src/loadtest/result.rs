@@ -146,6 +146,13 @@ impl Check {
     }
 }
 
+impl Scenario {
+    /// The checks that are not fine.
+    pub fn breached(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| check.verdict != Verdict::Fine)
+    }
+}
+
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, value, unit, warning_above, critical_above, .. } = self;

@@ -65,6 +65,7 @@ pub use network::Network;
 pub use progress::Glance;
 pub use report::Outcome;
 pub use script::{CallDetail, Verdict};
+pub(crate) use webhook::is_loopback;
 
 /// How long the simulated Realtime service may take to see the ends of its sessions, and to answer.
 const REPORT_PATIENCE: Duration = Duration::from_secs(10);
