@@ -46,7 +46,7 @@ pub struct CallsArguments {
     #[command(flatten)]
     size: CallsSize,
     /// More and more calls, until their quality suffers: how many does the machine hold?
-    #[arg(long, conflicts_with_all = ["calls", "ramp", "overload", "soak", "url"])]
+    #[arg(long, conflicts_with_all = ["calls", "ramp", "overload", "soak"])]
     find_limit: bool,
     /// Half as many calls again as there is room for
     #[arg(long, conflicts_with = "calls")]

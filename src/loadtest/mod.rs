@@ -4,7 +4,8 @@
 //! [`run`] carries out a [`Plan`] against a program that runs somewhere, or against an [`instance`] of its own. The
 //! scenarios are [`calls`], [`webhooks`] and [`database`]; each yields one [`Scenario`], which [`judge`] has judged.
 //! Requests go out when [`schedule`] says so ([`requests`]); [`watch`] looks at the program once a second meanwhile.
-//! [`limit`] looks for the number of calls the machine holds, [`leaks`] at what rounds of load leave behind.
+//! [`limit`] looks for the number of calls the machine holds, [`leaks`] at what rounds of load leave behind. [`table`],
+//! [`page`] and [`compare`] show what was found.
 //!
 //! All of it runs on one thread, an actix system, so that its own lag can be told.
 
@@ -19,12 +20,15 @@ use url::Url;
 use crate::child::asked_to_stop;
 
 pub mod calls;
+pub mod compare;
 pub mod database;
+mod figure;
 pub mod instance;
 pub mod judge;
 pub mod leaks;
 pub mod limit;
 pub mod metrics_page;
+pub mod page;
 pub mod progress;
 pub mod requests;
 pub mod result;

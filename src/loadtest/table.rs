@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::figure::known;
 use super::result::{Check, LoadTest, Scenario, Verdict};
 use crate::sim::report::{CallsReport, Percentiles};
 
@@ -55,14 +56,13 @@ fn write_calls(f: &mut Formatter<'_>, report: &CallsReport) -> fmt::Result {
     row(f, "barge-in reaction (ms)", spread(&report.barge_in_ms))?;
     row(f, "longest silence of a call (ms)", spread(&report.silence_ms))?;
     row(f, "gaps in the agent's audio", report.gaps)?;
-    let cpu = report.cpu_seconds_per_call_minute.map_or_else(unknown, |cpu| format!("{cpu:.3}"));
-    row(f, "CPU seconds per call-minute", cpu)?;
-    row(f, "memory per call (KiB)", figure(report.memory_kib_per_call))
+    row(f, "CPU seconds per call-minute", known(report.cpu_seconds_per_call_minute))?;
+    row(f, "memory per call (KiB)", known(report.memory_kib_per_call))
 }
 
 fn write_check(f: &mut Formatter<'_>, check: &Check) -> fmt::Result {
     let Check { what, value, unit, warning_above, critical_above, verdict } = check;
-    let value = format!("{} {unit}", figure(*value));
+    let value = format!("{} {unit}", known(*value));
     writeln!(f, "  {verdict:<9}{what:<48}{value:>12}   (above {warning_above}, {critical_above})")
 }
 
@@ -72,15 +72,7 @@ fn row(f: &mut Formatter<'_>, name: &str, value: impl Display) -> fmt::Result {
 
 fn spread(percentiles: &Percentiles) -> String {
     let Percentiles { p50, p95, p99 } = percentiles;
-    format!("p50 {}   p95 {}   p99 {}", figure(*p50), figure(*p95), figure(*p99))
-}
-
-fn figure(value: Option<f64>) -> String {
-    value.map_or_else(unknown, |value| format!("{value:.1}"))
-}
-
-fn unknown() -> String {
-    "-".to_owned()
+    format!("p50 {}   p95 {}   p99 {}", known(*p50), known(*p95), known(*p99))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod media_stream;
 mod outage;
 mod panics;
 mod private_postgres;
+mod report_page;
 mod support;
 mod survival;
 mod webhooks;
