@@ -26,6 +26,7 @@ pub struct AtRest {
     /// Without those of the database's pool, which comes and goes.
     descriptors: f64,
     threads: f64,
+    actors: f64,
     slots: f64,
 }
 
@@ -53,6 +54,7 @@ impl AtRest {
             memory_bytes: metric("process_resident_memory_bytes")?,
             descriptors: metric("process_open_fds")? - metric("switchboard_db_pool_connections").unwrap_or_default(),
             threads: metric("process_threads")?,
+            actors: page.count("switchboard_actors_live", &[]),
             slots: metric("switchboard_calls_active")? + metric("switchboard_calls_reserved")?,
         })
     }
@@ -65,6 +67,7 @@ pub fn judged(rounds: u32, first: AtRest, last: AtRest) -> Scenario {
         Check::new("memory more than after the first round", Some(growth), "%", MEMORY[0], MEMORY[1]),
         Check::new("file descriptors more", Some(last.descriptors - first.descriptors), "", DESCRIPTORS[0], DESCRIPTORS[1]),
         Check::new("threads more", Some(last.threads - first.threads), "", DESCRIPTORS[0], DESCRIPTORS[1]),
+        Check::new("actors more", Some(last.actors - first.actors), "", 0.0, DESCRIPTORS[1]),
         Check::new("slots still held", Some(last.slots), "", 0.0, 0.0),
     ];
     Scenario {

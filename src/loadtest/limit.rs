@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::calls::{self, Calls, Room};
+use super::figure::figure;
 use super::judge;
 use super::result::{Check, Scenario, Verdict};
 use super::target::Target;
@@ -82,7 +83,7 @@ fn gave_way(step: &Scenario) -> Option<String> {
         return None;
     }
     if let Some(lag) = step.own_lag_ms.p99.filter(|lag| *lag > judge::QUALITY_MS) {
-        broken.push(format!("the callers themselves were late by {lag:.1} ms, so they may be what gave way"));
+        broken.push(format!("the callers themselves were late by {} ms, so they may be what gave way", figure(lag)));
     }
     Some(broken.join("; "))
 }
@@ -151,7 +152,8 @@ mod tests {
         let checks = vec![check("own lag P99", 1.0), check("added latency P99", 31.0), check("worse", 500.0)];
         let step = Scenario { checks, ..Scenario::default() };
         let said = gave_way(&step).unwrap();
-        assert_eq!(said, "worse 500.0 ms (warning above 20, critical above 400); added latency P99 31.0 ms (warning above 20, critical above 400)");
+        let expected = "worse 500 ms (warning above 20, critical above 400); added latency P99 31 ms (warning above 20, critical above 400)";
+        assert_eq!(said, expected);
         assert_eq!(gave_way(&Scenario::default()), None);
     }
 }

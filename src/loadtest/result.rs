@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::figure::{figure, known};
 use crate::sim::report::{CallsReport, Percentiles};
 
 /// One run of `switchboard loadtest`.
@@ -156,12 +157,9 @@ impl Scenario {
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, value, unit, warning_above, critical_above, .. } = self;
-        let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
-        match value {
-            Some(value) => write!(f, "{what} {value:.1}{unit}")?,
-            None => write!(f, "{what} unknown")?,
-        }
-        write!(f, " (warning above {warning_above}, critical above {critical_above})")
+        let unit = if unit.is_empty() || value.is_none() { String::new() } else { format!(" {unit}") };
+        let (warning, critical) = (figure(*warning_above), figure(*critical_above));
+        write!(f, "{what} {}{unit} (warning above {warning}, critical above {critical})", known(*value))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::figure::known;
+use super::figure::{figure, known};
 use super::result::{Check, LoadTest, Scenario, Verdict};
 use crate::sim::report::{CallsReport, Percentiles};
 
@@ -63,7 +63,7 @@ fn write_calls(f: &mut Formatter<'_>, report: &CallsReport) -> fmt::Result {
 fn write_check(f: &mut Formatter<'_>, check: &Check) -> fmt::Result {
     let Check { what, value, unit, warning_above, critical_above, verdict } = check;
     let value = format!("{} {unit}", known(*value));
-    writeln!(f, "  {verdict:<9}{what:<48}{value:>12}   (above {warning_above}, {critical_above})")
+    writeln!(f, "  {verdict:<9}{what:<48}{value:>12}   (above {}, {})", figure(*warning_above), figure(*critical_above))
 }
 
 fn row(f: &mut Formatter<'_>, name: &str, value: impl Display) -> fmt::Result {
@@ -97,7 +97,7 @@ mod tests {
         };
         let said = Table(&test).to_string();
         let end = "verdict: warning\n\
-            breached in database: call log P95 731.2 ms (warning above 500, critical above 5000)\n\
+            breached in database: call log P95 731 ms (warning above 500, critical above 5,000)\n\
             breached in database: memory unknown (warning above 70, critical above 85)\n";
         assert!(said.ends_with(end), "{said}");
     }
