@@ -153,3 +153,150 @@ fn memory(samples: &[Sample]) -> Option<f64> {
     });
     used.reduce(f64::max)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sim::report::FrameCounts;
+
+    fn verdict(checks: &[Check], what: &str) -> Verdict {
+        checks.iter().find(|check| check.what == what).unwrap_or_else(|| panic!("{what}")).verdict
+    }
+
+    fn tally(answers_ms: &[u64], errors: usize) -> Tally {
+        let tally = Tally::default();
+        let results = (0..answers_ms.len()).map(|index| if index < errors { Err("500".to_owned()) } else { Ok(()) });
+        for (ms, result) in answers_ms.iter().zip(results) {
+            tally.answered(Duration::from_millis(*ms), result);
+        }
+        tally
+    }
+
+    fn pool(busy: u64, waiting: u64) -> Sample {
+        Sample { pool_busy: Some(busy), pool_waiting: Some(waiting), pool_limit: Some(20), ..Sample::default() }
+    }
+
+    fn seen(samples: Vec<Sample>) -> Seen {
+        Seen { samples, unhealthy: 0 }
+    }
+
+    fn of(tally: &Tally, seen: &Seen) -> Vec<Check> {
+        let own_lag_ms = Percentiles { p50: Some(0.1), p95: Some(1.0), p99: Some(2.0) };
+        of_all(100, tally, seen, &own_lag_ms)
+    }
+
+    #[test]
+    fn the_documents_thresholds_are_those_of_every_scenario() {
+        let none = seen(Vec::new());
+        let response = |ms| verdict(&of(&tally(&[ms; 100], 0), &none), "response time P95");
+        assert_eq!([1_990, 2_010, 5_010].map(response), [Verdict::Fine, Verdict::Warning, Verdict::Critical]);
+        let errors = |errors| verdict(&of(&tally(&[1; 100], errors), &none), "error rate");
+        assert_eq!([1, 2, 6].map(errors), [Verdict::Fine, Verdict::Warning, Verdict::Critical]);
+        let memory = |mib| {
+            let sample = Sample { memory_mib: Some(mib), memory_limit_mib: Some(100.0), ..Sample::default() };
+            verdict(&of(&tally(&[1], 0), &seen(vec![Sample::default(), sample])), "memory")
+        };
+        assert_eq!([70.0, 71.0, 86.0].map(memory), [Verdict::Fine, Verdict::Warning, Verdict::Critical]);
+    }
+
+    #[test]
+    fn a_pool_is_exhausted_by_a_demand_that_lasts() {
+        let judged = |samples: Vec<Sample>| verdict(&of(&tally(&[1], 0), &seen(samples)), "database pool in demand");
+        assert_eq!(judged(vec![pool(16, 0); 9]), Verdict::Fine);
+        assert_eq!(judged(vec![pool(20, 0); 9]), Verdict::Warning, "all are in use, and nobody waits");
+        assert_eq!(judged(vec![pool(20, 1); 9]), Verdict::Critical, "somebody waits");
+        let mut moments = vec![pool(2, 0); 9];
+        moments[3..7].fill(pool(20, 30));
+        assert_eq!(judged(moments.clone()), Verdict::Fine, "four seconds are a moment");
+        moments[7] = pool(18, 0);
+        assert_eq!(judged(moments), Verdict::Warning, "five are not");
+        assert_eq!(judged(Vec::new()), Verdict::Warning, "it is not known");
+    }
+
+    #[test]
+    fn looks_that_find_the_program_unwell_count_and_so_does_our_own_lag() {
+        let unwell = Seen { samples: vec![pool(1, 0); 100], unhealthy: 1 };
+        assert_eq!(verdict(&of(&tally(&[1], 0), &unwell), "looks at /healthz that found it unwell"), Verdict::Warning);
+        let lag = Percentiles { p99: Some(101.0), ..Percentiles::default() };
+        let checks = of_all(1, &tally(&[1], 0), &unwell, &lag);
+        assert_eq!(verdict(&checks, "own lag P99"), Verdict::Warning);
+    }
+
+    #[test]
+    fn callbacks_are_all_taken_and_processed_in_time() {
+        let judged = |too_many, on_time| worst(&of_webhooks(500, too_many, 500 - too_many, on_time, Some(50.0)));
+        assert_eq!(judged(0, Some(500)), Verdict::Fine);
+        assert_eq!(judged(1, Some(499)), Verdict::Warning);
+        assert_eq!(judged(30, Some(470)), Verdict::Critical);
+        assert_eq!(judged(0, Some(499)), Verdict::Warning);
+        assert_eq!(judged(0, Some(400)), Verdict::Critical);
+        assert_eq!(judged(0, None), Verdict::Warning);
+    }
+
+    #[test]
+    fn the_call_log_has_half_a_second() {
+        assert_eq!(worst(&of_queries(&tally(&[490; 10], 0))), Verdict::Fine);
+        assert_eq!(worst(&of_queries(&tally(&[510; 10], 0))), Verdict::Warning);
+        assert_eq!(worst(&of_queries(&tally(&[], 0))), Verdict::Warning);
+    }
+
+    fn report(completed: u64, refused: u64) -> CallsReport {
+        let calls = CallCounts { asked: 30, completed, refused, failed: 30 - completed - refused, fallback: 0 };
+        let spread = |p99| Percentiles { p50: Some(0.2), p95: Some(0.5), p99: Some(p99) };
+        CallsReport { calls, added_latency_ms: UpDown { up: spread(1.0), down: spread(2.0) }, ..CallsReport::default() }
+    }
+
+    fn calls(report: &CallsReport, expected: u64, seen_at_once: u64) -> Verdict {
+        let service = Service { failed_responses: Some(0.0), failed_connects: Some(0.0) };
+        worst(&of_calls(report, expected, Some(seen_at_once), 30_000, service))
+    }
+
+    #[test]
+    fn all_calls_are_completed_and_seen_at_once() {
+        assert_eq!(calls(&report(30, 0), 30, 30), Verdict::Fine);
+        assert_eq!(calls(&report(29, 0), 30, 30), Verdict::Warning);
+        assert_eq!(calls(&report(28, 0), 30, 30), Verdict::Critical);
+        assert_eq!(calls(&report(30, 0), 30, 29), Verdict::Warning);
+        assert_eq!(calls(&report(28, 2), 30, 30), Verdict::Critical, "there was room for them");
+    }
+
+    #[test]
+    fn under_overload_the_ceilings_worth_is_completed_and_the_rest_is_turned_away() {
+        assert_eq!(calls(&report(20, 10), 20, 20), Verdict::Fine);
+        assert_eq!(calls(&report(20, 9), 20, 20), Verdict::Warning, "one was neither served nor told");
+        assert_eq!(calls(&report(18, 12), 20, 18), Verdict::Critical);
+    }
+
+    #[test]
+    fn a_lost_frame_a_complaint_and_a_failing_service_are_told() {
+        let mut lossy = report(30, 0);
+        lossy.frames = FrameCounts { lost: 1, ..FrameCounts::default() };
+        assert_eq!(calls(&lossy, 30, 30), Verdict::Warning);
+        let mut complained = report(30, 0);
+        complained.violations = 1;
+        assert_eq!(calls(&complained, 30, 30), Verdict::Warning);
+        let service = |percent| Service { failed_responses: Some(percent), failed_connects: Some(0.0) };
+        let judged = |percent| worst(&of_calls(&report(30, 0), 30, Some(30), 30_000, service(percent)));
+        assert_eq!([1.0, 1.1, 6.0].map(judged), [Verdict::Fine, Verdict::Warning, Verdict::Critical]);
+    }
+
+    #[test]
+    fn the_worse_way_of_a_frame_counts() {
+        let mut slow = report(30, 0);
+        slow.added_latency_ms.up.p99 = Some(21.0);
+        assert_eq!(worst(&of_quality(&slow)), Verdict::Warning);
+        assert_eq!(worst(&of_quality(&report(30, 0))), Verdict::Fine);
+        assert_eq!(calls(&slow, 30, 30), Verdict::Fine, "nobody notices");
+    }
+
+    #[test]
+    fn the_slowest_twentieth_is_found_in_buckets() {
+        let buckets = [(0.1, 90.0), (1.0, 95.0), (5.0, 99.0), (f64::INFINITY, 100.0)];
+        assert_eq!(p95_of_buckets(&buckets), Some(1.0));
+        assert_eq!(p95_of_buckets(&[(1.0, 1.0), (f64::INFINITY, 100.0)]), None);
+        assert_eq!(p95_of_buckets(&[(1.0, 0.0)]), None);
+        assert_eq!(p95_of_buckets(&[]), None);
+    }
+}

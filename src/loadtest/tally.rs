@@ -140,17 +140,13 @@ impl Tally {
 
     /// From the first bucket that has something in it to the last.
     pub fn distribution(&self) -> Vec<Bucket> {
-        let responses = self.responses.borrow();
         let bounds = POWERS.flat_map(|power| STEPS.map(|step| step * 10_f64.powi(power)));
-        let mut below = 0;
-        let mut buckets: Vec<_> = bounds
-            .map(|up_to_ms| {
-                let from = below;
-                below = (up_to_ms * 1e3) as u64;
-                let count = if below > from { responses.count_between(from + 1, below) } else { 0 };
-                Bucket { up_to_ms, count }
-            })
-            .collect();
+        let mut buckets: Vec<_> = bounds.map(|up_to_ms| Bucket { up_to_ms, count: 0 }).collect();
+        for recorded in self.responses.borrow().iter_recorded() {
+            let ms = recorded.value_iterated_to() as f64 / 1e3;
+            let place = buckets.partition_point(|bucket| bucket.up_to_ms < ms).min(buckets.len() - 1);
+            buckets[place].count += recorded.count_since_last_iteration();
+        }
         let last = buckets.iter().rposition(|bucket| bucket.count > 0);
         buckets.truncate(last.map_or(0, |last| last + 1));
         buckets.into_iter().skip_while(|bucket| bucket.count == 0).collect()
