@@ -13,8 +13,7 @@ pub fn register(metrics: &Registry) -> prometheus::Result<()> {
         "Memory this process may use: what its control group allows, or what the machine has",
     )?;
     let read = |path| fs::read_to_string(path).unwrap_or_default();
-    let limit =
-        allowed(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup"), &read("/proc/meminfo"));
+    let limit = allowed(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup"), &read("/proc/meminfo"));
     gauge.set(limit.map_or(f64::NAN, |bytes| bytes as f64));
     metrics.register(Box::new(gauge))
 }

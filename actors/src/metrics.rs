@@ -119,7 +119,8 @@ metrics! {
 impl Metrics {
     /// Counts a response that ended with this status.
     pub fn count_response(&self, status: &str) {
-        let known = ["completed", "cancelled", "incomplete", "failed"].into_iter().find(|known| *known == status);
+        let known =
+            ["completed", "cancelled", "incomplete", "failed"].into_iter().find(|known| *known == status);
         self.realtime_responses.with_label_values(&[known.unwrap_or("other")]).inc();
     }
 

@@ -25,6 +25,8 @@ use crate::sim::phone::is_loopback;
 const USUAL_CEILING: u16 = 20;
 /// All have rung after a quarter of a call's length, and after so long at the latest.
 const LONGEST_RAMP: Duration = Duration::from_secs(30);
+/// As many as the document wants to have seen before production.
+const QUICK_CALLS: u16 = 10;
 /// The names of the files in `--report`.
 const RESULT: &str = "result.json";
 const PAGE: &str = "report.html";
@@ -85,7 +87,7 @@ pub struct AllArguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Args)]
 struct CallsSize {
-    /// How many calls [default: 20]
+    /// How many calls [default: 20; quick: 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(limit::MOST)))]
     calls: Option<u16>,
     /// How long each call lasts [default: 300; quick and for the limit: 20]
@@ -259,7 +261,8 @@ impl CallsSize {
     fn calls(&self, quick: bool) -> Calls {
         let length = self.seconds.unwrap_or(Duration::from_secs(if quick { 20 } else { 300 }));
         let ramp = self.ramp.unwrap_or((length / 4).min(LONGEST_RAMP));
-        Calls { count: self.calls.unwrap_or(20), length, ramp, room: Room::ForAll }
+        let count = self.calls.unwrap_or(if quick { QUICK_CALLS } else { 20 });
+        Calls { count, length, ramp, room: Room::ForAll }
     }
 }
 

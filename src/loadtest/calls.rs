@@ -107,7 +107,8 @@ pub async fn run(target: &Target, calls: Calls, name: String) -> anyhow::Result<
         }
         call.answers.iter().for_each(|answer| tally.responded(*answer));
     }
-    let (service, mut failures) = before.zip(after).map(|(before, after)| service(&before, &after)).unwrap_or_default();
+    let (service, mut failures) =
+        before.zip(after).map(|(before, after)| service(&before, &after)).unwrap_or_default();
     let expected = match room {
         Room::For(ceiling) => u64::from(ceiling),
         Room::ForAll | Room::ForQuality => asked,
@@ -143,7 +144,9 @@ fn task(Calls { count, length, ramp, room }: Calls) -> String {
     match room {
         Room::ForAll | Room::ForQuality => format!("{calls}: all complete, all active at once"),
         Room::For(ceiling) => {
-            format!("{calls}, where there is room for {ceiling}: these do not suffer, the others are turned away")
+            format!(
+                "{calls}, where there is room for {ceiling}: these do not suffer, the others are turned away"
+            )
         }
     }
 }
@@ -161,15 +164,18 @@ async fn looks_at_the_monitor(target: &Target, most: &Cell<Option<u64>>) -> Infa
 
 /// How the Realtime service did in the meantime, as the program under load has counted it.
 fn service(before: &MetricsPage, after: &MetricsPage) -> (Service, Vec<ErrorCount>) {
-    let more = |name, labels: &[(&str, &str)]| (after.count(name, labels) - before.count(name, labels)) as u64;
-    let [responses, connects] = ["switchboard_realtime_responses_total", "switchboard_realtime_connects_total"];
+    let more =
+        |name, labels: &[(&str, &str)]| (after.count(name, labels) - before.count(name, labels)) as u64;
+    let [responses, connects] =
+        ["switchboard_realtime_responses_total", "switchboard_realtime_connects_total"];
     let failed_responses = more(responses, &[("status", "failed")]);
     let failed_connects = more(connects, &[("result", "failed")]);
     let service = Service {
         failed_responses: judge::share(failed_responses, more(responses, &[])),
         failed_connects: judge::share(failed_connects, more(connects, &[])),
     };
-    let errors = [("Realtime response failed", failed_responses), ("Realtime connect failed", failed_connects)];
+    let errors =
+        [("Realtime response failed", failed_responses), ("Realtime connect failed", failed_connects)];
     let errors = errors.into_iter().filter(|(_, count)| *count > 0);
     (service, errors.map(|(cause, count)| ErrorCount { cause: cause.to_owned(), count }).collect())
 }

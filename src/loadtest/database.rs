@@ -30,7 +30,9 @@ pub async fn run(target: &Target, schedule: Schedule) -> Scenario {
     let (within, at_once) = (schedule.within.as_secs_f64(), schedule.at_once);
     Scenario {
         name: "database".to_owned(),
-        task: format!("{asked} queries of the call log within {within} s, {at_once} at a time: P95 within 500 ms"),
+        task: format!(
+            "{asked} queries of the call log within {within} s, {at_once} at a time: P95 within 500 ms"
+        ),
         seconds: started.elapsed().as_secs_f64(),
         verdict: judge::worst(&checks),
         checks,

@@ -24,12 +24,13 @@ const LASTING: usize = 5;
 const LOG_RESPONSE_MS: f64 = 500.0;
 /// By when a status callback is processed, in milliseconds.
 pub const PROCESSED_WITHIN_MS: f64 = 5_000.0;
-/// One way, up to so many milliseconds nobody notices, and beyond so many more a conversation is hard (ITU-T G.114).
-const DELAY_MS: [f64; 2] = [150.0, 400.0];
+/// What is added to a frame's way, in milliseconds, P99. A conversation bears 400 ms one way in all (ITU-T G.114), of which
+/// the telephone network and the service need their part.
+const DELAY_MS: [f64; 2] = [250.0, 400.0];
 /// What the program may add to a frame's way where its limit is looked for, in milliseconds, P99.
 pub const QUALITY_MS: f64 = 20.0;
-/// How late this program may be, in milliseconds, P99.
-const LAG_MS: [f64; 2] = [100.0, 1_000.0];
+/// How late this program may be, in milliseconds, P99: half of what the tightest response time allows.
+const LAG_MS: [f64; 2] = [250.0, 1_000.0];
 
 /// The worst of them.
 pub fn worst<'a>(checks: impl IntoIterator<Item = &'a Check>) -> Verdict {
@@ -167,7 +168,8 @@ mod tests {
 
     fn tally(answers_ms: &[u64], errors: usize) -> Tally {
         let tally = Tally::default();
-        let results = (0..answers_ms.len()).map(|index| if index < errors { Err("500".to_owned()) } else { Ok(()) });
+        let results =
+            (0..answers_ms.len()).map(|index| if index < errors { Err("500".to_owned()) } else { Ok(()) });
         for (ms, result) in answers_ms.iter().zip(results) {
             tally.answered(Duration::from_millis(*ms), result);
         }
@@ -175,7 +177,12 @@ mod tests {
     }
 
     fn pool(busy: u64, waiting: u64) -> Sample {
-        Sample { pool_busy: Some(busy), pool_waiting: Some(waiting), pool_limit: Some(20), ..Sample::default() }
+        Sample {
+            pool_busy: Some(busy),
+            pool_waiting: Some(waiting),
+            pool_limit: Some(20),
+            ..Sample::default()
+        }
     }
 
     fn seen(samples: Vec<Sample>) -> Seen {
@@ -203,7 +210,8 @@ mod tests {
 
     #[test]
     fn a_pool_is_exhausted_by_a_demand_that_lasts() {
-        let judged = |samples: Vec<Sample>| verdict(&of(&tally(&[1], 0), &seen(samples)), "database pool in demand");
+        let judged =
+            |samples: Vec<Sample>| verdict(&of(&tally(&[1], 0), &seen(samples)), "database pool in demand");
         assert_eq!(judged(vec![pool(16, 0); 9]), Verdict::Fine);
         assert_eq!(judged(vec![pool(20, 0); 9]), Verdict::Warning, "all are in use, and nobody waits");
         assert_eq!(judged(vec![pool(20, 1); 9]), Verdict::Critical, "somebody waits");
@@ -218,15 +226,19 @@ mod tests {
     #[test]
     fn looks_that_find_the_program_unwell_count_and_so_does_our_own_lag() {
         let unwell = Seen { samples: vec![pool(1, 0); 100], unhealthy: 1 };
-        assert_eq!(verdict(&of(&tally(&[1], 0), &unwell), "looks at /healthz that found it unwell"), Verdict::Warning);
-        let lag = Percentiles { p99: Some(101.0), ..Percentiles::default() };
+        assert_eq!(
+            verdict(&of(&tally(&[1], 0), &unwell), "looks at /healthz that found it unwell"),
+            Verdict::Warning
+        );
+        let lag = Percentiles { p99: Some(251.0), ..Percentiles::default() };
         let checks = of_all(1, &tally(&[1], 0), &unwell, &lag);
         assert_eq!(verdict(&checks, "own lag P99"), Verdict::Warning);
     }
 
     #[test]
     fn callbacks_are_all_taken_and_processed_in_time() {
-        let judged = |too_many, on_time| worst(&of_webhooks(500, too_many, 500 - too_many, on_time, Some(50.0)));
+        let judged =
+            |too_many, on_time| worst(&of_webhooks(500, too_many, 500 - too_many, on_time, Some(50.0)));
         assert_eq!(judged(0, Some(500)), Verdict::Fine);
         assert_eq!(judged(1, Some(499)), Verdict::Warning);
         assert_eq!(judged(30, Some(470)), Verdict::Critical);
@@ -243,9 +255,14 @@ mod tests {
     }
 
     fn report(completed: u64, refused: u64) -> CallsReport {
-        let calls = CallCounts { asked: 30, completed, refused, failed: 30 - completed - refused, fallback: 0 };
+        let calls =
+            CallCounts { asked: 30, completed, refused, failed: 30 - completed - refused, fallback: 0 };
         let spread = |p99| Percentiles { p50: Some(0.2), p95: Some(0.5), p99: Some(p99) };
-        CallsReport { calls, added_latency_ms: UpDown { up: spread(1.0), down: spread(2.0) }, ..CallsReport::default() }
+        CallsReport {
+            calls,
+            added_latency_ms: UpDown { up: spread(1.0), down: spread(2.0) },
+            ..CallsReport::default()
+        }
     }
 
     fn calls(report: &CallsReport, expected: u64, seen_at_once: u64) -> Verdict {

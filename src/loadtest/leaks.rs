@@ -40,7 +40,8 @@ impl AtRest {
         loop {
             let page = target.metrics().await.map_err(|cause| anyhow::anyhow!("/metrics: {cause}"))?;
             let at_rest = Self::read(&page).context("/metrics lacks what a process holds")?;
-            let pending = page.count("switchboard_webhooks_pending", &[]) + page.count("switchboard_db_queue_depth", &[]);
+            let pending = page.count("switchboard_webhooks_pending", &[])
+                + page.count("switchboard_db_queue_depth", &[]);
             if (at_rest.slots == 0.0 && pending == 0.0) || Instant::now() > deadline {
                 return Ok(at_rest);
             }
@@ -52,7 +53,8 @@ impl AtRest {
         let metric = |name| page.sum(name, &[]);
         Some(Self {
             memory_bytes: metric("process_resident_memory_bytes")?,
-            descriptors: metric("process_open_fds")? - metric("switchboard_db_pool_connections").unwrap_or_default(),
+            descriptors: metric("process_open_fds")?
+                - metric("switchboard_db_pool_connections").unwrap_or_default(),
             threads: metric("process_threads")?,
             actors: page.count("switchboard_actors_live", &[]),
             slots: metric("switchboard_calls_active")? + metric("switchboard_calls_reserved")?,
@@ -65,7 +67,13 @@ pub fn judged(rounds: u32, first: AtRest, last: AtRest) -> Scenario {
     let growth = (last.memory_bytes / first.memory_bytes.max(1.0) - 1.0) * 100.0;
     let checks = vec![
         Check::new("memory more than after the first round", Some(growth), "%", MEMORY[0], MEMORY[1]),
-        Check::new("file descriptors more", Some(last.descriptors - first.descriptors), "", DESCRIPTORS[0], DESCRIPTORS[1]),
+        Check::new(
+            "file descriptors more",
+            Some(last.descriptors - first.descriptors),
+            "",
+            DESCRIPTORS[0],
+            DESCRIPTORS[1],
+        ),
         Check::new("threads more", Some(last.threads - first.threads), "", DESCRIPTORS[0], DESCRIPTORS[1]),
         Check::new("actors more", Some(last.actors - first.actors), "", 0.0, DESCRIPTORS[1]),
         Check::new("slots still held", Some(last.slots), "", 0.0, 0.0),

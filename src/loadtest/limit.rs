@@ -83,7 +83,10 @@ fn gave_way(step: &Scenario) -> Option<String> {
         return None;
     }
     if let Some(lag) = step.own_lag_ms.p99.filter(|lag| *lag > judge::QUALITY_MS) {
-        broken.push(format!("the callers themselves were late by {} ms, so they may be what gave way", figure(lag)));
+        broken.push(format!(
+            "the callers themselves were late by {} ms, so they may be what gave way",
+            figure(lag)
+        ));
     }
     Some(broken.join("; "))
 }
@@ -142,7 +145,11 @@ mod tests {
         for machine_holds in 20..=MOST {
             let (_, found) = tried(machine_holds);
             assert!(found.holds <= machine_holds);
-            assert!(found.breaks.is_none_or(|breaks| breaks > machine_holds && breaks - found.holds <= breaks / 10 + 1));
+            assert!(
+                found
+                    .breaks
+                    .is_none_or(|breaks| breaks > machine_holds && breaks - found.holds <= breaks / 10 + 1)
+            );
         }
     }
 

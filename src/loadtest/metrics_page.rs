@@ -83,7 +83,10 @@ mod tests {
 
     #[test]
     fn a_histogram_is_read_over_several_of_its_series() {
-        assert_eq!(page().buckets("d", "route", &["x", "y"]), [(0.5, 1.0), (5.0, 12.0), (f64::INFINITY, 3.0)]);
+        assert_eq!(
+            page().buckets("d", "route", &["x", "y"]),
+            [(0.5, 1.0), (5.0, 12.0), (f64::INFINITY, 3.0)]
+        );
         assert!(page().buckets("none", "route", &["x"]).is_empty());
     }
 }

@@ -80,7 +80,10 @@ pub enum Work {
 pub enum Load {
     Calls(Calls),
     /// Calls of this length, started within this time, half as many again as the ceiling.
-    Overload { length: Duration, ramp: Duration },
+    Overload {
+        length: Duration,
+        ramp: Duration,
+    },
     Webhooks(Schedule),
     Database(Schedule),
 }
@@ -123,10 +126,9 @@ pub async fn run(plan: &Plan) -> anyhow::Result<LoadTest> {
 
 /// The worst of all; of the search for a limit, the finding's.
 fn verdict(work: &Work, scenarios: &[Scenario]) -> result::Verdict {
-    let verdicts = scenarios.iter().map(|scenario| scenario.verdict);
     match work {
-        Work::Scenarios(_) => verdicts.max(),
-        Work::FindLimit(_) => verdicts.last(),
+        Work::Scenarios(_) => scenarios.iter().map(|scenario| scenario.verdict).max(),
+        Work::FindLimit(_) => scenarios.last().map(|scenario| scenario.verdict),
     }
     .unwrap_or_default()
 }

@@ -121,7 +121,7 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Fine => "fine",
             Self::Warning => "warning",
             Self::Critical => "critical",

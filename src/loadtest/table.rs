@@ -63,7 +63,12 @@ fn write_calls(f: &mut Formatter<'_>, report: &CallsReport) -> fmt::Result {
 fn write_check(f: &mut Formatter<'_>, check: &Check) -> fmt::Result {
     let Check { what, value, unit, warning_above, critical_above, verdict } = check;
     let value = format!("{} {unit}", known(*value));
-    writeln!(f, "  {verdict:<9}{what:<48}{value:>12}   (above {}, {})", figure(*warning_above), figure(*critical_above))
+    writeln!(
+        f,
+        "  {verdict:<9}{what:<48}{value:>12}   (above {}, {})",
+        figure(*warning_above),
+        figure(*critical_above)
+    )
 }
 
 fn row(f: &mut Formatter<'_>, name: &str, value: impl Display) -> fmt::Result {
@@ -86,7 +91,12 @@ mod tests {
             Check::new("error rate", Some(0.0), "%", 1.0, 5.0),
             Check::new("memory", None, "%", 70.0, 85.0),
         ];
-        let scenario = Scenario { name: "database".to_owned(), verdict: Verdict::Warning, checks, ..Scenario::default() };
+        let scenario = Scenario {
+            name: "database".to_owned(),
+            verdict: Verdict::Warning,
+            checks,
+            ..Scenario::default()
+        };
         let test = LoadTest {
             version: "1".to_owned(),
             started_at: chrono::Utc::now(),

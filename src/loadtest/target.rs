@@ -43,8 +43,7 @@ impl Target {
             .with_no_client_auth();
         // No limit: who waits for a connection here would be late by our fault.
         let connector = Connector::new().limit(0).timeout(CONNECT).rustls_0_23(Arc::new(tls));
-        let client =
-            Client::builder().connector(connector).timeout(PATIENCE).disable_redirects().finish();
+        let client = Client::builder().connector(connector).timeout(PATIENCE).disable_redirects().finish();
         Self { origin, realtime, auth_token, client }
     }
 

@@ -94,7 +94,8 @@ fn sample(at: Duration, tally: &Tally, metrics: Option<&MetricsPage>, health: Op
         errors: second.errors,
         active_calls: number("switchboard_calls_active").or(health.map(|health| health.calls.active)),
         calls_limit: number("switchboard_calls_limit").or(health.map(|health| health.calls.limit)),
-        pool_busy: busy.or(health.map(|Health { pool_stats: pool, .. }| pool.total.saturating_sub(pool.idle))),
+        pool_busy: busy
+            .or(health.map(|Health { pool_stats: pool, .. }| pool.total.saturating_sub(pool.idle))),
         pool_waiting: number("switchboard_db_pool_waiting_queries")
             .or(health.map(|health| health.pool_stats.waiting)),
         pool_limit: number("switchboard_db_pool_limit"),

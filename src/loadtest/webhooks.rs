@@ -115,7 +115,8 @@ async fn processed(target: &Target, before: Option<&MetricsPage>, accepted: u64)
 
 /// What a histogram has more than it had.
 fn since(before: &[(f64, f64)], after: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let known = |bound: f64| before.iter().find(|(at_most, _)| *at_most == bound).map_or(0.0, |(_, count)| *count);
+    let known =
+        |bound: f64| before.iter().find(|(at_most, _)| *at_most == bound).map_or(0.0, |(_, count)| *count);
     after.iter().map(|(bound, count)| (*bound, count - known(*bound))).collect()
 }
 

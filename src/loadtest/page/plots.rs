@@ -47,8 +47,7 @@ fn pool(scenario: &Scenario) -> Plot {
     let samples = &scenario.samples;
     let limit = Line::of(Ink::Limit, "limit", samples, |sample| count(sample.pool_limit));
     let levels = limit.highest().map_or_else(Vec::new, |limit| share_levels(scenario, "pool", limit));
-    let highest = limit.highest();
-    let levels = levels.into_iter().filter(|level| highest.is_some_and(|limit| level.at < limit));
+    let levels = levels.into_iter().filter(|level| limit.highest().is_some_and(|limit| level.at < limit));
     let lines = vec![
         limit,
         Line::of(Ink::Second, "waiting", samples, |sample| count(sample.pool_waiting)),
