@@ -256,7 +256,8 @@ mod tests {
     use super::*;
 
     fn samples(values: impl IntoIterator<Item = Option<f64>>) -> Vec<Sample> {
-        let sample = |(at, value)| Sample { at_seconds: at as f64, response_p95_ms: value, ..Sample::default() };
+        let sample =
+            |(at, value)| Sample { at_seconds: at as f64, response_p95_ms: value, ..Sample::default() };
         values.into_iter().enumerate().map(sample).collect()
     }
 
