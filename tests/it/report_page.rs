@@ -116,7 +116,7 @@ fn test() -> LoadTest {
         name: "calls".to_owned(),
         task: "20 calls of 4 minutes, started within 30 s".to_owned(),
         seconds: 240.0,
-        verdict: Verdict::Warning,
+        verdict: Verdict::Critical,
         checks: vec![
             Check::new("response time P95", Some(2_300.0), "ms", 2_000.0, 5_000.0),
             Check::new("added latency P99", Some(1_600.0), "ms", 1_000.0, 1_500.0),
@@ -136,7 +136,7 @@ fn test() -> LoadTest {
         started_at: DateTime::UNIX_EPOCH,
         target: "http://127.0.0.1:8080".to_owned(),
         cpus: 2,
-        verdict: Verdict::Warning,
+        verdict: Verdict::Critical,
         scenarios: vec![scenario],
     }
 }
