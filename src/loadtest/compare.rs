@@ -60,9 +60,7 @@ fn value(rows: &[Row], name: &str) -> Option<Option<f64>> {
 fn rows(scenario: &Scenario) -> Vec<Row> {
     let errors = scenario.errors.iter().map(|error| error.count).sum();
     let mut rows = vec![counted("asked", scenario.asked), counted("errors", errors)];
-    rows.extend(
-        scenario.errors.iter().map(|error| (format!("  {}", error.cause), Some(error.count as f64))),
-    );
+    rows.extend(scenario.errors.iter().map(|error| (format!("  {}", error.cause), Some(error.count as f64))));
     rows.extend(spread("response time", &scenario.response_ms));
     rows.extend(scenario.calls.iter().flat_map(heard));
     rows.extend(scenario.checks.iter().map(|check| {

@@ -71,20 +71,20 @@ fn overview(scenarios: &[Scenario]) -> Markup {
                 thead {
                     tr {
                         th { "Scenario" }
+                        th { "Verdict" }
                         th.number { "Asked" }
                         th.number { "Errors" }
                         th.number { "P95 (ms)" }
-                        th { "Verdict" }
                     }
                 }
                 tbody {
                     @for (place, scenario) in scenarios.iter().enumerate() {
                         tr {
                             th scope="row" { a href={ "#scenario-" (place) } { (scenario.name) } }
+                            td { (pill(scenario.verdict)) }
                             td.number { (figure(scenario.asked as f64)) }
                             td.number { (figure(errors(scenario) as f64)) }
                             td.number { (known(scenario.response_ms.p95)) }
-                            td { (pill(scenario.verdict)) }
                         }
                     }
                 }
@@ -156,16 +156,17 @@ fn checks(checks: &[Check]) -> Markup {
                     thead {
                         tr {
                             th { "Figure" }
+                            th { "Verdict" }
                             th.number { "Value" }
                             th.number { "Warning above" }
                             th.number { "Critical above" }
-                            th { "Verdict" }
                         }
                     }
                     tbody {
                         @for check in checks {
                             tr {
                                 th scope="row" { (check.what) }
+                                td { (pill(check.verdict)) }
                                 td.number {
                                     @match check.value {
                                         Some(value) => { (with_unit(value, check)) }
@@ -174,7 +175,6 @@ fn checks(checks: &[Check]) -> Markup {
                                 }
                                 td.number { (with_unit(check.warning_above, check)) }
                                 td.number { (with_unit(check.critical_above, check)) }
-                                td { (pill(check.verdict)) }
                             }
                         }
                     }

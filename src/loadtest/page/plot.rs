@@ -1,8 +1,8 @@
 //! Plots as SVG: lines over time with levels across, and a distribution.
 //!
 //! Only the marks, the grid and the axes' figures are drawn here; titles and legends are the page's text. Each ink is a
-//! colour of its own, by which the page's style sheet finds the marks: it gives them their dashes, and other colours in
-//! the dark. The inks differ in lightness too, so that nobody needs to tell hues apart.
+//! colour of its own, by which the page's style sheet finds the marks: it gives them their widths and dashes, and other
+//! colours in the dark. The inks differ in lightness too, so that nobody needs to tell hues apart.
 
 use std::io;
 
@@ -125,7 +125,7 @@ fn draw_over_time(svg: &mut String, lines: &[Line], levels: &[Level], seconds: f
     let mut chart = ChartBuilder::on(&root)
         .margin_top(14)
         .margin_right(36)
-        .x_label_area_size(40)
+        .x_label_area_size(48)
         .y_label_area_size(80)
         .build_cartesian_2d(0.0..end, 0.0..top)?;
     chart
@@ -136,6 +136,7 @@ fn draw_over_time(svg: &mut String, lines: &[Line], levels: &[Level], seconds: f
         .axis_style(GRID_INK)
         .label_style((FontFamily::SansSerif, TEXT, &TEXT_INK))
         .set_all_tick_mark_size(5)
+        .set_tick_mark_size(LabelAreaPosition::Bottom, 10)
         .x_labels(6)
         .y_labels(6)
         .x_label_formatter(&|at| format!("{} {unit}", figure(*at)))
@@ -145,8 +146,7 @@ fn draw_over_time(svg: &mut String, lines: &[Line], levels: &[Level], seconds: f
         PathElement::new(vec![(0.0, level.at), (end, level.at)], level.ink.color().stroke_width(2))
     }))?;
     for line in lines {
-        let width = if line.ink == Ink::Limit { 2 } else { 3 };
-        let style = line.ink.color().stroke_width(width);
+        let style = line.ink.color().stroke_width(2);
         for mut stretch in line.stretches() {
             stretch.iter_mut().for_each(|(at, _)| *at *= second);
             if let [alone] = stretch[..] {
@@ -180,9 +180,11 @@ fn bars(buckets: &[Bucket]) -> Vec<Bar> {
     };
     let upper = |bucket: &Bucket| bucket.up_to_ms.max(LEAST_MS);
     let all: u64 = buckets.iter().map(|bucket| bucket.count).sum();
-    let mut from_ms = match first.checked_sub(1) {
-        Some(before) => upper(&buckets[before]),
-        None => upper(&buckets[first]) / 2.0,
+    let mut from_ms = match (first.checked_sub(1), buckets.get(first + 1)) {
+        (Some(before), _) => upper(&buckets[before]),
+        // As far below as the next one is above, on a logarithmic axis.
+        (None, Some(next)) => upper(&buckets[first]).powi(2) / upper(next),
+        (None, None) => upper(&buckets[first]) / 2.0,
     };
     let shown = &buckets[first..=last];
     let bars = shown.chunks(shown.len().div_ceil(MOST_BARS)).map(|several| {
@@ -204,7 +206,7 @@ fn draw_distribution(svg: &mut String, bars: &[Bar], levels: &[Level]) -> Drawn 
     let mut chart = ChartBuilder::on(&root)
         .margin_top(14)
         .margin_right(36)
-        .x_label_area_size(40)
+        .x_label_area_size(48)
         .y_label_area_size(80)
         .build_cartesian_2d(range.log_scale().with_key_points(ticks), 0.0..top)?;
     chart
@@ -215,6 +217,7 @@ fn draw_distribution(svg: &mut String, bars: &[Bar], levels: &[Level]) -> Drawn 
         .axis_style(GRID_INK)
         .label_style((FontFamily::SansSerif, TEXT, &TEXT_INK))
         .set_all_tick_mark_size(5)
+        .set_tick_mark_size(LabelAreaPosition::Bottom, 10)
         .y_labels(6)
         .x_label_formatter(&|at| format!("{} ms", figure(*at)))
         .y_label_formatter(&|percent| format!("{} %", figure(*percent)))
@@ -228,19 +231,15 @@ fn draw_distribution(svg: &mut String, bars: &[Bar], levels: &[Level]) -> Drawn 
     root.present()
 }
 
-/// 1, 2, 5, 10, … within the range; only the powers of ten, or both ends, where those would be too many or too few.
+/// 1, 2, 5, 10, … within the range; fewer to a power of ten where those would be too many, both ends where too few.
 fn ticks(from: f64, to: f64) -> Vec<f64> {
     let decades = from.log10().floor() as i32..=to.log10().ceil() as i32;
     let within = |steps: &[f64]| -> Vec<f64> {
         let all = decades.clone().flat_map(|decade| steps.iter().map(move |step| step * 10_f64.powi(decade)));
         all.filter(|tick| (from..=to).contains(tick)).collect()
     };
-    let fine = within(&[1.0, 2.0, 5.0]);
-    match fine.len() {
-        0 | 1 => vec![from, to],
-        2..=6 => fine,
-        _ => within(&[1.0]),
-    }
+    let choices = [&[1.0, 2.0, 5.0][..], &[1.0, 3.0], &[1.0]].map(within);
+    choices.into_iter().find(|ticks| (2..=6).contains(&ticks.len())).unwrap_or_else(|| vec![from, to])
 }
 
 type Drawn = Result<(), DrawingAreaErrorKind<io::Error>>;
@@ -256,7 +255,8 @@ mod tests {
     use super::*;
 
     fn samples(values: impl IntoIterator<Item = Option<f64>>) -> Vec<Sample> {
-        let sample = |(at, value)| Sample { at_seconds: at as f64, response_p95_ms: value, ..Sample::default() };
+        let sample =
+            |(at, value)| Sample { at_seconds: at as f64, response_p95_ms: value, ..Sample::default() };
         values.into_iter().enumerate().map(sample).collect()
     }
 
@@ -335,6 +335,7 @@ mod tests {
     #[test]
     fn ticks_are_few_and_round() {
         assert_eq!(ticks(0.9, 12.0), [1.0, 2.0, 5.0, 10.0]);
+        assert_eq!(ticks(20.0, 6_000.0), [30.0, 100.0, 300.0, 1_000.0, 3_000.0]);
         assert_eq!(ticks(0.5, 6_000.0), [1.0, 10.0, 100.0, 1_000.0]);
         assert_eq!(ticks(3.0, 3.3), [3.0, 3.3]);
     }

@@ -2,10 +2,14 @@
 
 use super::plot::{Ink, Level, Line, apart, distribution, over_time};
 use crate::loadtest::figure::figure;
-use crate::loadtest::result::{Check, Sample, Scenario};
+use crate::loadtest::result::{Check, Scenario};
 
 /// A level or a limit further above the highest figure than so many times would press the line flat: it is said, not drawn.
 const FITS: f64 = 4.0;
+
+/// The names of the checks whose thresholds are drawn begin with these.
+const RESPONSE_TIME: [&str; 2] = ["response time", "call log"];
+const ADDED_LATENCY: [&str; 1] = ["added latency"];
 
 /// One plot with its text.
 pub struct Plot {
@@ -28,32 +32,41 @@ pub fn of(scenario: &Scenario) -> Vec<Plot> {
     plots
 }
 
+/// What a sample has of it: the requests', or, of calls, what is added to the way of the frames.
 fn latency(scenario: &Scenario) -> Plot {
+    let (title, judged) = match scenario.calls {
+        Some(_) => ("Latency added to frames (ms)", &ADDED_LATENCY[..]),
+        None => ("Response time (ms)", &RESPONSE_TIME[..]),
+    };
     let line = Line::of(Ink::Main, "P95 of each second", &scenario.samples, |sample| sample.response_p95_ms);
-    let (levels, said) = fitting(latency_levels(scenario), line.highest());
-    plotted("Latency (ms)", scenario, vec![line], levels, 1.0, said)
+    let (levels, said) = fitting(time_levels(scenario, judged), line.highest());
+    plotted(title, scenario, vec![line], levels, 1.0, said)
 }
 
 fn spread(scenario: &Scenario) -> Plot {
-    let highest = scenario.distribution.iter().filter(|bucket| bucket.count > 0).map(|bucket| bucket.up_to_ms);
-    let (levels, said) = fitting(latency_levels(scenario), highest.reduce(f64::max));
+    let highest =
+        scenario.distribution.iter().filter(|bucket| bucket.count > 0).map(|bucket| bucket.up_to_ms);
+    let (levels, said) = fitting(time_levels(scenario, &RESPONSE_TIME), highest.reduce(f64::max));
     let svg = distribution(&scenario.distribution, &levels).unwrap_or_default();
     let mut legend = vec![(Ink::Main, "share of all".to_owned())];
     legend.extend(levels.into_iter().map(|level| (level.ink, level.name)));
-    Plot { title: "Distribution of the latency", svg, legend, notes: said }
+    Plot { title: "Distribution of the response time", svg, legend, notes: said }
 }
 
 fn pool(scenario: &Scenario) -> Plot {
     let samples = &scenario.samples;
     let limit = Line::of(Ink::Limit, "limit", samples, |sample| count(sample.pool_limit));
-    let levels = limit.highest().map_or_else(Vec::new, |limit| share_levels(scenario, "pool", limit));
-    let levels = levels.into_iter().filter(|level| limit.highest().is_some_and(|limit| level.at < limit));
+    let mut levels = Vec::new();
+    if let Some(limit) = limit.highest() {
+        levels = share_levels(scenario, "pool", limit);
+        levels.retain(|level| level.at < limit); // at the limit is the limit's own line
+    }
     let lines = vec![
         limit,
         Line::of(Ink::Second, "waiting", samples, |sample| count(sample.pool_waiting)),
         Line::of(Ink::Main, "busy", samples, |sample| count(sample.pool_busy)),
     ];
-    plotted("Database connections", scenario, lines, levels.collect(), 5.0, Vec::new())
+    plotted("Database connections", scenario, lines, levels, 5.0, Vec::new())
 }
 
 fn memory(scenario: &Scenario) -> Plot {
@@ -111,17 +124,17 @@ fn plotted(
     Plot { title, svg, legend, notes }
 }
 
-/// The thresholds of the response time's P95: samples are P95s, too.
-fn latency_levels(scenario: &Scenario) -> Vec<Level> {
-    let in_ms = |check: &&Check| check.unit == "ms" && check.what.contains("P95");
-    let check = scenario.checks.iter().find(in_ms);
-    check.map_or_else(Vec::new, |check| levels(check, |threshold| threshold, " ms"))
+/// The thresholds of the strictest check of these names.
+fn time_levels(scenario: &Scenario, judged: &[&str]) -> Vec<Level> {
+    let named = |check: &&Check| check.unit == "ms" && judged.iter().any(|name| check.what.starts_with(name));
+    let checks = scenario.checks.iter().filter(named);
+    let strictest = checks.min_by(|one, other| one.warning_above.total_cmp(&other.warning_above));
+    strictest.map_or_else(Vec::new, |check| levels(check, |threshold| threshold, " ms"))
 }
 
-/// The thresholds of the first check whose name has `what` in it, as shares of `limit`.
-fn share_levels(scenario: &Scenario, what: &str, limit: f64) -> Vec<Level> {
-    let share = |check: &&Check| check.unit == "%" && check.what.to_lowercase().contains(what);
-    let check = scenario.checks.iter().find(share);
+/// The thresholds of a check in percent that has `of` in its name, as shares of `limit`.
+fn share_levels(scenario: &Scenario, of: &str, limit: f64) -> Vec<Level> {
+    let check = scenario.checks.iter().find(|check| check.unit == "%" && check.what.contains(of));
     check.map_or_else(Vec::new, |check| levels(check, |percent| limit * percent / 100.0, " %"))
 }
 

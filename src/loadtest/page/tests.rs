@@ -22,14 +22,14 @@ fn samples(count: u32, sample: impl Fn(f64) -> Sample) -> Vec<Sample> {
 
 fn scenario(samples: Vec<Sample>) -> Scenario {
     Scenario {
-        name: "calls".to_owned(),
-        task: "20 calls".to_owned(),
+        name: "webhooks".to_owned(),
+        task: "20 webhooks".to_owned(),
         seconds: 60.0,
         verdict: Verdict::Fine,
         checks: vec![
             Check::new("response time P95", Some(12.5), "ms", 2_000.0, 5_000.0),
             Check::new("memory", Some(61.0), "%", 70.0, 85.0),
-            Check::new("pool busy", Some(15.0), "%", 80.0, 100.0),
+            Check::new("database pool in demand", Some(15.0), "%", 80.0, 100.0),
         ],
         asked: 20,
         errors: Vec::new(),
@@ -37,7 +37,7 @@ fn scenario(samples: Vec<Sample>) -> Scenario {
         distribution: vec![Bucket { up_to_ms: 10.0, count: 11 }, Bucket { up_to_ms: 20.0, count: 9 }],
         own_lag_ms: Percentiles::default(),
         samples,
-        calls: Some(CallsReport::default()),
+        calls: None,
     }
 }
 
@@ -64,8 +64,8 @@ fn every_plot_has_its_marks() {
     let page = html(&test(vec![scenario(samples(60, |_| TOLD))]));
     let marks = |title, color: &str| figure_in(&page, title).contains(&format!("\"{color}\""));
     let (main, second, limit) = ("#0072B2", "#009E73", "#595959");
-    assert!(marks("Latency (ms)", main));
-    assert!(marks("Distribution of the latency", main));
+    assert!(marks("Response time (ms)", main));
+    assert!(marks("Distribution of the response time", main));
     assert!(marks("Database connections", main) && marks("Database connections", second));
     assert!(marks("Database connections", limit));
     assert!(marks("Memory (MiB)", main) && marks("Memory (MiB)", limit));
@@ -98,11 +98,23 @@ fn a_result_of_nulls_alone_is_a_page() {
     scenario.errors = vec![ErrorCount { cause: "timeout".to_owned(), count: 0 }];
     scenario.response_ms = Percentiles::default();
     scenario.distribution = Vec::new();
+    scenario.calls = Some(CallsReport::default());
     let page = html(&test(vec![scenario]));
     assert!(!page.contains("<svg"), "{page}");
     assert_eq!(page.matches("Not known.").count(), 5, "{page}");
     assert!(page.contains("response time P95 is unknown"), "{page}");
     assert!(!page.contains("NaN") && !page.contains(">inf"), "{page}");
+}
+
+#[test]
+fn of_calls_the_latency_is_the_frames() {
+    let mut scenario = scenario(samples(9, |_| TOLD));
+    scenario.checks.push(Check::new("added latency P99", Some(12.0), "ms", 30.0, 400.0));
+    scenario.calls = Some(CallsReport::default());
+    let page = html(&test(vec![scenario]));
+    let latency = figure_in(&page, "Latency added to frames (ms)");
+    assert!(latency.contains("\"#B97A00\"") && latency.contains("warning above 30 ms"), "{latency}");
+    assert!(page.contains("Frames lost"), "{page}");
 }
 
 #[test]
@@ -115,7 +127,7 @@ fn a_scenario_without_samples_has_no_empty_plots() {
 #[test]
 fn one_sample_is_a_point() {
     let page = html(&test(vec![scenario(vec![TOLD])]));
-    assert!(figure_in(&page, "Latency (ms)").contains("<circle"), "{page}");
+    assert!(figure_in(&page, "Response time (ms)").contains("<circle"), "{page}");
 }
 
 #[test]
@@ -129,7 +141,7 @@ fn an_hour_stays_under_a_mebibyte() {
     };
     let page = html(&test(vec![scenario(samples(3_600, hour)), scenario(samples(3_600, hour))]));
     assert!(page.len() < 1 << 20, "{} bytes", page.len());
-    assert!(figure_in(&page, "Latency (ms)").contains("Each point is the highest of 9 samples."));
+    assert!(figure_in(&page, "Response time (ms)").contains("Each point is the highest of 9 samples."));
 }
 
 #[test]
@@ -138,20 +150,20 @@ fn what_was_breached_stands_at_the_top() {
     scenario.checks[0] = Check::new("response time P95", Some(2_300.0), "ms", 2_000.0, 5_000.0);
     scenario.checks[1] = Check::new("memory", Some(91.0), "%", 70.0, 85.0);
     let page = html(&test(vec![scenario]));
-    assert!(page.contains("calls: response time P95 is 2,300 ms, above 2,000 ms"), "{page}");
-    assert!(page.contains("calls: memory is 91 %, above 85 %"), "{page}");
-    assert!(!page.contains("calls: pool busy"), "{page}");
+    assert!(page.contains("webhooks: response time P95 is 2,300 ms, above 2,000 ms"), "{page}");
+    assert!(page.contains("webhooks: memory is 91 %, above 85 %"), "{page}");
+    assert!(!page.contains("webhooks: database pool"), "{page}");
 }
 
 #[test]
 fn a_threshold_far_above_is_said_and_not_drawn() {
     let page = html(&test(vec![scenario(samples(9, |_| TOLD))]));
-    let latency = figure_in(&page, "Latency (ms)");
+    let latency = figure_in(&page, "Response time (ms)");
     assert!(!latency.contains("#B97A00"), "{latency}");
     assert!(latency.contains("reaches: warning above 2,000 ms, critical above 5,000 ms"), "{latency}");
 
     let page = html(&test(vec![scenario(samples(9, |_| Sample { response_p95_ms: Some(1_800.0), ..TOLD }))]));
-    let latency = figure_in(&page, "Latency (ms)");
+    let latency = figure_in(&page, "Response time (ms)");
     assert!(latency.contains("\"#B97A00\"") && latency.contains("\"#B5331F\""), "{latency}");
 }
 
