@@ -33,6 +33,7 @@ use crate::background;
 use crate::http;
 use crate::http::voice::Voice;
 use crate::left_behind;
+use crate::memory_limit;
 use crate::process_metrics::ProcessMetrics;
 use crate::settings::{DatabaseSettings, Settings, TwilioSettings};
 
@@ -101,6 +102,7 @@ impl App {
         let metrics = prometheus::Registry::new();
         let process = ProcessMetrics::new().context("the metrics of the process")?;
         metrics.register(Box::new(process)).context("the metrics of the process")?;
+        memory_limit::register(&metrics).context("the metrics of the process")?;
         let public_url = match &settings.http.public_url {
             Some(url) => url.clone(),
             None => Url::parse(&format!("http://{listening_on}")).context("where it listens")?,

@@ -2,11 +2,13 @@
 
 pub mod app;
 mod background;
+mod child;
 pub mod cli;
 pub mod http;
 mod left_behind;
 pub mod loadtest;
 pub mod logging;
+mod memory_limit;
 pub mod private_postgres;
 pub mod process_metrics;
 pub mod settings;

@@ -106,6 +106,8 @@ metrics! {
     realtime_errors: IntCounterVec = "switchboard_realtime_errors_total" ["severity"];
     /// Realtime sockets that were opened, by result.
     realtime_connects: IntCounterVec = "switchboard_realtime_connects_total" ["result"];
+    /// Responses of the Realtime service that ended, by how: `completed`, `cancelled`, `incomplete`, `failed` or `other`.
+    realtime_responses: IntCounterVec = "switchboard_realtime_responses_total" ["status"];
     /// Panics caught in actors, by actor.
     panics: IntCounterVec = "switchboard_actor_panics_total" ["actor"];
     /// Tokens of the Realtime service, by direction and kind.
@@ -115,6 +117,13 @@ metrics! {
 }
 
 impl Metrics {
+    /// Counts a response that ended with this status.
+    pub fn count_response(&self, status: &str) {
+        let known =
+            ["completed", "cancelled", "incomplete", "failed"].into_iter().find(|known| *known == status);
+        self.realtime_responses.with_label_values(&[known.unwrap_or("other")]).inc();
+    }
+
     /// Counts what a finished response, or a whole call, has used.
     pub fn count_tokens(&self, usage: &Usage) {
         let input = &usage.input_token_details;

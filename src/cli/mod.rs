@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::app::StartError;
 
 mod demo;
+mod loadtest;
 mod migrate;
 mod ops;
 mod serve;
@@ -38,6 +39,9 @@ enum Command {
     Worker,
     /// Twenty simulated callers, a simulated Realtime service and a private database, all on this machine
     Demo(demo::Arguments),
+    /// Put a program under load, and judge how it bears it
+    #[command(subcommand)]
+    Loadtest(Box<loadtest::Command>),
     /// Bring the database's schema up to date
     Migrate,
     /// What an operator does beside the program that serves
@@ -73,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Serve => serve::run(),
         Command::Worker => worker::run(),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Loadtest(command) => loadtest::run(*command),
         Command::Migrate => migrate::run(),
         Command::Ops(command) => ops::run(command),
         Command::Sim(command) => sim::run(command),

@@ -1,7 +1,177 @@
 //! The load tests: what the program is given to bear, what is measured meanwhile, and how it stands against the
 //! thresholds.
+//!
+//! [`run`] carries out a [`Plan`] against a program that runs somewhere, or against an [`instance`] of its own. The
+//! scenarios are [`calls`], [`webhooks`] and [`database`]; each yields one [`Scenario`], which [`judge`] has judged.
+//! Requests go out when [`schedule`] says so ([`requests`]); [`watch`] looks at the program once a second meanwhile.
+//! [`limit`] looks for the number of calls the machine holds, [`leaks`] at what rounds of load leave behind. [`table`],
+//! [`page`] and [`compare`] show what was found.
+//!
+//! All of it runs on one thread, an actix system, so that its own lag can be told.
 
+use std::time::Duration;
+
+use actors::secret::Secret;
+use anyhow::bail;
+use chrono::Utc;
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+use crate::child::asked_to_stop;
+
+pub mod calls;
 pub mod compare;
+pub mod database;
 mod figure;
+pub mod instance;
+pub mod judge;
+pub mod leaks;
+pub mod limit;
+pub mod metrics_page;
 pub mod page;
+pub mod progress;
+pub mod requests;
 pub mod result;
+pub mod schedule;
+pub mod table;
+pub mod tally;
+pub mod target;
+pub mod watch;
+pub mod webhooks;
+
+use calls::Calls;
+use instance::{Instance, Setup};
+use leaks::AtRest;
+use result::{LoadTest, Scenario};
+use schedule::Schedule;
+use target::Target;
+
+/// The window of the limits of API and webhooks: between two scenarios of a program that has them.
+pub const LIMITS_WINDOW: Duration = Duration::from_secs(60);
+
+/// What to put under which load.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub where_to: Where,
+    pub work: Work,
+    /// The time between two scenarios, from the end of one to the start of the next.
+    pub pause: Duration,
+    /// Go on for so long, in rounds on the same process.
+    pub soak: Option<Duration>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Where {
+    /// A program that runs.
+    There { origin: Url, realtime: Option<Url>, auth_token: Option<Secret> },
+    /// One that is started for this.
+    Private(Setup),
+}
+
+#[derive(Debug, Clone)]
+pub enum Work {
+    Scenarios(Vec<Load>),
+    /// As many calls of this length as the machine holds.
+    FindLimit(Duration),
+}
+
+/// The load of one scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    Calls(Calls),
+    /// Calls of this length, started within this time, half as many again as the ceiling.
+    Overload {
+        length: Duration,
+        ramp: Duration,
+    },
+    Webhooks(Schedule),
+    Database(Schedule),
+}
+
+/// Carries out the plan. To be called within an actix system.
+///
+/// # Errors
+/// The load could not be made, or the private instance did not start or end well; how the program bears the load is no
+/// error, it is the result.
+pub async fn run(plan: &Plan) -> anyhow::Result<LoadTest> {
+    let started_at = Utc::now();
+    let (target, instance) = match &plan.where_to {
+        Where::There { origin, realtime, auth_token } => {
+            (Target::new(origin.clone(), realtime.clone(), auth_token.clone()), None)
+        }
+        Where::Private(setup) => {
+            let instance = Instance::start(*setup).await?;
+            (instance.target.clone(), Some(instance))
+        }
+    };
+    let done = tokio::select! {
+        done = work(plan, &target) => done,
+        stopped = asked_to_stop() => stopped.map_err(anyhow::Error::from).and_then(|()| bail!("interrupted")),
+    };
+    let stopped = match instance {
+        Some(instance) => instance.stop().await,
+        None => Ok(()),
+    };
+    let scenarios = done?;
+    stopped?;
+    Ok(LoadTest {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at,
+        target: target.origin.to_string(),
+        cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        verdict: verdict(&plan.work, &scenarios),
+        scenarios,
+    })
+}
+
+/// The worst of all; of the search for a limit, the finding's.
+fn verdict(work: &Work, scenarios: &[Scenario]) -> result::Verdict {
+    match work {
+        Work::Scenarios(_) => scenarios.iter().map(|scenario| scenario.verdict).max(),
+        Work::FindLimit(_) => scenarios.last().map(|scenario| scenario.verdict),
+    }
+    .unwrap_or_default()
+}
+
+async fn work(plan: &Plan, target: &Target) -> anyhow::Result<Vec<Scenario>> {
+    let loads = match &plan.work {
+        Work::FindLimit(length) => return limit::find(target, *length).await,
+        Work::Scenarios(loads) => loads,
+    };
+    let Some(soak) = plan.soak else { return round(plan, target, loads).await };
+    let (started, mut rounds) = (Instant::now(), 1);
+    let mut all = round(plan, target, loads).await?;
+    let first = AtRest::of(target).await?;
+    let mut last = first;
+    // A leak shows between two rounds, however long they take.
+    while rounds < 2 || started.elapsed() < soak {
+        sleep(plan.pause).await;
+        let mut scenarios = round(plan, target, loads).await?;
+        last = AtRest::of(target).await?;
+        rounds += 1;
+        scenarios.iter_mut().for_each(|scenario| scenario.name += &format!(" {rounds}"));
+        all.append(&mut scenarios);
+    }
+    all.push(leaks::judged(rounds, first, last));
+    Ok(all)
+}
+
+/// All scenarios, one after the other.
+async fn round(plan: &Plan, target: &Target, loads: &[Load]) -> anyhow::Result<Vec<Scenario>> {
+    let mut scenarios = Vec::new();
+    for (index, load) in loads.iter().enumerate() {
+        if index > 0 {
+            sleep(plan.pause).await;
+        }
+        scenarios.push(match *load {
+            Load::Calls(calls) => calls::run(target, calls, "calls".to_owned()).await?,
+            Load::Overload { length, ramp } => {
+                let calls = calls::overload(target, length, ramp).await?;
+                calls::run(target, calls, "overload".to_owned()).await?
+            }
+            Load::Webhooks(schedule) => webhooks::run(target, schedule).await,
+            Load::Database(schedule) => database::run(target, schedule).await,
+        });
+    }
+    Ok(scenarios)
+}

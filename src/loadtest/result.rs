@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::figure::{figure, known};
 use crate::sim::report::{CallsReport, Percentiles};
 
 /// One run of `switchboard loadtest`.
@@ -23,16 +24,17 @@ pub struct LoadTest {
 }
 
 /// How a figure, a scenario or a run stands against the thresholds; the worst one counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
+    #[default]
     Fine,
     Warning,
     Critical,
 }
 
 /// One scenario of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Scenario {
     /// `calls`, `webhooks` or `database`, with a step's size where there are several.
@@ -45,7 +47,7 @@ pub struct Scenario {
     /// Requests, or calls.
     pub asked: u64,
     pub errors: Vec<ErrorCount>,
-    /// Of requests: from when each was due to its answer.
+    /// Of requests: from when each was due to its answer. Of calls: from a caller's last word to the first of the answer.
     pub response_ms: Percentiles,
     /// So many requests took up to so many milliseconds, in rising order: the distribution of `response_ms`.
     pub distribution: Vec<Bucket>,
@@ -57,7 +59,7 @@ pub struct Scenario {
     pub calls: Option<CallsReport>,
 }
 
-/// A figure and its thresholds.
+/// A figure and its thresholds; its text is for a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
@@ -119,7 +121,7 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Fine => "fine",
             Self::Warning => "warning",
             Self::Critical => "critical",
@@ -142,6 +144,22 @@ impl Check {
             _ => Verdict::Warning,
         };
         Self { what: what.into(), value, unit: unit.to_owned(), warning_above, critical_above, verdict }
+    }
+}
+
+impl Scenario {
+    /// The checks that are not fine.
+    pub fn breached(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| check.verdict != Verdict::Fine)
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, value, unit, warning_above, critical_above, .. } = self;
+        let unit = if unit.is_empty() || value.is_none() { String::new() } else { format!(" {unit}") };
+        let (warning, critical) = (figure(*warning_above), figure(*critical_above));
+        write!(f, "{what} {}{unit} (warning above {warning}, critical above {critical})", known(*value))
     }
 }
 

@@ -74,6 +74,15 @@ pub struct CallsReport {
     pub first_audio_ms: Percentiles,
     /// From the first sound of an interruption to the end of the agent's audio in the caller's ear.
     pub barge_in_ms: Percentiles,
+    /// From the caller's last word to the first of the answer, as the caller hears it.
+    #[serde(default)]
+    pub turn_ms: Percentiles,
+    /// Of each call, the longest time in which nothing was heard and nothing was said.
+    #[serde(default)]
+    pub silence_ms: Percentiles,
+    /// Times an agent broke off for less than 300 ms: its audio was late.
+    #[serde(default)]
+    pub gaps: u64,
     /// Of the bridge's process alone; null when it cannot be known.
     pub cpu_seconds_per_call_minute: Option<f64>,
     pub memory_kib_per_call: Option<f64>,

@@ -530,6 +530,9 @@ impl CallActor {
                     let severity = if error.is_fatal() { "fatal" } else { "benign" };
                     self.setup.metrics.realtime_errors.with_label_values(&[severity]).inc();
                 }
+                if let ServerEvent::ResponseDone(response) = &event {
+                    self.setup.metrics.count_response(&response.status);
+                }
                 self.take(&Input::Service(event), ctx);
             }
             Err(error) => {

@@ -14,6 +14,8 @@ use super::twiml::{Method, Verb};
 use crate::sim::speech::{self, Clip, SILENCE};
 use crate::sim::tag::{FRAME_BYTES, NO_CLIP, Tag};
 
+/// An agent who is silent for less has not paused: the audio was late.
+const PAUSE: Duration = Duration::from_millis(300);
 /// Events that are kept of one call; later ones are dropped.
 const MAX_EVENTS: usize = 4_096;
 
@@ -78,6 +80,8 @@ pub struct State {
     pub connected_at: Option<Instant>,
     /// From there to the first audio of the agent.
     pub first_audio: Option<Duration>,
+    /// Silences of the agent that were shorter than a pause.
+    pub gaps: u64,
     pub streaming: bool,
     pub end: Option<End>,
     pub events: Vec<(Duration, Event)>,
@@ -111,6 +115,7 @@ impl Line {
                 rang_at: now,
                 connected_at: None,
                 first_audio: None,
+                gaps: 0,
                 streaming: false,
                 end: None,
                 events: Vec::new(),
@@ -206,10 +211,12 @@ impl State {
             self.breaks_silence(now);
         }
         match (self.agent, audible == Audible::Agent) {
-            (Agent::Silent(_), true) => {
+            (Agent::Silent(since), true) => {
                 self.agent = Agent::Speaking(now);
                 if let (None, Some(connected)) = (self.first_audio, self.connected_at) {
                     self.first_audio = Some(now - connected);
+                } else {
+                    self.gaps += u64::from(now - since < PAUSE);
                 }
                 true
             }
@@ -361,6 +368,21 @@ mod tests {
         let changes: Vec<_> = (0..6).map(|at| (mouth.frame(at).1, mouth.finished)).collect();
         assert_eq!(changes, [(true, 0), (false, 0), (true, 1), (false, 1), (true, 2), (false, 2)]);
         assert_eq!(mouth.begun.unwrap().0, 2);
+    }
+
+    #[test]
+    fn a_silence_of_the_agent_shorter_than_a_pause_is_a_gap() {
+        let line = Line::new(0);
+        line.with(|state| {
+            let start = state.rang_at;
+            let times = [0, 500, 540, 900, 1_300].map(|ms| start + Duration::from_millis(ms));
+            state.connected_at = Some(times[0]);
+            let heard = [Audible::Agent, Audible::Nobody, Audible::Agent, Audible::Nobody, Audible::Agent];
+            for (audible, time) in heard.into_iter().zip(times) {
+                state.hears(audible, time);
+            }
+            assert_eq!(state.gaps, 1);
+        });
     }
 
     #[test]

@@ -62,8 +62,10 @@ pub use caller::{Caller, Trouble};
 pub use ear::Heard;
 pub use line::{End, Event};
 pub use network::Network;
+pub use progress::Glance;
 pub use report::Outcome;
 pub use script::{CallDetail, Verdict};
+pub(crate) use webhook::is_loopback;
 
 /// How long the simulated Realtime service may take to see the ends of its sessions, and to answer.
 const REPORT_PATIENCE: Duration = Duration::from_secs(10);
@@ -204,6 +206,14 @@ pub fn run(options: Options) -> u8 {
 /// The bridge is not on this machine, a port or a file is not to be had, or the Realtime service gives no report. What
 /// goes wrong with calls is no error, it is the outcome.
 pub async fn simulate(options: Options) -> anyhow::Result<Outcome> {
+    simulate_observed(options, |_| {}).await
+}
+
+/// The same, with an observer who has a [`Glance`] at it every second.
+///
+/// # Errors
+/// As [`simulate`].
+pub async fn simulate_observed(options: Options, observer: impl Fn(Glance)) -> anyhow::Result<Outcome> {
     let clips = match &options.voice {
         Some(path) => vec![speech::from_file(path).with_context(|| path.display().to_string())?],
         None => speech::CALLER.to_vec(),
@@ -241,6 +251,7 @@ pub async fn simulate(options: Options) -> anyhow::Result<Outcome> {
         calls = all => calls?,
         () = watching => unreachable!("the watch goes on until it is dropped"),
         () = showing => unreachable!("the progress is shown until it is dropped"),
+        () = progress.observe(&shared, observer) => unreachable!("it is observed until it is dropped"),
     };
     let (cpu_seconds, memory_kib_per_call) = watch.finish(calls.len()).await;
     let heard_of = match (&realtime, known) {

@@ -230,6 +230,6 @@ impl Inner {
 }
 
 /// Microseconds up to ten minutes, to three digits.
-pub(super) fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are in order")
 }

@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::network::Inner;
+use super::network::{Inner, histogram};
 use super::report::percentiles;
 
 /// How far a run has come.
@@ -18,7 +19,40 @@ pub struct Progress {
     pub failed: Cell<usize>,
 }
 
+/// A glance at a run that goes on.
+#[derive(Debug)]
+pub struct Glance {
+    /// Calls on the line.
+    pub live: usize,
+    pub completed: usize,
+    pub refused: usize,
+    pub failed: usize,
+    /// What was added, in microseconds, to each frame that reached a caller since the last glance.
+    pub latencies: Histogram<u64>,
+}
+
 impl Progress {
+    /// Lets `observer` have a glance every second, until dropped.
+    pub async fn observe(&self, net: &Inner, observer: impl Fn(Glance)) {
+        let mut known = histogram();
+        let mut due = interval(Duration::from_secs(1));
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            due.tick().await;
+            let all = net.latencies.borrow().clone();
+            let mut latencies = all.clone();
+            latencies.subtract(&known).expect("a histogram has all that it had a second ago");
+            known = all;
+            observer(Glance {
+                live: net.live.get(),
+                completed: self.completed.get(),
+                refused: self.refused.get(),
+                failed: self.failed.get(),
+                latencies,
+            });
+        }
+    }
+
     /// Shows it until dropped.
     pub async fn show(&self, net: &Inner) {
         let started = Instant::now();

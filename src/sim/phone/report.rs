@@ -71,6 +71,9 @@ impl Outcome {
             added_latency_ms: UpDown { up: percentiles(&up), down: percentiles(measured.down) },
             first_audio_ms: of_durations(calls.iter().filter_map(|call| call.first_audio)),
             barge_in_ms: of_durations(calls.iter().flat_map(|call| call.reactions.iter().copied())),
+            turn_ms: of_durations(calls.iter().flat_map(|call| call.answers.iter().copied())),
+            silence_ms: of_durations(calls.iter().map(|call| Duration::from_millis(call.silence_ms))),
+            gaps: calls.iter().map(|call| call.gaps).sum(),
             cpu_seconds_per_call_minute: measured
                 .cpu_seconds
                 .filter(|_| minutes > 0.0)
@@ -180,6 +183,8 @@ mod tests {
             length: Duration::from_secs(30),
             first_audio: Some(Duration::from_millis(40)),
             reactions: Vec::new(),
+            answers: Vec::new(),
+            gaps: 0,
             frames_sent: 3,
             silence_ms: 0,
             events: Vec::new(),

@@ -42,6 +42,10 @@ pub struct CallDetail {
     pub first_audio: Option<Duration>,
     /// For each interruption, how long the agent went on.
     pub reactions: Vec<Duration>,
+    /// For each question, the time from its last word to the first of the answer.
+    pub answers: Vec<Duration>,
+    /// Times the agent broke off for less than a pause: its audio was not there when it was to be played.
+    pub gaps: u64,
     /// Frames the caller sent, numbered from 0.
     pub frames_sent: u32,
     pub silence_ms: u64,
@@ -52,8 +56,8 @@ pub struct CallDetail {
 /// Rings, talks for `length` and hangs up.
 pub async fn call(net: &Network, clips: &[Clip], length: Duration) -> anyhow::Result<CallDetail> {
     let (caller, rang_at) = (net.rings()?, Instant::now());
-    let mut reactions = Vec::new();
-    let talked = timeout_at(rang_at + length, talk(&caller, clips, &mut reactions)).await;
+    let mut noted = Noted::default();
+    let talked = timeout_at(rang_at + length, talk(&caller, clips, &mut noted)).await;
     let end = caller.end();
     caller.hangs_up().await;
     let (connected, told) =
@@ -74,7 +78,9 @@ pub async fn call(net: &Network, clips: &[Clip], length: Duration) -> anyhow::Re
         verdict,
         length: rang_at.elapsed(),
         first_audio: state.first_audio,
-        reactions,
+        reactions: noted.reactions,
+        answers: noted.answers,
+        gaps: state.gaps,
         frames_sent: state.mouth.frames(),
         silence_ms,
         events,
@@ -82,9 +88,16 @@ pub async fn call(net: &Network, clips: &[Clip], length: Duration) -> anyhow::Re
     }))
 }
 
+/// What a caller notes while talking.
+#[derive(Default)]
+struct Noted {
+    reactions: Vec<Duration>,
+    answers: Vec<Duration>,
+}
+
 /// Talks until something goes wrong.
-async fn talk(caller: &Caller, clips: &[Clip], reactions: &mut Vec<Duration>) -> Trouble {
-    match converse(caller, clips, reactions).await {
+async fn talk(caller: &Caller, clips: &[Clip], noted: &mut Noted) -> Trouble {
+    match converse(caller, clips, noted).await {
         Err(trouble) => trouble,
         Ok(never) => match never {},
     }
@@ -93,7 +106,7 @@ async fn talk(caller: &Caller, clips: &[Clip], reactions: &mut Vec<Duration>) ->
 async fn converse(
     caller: &Caller,
     clips: &[Clip],
-    reactions: &mut Vec<Duration>,
+    noted: &mut Noted,
 ) -> Result<std::convert::Infallible, Trouble> {
     caller.is_connected().await;
     caller.hears_agent_before_silence_of(PATIENCE).await?;
@@ -104,13 +117,15 @@ async fn converse(
     for turn in number.. {
         if turn % INTERRUPT_EVERY == 2 {
             caller.listens_for(INTO_ANSWER).await?;
-            reactions.extend(caller.interrupts_with(next()).await?);
+            noted.reactions.extend(caller.interrupts_with(next()).await?);
         } else {
             caller.waits_until_silent().await?;
             sleep(Duration::from_millis(dice.random_range(200..800))).await;
             caller.say(next()).await?;
         }
+        let asked = Instant::now();
         caller.hears_agent_before_silence_of(PATIENCE).await?;
+        noted.answers.push(asked.elapsed());
     }
     unreachable!("a call does not last for 2^64 turns")
 }

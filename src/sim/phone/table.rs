@@ -30,6 +30,9 @@ impl Display for Table<'_> {
         row("added latency down (ms)", spread(&report.added_latency_ms.down))?;
         row("first audio (ms)", format!("p50 {}", figure(report.first_audio_ms.p50)))?;
         row("barge-in reaction (ms)", format!("p50 {}", figure(report.barge_in_ms.p50)))?;
+        row("answer after (ms)", spread(&report.turn_ms))?;
+        row("longest silence of a call (ms)", spread(&report.silence_ms))?;
+        row("gaps in the agent's audio", report.gaps.to_string())?;
         let cpu = report.cpu_seconds_per_call_minute.map_or_else(unknown, |cpu| format!("{cpu:.3}"));
         row("CPU seconds per call-minute", cpu)?;
         row("memory per call (KiB)", figure(report.memory_kib_per_call))?;

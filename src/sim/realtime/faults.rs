@@ -16,6 +16,9 @@ pub enum Fault {
     Quota,
     /// `rate-limit=N`: the Nth response fails with `rate_limit_exceeded`.
     RateLimit(u32),
+    /// `errors=N`: N of a hundred responses, over all sessions and evenly, fail with `server_error`; none that renders a
+    /// phrase.
+    Errors(u32),
     /// `function-call=N`: the Nth response also calls `lookup_order`.
     FunctionCall(u32),
     /// `unknown-events`: every event has a field, and many are followed by an event, that nobody knows.
@@ -48,6 +51,7 @@ impl FromStr for Fault {
             "accept-delay" => Self::AcceptDelay(millis()?),
             "session-delay" => Self::SessionDelay(millis()?),
             "rate-limit" => Self::RateLimit(number()?),
+            "errors" => Self::Errors(number()?),
             "function-call" => Self::FunctionCall(number()?),
             "close" => Self::Close(millis()?),
             "stall" => Self::Stall(millis()?),
@@ -80,6 +84,7 @@ pub struct Faults {
     pub refuse: bool,
     pub quota: bool,
     pub rate_limit: Option<u32>,
+    pub errors_percent: u32,
     pub function_call: Option<u32>,
     pub unknown_events: bool,
     pub benign_errors: bool,
@@ -98,6 +103,7 @@ impl From<&[Fault]> for Faults {
                 Fault::Refuse => all.refuse = true,
                 Fault::Quota => all.quota = true,
                 Fault::RateLimit(nth) => all.rate_limit = Some(nth),
+                Fault::Errors(percent) => all.errors_percent = percent,
                 Fault::FunctionCall(nth) => all.function_call = Some(nth),
                 Fault::UnknownEvents => all.unknown_events = true,
                 Fault::BenignErrors => all.benign_errors = true,

@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "MS", default_value_t = TRANSCRIPT_DELAY_MS)]
     pub transcript_delay_ms: u64,
     /// Something to do wrong, as often as wanted: accept-delay=MS, session-delay=MS, refuse, quota, rate-limit=N,
-    /// function-call=N, unknown-events, benign-errors, burst, close=MS, stall=MS, drop=MS
+    /// errors=PERCENT, function-call=N, unknown-events, benign-errors, burst, close=MS, stall=MS, drop=MS
     #[arg(long = "fault", value_name = "NAME[=VALUE]")]
     pub faults: Vec<Fault>,
     /// The number before the first session's. A service that takes the place of another one draws it, so that what a
@@ -127,6 +127,7 @@ pub async fn start(options: Options) -> anyhow::Result<Server> {
         think_us: options.think_ms * 1_000,
         transcript_delay_us: options.transcript_delay_ms * 1_000,
         faults: options.faults.as_slice().into(),
+        responses: Arc::default(),
     };
     let service = Arc::new(Service::new(manners, options.numbers_after));
     let (stop, stopped) = watch::channel(());

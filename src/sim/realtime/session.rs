@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
@@ -39,6 +40,16 @@ pub struct Manners {
     pub think_us: u64,
     pub transcript_delay_us: u64,
     pub faults: Faults,
+    /// Responses of all sessions that could fail of [`Faults::errors_percent`] so far.
+    pub responses: Arc<AtomicU64>,
+}
+
+impl Manners {
+    /// Whether the next response fails: the first does, and of the others as many as it takes.
+    fn next_response_fails(&self) -> bool {
+        let percent = u64::from(self.faults.errors_percent);
+        percent > 0 && self.responses.fetch_add(1, Ordering::Relaxed) * percent % 100 < percent
+    }
 }
 
 /// One session.

@@ -249,6 +249,10 @@ impl Session {
             let message = "Rate limit reached. Please try again in 1s.";
             return self.finish(response, Outcome::Failed("rate_limit_exceeded", message), now);
         }
+        if response.item_id.is_none() && !self.record.renders && self.manners.next_response_fails() {
+            let message = "The server had an error while processing your request.";
+            return self.finish(response, Outcome::Failed("server_error", message), now);
+        }
         if response.item_id.is_none() {
             self.open_message(&mut response);
         }

@@ -26,7 +26,12 @@ impl Client {
     }
 
     fn of_model(model: &str, faults: &[Fault]) -> Self {
-        let manners = Manners { think_us: 200_000, transcript_delay_us: 300_000, faults: faults.into() };
+        let manners = Manners {
+            think_us: 200_000,
+            transcript_delay_us: 300_000,
+            faults: faults.into(),
+            ..Manners::default()
+        };
         let now = 50_000_000;
         let session = Session::new(7, model.into(), Arc::new(manners), now, 1_795_421_400);
         let mut client = Self { session, now, sequence: 0, events: Vec::new(), ends: Vec::new() };
@@ -496,6 +501,16 @@ fn responses_fail_as_they_are_told_to() {
         "insufficient_quota"
     );
     assert_eq!(client.session.record().report.responses, []);
+}
+
+#[test]
+fn a_share_of_the_responses_fails_evenly_and_from_the_first_on() {
+    let mut client = Client::patient(&[Fault::Errors(40)]);
+    client.greet().greet().greet().greet().greet();
+    let done = client.all("response.done");
+    let failed: Vec<_> = done.iter().map(|done| done["response"]["status"] == "failed").collect();
+    assert_eq!(failed, [true, false, false, true, false]);
+    assert_eq!(done[0]["response"]["status_details"]["error"]["code"], "server_error");
 }
 
 #[test]

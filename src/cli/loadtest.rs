@@ -1,0 +1,427 @@
+//! `switchboard loadtest calls | webhooks | database | all`: puts a program under load, and says how it bore it.
+//!
+//! The sizes are the document's unless others are asked for (reference: load-testing-and-pooling.md).
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use actors::secret::Secret;
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use url::Url;
+
+use super::{FAILED, USAGE};
+use crate::loadtest::calls::{Calls, Room};
+use crate::loadtest::instance::Setup;
+use crate::loadtest::result::LoadTest;
+use crate::loadtest::schedule::Schedule;
+use crate::loadtest::table::Table;
+use crate::loadtest::{self, LIMITS_WINDOW, Load, Plan, Where, Work, compare, limit, page};
+use crate::sim::phone::is_loopback;
+
+/// The ceiling of a private instance that need not hold more.
+const USUAL_CEILING: u16 = 20;
+/// All have rung after a quarter of a call's length, and after so long at the latest.
+const LONGEST_RAMP: Duration = Duration::from_secs(30);
+/// As many as the document wants to have seen before production.
+const QUICK_CALLS: u16 = 10;
+/// The names of the files in `--report`.
+const RESULT: &str = "result.json";
+const PAGE: &str = "report.html";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// 20 calls of five minutes, started within 30 s
+    Calls(CallsArguments),
+    /// 500 status callbacks in a minute
+    Webhooks(WebhooksArguments),
+    /// 100 queries of the call log in 10 s, 10 at a time
+    Database(DatabaseArguments),
+    /// One after the other
+    All(AllArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct CallsArguments {
+    #[command(flatten)]
+    size: CallsSize,
+    /// More and more calls, until their quality suffers: how many does the machine hold?
+    #[arg(long, conflicts_with_all = ["calls", "ramp", "overload", "soak"])]
+    find_limit: bool,
+    /// Half as many calls again as there is room for
+    #[arg(long, conflicts_with = "calls")]
+    overload: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct WebhooksArguments {
+    #[command(flatten)]
+    size: WebhooksSize,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct DatabaseArguments {
+    #[command(flatten)]
+    size: DatabaseSize,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct AllArguments {
+    #[command(flatten)]
+    calls: CallsSize,
+    #[command(flatten)]
+    webhooks: WebhooksSize,
+    #[command(flatten)]
+    database: DatabaseSize,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Args)]
+struct CallsSize {
+    /// How many calls [default: 20; quick: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(limit::MOST)))]
+    calls: Option<u16>,
+    /// How long each call lasts [default: 300; quick and for the limit: 20]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    seconds: Option<Duration>,
+    /// The time within which the calls start [default: 30, or a quarter of their length]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    ramp: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Args)]
+struct WebhooksSize {
+    /// How many webhooks [default: 500]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    webhooks: Option<u32>,
+    /// The time within which they come [default: 60; quick: 10]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    webhook_seconds: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Args)]
+struct DatabaseSize {
+    /// How many queries [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    queries: Option<u32>,
+    /// The time within which they come [default: 10; quick: 5]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    query_seconds: Option<Duration>,
+    /// How many come at a time [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    at_once: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The program to be put under load; without it one is started, with a database of its own
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    url: Option<Url>,
+    /// The simulated Realtime service behind that program, whose report is read after the calls
+    #[arg(long, value_name = "ORIGIN", value_parser = origin, requires = "url")]
+    realtime: Option<Url>,
+    /// What webhooks are signed with
+    #[arg(long, value_name = "TOKEN", env = "TWILIO_AUTH_TOKEN", hide_env_values = true, value_parser = secret)]
+    auth_token: Option<Secret>,
+    /// Smaller and shorter, each scenario under a minute
+    #[arg(long)]
+    quick: bool,
+    /// Go on for so long (90s, 30m, 1h), in rounds, and look for leaks
+    #[arg(long = "for", id = "soak", value_name = "TIME", value_parser = time)]
+    soak: Option<Duration>,
+    /// Write result.json and report.html into this folder
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Write the result to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Show an older result.json beside this one
+    #[arg(long, value_name = "OLD.json")]
+    compare: Option<PathBuf>,
+}
+
+/// The exit status is the verdict's; 1 also if the test could not be made.
+pub fn run(command: Command) -> u8 {
+    let (plan, common) = plan(&command);
+    let calls_alone = matches!(command, Command::Calls(_));
+    if let Where::There { origin, .. } = &plan.where_to
+        && has_calls(&plan.work)
+        && !(is_loopback(origin) && origin.scheme() == "http")
+    {
+        eprintln!("the simulated callers ring programs on this machine only: {origin}");
+        return USAGE;
+    }
+    let old = match common.compare.as_deref().map(read).transpose() {
+        Ok(old) => old,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return USAGE;
+        }
+    };
+    let test = match actix_rt::System::new().block_on(loadtest::run(&plan)) {
+        Ok(test) => test,
+        Err(error) => {
+            eprintln!("the load test failed: {error:#}");
+            return FAILED;
+        }
+    };
+    match publish(&test, old.as_ref(), common, calls_alone) {
+        Ok(()) => test.verdict.exit_status(),
+        Err(error) => {
+            eprintln!("{error:#}");
+            FAILED.max(test.verdict.exit_status())
+        }
+    }
+}
+
+fn plan(command: &Command) -> (Plan, &Common) {
+    let (common, work, sized) = match command {
+        Command::Calls(CallsArguments { size, find_limit, overload, common }) => {
+            let work = if *find_limit {
+                let usual = if common.quick { 10 } else { 20 };
+                Work::FindLimit(size.seconds.unwrap_or(Duration::from_secs(usual)))
+            } else if *overload {
+                let Calls { length, ramp, .. } = size.calls(common.quick);
+                Work::Scenarios(vec![Load::Overload { length, ramp }])
+            } else {
+                Work::Scenarios(vec![Load::Calls(size.calls(common.quick))])
+            };
+            (common, work, *size != CallsSize::DOCUMENT || *find_limit || *overload)
+        }
+        Command::Webhooks(WebhooksArguments { size, common }) => {
+            let loads = vec![Load::Webhooks(size.schedule(common.quick))];
+            (common, Work::Scenarios(loads), *size != WebhooksSize::DOCUMENT)
+        }
+        Command::Database(DatabaseArguments { size, common }) => {
+            let loads = vec![Load::Database(size.schedule(common.quick))];
+            (common, Work::Scenarios(loads), *size != DatabaseSize::DOCUMENT)
+        }
+        Command::All(AllArguments { calls, webhooks, database, common }) => {
+            let quick = common.quick;
+            let loads = vec![
+                Load::Calls(calls.calls(quick)),
+                Load::Webhooks(webhooks.schedule(quick)),
+                Load::Database(database.schedule(quick)),
+            ];
+            let is_document = *calls == CallsSize::DOCUMENT
+                && *webhooks == WebhooksSize::DOCUMENT
+                && *database == DatabaseSize::DOCUMENT;
+            (common, Work::Scenarios(loads), !is_document)
+        }
+    };
+    // The document's sizes are within its limits; what else is asked for is meant to get through.
+    let rate_limits = !sized && !common.quick;
+    let where_to = match &common.url {
+        Some(origin) => Where::There {
+            origin: origin.clone(),
+            realtime: common.realtime.clone(),
+            auth_token: common.auth_token.clone(),
+        },
+        None => Where::Private(Setup { ceiling: ceiling(&work), rate_limits }),
+    };
+    let is_limited = common.url.is_some() || rate_limits;
+    let pause = if is_limited { LIMITS_WINDOW } else { Duration::ZERO };
+    (Plan { where_to, work, pause, soak: common.soak }, common)
+}
+
+fn ceiling(work: &Work) -> u16 {
+    match work {
+        Work::FindLimit(_) => limit::MOST,
+        Work::Scenarios(loads) => {
+            let counts = loads.iter().filter_map(|load| match load {
+                Load::Calls(calls) => Some(calls.count),
+                Load::Overload { .. } | Load::Webhooks(_) | Load::Database(_) => None,
+            });
+            counts.max().unwrap_or_default().max(USUAL_CEILING)
+        }
+    }
+}
+
+fn has_calls(work: &Work) -> bool {
+    match work {
+        Work::FindLimit(_) => true,
+        Work::Scenarios(loads) => {
+            loads.iter().any(|load| matches!(load, Load::Calls(_) | Load::Overload { .. }))
+        }
+    }
+}
+
+impl CallsSize {
+    const DOCUMENT: Self = Self { calls: None, seconds: None, ramp: None };
+
+    fn calls(&self, quick: bool) -> Calls {
+        let length = self.seconds.unwrap_or(Duration::from_secs(if quick { 20 } else { 300 }));
+        let ramp = self.ramp.unwrap_or((length / 4).min(LONGEST_RAMP));
+        let count = self.calls.unwrap_or(if quick { QUICK_CALLS } else { 20 });
+        Calls { count, length, ramp, room: Room::ForAll }
+    }
+}
+
+impl WebhooksSize {
+    const DOCUMENT: Self = Self { webhooks: None, webhook_seconds: None };
+
+    fn schedule(&self, quick: bool) -> Schedule {
+        let within = self.webhook_seconds.unwrap_or(Duration::from_secs(if quick { 10 } else { 60 }));
+        Schedule { count: self.webhooks.unwrap_or(500), within, at_once: 1 }
+    }
+}
+
+impl DatabaseSize {
+    const DOCUMENT: Self = Self { queries: None, query_seconds: None, at_once: None };
+
+    fn schedule(&self, quick: bool) -> Schedule {
+        let within = self.query_seconds.unwrap_or(Duration::from_secs(if quick { 5 } else { 10 }));
+        Schedule { count: self.queries.unwrap_or(100), within, at_once: self.at_once.unwrap_or(10) }
+    }
+}
+
+/// Prints the table and writes the files. The JSON of `calls` alone is what `sim phone` and `demo` write as well.
+fn publish(
+    test: &LoadTest,
+    old: Option<&LoadTest>,
+    common: &Common,
+    calls_alone: bool,
+) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    write!(stdout, "{}", Table(test)).context("stdout")?;
+    if let Some(old) = old {
+        write!(stdout, "\n{}", compare::table(old, test)).context("stdout")?;
+    }
+    if let Some(folder) = &common.report {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        write(&folder.join(RESULT), &serde_json::to_vec_pretty(test)?)?;
+        write(&folder.join(PAGE), page::html(test).as_bytes())?;
+    }
+    if let Some(file) = &common.json {
+        let json = match test.scenarios.as_slice() {
+            [scenario] if calls_alone => serde_json::to_vec(&scenario.calls)?,
+            _ => serde_json::to_vec(test)?,
+        };
+        write(file, &json)?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    fs::write(path, bytes).with_context(|| path.display().to_string())
+}
+
+fn read(path: &Path) -> anyhow::Result<LoadTest> {
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    serde_json::from_slice(&bytes)
+        .with_context(|| format!("{}: not the result.json of a load test", path.display()))
+}
+
+fn origin(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if matches!(url.scheme(), "http" | "https") && is_bare {
+        Ok(url)
+    } else {
+        Err("an origin is wanted: https://voice.example.com".to_owned())
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wanted = || "a number of seconds up to a day is wanted".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| wanted())?;
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| wanted())?;
+    if duration <= Duration::from_secs(24 * 60 * 60) { Ok(duration) } else { Err(wanted()) }
+}
+
+/// `90s`, `30m`, `1h`.
+fn time(text: &str) -> Result<Duration, String> {
+    let parsed = || {
+        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let unit = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 60 * 60,
+            _ => return None,
+        };
+        number.parse::<u32>().ok().map(|number| Duration::from_secs(u64::from(number) * unit))
+    };
+    parsed().ok_or_else(|| "a time is wanted: 90s, 30m, 1h".to_owned())
+}
+
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    fn parsed(line: &str) -> Result<Plan, clap::Error> {
+        let words = std::iter::once("loadtest").chain(line.split_whitespace());
+        Line::try_parse_from(words).map(|line| plan(&line.command).0)
+    }
+
+    fn planned(line: &str) -> Plan {
+        parsed(line).unwrap()
+    }
+
+    #[test]
+    fn without_sizes_it_is_the_document() {
+        let plan = planned("all");
+        let seconds = Duration::from_secs;
+        let Work::Scenarios(loads) = &plan.work else { panic!("{plan:?}") };
+        let expected = [
+            Load::Calls(Calls { count: 20, length: seconds(300), ramp: seconds(30), room: Room::ForAll }),
+            Load::Webhooks(Schedule { count: 500, within: seconds(60), at_once: 1 }),
+            Load::Database(Schedule { count: 100, within: seconds(10), at_once: 10 }),
+        ];
+        assert_eq!(loads[..], expected);
+        assert_eq!(plan.pause, seconds(60));
+        assert!(matches!(plan.where_to, Where::Private(Setup { ceiling: 20, rate_limits: true })));
+    }
+
+    #[test]
+    fn other_sizes_are_meant_to_get_through() {
+        for line in ["all --quick", "calls --calls 40", "webhooks --webhooks 5000", "database --at-once 5"] {
+            let plan = planned(line);
+            let Where::Private(setup) = plan.where_to else { panic!("{line}") };
+            assert_eq!((setup.rate_limits, plan.pause), (false, Duration::ZERO), "{line}");
+        }
+        assert_eq!(planned("all --quick --url http://127.0.0.1:1").pause, LIMITS_WINDOW);
+        let Where::Private(setup) = planned("calls --calls 40").where_to else { panic!() };
+        assert_eq!(setup.ceiling, 40);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "",
+            "calls --webhooks 5",
+            "calls --calls 0",
+            "calls --find-limit --calls 40",
+            "calls --overload --calls 40",
+            "all --seconds -1",
+            "all --for 1",
+            "all --for h",
+            "all --url ftp://a",
+            "all --url http://a/b",
+            "all --realtime http://127.0.0.1:1",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+        assert_eq!(planned("all --for 2h").soak, Some(Duration::from_secs(7_200)));
+    }
+}

@@ -1,0 +1,319 @@
+//! How figures stand against the thresholds. No clock, no socket.
+//!
+//! The thresholds of the document (warning, critical): response time P95 2 s and 5 s; errors 1 % and 5 %; the database's
+//! pool 80 % and 100 %; memory 70 % and 85 %. What a scenario expects beyond these is a warning where it is not met; it
+//! is critical where more than 5 % of the requests or calls did not meet it.
+//!
+//! **The pool.** What counts is the demand: connections in use and queries that wait for one, in percent of the
+//! connections allowed. Above 80 % it is nearly exhausted; above 100 % somebody waits. A group of queries that comes at
+//! once fills any pool for a moment and harms nobody, so it is the demand that lasted for [`LASTING`] seconds in a row.
+//!
+//! **The load itself.** A request counts from when it was due; how late this program was in sending it is judged, too,
+//! because then the result is about this machine, not about the program under load.
+
+use super::result::{Check, Sample, Verdict};
+use super::tally::Tally;
+use super::watch::Seen;
+use crate::sim::report::{CallCounts, CallsReport, Percentiles, UpDown};
+
+/// What is expected of all is not met by some of them: so many of a hundred are critical.
+const CRITICAL_SHARE: f64 = 5.0;
+/// For how many samples a pool has to be in demand.
+const LASTING: usize = 5;
+/// The response time of the call log, in milliseconds, P95.
+const LOG_RESPONSE_MS: f64 = 500.0;
+/// By when a status callback is processed, in milliseconds.
+pub const PROCESSED_WITHIN_MS: f64 = 5_000.0;
+/// What is added to a frame's way, in milliseconds, P99. A conversation bears 400 ms one way in all (ITU-T G.114), of which
+/// the telephone network and the service need their part.
+const DELAY_MS: [f64; 2] = [250.0, 400.0];
+/// What the program may add to a frame's way where its limit is looked for, in milliseconds, P99.
+pub const QUALITY_MS: f64 = 20.0;
+/// How late this program may be, in milliseconds, P99: half of what the tightest response time allows.
+const LAG_MS: [f64; 2] = [250.0, 1_000.0];
+
+/// The worst of them.
+pub fn worst<'a>(checks: impl IntoIterator<Item = &'a Check>) -> Verdict {
+    checks.into_iter().map(|check| check.verdict).max().unwrap_or(Verdict::Fine)
+}
+
+/// So many of all, in percent; not known of none.
+pub fn share(part: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| part as f64 / all as f64 * 100.0)
+}
+
+/// Something of which there should be none.
+fn none_of(what: &str, part: u64, all: u64) -> Check {
+    Check::new(what, share(part, all), "%", 0.0, CRITICAL_SHARE)
+}
+
+/// What holds for every scenario: response time, errors, pool, memory, health and our own lag.
+pub fn of_all(asked: u64, tally: &Tally, seen: &Seen, own_lag_ms: &Percentiles) -> Vec<Check> {
+    vec![
+        Check::new("response time P95", tally.response_ms().p95, "ms", 2_000.0, 5_000.0),
+        Check::new("error rate", share(tally.error_count(), asked), "%", 1.0, 5.0),
+        Check::new("database pool in demand", pool_demand(&seen.samples), "%", 80.0, 100.0),
+        Check::new("memory", memory(&seen.samples), "%", 70.0, 85.0),
+        none_of("looks at /healthz that found it unwell", seen.unhealthy, seen.samples.len() as u64),
+        Check::new("own lag P99", own_lag_ms.p99, "ms", LAG_MS[0], LAG_MS[1]),
+    ]
+}
+
+/// Status callbacks: none is turned away, and each of the `accepted` is processed in time. `on_time` is null where the
+/// program does not tell; `delay_p95_ms` at least as long as it was.
+pub fn of_webhooks(
+    asked: u64,
+    too_many: u64,
+    accepted: u64,
+    on_time: Option<u64>,
+    delay_p95_ms: Option<f64>,
+) -> Vec<Check> {
+    let late = on_time.and_then(|on_time| share(accepted.saturating_sub(on_time), accepted));
+    vec![
+        none_of("answers 429", too_many, asked),
+        Check::new("not processed within 5 s", late, "%", 0.0, CRITICAL_SHARE),
+        Check::new("webhook delay P95", delay_p95_ms, "ms", PROCESSED_WITHIN_MS, 3.0 * PROCESSED_WITHIN_MS),
+    ]
+}
+
+/// The call log: it answers soon.
+pub fn of_queries(tally: &Tally) -> Vec<Check> {
+    let p95 = tally.response_ms().p95;
+    vec![Check::new("call log P95", p95, "ms", LOG_RESPONSE_MS, 10.0 * LOG_RESPONSE_MS)]
+}
+
+/// Calls: `expected` of them are completed, all of these at once, with every frame, and all others are turned away
+/// politely. `seen_at_once` is what the live picture showed; null where it did not.
+pub fn of_calls(
+    report: &CallsReport,
+    expected: u64,
+    seen_at_once: Option<u64>,
+    frames_sent: u64,
+    service: Service,
+) -> Vec<Check> {
+    let CallCounts { asked, completed, refused, .. } = report.calls;
+    let neither = asked.saturating_sub(completed + refused);
+    let not_seen = seen_at_once.and_then(|seen| share(expected.saturating_sub(seen), expected));
+    let frames = &report.frames;
+    let faults = frames.lost + frames.reordered + frames.corrupted + frames.crossed;
+    vec![
+        none_of("calls not completed", expected.saturating_sub(completed), expected),
+        none_of("calls neither completed nor turned away", neither, asked),
+        Check::new("calls never seen active at once", not_seen, "%", 0.0, CRITICAL_SHARE),
+        none_of("frames lost, reordered, corrupted or crossed", faults, frames_sent),
+        Check::new("complaints of the peers", Some(report.violations as f64), "", 0.0, asked as f64),
+        Check::new("failed responses of the Realtime service", service.failed_responses, "%", 1.0, 5.0),
+        Check::new("failed connects to the Realtime service", service.failed_connects, "%", 1.0, 5.0),
+        Check::new("added latency P99", added_p99(&report.added_latency_ms), "ms", DELAY_MS[0], DELAY_MS[1]),
+    ]
+}
+
+/// What the program says of its Realtime service, in percent; null where it does not tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Service {
+    pub failed_responses: Option<f64>,
+    pub failed_connects: Option<f64>,
+}
+
+/// Where the limit is looked for, or exceeded: the calls that are taken do not suffer.
+pub fn of_quality(report: &CallsReport) -> Vec<Check> {
+    let added = added_p99(&report.added_latency_ms);
+    vec![Check::new("added latency P99 at this size", added, "ms", QUALITY_MS, DELAY_MS[1])]
+}
+
+/// The worse way; null if neither is known.
+pub fn added_p99(added: &UpDown) -> Option<f64> {
+    [added.up.p99, added.down.p99].into_iter().flatten().reduce(f64::max)
+}
+
+/// How long at least the slowest twentieth took, of a histogram's buckets: bound and count up to it, rising. Null
+/// without any, and beyond the last bound.
+pub fn p95_of_buckets(buckets: &[(f64, f64)]) -> Option<f64> {
+    let all = buckets.last()?.1;
+    let (bound, _) = buckets.iter().find(|(_, count)| all > 0.0 && *count >= all * 0.95)?;
+    Some(*bound).filter(|bound| bound.is_finite())
+}
+
+/// The highest demand that lasted, in percent of the limit.
+fn pool_demand(samples: &[Sample]) -> Option<f64> {
+    let demand = samples.iter().filter_map(|sample| {
+        let demand = sample.pool_busy? + sample.pool_waiting?;
+        share(demand, sample.pool_limit?)
+    });
+    let demand: Vec<f64> = demand.collect();
+    let lasting = LASTING.min(demand.len()).max(1);
+    let lasted = demand.windows(lasting).map(|samples| samples.iter().copied().fold(f64::INFINITY, f64::min));
+    lasted.reduce(f64::max)
+}
+
+/// The most that was resident, in percent of what there is.
+fn memory(samples: &[Sample]) -> Option<f64> {
+    let used = samples.iter().filter_map(|sample| {
+        let limit = sample.memory_limit_mib.filter(|limit| *limit > 0.0)?;
+        Some(sample.memory_mib? / limit * 100.0)
+    });
+    used.reduce(f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sim::report::FrameCounts;
+
+    fn verdict(checks: &[Check], what: &str) -> Verdict {
+        checks.iter().find(|check| check.what == what).unwrap_or_else(|| panic!("{what}")).verdict
+    }
+
+    fn tally(answers_ms: &[u64], errors: usize) -> Tally {
+        let tally = Tally::default();
+        let results =
+            (0..answers_ms.len()).map(|index| if index < errors { Err("500".to_owned()) } else { Ok(()) });
+        for (ms, result) in answers_ms.iter().zip(results) {
+            tally.answered(Duration::from_millis(*ms), result);
+        }
+        tally
+    }
+
+    fn pool(busy: u64, waiting: u64) -> Sample {
+        Sample {
+            pool_busy: Some(busy),
+            pool_waiting: Some(waiting),
+            pool_limit: Some(20),
+            ..Sample::default()
+        }
+    }
+
+    fn seen(samples: Vec<Sample>) -> Seen {
+        Seen { samples, unhealthy: 0 }
+    }
+
+    fn of(tally: &Tally, seen: &Seen) -> Vec<Check> {
+        let own_lag_ms = Percentiles { p50: Some(0.1), p95: Some(1.0), p99: Some(2.0) };
+        of_all(100, tally, seen, &own_lag_ms)
+    }
+
+    #[test]
+    fn the_documents_thresholds_are_those_of_every_scenario() {
+        let none = seen(Vec::new());
+        let response = |ms| verdict(&of(&tally(&[ms; 100], 0), &none), "response time P95");
+        assert_eq!([1_990, 2_010, 5_010].map(response), [Verdict::Fine, Verdict::Warning, Verdict::Critical]);
+        let errors = |errors| verdict(&of(&tally(&[1; 100], errors), &none), "error rate");
+        assert_eq!([1, 2, 6].map(errors), [Verdict::Fine, Verdict::Warning, Verdict::Critical]);
+        let memory = |mib| {
+            let sample = Sample { memory_mib: Some(mib), memory_limit_mib: Some(100.0), ..Sample::default() };
+            verdict(&of(&tally(&[1], 0), &seen(vec![Sample::default(), sample])), "memory")
+        };
+        assert_eq!([70.0, 71.0, 86.0].map(memory), [Verdict::Fine, Verdict::Warning, Verdict::Critical]);
+    }
+
+    #[test]
+    fn a_pool_is_exhausted_by_a_demand_that_lasts() {
+        let judged =
+            |samples: Vec<Sample>| verdict(&of(&tally(&[1], 0), &seen(samples)), "database pool in demand");
+        assert_eq!(judged(vec![pool(16, 0); 9]), Verdict::Fine);
+        assert_eq!(judged(vec![pool(20, 0); 9]), Verdict::Warning, "all are in use, and nobody waits");
+        assert_eq!(judged(vec![pool(20, 1); 9]), Verdict::Critical, "somebody waits");
+        let mut moments = vec![pool(2, 0); 9];
+        moments[3..7].fill(pool(20, 30));
+        assert_eq!(judged(moments.clone()), Verdict::Fine, "four seconds are a moment");
+        moments[7] = pool(18, 0);
+        assert_eq!(judged(moments), Verdict::Warning, "five are not");
+        assert_eq!(judged(Vec::new()), Verdict::Warning, "it is not known");
+    }
+
+    #[test]
+    fn looks_that_find_the_program_unwell_count_and_so_does_our_own_lag() {
+        let unwell = Seen { samples: vec![pool(1, 0); 100], unhealthy: 1 };
+        assert_eq!(
+            verdict(&of(&tally(&[1], 0), &unwell), "looks at /healthz that found it unwell"),
+            Verdict::Warning
+        );
+        let lag = Percentiles { p99: Some(251.0), ..Percentiles::default() };
+        let checks = of_all(1, &tally(&[1], 0), &unwell, &lag);
+        assert_eq!(verdict(&checks, "own lag P99"), Verdict::Warning);
+    }
+
+    #[test]
+    fn callbacks_are_all_taken_and_processed_in_time() {
+        let judged =
+            |too_many, on_time| worst(&of_webhooks(500, too_many, 500 - too_many, on_time, Some(50.0)));
+        assert_eq!(judged(0, Some(500)), Verdict::Fine);
+        assert_eq!(judged(1, Some(499)), Verdict::Warning);
+        assert_eq!(judged(30, Some(470)), Verdict::Critical);
+        assert_eq!(judged(0, Some(499)), Verdict::Warning);
+        assert_eq!(judged(0, Some(400)), Verdict::Critical);
+        assert_eq!(judged(0, None), Verdict::Warning);
+    }
+
+    #[test]
+    fn the_call_log_has_half_a_second() {
+        assert_eq!(worst(&of_queries(&tally(&[490; 10], 0))), Verdict::Fine);
+        assert_eq!(worst(&of_queries(&tally(&[510; 10], 0))), Verdict::Warning);
+        assert_eq!(worst(&of_queries(&tally(&[], 0))), Verdict::Warning);
+    }
+
+    fn report(completed: u64, refused: u64) -> CallsReport {
+        let calls =
+            CallCounts { asked: 30, completed, refused, failed: 30 - completed - refused, fallback: 0 };
+        let spread = |p99| Percentiles { p50: Some(0.2), p95: Some(0.5), p99: Some(p99) };
+        CallsReport {
+            calls,
+            added_latency_ms: UpDown { up: spread(1.0), down: spread(2.0) },
+            ..CallsReport::default()
+        }
+    }
+
+    fn calls(report: &CallsReport, expected: u64, seen_at_once: u64) -> Verdict {
+        let service = Service { failed_responses: Some(0.0), failed_connects: Some(0.0) };
+        worst(&of_calls(report, expected, Some(seen_at_once), 30_000, service))
+    }
+
+    #[test]
+    fn all_calls_are_completed_and_seen_at_once() {
+        assert_eq!(calls(&report(30, 0), 30, 30), Verdict::Fine);
+        assert_eq!(calls(&report(29, 0), 30, 30), Verdict::Warning);
+        assert_eq!(calls(&report(28, 0), 30, 30), Verdict::Critical);
+        assert_eq!(calls(&report(30, 0), 30, 29), Verdict::Warning);
+        assert_eq!(calls(&report(28, 2), 30, 30), Verdict::Critical, "there was room for them");
+    }
+
+    #[test]
+    fn under_overload_the_ceilings_worth_is_completed_and_the_rest_is_turned_away() {
+        assert_eq!(calls(&report(20, 10), 20, 20), Verdict::Fine);
+        assert_eq!(calls(&report(20, 9), 20, 20), Verdict::Warning, "one was neither served nor told");
+        assert_eq!(calls(&report(18, 12), 20, 18), Verdict::Critical);
+    }
+
+    #[test]
+    fn a_lost_frame_a_complaint_and_a_failing_service_are_told() {
+        let mut lossy = report(30, 0);
+        lossy.frames = FrameCounts { lost: 1, ..FrameCounts::default() };
+        assert_eq!(calls(&lossy, 30, 30), Verdict::Warning);
+        let mut complained = report(30, 0);
+        complained.violations = 1;
+        assert_eq!(calls(&complained, 30, 30), Verdict::Warning);
+        let service = |percent| Service { failed_responses: Some(percent), failed_connects: Some(0.0) };
+        let judged = |percent| worst(&of_calls(&report(30, 0), 30, Some(30), 30_000, service(percent)));
+        assert_eq!([1.0, 1.1, 6.0].map(judged), [Verdict::Fine, Verdict::Warning, Verdict::Critical]);
+    }
+
+    #[test]
+    fn the_worse_way_of_a_frame_counts() {
+        let mut slow = report(30, 0);
+        slow.added_latency_ms.up.p99 = Some(21.0);
+        assert_eq!(worst(&of_quality(&slow)), Verdict::Warning);
+        assert_eq!(worst(&of_quality(&report(30, 0))), Verdict::Fine);
+        assert_eq!(calls(&slow, 30, 30), Verdict::Fine, "nobody notices");
+    }
+
+    #[test]
+    fn the_slowest_twentieth_is_found_in_buckets() {
+        let buckets = [(0.1, 90.0), (1.0, 95.0), (5.0, 99.0), (f64::INFINITY, 100.0)];
+        assert_eq!(p95_of_buckets(&buckets), Some(1.0));
+        assert_eq!(p95_of_buckets(&[(1.0, 1.0), (f64::INFINITY, 100.0)]), None);
+        assert_eq!(p95_of_buckets(&[(1.0, 0.0)]), None);
+        assert_eq!(p95_of_buckets(&[]), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! Whether a program that was loaded again and again keeps something of it: what it holds when nobody calls, after the
+//! first round and after the last.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::time::{Instant, sleep};
+
+use super::judge;
+use super::metrics_page::MetricsPage;
+use super::result::{Check, Scenario};
+use super::target::Target;
+
+/// How long it may take until nothing of a round is left.
+const RESTS_WITHIN: Duration = Duration::from_secs(60);
+const LOOKS_EVERY: Duration = Duration::from_secs(1);
+/// Memory that a process may have more, in percent: pages that are touched once, buffers that grow to what they need.
+const MEMORY: [f64; 2] = [20.0, 50.0];
+/// Sockets and files that may be open by chance.
+const DESCRIPTORS: [f64; 2] = [5.0, 50.0];
+
+/// What a process holds when it has nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AtRest {
+    memory_bytes: f64,
+    /// Without those of the database's pool, which comes and goes.
+    descriptors: f64,
+    threads: f64,
+    actors: f64,
+    slots: f64,
+}
+
+impl AtRest {
+    /// Waits until no call and no webhook is left, if that takes a minute at most, and looks.
+    ///
+    /// # Errors
+    /// The program does not tell its metrics.
+    pub async fn of(target: &Target) -> anyhow::Result<Self> {
+        let deadline = Instant::now() + RESTS_WITHIN;
+        loop {
+            let page = target.metrics().await.map_err(|cause| anyhow::anyhow!("/metrics: {cause}"))?;
+            let at_rest = Self::read(&page).context("/metrics lacks what a process holds")?;
+            let pending = page.count("switchboard_webhooks_pending", &[])
+                + page.count("switchboard_db_queue_depth", &[]);
+            if (at_rest.slots == 0.0 && pending == 0.0) || Instant::now() > deadline {
+                return Ok(at_rest);
+            }
+            sleep(LOOKS_EVERY).await;
+        }
+    }
+
+    fn read(page: &MetricsPage) -> Option<Self> {
+        let metric = |name| page.sum(name, &[]);
+        Some(Self {
+            memory_bytes: metric("process_resident_memory_bytes")?,
+            descriptors: metric("process_open_fds")?
+                - metric("switchboard_db_pool_connections").unwrap_or_default(),
+            threads: metric("process_threads")?,
+            actors: page.count("switchboard_actors_live", &[]),
+            slots: metric("switchboard_calls_active")? + metric("switchboard_calls_reserved")?,
+        })
+    }
+}
+
+/// What is more after the last of `rounds` than after the first one.
+pub fn judged(rounds: u32, first: AtRest, last: AtRest) -> Scenario {
+    let growth = (last.memory_bytes / first.memory_bytes.max(1.0) - 1.0) * 100.0;
+    let checks = vec![
+        Check::new("memory more than after the first round", Some(growth), "%", MEMORY[0], MEMORY[1]),
+        Check::new(
+            "file descriptors more",
+            Some(last.descriptors - first.descriptors),
+            "",
+            DESCRIPTORS[0],
+            DESCRIPTORS[1],
+        ),
+        Check::new("threads more", Some(last.threads - first.threads), "", DESCRIPTORS[0], DESCRIPTORS[1]),
+        Check::new("actors more", Some(last.actors - first.actors), "", 0.0, DESCRIPTORS[1]),
+        Check::new("slots still held", Some(last.slots), "", 0.0, 0.0),
+    ];
+    Scenario {
+        name: "leaks".to_owned(),
+        task: format!("what the process holds at rest after {rounds} rounds: no more than after the first"),
+        verdict: judge::worst(&checks),
+        checks,
+        ..Scenario::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loadtest::result::Verdict;
+
+    fn page(memory: u32, fds: u32, active: u32) -> AtRest {
+        AtRest::read(&MetricsPage::new(format!(
+            "process_resident_memory_bytes {memory}\nprocess_open_fds {fds}\nprocess_threads 5\n\
+             switchboard_calls_active {active}\nswitchboard_calls_reserved 0\nswitchboard_db_pool_connections 10\n"
+        )))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_grows_between_the_first_round_and_the_last_is_a_leak() {
+        let first = page(100, 40, 0);
+        let verdict = |last| judged(2, first, last).verdict;
+        assert_eq!(verdict(page(110, 44, 0)), Verdict::Fine);
+        assert_eq!(verdict(page(130, 40, 0)), Verdict::Warning);
+        assert_eq!(verdict(page(100, 60, 0)), Verdict::Warning);
+        assert_eq!(verdict(page(100, 40, 1)), Verdict::Critical);
+    }
+}

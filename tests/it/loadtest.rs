@@ -1,0 +1,145 @@
+//! The load tests as a person runs them: what they find, and the exit status.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use switchboard::loadtest::result::{LoadTest, Scenario, Verdict};
+use switchboard::sim::realtime;
+use switchboard::sim::report::CallsReport;
+use tokio::process::Command;
+use tokio::time::timeout;
+use tokio_postgres::Client;
+
+use crate::support::app::{AUTH_TOKEN, TestApp};
+use crate::support::postgres::{TestDatabase, client};
+
+/// `--quick` is over in well under two minutes, with the start of the private instance.
+const QUICK: Duration = Duration::from_secs(110);
+
+/// Runs `switchboard loadtest`, and answers what it said and its exit status.
+async fn loadtest(arguments: &[&str]) -> (String, i32) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command.arg("loadtest").args(arguments).env("TWILIO_AUTH_TOKEN", AUTH_TOKEN).env_remove("DATABASE_URL");
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let Output { status, stdout, stderr } =
+        timeout(QUICK, command.output()).await.expect("it ends in time").expect("it runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    println!("{said}");
+    (said, status.code().expect("it was not killed"))
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> T {
+    serde_json::from_slice(&std::fs::read(path).expect("the file")).expect("JSON")
+}
+
+/// The line that says what was breached in `scenario`, and that it was `what`.
+fn says_that_was_breached(said: &str, scenario: &str, what: &str) -> bool {
+    said.lines().any(|line| line.starts_with(&format!("breached in {scenario}: {what}")))
+}
+
+#[actix_rt::test]
+async fn all_scenarios_end_green_on_a_private_instance() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().to_str().unwrap();
+    let (said, status) = loadtest(&["all", "--quick", "--report", report]).await;
+    assert_eq!(status, 0, "{said}");
+
+    let test: LoadTest = read(&folder.path().join("result.json"));
+    assert_eq!(test.verdict, Verdict::Fine);
+    let names: Vec<_> = test.scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
+    assert_eq!(names, ["calls", "webhooks", "database"]);
+    let [calls, webhooks, database] = &test.scenarios[..] else { panic!("{names:?}") };
+    assert_eq!((calls.asked, webhooks.asked, database.asked), (10, 500, 100));
+    assert_eq!(calls.calls.as_ref().unwrap().calls.completed, 10);
+    let active = calls.samples.iter().filter_map(|sample| sample.active_calls).max();
+    assert_eq!(active, Some(10), "all of them were seen at once");
+    for scenario in &test.scenarios {
+        assert!(
+            !scenario.samples.is_empty() && scenario.samples.iter().any(|sample| sample.pool_limit.is_some())
+        );
+        assert!(scenario.samples.iter().all(|sample| sample.memory_limit_mib > sample.memory_mib));
+        assert!(counted(scenario) > 0, "{} has a distribution", scenario.name);
+    }
+    assert_eq!((counted(webhooks), counted(database)), (500, 100));
+    let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(page.contains("<svg"), "the page has plots");
+}
+
+fn counted(scenario: &Scenario) -> u64 {
+    scenario.distribution.iter().map(|bucket| bucket.count).sum()
+}
+
+/// Every second query of the log, and what comes with it, waits until a lock is gone.
+async fn slows_down(database: Client) {
+    loop {
+        let slow = "BEGIN; LOCK TABLE calls IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.9); COMMIT";
+        database.batch_execute(slow).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await; // those who waited get their turn
+    }
+}
+
+#[actix_rt::test]
+async fn a_slow_database_is_a_warning_that_names_the_call_log() {
+    let database = TestDatabase::create().await;
+    let realtime = realtime::start(realtime::Options::default()).await.unwrap();
+    let app = TestApp::start(&database, &format!("http://{}", realtime.addr()));
+    let slow = actix_rt::spawn(slows_down(client(&database.url).await));
+    let queries = ["--queries", "60", "--query-seconds", "10", "--at-once", "3"];
+    let (said, status) = loadtest(&[&["database", "--url", &app.origin], &queries[..]].concat()).await;
+    slow.abort();
+    assert_eq!(status, 1, "{said}");
+    assert!(says_that_was_breached(&said, "database", "call log P95"), "{said}");
+    assert!(!says_that_was_breached(&said, "database", "error rate"), "{said}");
+}
+
+#[actix_rt::test]
+async fn a_realtime_service_that_errs_at_six_percent_is_critical_though_the_calls_survive_it() {
+    let database = TestDatabase::create().await;
+    let faults = vec!["errors=6".parse().unwrap()];
+    let realtime =
+        realtime::start(realtime::Options { faults, ..realtime::Options::default() }).await.unwrap();
+    let origin = format!("http://{}", realtime.addr());
+    let app = TestApp::start(&database, &origin);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let json = file.path().to_str().unwrap();
+    let calls = ["--calls", "10", "--seconds", "20", "--json", json];
+    let (said, status) =
+        loadtest(&[&["calls", "--url", &app.origin, "--realtime", &origin], &calls[..]].concat()).await;
+    assert_eq!(status, 2, "{said}");
+    let what = "failed responses of the Realtime service";
+    assert!(says_that_was_breached(&said, "calls", what), "{said}");
+    let report: CallsReport = read(file.path());
+    assert_eq!((report.calls.asked, report.calls.completed), (10, 10), "{said}");
+    app.empties().await;
+}
+
+#[actix_rt::test]
+async fn what_is_over_the_ceiling_is_turned_away_and_the_others_are_completed() {
+    let (said, status) = loadtest(&["calls", "--overload", "--seconds", "12"]).await;
+    assert!(status < 2, "{said}"); // this machine may be too busy for the quality that is asked for
+    for broken in ["calls", "frames", "complaints", "error rate"] {
+        assert!(!says_that_was_breached(&said, "overload", broken), "{said}");
+    }
+    let figure = |name: &str| {
+        let line = said.lines().find_map(|line| line.trim().strip_prefix(name)).expect("the line");
+        line.trim().parse::<u64>().expect("a number")
+    };
+    assert_eq!((figure("calls completed"), figure("turned away")), (20, 10));
+}
+
+#[actix_rt::test]
+async fn wrong_arguments_and_a_result_that_is_none_are_told_before_anything_is_started() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "{}").unwrap();
+    let old = file.path().to_str().unwrap();
+    for wrong in [
+        &["calls", "--url", "https://voice.example.com"][..],
+        &["webhooks", "--calls", "3"],
+        &["all", "--compare", old],
+        &["everything"],
+    ] {
+        let (said, status) = loadtest(wrong).await;
+        assert_eq!(status, 64, "{wrong:?}: {said}");
+    }
+}
