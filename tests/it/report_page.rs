@@ -30,7 +30,7 @@ const BLUE_IN_THE_DARK: [u8; 3] = [0x56, 0xB4, 0xE9];
 /// Each plot by its title, and the colours of its marks.
 const PLOTS: [(&str, &[[u8; 3]]); 6] = [
     ("Latency added to frames (ms)", &[BLUE, AMBER, RED]),
-    ("Distribution of the response time", &[BLUE, AMBER, RED]),
+    ("Time to the answer", &[BLUE, AMBER, RED]),
     ("Database connections", &[BLUE, GREEN, GREY, AMBER]),
     ("Memory (MiB)", &[BLUE, GREY, AMBER, RED]),
     ("Calls", &[BLUE, GREY]),
