@@ -61,13 +61,14 @@ fn rows(scenario: &Scenario) -> Vec<Row> {
     let errors = scenario.errors.iter().map(|error| error.count).sum();
     let mut rows = vec![counted("asked", scenario.asked), counted("errors", errors)];
     rows.extend(scenario.errors.iter().map(|error| (format!("  {}", error.cause), Some(error.count as f64))));
-    rows.extend(spread("response time", &scenario.response_ms));
+    let response = if scenario.calls.is_some() { "answer after" } else { "response time" };
+    rows.extend(spread(response, &scenario.response_ms));
     rows.extend(scenario.calls.iter().flat_map(heard));
     rows.extend(scenario.checks.iter().map(|check| {
         let unit = if check.unit.is_empty() { String::new() } else { format!(" ({})", check.unit) };
         (format!("check: {}{unit}", check.what), check.value)
     }));
-    rows.extend(spread("the generator's own lag", &scenario.own_lag_ms));
+    rows.extend(spread("own lag", &scenario.own_lag_ms));
     rows
 }
 
@@ -78,6 +79,7 @@ fn heard(report: &CallsReport) -> Vec<Row> {
         counted("calls refused", calls.refused),
         counted("calls failed", calls.failed),
         counted("requests for the fallback URL", calls.fallback),
+        counted("gaps in the agent's audio", report.gaps),
         counted("frames lost", frames.lost),
         counted("frames reordered", frames.reordered),
         counted("frames corrupted", frames.corrupted),
@@ -90,6 +92,7 @@ fn heard(report: &CallsReport) -> Vec<Row> {
     rows.extend(spread("added latency down", &report.added_latency_ms.down));
     rows.extend(spread("first audio", &report.first_audio_ms));
     rows.extend(spread("barge-in reaction", &report.barge_in_ms));
+    rows.extend(spread("longest silence of a call", &report.silence_ms));
     rows
 }
 
@@ -145,17 +148,11 @@ mod tests {
         let error = |(cause, count): &(&str, u64)| ErrorCount { cause: (*cause).to_owned(), count: *count };
         Scenario {
             name: name.to_owned(),
-            task: String::new(),
-            seconds: 60.0,
-            verdict: Verdict::Fine,
             checks: vec![Check::new("response time P95", p95, "ms", 2_000.0, 5_000.0)],
             asked: 500,
             errors: errors.iter().map(error).collect(),
             response_ms: Percentiles { p50: Some(10.0), p95, p99: None },
-            distribution: Vec::new(),
-            own_lag_ms: Percentiles::default(),
-            samples: Vec::new(),
-            calls: None,
+            ..Scenario::default()
         }
     }
 
@@ -189,14 +186,16 @@ mod tests {
 
     #[test]
     fn what_is_not_known_or_missing_says_so() {
-        let old = test(vec![scenario("calls", None, &[]), scenario("webhooks", Some(1.0), &[])]);
-        let mut calls = scenario("calls", Some(3.0), &[]);
-        calls.checks.clear();
-        calls.calls = Some(CallsReport::default());
-        let table = table(&old, &test(vec![calls, scenario("database", Some(1.0), &[])]));
-        assert_eq!(cells(&table, "response time P95 (ms)"), ["unknown", "3", "-"]);
+        let mut before = scenario("calls", None, &[]);
+        before.calls = Some(CallsReport::default());
+        let mut after = scenario("calls", Some(3.0), &[]);
+        after.checks.clear();
+        after.calls = Some(CallsReport { gaps: 4, ..CallsReport::default() });
+        let old = test(vec![before, scenario("webhooks", Some(1.0), &[])]);
+        let table = table(&old, &test(vec![after, scenario("database", Some(1.0), &[])]));
+        assert_eq!(cells(&table, "answer after P95 (ms)"), ["unknown", "3", "-"]);
         assert_eq!(cells(&table, "check: response time P95 (ms)"), ["unknown", "missing", "-"]);
-        assert_eq!(cells(&table, "calls completed"), ["missing", "0", "-"]);
+        assert_eq!(cells(&table, "gaps in the agent's audio"), ["0", "4", "-"]);
         assert!(table.contains("\nwebhooks: only in the old result\n"), "{table}");
         assert!(table.contains("\ndatabase: only in the new result\n"), "{table}");
     }

@@ -82,9 +82,13 @@ fn overview(scenarios: &[Scenario]) -> Markup {
                         tr {
                             th scope="row" { a href={ "#scenario-" (place) } { (scenario.name) } }
                             td { (pill(scenario.verdict)) }
-                            td.number { (figure(scenario.asked as f64)) }
-                            td.number { (figure(errors(scenario) as f64)) }
-                            td.number { (known(scenario.response_ms.p95)) }
+                            @if scenario.asked > 0 {
+                                td.number { (figure(scenario.asked as f64)) }
+                                td.number { (figure(errors(scenario) as f64)) }
+                                td.number { (known(scenario.response_ms.p95)) }
+                            } @else {
+                                td colspan="3" {}
+                            }
                         }
                     }
                 }
@@ -95,10 +99,8 @@ fn overview(scenarios: &[Scenario]) -> Markup {
 
 /// Every figure that is not fine, in a sentence.
 fn breaches(scenarios: &[Scenario]) -> Markup {
-    let breached = scenarios.iter().flat_map(|scenario| {
-        let not_fine = scenario.checks.iter().filter(|check| check.verdict != Verdict::Fine);
-        not_fine.map(move |check| (scenario, check))
-    });
+    let breached =
+        scenarios.iter().flat_map(|scenario| scenario.breached().map(move |check| (scenario, check)));
     html! {
         ul.breaches {
             @for (scenario, check) in breached {
@@ -127,19 +129,28 @@ fn section(place: usize, scenario: &Scenario) -> Markup {
                 (pill(scenario.verdict))
             }
             p { (scenario.task) }
-            p.quiet { (figure(scenario.asked as f64)) " asked, " (figure(scenario.seconds)) " s" }
+            p.quiet { (figure(scenario.seconds)) " s" }
             (checks(&scenario.checks))
-            (errors_by_cause(scenario))
-            (percentiles(scenario))
-            @if let Some(calls) = &scenario.calls {
-                (calls_report(calls))
+            @if scenario.asked > 0 {
+                (measured(scenario))
             }
-            @if scenario.samples.is_empty() {
-                p.empty { "No samples were taken: there is nothing to plot." }
-            } @else {
-                div.plots {
-                    @for plot in plots::of(scenario) { (figure_of(&plot)) }
-                }
+        }
+    }
+}
+
+/// Of a scenario that asked something of the program, and did not only look at it.
+fn measured(scenario: &Scenario) -> Markup {
+    html! {
+        (errors_by_cause(scenario))
+        (percentiles(scenario))
+        @if let Some(calls) = &scenario.calls {
+            (calls_report(calls))
+        }
+        @if scenario.samples.is_empty() {
+            p.empty { "No samples were taken: there is nothing to plot." }
+        } @else {
+            div.plots {
+                @for plot in plots::of(scenario) { (figure_of(&plot)) }
             }
         }
     }
@@ -209,14 +220,17 @@ fn errors_by_cause(scenario: &Scenario) -> Markup {
 }
 
 fn percentiles(scenario: &Scenario) -> Markup {
-    let mut rows = vec![("response time", &scenario.response_ms)];
-    if let Some(calls) = &scenario.calls {
-        rows.extend([
+    let mut rows = Vec::new();
+    match &scenario.calls {
+        None => rows.push(("response time", &scenario.response_ms)),
+        Some(calls) => rows.extend([
+            ("answer, after the caller's last word", &scenario.response_ms),
             ("added latency, caller to agent", &calls.added_latency_ms.up),
             ("added latency, agent to caller", &calls.added_latency_ms.down),
             ("first audio", &calls.first_audio_ms),
             ("reaction to an interruption", &calls.barge_in_ms),
-        ]);
+            ("longest silence of a call", &calls.silence_ms),
+        ]),
     }
     rows.push(("this generator's own lag", &scenario.own_lag_ms));
     html! {
@@ -245,6 +259,7 @@ fn calls_report(report: &CallsReport) -> Markup {
         ("Refused", count(calls.refused)),
         ("Failed", count(calls.failed)),
         ("Fallback", count(calls.fallback)),
+        ("Gaps in the agent's audio", count(report.gaps)),
         ("Frames lost", count(frames.lost)),
         ("Frames reordered", count(frames.reordered)),
         ("Frames corrupted", count(frames.corrupted)),

@@ -30,7 +30,7 @@ const BLUE_IN_THE_DARK: [u8; 3] = [0x56, 0xB4, 0xE9];
 /// Each plot by its title, and the colours of its marks.
 const PLOTS: [(&str, &[[u8; 3]]); 6] = [
     ("Latency added to frames (ms)", &[BLUE, AMBER, RED]),
-    ("Distribution of the response time", &[BLUE, AMBER, RED]),
+    ("Time to the answer", &[BLUE, AMBER, RED]),
     ("Database connections", &[BLUE, GREEN, GREY, AMBER]),
     ("Memory (MiB)", &[BLUE, GREY, AMBER, RED]),
     ("Calls", &[BLUE, GREY]),
@@ -101,7 +101,7 @@ fn test() -> LoadTest {
     let sample = |at: u32| Sample {
         at_seconds: f64::from(at),
         response_p95_ms: (at % 60 != 7).then(|| 900.0 + 700.0 * (f64::from(at) / 30.0).sin()),
-        errors: u64::from(at % 50 == 0),
+        errors: u64::from(at.is_multiple_of(50)),
         active_calls: Some(u64::from(at.min(19))),
         calls_limit: Some(20),
         pool_busy: Some(u64::from(3 + at % 8)),

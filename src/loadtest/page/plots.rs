@@ -50,7 +50,11 @@ fn spread(scenario: &Scenario) -> Plot {
     let svg = distribution(&scenario.distribution, &levels).unwrap_or_default();
     let mut legend = vec![(Ink::Main, "share of all".to_owned())];
     legend.extend(levels.into_iter().map(|level| (level.ink, level.name)));
-    Plot { title: "Distribution of the response time", svg, legend, notes: said }
+    let title = match scenario.calls {
+        Some(_) => "Time to the answer",
+        None => "Distribution of the response time",
+    };
+    Plot { title, svg, legend, notes: said }
 }
 
 fn pool(scenario: &Scenario) -> Plot {

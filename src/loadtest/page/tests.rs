@@ -1,7 +1,10 @@
 use chrono::DateTime;
 
 use super::*;
+use crate::loadtest::judge;
 use crate::loadtest::result::{Bucket, ErrorCount, Sample};
+use crate::loadtest::tally::Tally;
+use crate::loadtest::watch::Seen;
 
 const TOLD: Sample = Sample {
     at_seconds: 0.0,
@@ -94,7 +97,6 @@ fn whatever_a_result_says_it_is_text() {
 fn a_result_of_nulls_alone_is_a_page() {
     let mut scenario = scenario(samples(30, |_| Sample::default()));
     scenario.checks = vec![Check::new("response time P95", None, "ms", 2_000.0, 5_000.0)];
-    scenario.asked = 0;
     scenario.errors = vec![ErrorCount { cause: "timeout".to_owned(), count: 0 }];
     scenario.response_ms = Percentiles::default();
     scenario.distribution = Vec::new();
@@ -115,6 +117,36 @@ fn of_calls_the_latency_is_the_frames() {
     let latency = figure_in(&page, "Latency added to frames (ms)");
     assert!(latency.contains("\"#B97A00\"") && latency.contains("warning above 30 ms"), "{latency}");
     assert!(page.contains("Frames lost"), "{page}");
+}
+
+#[test]
+fn the_judges_thresholds_are_those_that_are_drawn() {
+    let busy = Sample { response_p95_ms: Some(1_800.0), ..TOLD };
+    let seen = Seen { samples: samples(9, |_| busy.clone()), unhealthy: 0 };
+    let tally = Tally::default();
+    let mut scenario = scenario(seen.samples.clone());
+    scenario.checks = judge::of_all(20, &tally, &seen, &Percentiles::default());
+    scenario.checks.extend(judge::of_queries(&tally));
+    let page = html(&test(vec![scenario]));
+    for (title, level) in [
+        ("Response time (ms)", "warning above 500 ms"),
+        ("Database connections", "warning above 80 %"),
+        ("Memory (MiB)", "critical above 85 %"),
+    ] {
+        assert!(figure_in(&page, title).contains(level), "{title}");
+    }
+}
+
+#[test]
+fn a_finding_without_requests_is_its_checks() {
+    let leaks = Scenario {
+        name: "leaks".to_owned(),
+        checks: vec![Check::new("slots still held", Some(0.0), "", 0.0, 0.0)],
+        ..Scenario::default()
+    };
+    let page = html(&test(vec![leaks]));
+    assert!(page.contains("slots still held"), "{page}");
+    assert!(!page.contains("Percentiles") && !page.contains("No samples"), "{page}");
 }
 
 #[test]
