@@ -107,8 +107,10 @@ impl Counts {
 
     /// The slot with which the oldest requests go out of view.
     fn next_to_go(&self) -> u64 {
-        let last = self.newest + SLOTS as u64;
-        (self.newest + 1..last).find(|slot| self.of[index(*slot)] > 0).unwrap_or(last)
+        let (later, first) = self.of.split_at(index(self.newest) + 1);
+        let mut from_oldest = first.iter().chain(later);
+        let kept = from_oldest.position(|requests| *requests > 0).unwrap_or(SLOTS - 1);
+        self.newest + 1 + kept as u64
     }
 }
 
