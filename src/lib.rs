@@ -9,5 +9,6 @@ pub mod loadtest;
 pub mod logging;
 pub mod private_postgres;
 pub mod process_metrics;
+pub mod rate_limit;
 pub mod settings;
 pub mod sim;

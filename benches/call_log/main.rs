@@ -163,6 +163,7 @@ impl Program {
                 ("BIND_ADDR", "127.0.0.1"),
                 ("PORT", "0"),
                 ("API_AUTH", "off"),
+                ("RATE_LIMIT_API", "1000000/1m"),
                 ("DATABASE_URL", database_url),
                 ("OPENAI_API_KEY", "sk-bench"),
                 ("TWILIO_AUTH_TOKEN", "12345678901234567890123456789012"),
