@@ -117,9 +117,10 @@ pub async fn run(target: &Target, calls: Calls, name: String) -> anyhow::Result<
     let report = outcome.report;
     let mut checks = judge::of_all(asked, &tally, &seen, &outcome.own_lag_ms);
     checks.extend(judge::of_calls(&report, expected, at_once.get(), frames_sent, service));
-    if room != Room::ForAll {
-        checks.extend(judge::of_quality(&report));
-    }
+    checks.extend(match room {
+        Room::ForAll => judge::of_delay(&report, &outcome.own_lag_ms),
+        Room::ForQuality | Room::For(_) => judge::of_quality(&report),
+    });
     let mut errors = tally.errors();
     errors.append(&mut failures);
     Ok(Scenario {

@@ -9,7 +9,8 @@
 //! once fills any pool for a moment and harms nobody, so it is the demand that lasted for [`LASTING`] seconds in a row.
 //!
 //! **The load itself.** A request counts from when it was due; how late this program was in sending it is judged, too,
-//! because then the result is about this machine, not about the program under load.
+//! because then the result is about this machine, not about the program under load. Its P99 is taken off the delay of
+//! frames, except where the machine's limit is looked for: callers and program share it.
 
 use super::result::{Check, Sample, Verdict};
 use super::tally::Tally;
@@ -104,8 +105,15 @@ pub fn of_calls(
         Check::new("complaints of the peers", Some(report.violations as f64), "", 0.0, asked as f64),
         Check::new("failed responses of the Realtime service", service.failed_responses, "%", 1.0, 5.0),
         Check::new("failed connects to the Realtime service", service.failed_connects, "%", 1.0, 5.0),
-        Check::new("added latency P99", added_p99(&report.added_latency_ms), "ms", DELAY_MS[0], DELAY_MS[1]),
     ]
+}
+
+/// What is added to a frame's way, as far as it is more than this program itself was late: the rest may be for want of
+/// a processor here, and the lag is judged by itself.
+pub fn of_delay(report: &CallsReport, own_lag_ms: &Percentiles) -> Vec<Check> {
+    let own_lag = own_lag_ms.p99.unwrap_or_default();
+    let added = added_p99(&report.added_latency_ms).map(|added| (added - own_lag).max(0.0));
+    vec![Check::new("added latency P99 beyond own lag", added, "ms", DELAY_MS[0], DELAY_MS[1])]
 }
 
 /// What the program says of its Realtime service, in percent; null where it does not tell.
@@ -305,7 +313,18 @@ mod tests {
         slow.added_latency_ms.up.p99 = Some(21.0);
         assert_eq!(worst(&of_quality(&slow)), Verdict::Warning);
         assert_eq!(worst(&of_quality(&report(30, 0))), Verdict::Fine);
-        assert_eq!(calls(&slow, 30, 30), Verdict::Fine, "nobody notices");
+        assert_eq!(worst(&of_delay(&slow, &Percentiles::default())), Verdict::Fine, "nobody notices");
+    }
+
+    #[test]
+    fn a_delay_that_our_own_lag_explains_is_not_the_programs() {
+        let mut slow = report(30, 0);
+        slow.added_latency_ms.down.p99 = Some(754.0);
+        let lag = |p99| Percentiles { p99: Some(p99), ..Percentiles::default() };
+        assert_eq!(worst(&of_delay(&slow, &lag(2.0))), Verdict::Critical);
+        assert_eq!(worst(&of_delay(&slow, &lag(567.0))), Verdict::Fine);
+        assert_eq!(worst(&of_delay(&report(30, 0), &lag(567.0))), Verdict::Fine);
+        assert_eq!(worst(&of_delay(&CallsReport::default(), &lag(2.0))), Verdict::Warning, "it is not known");
     }
 
     #[test]
