@@ -31,6 +31,7 @@ use url::Url;
 
 use crate::background;
 use crate::http;
+use crate::http::limits::Limits;
 use crate::http::voice::Voice;
 use crate::left_behind;
 use crate::memory_limit;
@@ -60,6 +61,7 @@ pub struct App {
     pub db: Db,
     pub registry: Registry,
     pub voice: Voice,
+    pub limits: Limits,
     phrases: Arc<PhraseBook>,
     pub metrics: prometheus::Registry,
     pub started_at: Instant,
@@ -116,11 +118,14 @@ impl App {
         let phrases = setup.phrases.clone();
         let registry = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
         let voice = voice(&settings, &public_url, registry.clone(), call_metrics);
+        let limits = Limits::new(settings.quotas, settings.http.trusted_proxies.clone(), &metrics)
+            .context("the metrics of the limits")?;
         Ok(Self {
             settings,
             db,
             registry,
             voice,
+            limits,
             phrases,
             metrics,
             started_at: Instant::now(),

@@ -11,5 +11,6 @@ pub mod logging;
 mod memory_limit;
 pub mod private_postgres;
 pub mod process_metrics;
+pub mod rate_limit;
 pub mod settings;
 pub mod sim;
