@@ -94,6 +94,16 @@ pub enum Load {
 /// The load could not be made, or the private instance did not start or end well; how the program bears the load is no
 /// error, it is the result.
 pub async fn run(plan: &Plan) -> anyhow::Result<LoadTest> {
+    tokio::select! {
+        done = carry_out(plan) => done,
+        stopped = asked_to_stop() => {
+            stopped?;
+            bail!("interrupted") // a private instance is killed
+        }
+    }
+}
+
+async fn carry_out(plan: &Plan) -> anyhow::Result<LoadTest> {
     let started_at = Utc::now();
     let (target, instance) = match &plan.where_to {
         Where::There { origin, realtime, auth_token } => {
@@ -104,10 +114,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<LoadTest> {
             (instance.target.clone(), Some(instance))
         }
     };
-    let done = tokio::select! {
-        done = work(plan, &target) => done,
-        stopped = asked_to_stop() => stopped.map_err(anyhow::Error::from).and_then(|()| bail!("interrupted")),
-    };
+    let done = work(plan, &target).await;
     let stopped = match instance {
         Some(instance) => instance.stop().await,
         None => Ok(()),

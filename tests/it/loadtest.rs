@@ -129,6 +129,16 @@ async fn what_is_over_the_ceiling_is_turned_away_and_the_others_are_completed() 
 }
 
 #[actix_rt::test]
+async fn a_soak_loads_the_same_process_again_and_looks_for_what_it_keeps() {
+    let storm = ["webhooks", "--webhooks", "50", "--webhook-seconds", "1", "--for", "1s"];
+    let (said, status) = loadtest(&storm).await;
+    assert_eq!(status, 0, "{said}");
+    for scenario in ["webhooks (fine)", "webhooks 2 (fine)", "leaks (fine)"] {
+        assert!(said.contains(scenario), "{scenario}: {said}");
+    }
+}
+
+#[actix_rt::test]
 async fn wrong_arguments_and_a_result_that_is_none_are_told_before_anything_is_started() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "{}").unwrap();
