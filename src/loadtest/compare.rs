@@ -6,6 +6,9 @@ use super::figure::{figure, known};
 use super::result::{LoadTest, Scenario};
 use crate::sim::report::{CallsReport, Percentiles};
 
+/// The width of the first column: the longest name of a check fits.
+const NAME: usize = 58;
+
 /// The scenarios of both results: percentiles, errors, the checks' figures, what the callers heard, and how much each
 /// changed in percent. What only one of them has says so.
 pub fn table(old: &LoadTest, new: &LoadTest) -> String {
@@ -37,8 +40,8 @@ fn find<'a>(test: &'a LoadTest, scenario: &Scenario) -> Option<&'a Scenario> {
 }
 
 fn both(out: &mut String, old: &Scenario, new: &Scenario) -> fmt::Result {
-    writeln!(out, "\n{:<48}{:>12}{:>12}{:>12}", new.name, "old", "new", "change")?;
-    writeln!(out, "{:<48}{:>12}{:>12}", "verdict", old.verdict.to_string(), new.verdict.to_string())?;
+    writeln!(out, "\n{:<NAME$}{:>12}{:>12}{:>12}", new.name, "old", "new", "change")?;
+    writeln!(out, "{:<NAME$}{:>12}{:>12}", "verdict", old.verdict.to_string(), new.verdict.to_string())?;
     let (old, new) = (rows(old), rows(new));
     for (name, before) in &old {
         row(out, name, Some(*before), value(&new, name))?;
@@ -111,7 +114,13 @@ fn row(out: &mut String, name: &str, old: Option<Option<f64>>, new: Option<Optio
         None => "missing".to_owned(),
         Some(value) => known(value),
     };
-    writeln!(out, "{name:<48}{:>12}{:>12}{:>12}", cell(old), cell(new), change(old.flatten(), new.flatten()))
+    writeln!(
+        out,
+        "{name:<NAME$}{:>12}{:>12}{:>12}",
+        cell(old),
+        cell(new),
+        change(old.flatten(), new.flatten())
+    )
 }
 
 /// In percent of the old one, where there is one to compare with.

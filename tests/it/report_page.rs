@@ -110,8 +110,10 @@ fn test() -> LoadTest {
         memory_mib: Some(60.0 + f64::from(at) / 40.0),
         memory_limit_mib: Some(128.0),
     };
-    let bucket =
-        |power: u32| Bucket { up_to_ms: 25.0 * 1.3_f64.powi(power as i32), count: u64::from(power % 9 + 1) };
+    let bucket = |power: u32| Bucket {
+        up_to_ms: 500.0 * 1.06_f64.powi(power as i32),
+        count: u64::from(power % 9 + 1),
+    };
     let scenario = Scenario {
         name: "calls".to_owned(),
         task: "20 calls of 4 minutes, started within 30 s".to_owned(),

@@ -23,7 +23,7 @@ pub struct Plot {
 /// The plots of a scenario with samples.
 pub fn of(scenario: &Scenario) -> Vec<Plot> {
     let mut plots = vec![latency(scenario), spread(scenario), pool(scenario), memory(scenario)];
-    if scenario.calls.is_some() || scenario.samples.iter().any(|sample| sample.active_calls.is_some()) {
+    if scenario.calls.is_some() || scenario.samples.iter().any(|sample| sample.active_calls > Some(0)) {
         plots.push(calls(scenario));
     }
     if scenario.samples.iter().any(|sample| sample.errors > 0) {
