@@ -146,6 +146,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_status_nobody_knows_is_no_label_of_its_own() {
+        let metrics = Metrics::register(&PrometheusRegistry::new());
+        ["completed", "enlightened", "bored"].into_iter().for_each(|status| metrics.count_response(status));
+        let counted = |status| metrics.realtime_responses.with_label_values(&[status]).get();
+        assert_eq!((counted("completed"), counted("other")), (1, 2));
+    }
+
+    #[test]
     fn every_metric_says_what_it_is() {
         let registry = PrometheusRegistry::new();
         let metrics = Metrics::register(&registry);

@@ -40,12 +40,10 @@ pub async fn run(target: &Target, schedule: Schedule) -> Scenario {
     };
     let progress = Progress::of("webhooks", asked);
     let ((accepted, delays), seen) = watched(target, &tally, &progress, work).await;
-    let bound = judge::PROCESSED_WITHIN_MS / 1e3;
-    let on_time = delays.as_ref().and_then(|delays| delays.iter().find(|(at_most, _)| *at_most == bound));
+    let on_time = delays.as_deref().map(in_time);
     let delay_p95_ms = delays.as_deref().and_then(judge::p95_of_buckets).map(|seconds| seconds * 1e3);
     let own_lag_ms = tally.lag_ms();
     let mut checks = judge::of_all(asked, &tally, &seen, &own_lag_ms);
-    let on_time = on_time.map(|(_, count)| *count as u64);
     checks.extend(judge::of_webhooks(asked, tally.errors_by("429"), accepted, on_time, delay_p95_ms));
     Scenario {
         name: "webhooks".to_owned(),
@@ -113,6 +111,12 @@ async fn processed(target: &Target, before: Option<&MetricsPage>, accepted: u64)
     }
 }
 
+/// How many of them were processed within the time that is given; before the first one there is no histogram.
+fn in_time(delays: &[(f64, f64)]) -> u64 {
+    let bound = judge::PROCESSED_WITHIN_MS / 1e3;
+    delays.iter().find(|(at_most, _)| *at_most == bound).map_or(0, |(_, count)| *count as u64)
+}
+
 /// What a histogram has more than it had.
 fn since(before: &[(f64, f64)], after: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let known =
@@ -130,6 +134,12 @@ mod tests {
         assert_eq!(conference.0, "/api/voice/conference-events");
         assert_eq!(recording.0, "/api/voice/recording-status");
         assert_ne!(callback(0).1[0], conference.1[0]);
+    }
+
+    #[test]
+    fn what_was_never_processed_was_not_processed_in_time() {
+        assert_eq!(in_time(&[(1.0, 5.0), (5.0, 9.0), (f64::INFINITY, 10.0)]), 9);
+        assert_eq!(in_time(&[]), 0);
     }
 
     #[test]
