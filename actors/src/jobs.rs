@@ -19,11 +19,11 @@ use actix::{
 };
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
-use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::db::{Db, DbError, JobLease, JobResult, JobRun};
+use crate::metrics::Registrar;
 use crate::supervise;
 use crate::wire::twilio::rest::RestError;
 
@@ -120,7 +120,7 @@ impl Jobs {
         jobs: Vec<Box<dyn Job>>,
         db: Db,
         instance: &str,
-        registry: &Registry,
+        registry: &dyn Registrar,
     ) -> prometheus::Result<Self> {
         let metrics = Metrics::register(registry)?;
         let desk = Rc::new(Desk { jobs, db, instance: instance.to_owned(), metrics });

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::WeakAddr;
 use actix::prelude::*;
+use tracing::Span;
 
 use super::picture::{CallState, Capacity, LiveCall, Picture};
 use super::slots::NotClaimed;
@@ -12,6 +13,7 @@ use crate::call::conversation::Next;
 use crate::call::end::CallEnd;
 use crate::call::history::Past;
 use crate::call::{CallActor, CallSetup};
+use crate::metrics::ActorMetrics;
 use crate::supervise::{Life, Lifeline};
 use crate::wire::realtime::socket::Uplink;
 use crate::wire::twilio::sid::CallSid;
@@ -27,6 +29,7 @@ pub struct Registry {
     pub(super) address: Addr<CallRegistry>,
     pub(super) capacity: Arc<Mutex<Capacity>>,
     pub(super) lifeline: Lifeline,
+    pub(super) counts: ActorMetrics,
 }
 
 /// What became of a ringing call.
@@ -46,6 +49,8 @@ pub enum Admission {
 pub struct Claimed {
     pub call: WeakAddr<CallActor>,
     pub uplink: Arc<Uplink>,
+    /// The call's.
+    pub span: Span,
 }
 
 /// What a call does whose stream has ended.
@@ -69,9 +74,9 @@ impl Registry {
         let capacity = Arc::new(Mutex::new(capacity));
         let shared = capacity.clone();
         let life = Life::begin("registry");
-        let lifeline = life.line();
+        let (lifeline, counts) = (life.line(), setup.metrics.of_actor("registry"));
         let address = Supervisor::start(move |_| CallRegistry::new(limit, shared, setup, life));
-        Self { address, capacity, lifeline }
+        Self { address, capacity, lifeline, counts }
     }
 
     /// Reserves a slot for a ringing call; its actor starts on the current arbiter, the worker's that took the webhook.
@@ -176,6 +181,7 @@ impl Registry {
         T: Send + 'static,
         CallRegistry: Handler<M>,
     {
+        let _waits = self.counts.waits();
         match tokio::time::timeout(ANSWER_WITHIN, self.address.send(message)).await {
             Ok(Ok(Some(answer))) => Ok(answer),
             Ok(Ok(None) | Err(_)) | Err(_) => Err(RegistryDown),
