@@ -7,7 +7,7 @@ demo:
 	cargo run --release --locked --quiet -- demo $(ARGS)
 
 test:
-	@./.ci/need gcc libc6-dev postgresql pgbouncer
+	@./.ci/need gcc libc6-dev postgresql pgbouncer prometheus
 	cargo test --workspace --locked
 
 bench:

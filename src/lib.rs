@@ -7,7 +7,10 @@ pub mod http;
 mod left_behind;
 pub mod loadtest;
 pub mod logging;
+#[cfg(test)]
+mod metrics_table;
 pub mod private_postgres;
 pub mod process_metrics;
 pub mod settings;
 pub mod sim;
+pub mod traces;

@@ -13,9 +13,10 @@ mod callbacks;
 mod dashboard;
 mod health;
 mod last_resort;
-mod metrics;
+pub mod metrics;
 mod monitor;
 pub mod problem;
+pub mod requests;
 pub mod voice;
 
 use problem::ApiError;
@@ -44,6 +45,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(post("/recording-status", callbacks::recording_status));
     let all = web::scope("")
         .wrap(from_fn(problem::envelope))
+        .wrap(from_fn(requests::count))
         .app_data(PayloadConfig::new(BODY_LIMIT))
         .service(get("/healthz", health::healthz))
         .service(get("/readyz", health::readyz))

@@ -50,6 +50,7 @@ use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Instrument as _;
 
 pub use self::bills::TwilioBill;
 pub use self::calls::{CallDetail, CallSummary};
@@ -446,11 +447,12 @@ impl crate::call::Ledger for Db {
 
     fn decide(&self, call_sid: CallSid, epoch: u32, next: record::NextStep) -> BoxFuture<'static, ()> {
         let db = self.clone();
-        Box::pin(async move {
+        let deciding = async move {
             if let Err(error) = Self::decide(&db, call_sid, epoch, next).await {
                 tracing::warn!(call.sid = %call_sid, %error, "only this process knows what comes next");
             }
-        })
+        };
+        Box::pin(deciding.instrument(tracing::info_span!("db decide", call.sid = %call_sid)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::WeakAddr;
 use actix::prelude::*;
-use tracing::Span;
+use tracing::{Instrument as _, Span};
 
 use super::picture::{CallState, Capacity, LiveCall, Picture};
 use super::slots::NotClaimed;
@@ -86,7 +86,8 @@ impl Registry {
         from: String,
         to: String,
     ) -> Result<Admission, RegistryDown> {
-        self.ask(AdmitCall { call_sid, from, to, past: None, home: Arbiter::current() }).await
+        let home = Arbiter::current();
+        self.ask_about(call_sid, "admit", AdmitCall { call_sid, from, to, past: None, home }).await
     }
 
     /// Reserves a slot for a call that another process began; it goes on where it was.
@@ -97,7 +98,8 @@ impl Registry {
         to: String,
         past: Past,
     ) -> Result<Admission, RegistryDown> {
-        self.ask(AdmitCall { call_sid, from, to, past: Some(past), home: Arbiter::current() }).await
+        let home = Arbiter::current();
+        self.ask_about(call_sid, "take up", AdmitCall { call_sid, from, to, past: Some(past), home }).await
     }
 
     /// Gives a stream its call, once.
@@ -106,7 +108,7 @@ impl Registry {
         call_sid: CallSid,
         epoch: u32,
     ) -> Result<Result<Claimed, NotClaimed>, RegistryDown> {
-        self.ask(ClaimStream { call_sid, epoch }).await
+        self.ask_about(call_sid, "claim", ClaimStream { call_sid, epoch }).await
     }
 
     /// Whether the call's stream is open here.
@@ -118,17 +120,17 @@ impl Registry {
 
     /// What comes after a stream that has ended.
     pub async fn after_stream(&self, call_sid: CallSid) -> Result<AfterStream, RegistryDown> {
-        self.ask(EndStream { call_sid }).await
+        self.ask_about(call_sid, "after stream", EndStream { call_sid }).await
     }
 
     /// Twilio says that the call has ended.
     pub async fn call_over(&self, call_sid: CallSid) -> Result<(), RegistryDown> {
-        self.ask(CallOver { call_sid }).await
+        self.ask_about(call_sid, "call over", CallOver { call_sid }).await
     }
 
     /// A stream ended. If the call has not, another stream has [`CLAIM_WITHIN`](super::slots::CLAIM_WITHIN) to come.
     pub async fn stream_lost(&self, call_sid: CallSid, epoch: u32) -> Result<(), RegistryDown> {
-        self.ask(StreamLost { call_sid, epoch }).await
+        self.ask_about(call_sid, "stream lost", StreamLost { call_sid, epoch }).await
     }
 
     /// The live picture.
@@ -162,7 +164,7 @@ impl Registry {
     }
 
     pub(crate) async fn end(&self, ended: CallEnded) -> Result<(), RegistryDown> {
-        self.ask(ended).await
+        self.ask_about(ended.call_sid, "end", ended).await
     }
 
     /// A call's actor has panicked too often to end its call.
@@ -173,6 +175,22 @@ impl Registry {
     /// For a drop guard, which cannot wait.
     pub(crate) fn died(&self, call_sid: CallSid, serial: u64, panicked: bool) {
         self.address.do_send(CallDied { call_sid, serial, panicked });
+    }
+
+    /// The same about a call, as a span of its trace.
+    async fn ask_about<M, T>(
+        &self,
+        call_sid: CallSid,
+        question: &'static str,
+        message: M,
+    ) -> Result<T, RegistryDown>
+    where
+        M: Message<Result = Option<T>> + Send + 'static,
+        T: Send + 'static,
+        CallRegistry: Handler<M>,
+    {
+        let span = tracing::info_span!("registry", call.sid = %call_sid, question);
+        self.ask(message).instrument(span).await
     }
 
     async fn ask<M, T>(&self, message: M) -> Result<T, RegistryDown>
