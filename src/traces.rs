@@ -202,7 +202,8 @@ mod tests {
         let (layer, mut ended) = layer(8);
         let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter()));
         tracing::subscriber::with_default(subscriber, || {
-            let call = tracing::info_span!(parent: None, "call", call.sid = %SID, outcome = tracing::field::Empty);
+            let call =
+                tracing::info_span!(parent: None, "call", call.sid = %SID, outcome = tracing::field::Empty);
             let stream = tracing::info_span!(parent: &call, "media stream", epoch = 1_u32);
             tracing::info!(parent: &stream, digits = 2, "a note");
             tracing::debug!(parent: &stream, "for developers");
