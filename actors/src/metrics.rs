@@ -112,7 +112,7 @@ metrics! {
     calls_reserved: IntGauge = "switchboard_calls_reserved";
     /// The ceiling of concurrent calls.
     calls_limit: IntGauge = "switchboard_calls_limit";
-    /// Calls that asked for a slot, by result.
+    /// Calls that asked for a slot, by result: `admitted`, `full` or `draining`.
     admissions: IntCounterVec = "switchboard_admissions_total" ["result"];
     /// Ended calls, by outcome and reason.
     call_ends: IntCounterVec = "switchboard_call_ends_total" ["outcome", "reason"];
@@ -148,15 +148,15 @@ metrics! {
     one_way_audio: IntCounter = "switchboard_one_way_audio_total";
     /// Media streams closed because of what they sent, by fault.
     stream_faults: IntCounterVec = "switchboard_stream_faults_total" ["fault"];
-    /// Errors the Realtime service reported, by whether they ended the call.
+    /// Errors of the Realtime service: `benign`, `fatal` (they ended the call) or `malformed` (an event that is none).
     realtime_errors: IntCounterVec = "switchboard_realtime_errors_total" ["severity"];
-    /// Realtime sockets that were opened, by result.
+    /// Realtime sockets that were to be opened, by result: `connected` or `failed`.
     realtime_connects: IntCounterVec = "switchboard_realtime_connects_total" ["result"];
     /// Realtime sessions that took the place of a lost one.
     realtime_reconnects: IntCounter = "switchboard_realtime_reconnects_total";
     /// Media streams that took the place of a lost one.
     stream_reconnects: IntCounter = "switchboard_stream_reconnects_total";
-    /// Actors that live, by actor; a pump is the reader of one media stream.
+    /// Actors that live: `call`, `registry`, `db`, and `pump`, the reader of one media stream.
     actors_live: IntGaugeVec = "switchboard_actors_live" ["actor"];
     /// Messages given to actors and not handled yet, by actor.
     messages_waiting: IntGaugeVec = "switchboard_actor_messages_waiting" ["actor"];
@@ -166,7 +166,7 @@ metrics! {
     restarts: IntCounterVec = "switchboard_actor_restarts_total" ["actor"];
     /// Panics caught in actors, by actor.
     panics: IntCounterVec = "switchboard_actor_panics_total" ["actor"];
-    /// Tokens of the Realtime service, by direction and kind.
+    /// Tokens of the Realtime service, by direction (`input`, `cached` or `output`) and kind (`text` or `audio`).
     tokens: IntCounterVec = "switchboard_realtime_tokens_total" ["direction", "kind"];
     /// What ended calls cost at the Realtime service, in US dollars by its list prices.
     cost_dollars: Counter = "switchboard_realtime_cost_dollars_total";

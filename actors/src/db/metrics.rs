@@ -39,7 +39,10 @@ impl Metrics {
         spool: &Spool,
     ) -> prometheus::Result<Self> {
         let queries = IntCounterVec::new(
-            Opts::new("switchboard_db_queries_total", "Queries by name and result"),
+            Opts::new(
+                "switchboard_db_queries_total",
+                "Queries by name and result: `ok`, `unavailable`, `busy` or `refused`",
+            ),
             &["query", "result"],
         )?;
         let durations = HistogramVec::new(

@@ -21,7 +21,10 @@ impl Metrics {
     /// Registers the metrics; fails if the registry has them already.
     pub(super) fn register(registry: &dyn Registrar) -> prometheus::Result<Self> {
         let runs = IntCounterVec::new(
-            Opts::new("switchboard_job_runs_total", "Runs of jobs by this process, by job and result"),
+            Opts::new(
+                "switchboard_job_runs_total",
+                "Runs of jobs by this process: `ok`, `failed`, `timed-out`, `panicked` or `interrupted`",
+            ),
             &["job", "result"],
         )?;
         let durations = HistogramVec::new(

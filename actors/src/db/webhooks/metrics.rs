@@ -52,11 +52,11 @@ impl Metrics {
         let metrics = Self {
             received: counter(
                 "switchboard_webhooks_received_total",
-                "Status callbacks by route and what became of them at the door",
+                "Status callbacks at the door, by route and result: `stored`, `spooled` or `unavailable`",
             )?,
             processed: counter(
                 "switchboard_webhooks_processed_total",
-                "Attempts to process a status callback, by route and result",
+                "Attempts to process a status callback, by route and result: `done`, `failed` (tried again) or `dead`",
             )?,
             delay: HistogramVec::new(delay.buckets(DELAY_BUCKETS.to_vec()), &["route"])?,
             pending: IntGauge::new(
