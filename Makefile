@@ -8,7 +8,7 @@ demo:
 
 test:
 	@./.ci/need gcc libc6-dev postgresql pgbouncer prometheus
-	cargo test --workspace --locked
+	RUST_TEST_THREADS=4 cargo test --workspace --locked # they wait more than they compute
 
 bench:
 	@./.ci/need gcc libc6-dev postgresql

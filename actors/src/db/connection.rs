@@ -208,12 +208,19 @@ async fn fly(
     let mut flight: Vec<_> = flight.into_iter().map(maybe_done).collect();
     poll_fn(|context| {
         // A statement is sent when it is first polled: front to back, they leave in order.
-        let pending =
-            flight.iter_mut().filter_map(|sent| sent.poll_unpin(context).is_pending().then_some(()));
-        if pending.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        for sent in &mut flight {
+            let _ = sent.poll_unpin(context);
+        }
+        Poll::Ready(())
     })
     .await;
-    flight.iter_mut().filter_map(|answer| Pin::new(answer).take_output()).sum()
+    let mut rows = Ok(0);
+    for sent in &mut flight {
+        (&mut *sent).await;
+        let answer = Pin::new(sent).take_output().unwrap_or(Ok(0));
+        rows = rows.and_then(|rows| Ok(rows + answer?));
+    }
+    rows
 }
 
 /// One statement between the beginning of a transaction and its end, in one flight.

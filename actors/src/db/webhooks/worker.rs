@@ -139,7 +139,8 @@ async fn process(shared: &Shared, group: &[Leased]) -> Result<(), DbError> {
 }
 
 async fn process_together(shared: &Shared, group: &[Leased]) -> Result<(), DbError> {
-    let mut statements = Vec::with_capacity(2 * group.len() + 1);
+    let mut statements = Vec::with_capacity(2 * group.len() + 2);
+    statements.push(table::in_no_hurry()?);
     for leased in group {
         statements.extend(apply::statements(&leased.webhook)?);
     }
