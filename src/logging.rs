@@ -1,4 +1,4 @@
-//! The log: `tracing`, as text or JSON lines, on standard error. Spans are for the [traces](crate::traces): a line names
+//! The log: `tracing`, as text or JSON lines, on standard error. Spans are for the [traces]: a line names
 //! its call by itself.
 
 use std::io::IsTerminal as _;
