@@ -88,6 +88,26 @@ async fn a_path_that_leads_nowhere_is_a_problem_too() {
 }
 
 #[actix_rt::test]
+async fn requests_are_counted_by_route_and_those_that_lead_nowhere_as_one() {
+    let app = app(&[("API_AUTH", "off")]);
+    answer(&app, local(CALL)).await;
+    answer(&app, local("/healthz").method(actix_web::http::Method::POST)).await;
+    for path in ["/nowhere", "/api/nowhere", "/api/call-logs/a/b"] {
+        answer(&app, local(path).method("BREW".parse().unwrap())).await;
+    }
+    let metrics = super::metrics::encode(&app.metrics).unwrap();
+    for (labels, count) in [
+        (r#"method="GET",route="/api/call-logs/{callSid}",status="5xx""#, 1),
+        (r#"method="POST",route="/healthz",status="4xx""#, 1),
+        (r#"method="other",route="none",status="4xx""#, 3),
+    ] {
+        let line = format!("switchboard_http_requests_total{{{labels}}} {count}\n");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+    assert!(metrics.contains("switchboard_http_requests_in_flight 0\n"));
+}
+
+#[actix_rt::test]
 async fn an_error_of_the_framework_becomes_a_problem() {
     let service = actix_web::App::new().service(
         web::scope("")

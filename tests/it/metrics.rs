@@ -141,6 +141,28 @@ async fn a_real_prometheus_scrapes_an_instance_with_a_live_call() {
     .await;
 }
 
+#[actix_rt::test]
+async fn an_actor_that_panicked_lives_again_and_its_restart_is_counted() {
+    let database = TestDatabase::create().await;
+    let world = World::around(&database.url).await;
+    let app = world.start();
+    app.panics_at("registry", async {
+        let caller = world.in_conversation(&[]).await; // Twilio tries again
+        caller.hangs_up().await;
+    })
+    .await;
+    app.empties().await;
+    let metrics = scrape(&app).await;
+    for line in [
+        r#"switchboard_actor_restarts_total{actor="registry"} 1"#,
+        r#"switchboard_actors_live{actor="registry"} 1"#,
+        r#"switchboard_actors_live{actor="db"} 1"#,
+        r#"switchboard_actor_messages_waiting{actor="registry"} 0"#,
+    ] {
+        assert!(metrics.lines().any(|told| told == line), "{line} is not in {metrics}");
+    }
+}
+
 /// Sends much that nobody should send, all of it with this word in it.
 async fn is_sent_oddities(app: &TestApp, word: &str, number: u32) {
     let client = awc::Client::default();
