@@ -6,6 +6,7 @@
 //! collector: spans that find no room, or whose batch it does not take, are counted and lost. Without the variable no
 //! span is made.
 
+use std::collections::VecDeque;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -28,7 +29,7 @@ mod otlp;
 
 /// Spans that wait to be sent; one more is lost.
 const QUEUE: usize = 4_096;
-/// What is kept of what was logged in one span.
+/// The newest of what was logged in one span is kept.
 const MAX_NOTES: usize = 64;
 /// The field that names a span's trace.
 const CALL_SID: &str = "call.sid";
@@ -72,7 +73,9 @@ struct Span {
     began: SystemTime,
     ended: SystemTime,
     fields: Fields,
-    notes: Vec<Note>,
+    notes: VecDeque<Note>,
+    /// Older ones that were not kept.
+    forgotten: u32,
 }
 
 /// Something that was logged in a span.
@@ -152,7 +155,8 @@ where
             began,
             ended: began,
             fields,
-            notes: Vec::new(),
+            notes: VecDeque::new(),
+            forgotten: 0,
         });
     }
 
@@ -165,12 +169,14 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let Some(span) = context.event_span(event) else { return };
-        if let Some(span) = span.extensions_mut().get_mut::<Span>()
-            && span.notes.len() < MAX_NOTES
-        {
+        if let Some(span) = span.extensions_mut().get_mut::<Span>() {
             let mut fields = Fields::default();
             event.record(&mut fields);
-            span.notes.push(Note { at: SystemTime::now(), fields });
+            if span.notes.len() == MAX_NOTES {
+                span.notes.pop_front();
+                span.forgotten += 1;
+            }
+            span.notes.push_back(Note { at: SystemTime::now(), fields });
         }
     }
 
@@ -223,6 +229,18 @@ mod tests {
         assert_eq!(stream.notes.len(), 1);
         assert_eq!(stream.notes[0].fields.0.len(), 2, "the message and what was said with it");
         assert!(call.ended > call.began);
+    }
+
+    #[test]
+    fn of_a_long_call_the_last_notes_are_kept() {
+        let (layer, mut ended) = layer(1);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let call = tracing::info_span!("call", call.sid = SID);
+            (0..MAX_NOTES + 3).for_each(|number| tracing::info!(parent: &call, number, "a note"));
+        });
+        let call = ended.try_recv().unwrap();
+        assert_eq!((call.notes.len(), call.forgotten), (MAX_NOTES, 3));
+        assert!(call.notes[0].fields.0.contains(&("number", Value::Integer(3))));
     }
 
     #[test]

@@ -40,6 +40,7 @@ fn span(span: &Span) -> Json {
         "endTimeUnixNano": nanos(span.ended),
         "attributes": attributes(&span.fields),
         "events": span.notes.iter().map(note).collect::<Vec<_>>(),
+        "droppedEventsCount": span.forgotten,
     })
 }
 
@@ -94,7 +95,9 @@ mod tests {
                 began: at(1),
                 ended: at(3),
                 fields: Fields(vec![("epoch", Value::Integer(7))]),
-                notes: vec![Note { at: at(2), fields: Fields(vec![message, ("lost", Value::Truth(true))]) }],
+                notes: [Note { at: at(2), fields: Fields(vec![message, ("lost", Value::Truth(true))]) }]
+                    .into(),
+                forgotten: 5,
             }],
         );
         let resource = &exported["resourceSpans"][0];
@@ -116,6 +119,7 @@ mod tests {
                 "name": "the media stream is open",
                 "attributes": [{"key": "lost", "value": {"boolValue": true}}],
             }],
+            "droppedEventsCount": 5,
         }]);
         assert_eq!(resource["scopeSpans"][0]["spans"], expected);
     }
