@@ -1,6 +1,9 @@
 # `make demo` and `make test` install what they need from the distribution's packages, build and run.
 
-.PHONY: demo test bench check
+.PHONY: demo test bench bench-baseline bench-compare check
+
+# The benches that criterion compares.
+COMPARED = --bench audio_path --bench metrics --bench rate_limit --bench registry
 
 demo:
 	@./.ci/need gcc libc6-dev postgresql
@@ -13,6 +16,13 @@ test:
 bench:
 	@./.ci/need gcc libc6-dev postgresql
 	cargo bench --workspace --locked
+
+# Keeps what is measured now, for `make bench-compare`.
+bench-baseline:
+	cargo bench --locked $(COMPARED) -- --save-baseline kept
+
+bench-compare:
+	cargo bench --locked $(COMPARED) -- --baseline kept
 
 # What CI runs.
 check:

@@ -32,6 +32,7 @@ use url::Url;
 
 use crate::background;
 use crate::http;
+use crate::http::limits::Limits;
 use crate::http::requests::RequestMetrics;
 use crate::http::voice::Voice;
 use crate::left_behind;
@@ -62,6 +63,7 @@ pub struct App {
     pub db: Db,
     pub registry: Registry,
     pub voice: Voice,
+    pub limits: Limits,
     phrases: Arc<PhraseBook>,
     pub metrics: prometheus::Registry,
     pub requests: RequestMetrics,
@@ -130,11 +132,14 @@ impl App {
         let phrases = setup.phrases.clone();
         let calls = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
         let voice = voice(&settings, &public_url, calls.clone(), call_metrics);
+        let limits = Limits::new(settings.quotas, settings.http.trusted_proxies.clone(), metrics)
+            .context("the metrics of the limits")?;
         Ok(Self {
             settings,
             db,
             registry: calls,
             voice,
+            limits,
             phrases,
             metrics: registry,
             requests,

@@ -11,6 +11,7 @@ pub mod logging;
 mod metrics_table;
 pub mod private_postgres;
 pub mod process_metrics;
+pub mod rate_limit;
 pub mod settings;
 pub mod sim;
 pub mod traces;

@@ -12,11 +12,13 @@ use actors::jobs::Retentions;
 use actors::secret::Secret;
 use actors::wire::twilio::rest;
 use hmac::{Hmac, Mac as _};
+use ipnet::IpNet;
 use sha2::Sha256;
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
 use crate::private_postgres::data_home;
+use crate::rate_limit::Quotas;
 
 mod agent_file;
 mod reader;
@@ -34,6 +36,8 @@ pub struct Settings {
     /// which serves one process.
     pub secret_key: Secret,
     pub http: HttpSettings,
+    /// How often a client may ask (`RATE_LIMIT_API`, …).
+    pub quotas: Quotas,
     pub registry: RegistrySettings,
     pub db: DatabaseSettings,
     pub realtime: RealtimeSettings,
@@ -55,6 +59,8 @@ pub struct HttpSettings {
     /// The origin that Twilio sees (`PUBLIC_URL`). None, on a loopback address only: where it listens.
     pub public_url: Option<Url>,
     pub api_auth: ApiAuth,
+    /// Those whose `X-Forwarded-For` is believed (`TRUSTED_PROXIES`).
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// Who may use the API and the dashboard (`API_AUTH`).
@@ -167,6 +173,7 @@ impl Settings {
         let settings = Self {
             instance_id: instance_id(&mut reader, &http.bind.port().to_string()),
             secret_key: secret_key(&mut reader, twilio.auth_token.as_ref()),
+            quotas: quotas(&mut reader),
             registry: RegistrySettings::read(&mut reader),
             db: DatabaseSettings::read(&mut reader),
             realtime: RealtimeSettings::read(&mut reader),
@@ -248,7 +255,11 @@ impl HttpSettings {
             let remedy = "bind to 127.0.0.1, or set API_AUTH=required";
             reader.fault("API_AUTH", "`off` is for a loopback BIND_ADDR only", remedy);
         }
-        Self { bind: SocketAddr::new(ip, port), public_url, api_auth }
+        let wanted = "addresses and networks such as `10.0.0.0/8,fd00::1`";
+        let trusted_proxies = reader.parsed("TRUSTED_PROXIES", vec![], wanted, |v| {
+            v.split(',').map(|one| network(one.trim())).collect()
+        });
+        Self { bind: SocketAddr::new(ip, port), public_url, api_auth, trusted_proxies }
     }
 }
 
@@ -408,6 +419,17 @@ fn secret_key(reader: &mut Reader<'_>, auth_token: Option<&Secret>) -> Secret {
     }
 }
 
+fn quotas(reader: &mut Reader<'_>) -> Quotas {
+    let Quotas { api, webhook, auth } = Quotas::default();
+    let wanted = "a number of requests and a window, such as `100/1m`";
+    let mut quota = |name, default| reader.parsed(name, default, wanted, |v| v.parse().ok());
+    Quotas {
+        api: quota("RATE_LIMIT_API", api),
+        webhook: quota("RATE_LIMIT_WEBHOOK", webhook),
+        auth: quota("RATE_LIMIT_AUTH", auth),
+    }
+}
+
 fn database_url(reader: &mut Reader<'_>) -> Secret {
     postgres_url(reader, "DATABASE_URL").or_else(|| postgres_url(reader, "SUPABASE_URL")).unwrap_or_else(
         || {
@@ -482,6 +504,11 @@ fn folder(reader: &mut Reader<'_>, variable: &str, name: &str) -> PathBuf {
 
 fn milliseconds(reader: &mut Reader<'_>, name: &str, default: u32) -> Duration {
     Duration::from_millis(reader.number(name, default, 1, 3_600_000).into())
+}
+
+/// A network, or a single address.
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| address.into()))
 }
 
 fn is_public_origin(url: &Url) -> bool {

@@ -25,6 +25,8 @@ const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 const STOPS_WITHIN: Duration = Duration::from_secs(40);
 /// The ceiling of the design, so that the default demo fills the house.
 const USUAL_CEILING: u32 = 20;
+/// Status callbacks a minute that the runtime takes for each call of its ceiling: for the usual one, as many as usual.
+const CALLBACKS_PER_CALL: u32 = 25;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -93,6 +95,7 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
             .env("DATABASE_URL", &database_url)
             .env("PHRASES_DIR", home.join("demo-phrases"))
             .env("MAX_CONCURRENT_CALLS", ceiling.to_string())
+            .env("RATE_LIMIT_WEBHOOK", format!("{}/1m", CALLBACKS_PER_CALL * ceiling))
             .env("OPENAI_API_KEY", "demo")
             .env("OPENAI_REALTIME_URL", format!("{}/v1/realtime", realtime_origin.replacen("http", "ws", 1)))
             .env("TWILIO_AUTH_TOKEN", &token);

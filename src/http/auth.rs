@@ -2,7 +2,8 @@
 //!
 //! There are no logins yet: `API_AUTH=required` lets nobody in, `off` lets in whoever sits at this machine. That is a
 //! connection from a loopback address that no proxy has forwarded, for a host name that only this machine answers to
-//! (a page elsewhere could point its own name at 127.0.0.1 and read on).
+//! (a page elsewhere could point its own name at 127.0.0.1 and read on). So any credential is a wrong one, and whoever
+//! guesses is soon told to wait.
 
 use std::net::IpAddr;
 
@@ -13,21 +14,27 @@ use actix_web::http::uri::Authority;
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError as _, web};
 
+use super::limits;
 use super::problem::ApiError;
 use crate::app::App;
 use crate::settings::ApiAuth;
 
 /// Stands before every route that is not for Twilio or a monitor.
 pub async fn gate(
+    app: web::Data<App>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let open =
-        request.app_data::<web::Data<App>>().is_some_and(|app| app.settings.http.api_auth == ApiAuth::Off);
-    if open && is_from_this_machine(&request) {
+    if app.settings.http.api_auth == ApiAuth::Off && is_from_this_machine(&request) {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
-    Ok(request.into_response(ApiError::Unauthorized.error_response()))
+    let mut refusal = ApiError::Unauthorized;
+    if request.headers().contains_key(header::AUTHORIZATION)
+        && let Err(too_many) = limits::wrong_credential(&app, request.request()).await
+    {
+        refusal = too_many;
+    }
+    Ok(request.into_response(refusal.error_response()))
 }
 
 fn is_from_this_machine(request: &ServiceRequest) -> bool {

@@ -1,7 +1,8 @@
 //! Twilio's status callbacks: how calls, streams, conferences and recordings go, at Twilio.
 //!
 //! A callback is acknowledged with 204 when it is durable, and processed afterwards. Of its parameters only those are
-//! asked for without which it would concern nobody; whatever else comes, known to us or not, is kept.
+//! asked for without which it would concern nobody; whatever else comes, known to us or not, is kept. One that is too
+//! many is not kept, but a call that is over frees its slot all the same, and a message that was left counts.
 
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::last_resort;
+use super::limits;
 use super::problem::ApiError;
 use super::voice::{call_sid, signed_form};
 use crate::app::App;
@@ -86,7 +88,7 @@ pub async fn recording_status(
     store(&app, Route::RecordingStatus, &request, &form, Some(key)).await
 }
 
-/// Acknowledges the callback once it is durable; Twilio sends it again otherwise.
+/// Acknowledges the callback once it is durable, unless there were too many; Twilio sends it again if it could not be kept.
 async fn store(
     app: &App,
     route: Route,
@@ -94,6 +96,7 @@ async fn store(
     form: &Form,
     own_key: Option<String>,
 ) -> Result<HttpResponse, ApiError> {
+    let standing = limits::callback(app, request, form.get("AccountSid")).await?;
     for field in ["CallSid", "ConferenceSid", "RecordingSid"] {
         if form.get(field).is_some_and(|sid| sid.len() > LONGEST_SID) {
             return Err(ApiError::BadRequest { field, wrong: "is too long to be an identifier" });
@@ -112,7 +115,9 @@ async fn store(
         received_at: Utc::now(),
     };
     app.db.store_webhook(webhook).await.map_err(ApiError::unavailable)?;
-    Ok(HttpResponse::NoContent().finish())
+    let mut acknowledgement = HttpResponse::NoContent().finish();
+    standing.tell(acknowledgement.headers_mut());
+    Ok(acknowledgement)
 }
 
 /// What tells one message from all others where Twilio does not: whom it concerns, what happened, and its number.

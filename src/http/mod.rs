@@ -13,6 +13,7 @@ mod callbacks;
 mod dashboard;
 mod health;
 mod last_resort;
+pub mod limits;
 pub mod metrics;
 mod monitor;
 pub mod problem;
@@ -28,6 +29,7 @@ const BODY_LIMIT: usize = 64 << 10;
 pub fn routes(config: &mut ServiceConfig) {
     let api = web::scope("/api")
         .wrap(from_fn(auth::gate))
+        .wrap(from_fn(limits::api))
         .service(get("/call-monitor", monitor::call_monitor))
         .service(get("/call-logs", call_logs::list))
         .service(get("/call-logs.csv", call_logs::export))

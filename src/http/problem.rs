@@ -12,7 +12,11 @@ use actix_web::{Error, HttpResponse, ResponseError};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::limits::Standing;
+
 const CONTENT_TYPE: &str = "application/problem+json";
+/// draft-ietf-httpapi-ratelimit-headers-10 section 5.1.
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 /// A request whose body does not come, or whose answer cannot be found, does not hold on to us longer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 /// How long a client waits before it asks a door again that is closed for the moment.
@@ -36,6 +40,9 @@ pub enum ApiError {
     /// 405; the methods that are allowed.
     #[error("use {0}")]
     MethodNotAllowed(&'static str),
+    /// 429: the client has asked too often.
+    #[error("too many requests: try again in {} s", .0.more_in_seconds())]
+    TooManyRequests(Standing),
     /// 503: not now, for a reason that is no failure and may be told.
     #[error("{0}")]
     NotReady(&'static str),
@@ -47,7 +54,7 @@ pub enum ApiError {
     Other(StatusCode),
 }
 
-/// The body (RFC 9457 section 3). `field` names the parameter that is wrong.
+/// The body (RFC 9457 section 3). `field` names the parameter that is wrong, `violated-policies` the quota that is used up.
 #[derive(Serialize)]
 struct Problem {
     r#type: &'static str,
@@ -56,6 +63,8 @@ struct Problem {
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'static str>,
+    #[serde(rename = "violated-policies", skip_serializing_if = "Option::is_none")]
+    violated_policies: Option<[&'static str; 1]>,
 }
 
 impl ApiError {
@@ -80,6 +89,7 @@ impl ResponseError for ApiError {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NotReady(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Other(status) => *status,
         }
@@ -96,6 +106,9 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed(allowed) => {
                 response.insert_header((header::ALLOW, *allowed));
             }
+            Self::TooManyRequests(standing) => {
+                response.insert_header((header::RETRY_AFTER, standing.more_in_seconds()));
+            }
             Self::Unavailable(cause) => {
                 tracing::warn!(%cause, "request answered with 503");
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
@@ -109,13 +122,22 @@ impl ResponseError for ApiError {
             Self::BadRequest { field, .. } => Some(*field),
             _ => None,
         };
-        response.json(Problem {
-            r#type: "about:blank",
+        let exceeded = match self {
+            Self::TooManyRequests(standing) => Some(standing),
+            _ => None,
+        };
+        let mut response = response.json(Problem {
+            r#type: if exceeded.is_some() { QUOTA_EXCEEDED } else { "about:blank" },
             title: reason(status),
             status: status.as_u16(),
             detail: self.to_string(),
             field,
-        })
+            violated_policies: exceeded.map(|standing| [standing.policy()]),
+        });
+        if let Some(standing) = exceeded {
+            standing.tell(response.headers_mut());
+        }
+        response
     }
 }
 

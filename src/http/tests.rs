@@ -15,6 +15,8 @@ use tokio::sync::Notify;
 use crate::app::App;
 use crate::settings::Settings;
 
+mod limits;
+
 const CALL: &str = "/api/call-logs/CA00000000000000000000000000000001";
 
 /// An app whose database cannot be reached, with these settings besides.

@@ -5,6 +5,7 @@ use std::path::Path;
 use actors::call::phrases::Phrase;
 
 use super::*;
+use crate::rate_limit::Quota;
 
 const REQUIRED: [(&str, &str); 3] = [
     ("TWILIO_AUTH_TOKEN", "token-of-twilio"),
@@ -37,6 +38,10 @@ fn three_variables_are_enough_and_the_rest_has_defaults() {
     assert_eq!(settings.http.bind, "127.0.0.1:8080".parse().unwrap());
     assert_eq!(settings.http.public_url, None);
     assert_eq!(settings.http.api_auth, ApiAuth::Required);
+    assert_eq!(settings.http.trusted_proxies, []);
+    let per = |window, requests| Quota { requests, window: Duration::from_secs(window) };
+    let quotas = Quotas { api: per(60, 100), webhook: per(60, 500), auth: per(900, 10) };
+    assert_eq!(settings.quotas, quotas);
     assert!(settings.instance_id.ends_with(":8080"), "{}", settings.instance_id);
     assert_eq!(settings.registry.max_concurrent_calls, 20);
     assert_eq!(settings.db.direct_url, settings.db.url);
@@ -82,6 +87,10 @@ fn every_variable_is_read() {
         ("TWILIO_FROM_NUMBER", "+15005550006"),
         ("HUMAN_FALLBACK_NUMBER", "+14155550123"),
         ("API_AUTH", "required"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, fd00::1"),
+        ("RATE_LIMIT_API", "200/1m"),
+        ("RATE_LIMIT_WEBHOOK", "50/1s"),
+        ("RATE_LIMIT_AUTH", "5/1h"),
         ("RUST_LOG", "warn,actors=debug"),
         ("LOG_FORMAT", "json"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
@@ -106,6 +115,11 @@ fn every_variable_is_read() {
     assert_eq!(settings.twilio.api_base_url.as_str(), "http://127.0.0.1:9200/");
     assert_eq!(settings.twilio.from_number.as_deref(), Some("+15005550006"));
     assert_eq!(settings.twilio.human_fallback_number.as_deref(), Some("+14155550123"));
+    let proxies = ["10.0.0.0/8", "fd00::1/128"].map(|network| network.parse().unwrap());
+    assert_eq!(settings.http.trusted_proxies, proxies);
+    let per = |window, requests| Quota { requests, window: Duration::from_secs(window) };
+    let quotas = Quotas { api: per(60, 200), webhook: per(1, 50), auth: per(3_600, 5) };
+    assert_eq!(settings.quotas, quotas);
     assert_eq!(settings.log.filter, "warn,actors=debug");
     assert_eq!(settings.log.format, LogFormat::Json);
     assert_eq!(settings.traces.endpoint.unwrap().as_str(), "http://collector:4318/");
@@ -145,6 +159,11 @@ fn each_faulty_value_is_a_fault_of_its_variable() {
         ("DB_POOL_CONNECT_TIMEOUT_MS", "-1"),
         ("MAX_CONCURRENT_CALLS", "0"),
         ("FULL_HOUSE", "queue,voicemail"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("TRUSTED_PROXIES", "10.0.0.1,"),
+        ("RATE_LIMIT_API", "100"),
+        ("RATE_LIMIT_WEBHOOK", "500 per minute"),
+        ("RATE_LIMIT_AUTH", "0/15m"),
         ("OPENAI_API_KEY", "sk-1\n"),
         ("OPENAI_REALTIME_URL", "ws://api.openai.com/v1/realtime"),
         ("OPENAI_REALTIME_URL", "https://api.openai.com/v1/realtime"),

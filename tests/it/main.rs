@@ -13,6 +13,7 @@ mod fillers;
 mod jobs;
 mod kill;
 mod last_resort;
+mod limits;
 mod media_stream;
 mod metrics;
 mod outage;

@@ -57,6 +57,8 @@ impl Setup {
             ("SPOOL_DIR", spool_dir.to_str().expect("UTF-8")),
             ("SWITCHBOARD_FAULTS", faults.to_str().expect("UTF-8")),
             ("PHRASES_DIR", phrases_dir.to_str().expect("UTF-8")),
+            ("RATE_LIMIT_API", "1000000/1m"), // tests look often
+            ("RATE_LIMIT_WEBHOOK", "1000000/1m"),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Self { environment, expect_written: true, faults }

@@ -22,7 +22,7 @@ use crate::wire::twilio::sid::CallSid;
 /// A search finds so many calls at most: the newest.
 const MOST: usize = 1_000;
 /// So many expected matches are looked through to find the most.
-const ENOUGH: f64 = 2.0 * MOST as f64;
+const ENOUGH: f64 = 1.5 * MOST as f64;
 /// More than this share of all calls is not looked through before all of them are.
 const LARGEST_SHARE: f64 = 0.1;
 

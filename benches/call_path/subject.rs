@@ -96,6 +96,7 @@ fn program(subcommand: &str, database_url: &str, service: &str, calls: u32) -> C
         ("PORT", "0"),
         ("API_AUTH", "off"),
         ("MAX_CONCURRENT_CALLS", &calls.to_string()),
+        ("RATE_LIMIT_WEBHOOK", "1000000/1m"),
         ("DATABASE_URL", database_url),
         ("OPENAI_API_KEY", "sk-bench"),
         ("OPENAI_REALTIME_URL", service),

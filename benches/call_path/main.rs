@@ -7,7 +7,7 @@
 //! the program's memory. A process that has a core to itself wakes more often and finds colder caches, so it takes more
 //! than is said here, and the program, whose code is the larger, perhaps by more than the relay.
 //!
-//! `cargo bench --bench relay`; with `-- --quick` the windows are shorter. Without `--bench`, as under `cargo test`,
+//! `cargo bench --bench call_path`; with `-- --quick` the windows are shorter. Without `--bench`, as under `cargo test`,
 //! nothing is measured.
 
 use std::ops::Range;
@@ -34,7 +34,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the program has
 const CALLS: u32 = 100;
 /// Of windows, for each pace.
 const PAIRS: usize = 5;
-const WINDOW: Duration = Duration::from_secs(10);
+const WINDOW: Duration = Duration::from_secs(5);
 const QUICK_WINDOW: Duration = Duration::from_secs(3);
 /// Between a change of the load and the window.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("relay: {error:#}");
+            eprintln!("call_path: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 /// `cargo bench` passes `--bench`, and perhaps a filter for names.
 fn is_asked_for() -> bool {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    std::env::args().any(|argument| argument == "--bench") && filter.is_none_or(|f| "relay".contains(&f))
+    std::env::args().any(|argument| argument == "--bench") && filter.is_none_or(|f| "call_path".contains(&f))
 }
 
 /// Whether no frame was lost.
@@ -85,7 +85,7 @@ fn bench() -> anyhow::Result<bool> {
     let is_pinned = pin(LOAD_CORE) && pin(SUBJECT_CORE);
     let place = if is_pinned { "on one core, the load on another" } else { "not pinned to a core" };
     println!(
-        "relay: {CALLS} calls each, {PAIRS} windows of {window:?} for each pace; relay and program {place}"
+        "call_path: {CALLS} calls each, {PAIRS} windows of {window:?} for each pace; relay and program {place}"
     );
 
     let relay = Side::start(Kind::Relay, postgres.url(), CALLS)?;

@@ -1,0 +1,229 @@
+//! How often a client may ask: stands before the API, behind the signatures of status callbacks, and counts wrong
+//! credentials. What steers a live call is never turned away.
+//!
+//! Whoever is counted is told how much is left, in `RateLimit-Policy` and `RateLimit`
+//! (draft-ietf-httpapi-ratelimit-headers-10 sections 3 and 4).
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpRequest, ResponseError as _};
+use actors::metrics::Registrar;
+use ipnet::IpNet;
+use prometheus::{IntCounter, IntCounterVec, Opts};
+
+use super::problem::ApiError;
+use crate::app::App;
+use crate::rate_limit::{Class, Client, Decision, InMemory, Quota, Quotas, Store};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// What the doors need to count requests.
+pub struct Limits {
+    quotas: Quotas,
+    trusted_proxies: Vec<IpNet>,
+    store: Box<dyn Store>,
+    /// In the order of [`Class::ALL`].
+    counters: [Counters; 3],
+}
+
+struct Counters {
+    decisions: IntCounter,
+    refusals: IntCounter,
+}
+
+impl Limits {
+    /// Counts in this process alone. `trusted_proxies` are believed to say whom a request is from.
+    ///
+    /// # Errors
+    /// The registry has the metrics already.
+    pub fn new(
+        quotas: Quotas,
+        trusted_proxies: Vec<IpNet>,
+        registry: &dyn Registrar,
+    ) -> Result<Self, prometheus::Error> {
+        let decisions = "switchboard_rate_limit_decisions_total";
+        let decisions = Opts::new(
+            decisions,
+            "Requests that were counted against a limit, by class: `api`, `webhook` or `auth`",
+        );
+        let refusals = "switchboard_rate_limited_total";
+        let refusals = Opts::new(refusals, "Requests that were one too many, by class");
+        let decisions = IntCounterVec::new(decisions, &["class"])?;
+        let refusals = IntCounterVec::new(refusals, &["class"])?;
+        registry.register(Box::new(decisions.clone()))?;
+        registry.register(Box::new(refusals.clone()))?;
+        let counters = Class::ALL.map(|class| Counters {
+            decisions: decisions.with_label_values(&[class.as_str()]),
+            refusals: refusals.with_label_values(&[class.as_str()]),
+        });
+        Ok(Self { quotas, trusted_proxies, store: Box::new(InMemory::new(&quotas)), counters })
+    }
+
+    /// Counts one more request of this client.
+    ///
+    /// # Errors
+    /// 429: it was one too many.
+    pub async fn count(&self, class: Class, client: Client) -> Result<Standing, ApiError> {
+        let decision = self.store.take(class, client).await;
+        let standing = Standing { class, quota: self.quotas.of(class), decision };
+        let counters = &self.counters[class as usize];
+        counters.decisions.inc();
+        if decision.is_allowed {
+            return Ok(standing);
+        }
+        counters.refusals.inc();
+        Err(ApiError::TooManyRequests(standing))
+    }
+
+    /// Whom a request is from.
+    pub fn client(&self, request: &HttpRequest) -> Client {
+        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let peer = request.peer_addr().map_or(nobody, |peer| peer.ip());
+        Client::address(beyond_proxies(peer, request.headers(), &self.trusted_proxies))
+    }
+}
+
+/// How a client stands with a quota after a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    class: Class,
+    quota: Quota,
+    decision: Decision,
+}
+
+impl Standing {
+    /// The quota's name.
+    pub fn policy(&self) -> &'static str {
+        self.class.as_str()
+    }
+
+    /// Until more may pass, rounded up: whoever waits so long is not told the same again.
+    pub fn more_in_seconds(&self) -> u64 {
+        let wait = self.decision.more_in;
+        wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+    }
+
+    /// Says it in an answer, beside what other quotas say.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        let (policy, Quota { requests, window }) = (self.policy(), self.quota);
+        let quota = format!("\"{policy}\";q={requests};w={}", window.as_secs());
+        let rest = format!("\"{policy}\";r={};t={}", self.decision.remaining, self.more_in_seconds());
+        for (name, value) in [(RATE_LIMIT_POLICY, quota), (RATE_LIMIT, rest)] {
+            headers.append(name, HeaderValue::try_from(value).expect("it is printable ASCII"));
+        }
+    }
+}
+
+/// Stands before every route of the API.
+pub async fn api(
+    app: Data<App>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    match app.limits.count(Class::Api, app.limits.client(request.request())).await {
+        Ok(standing) => {
+            let mut response = next.call(request).await?.map_into_boxed_body();
+            standing.tell(response.headers_mut());
+            Ok(response)
+        }
+        Err(refusal) => Ok(request.into_response(refusal.error_response())),
+    }
+}
+
+/// Counts a status callback whose signature holds against its account; where it names none, against its sender.
+///
+/// # Errors
+/// 429: it was one too many. Twilio does not send it again.
+pub async fn callback(
+    app: &App,
+    request: &HttpRequest,
+    account_sid: Option<&str>,
+) -> Result<Standing, ApiError> {
+    let client = account_sid.and_then(Client::account).unwrap_or_else(|| app.limits.client(request));
+    let counted = app.limits.count(Class::Webhook, client).await;
+    counted.inspect_err(|_| tracing::warn!("a status callback was refused: there were too many"))
+}
+
+/// Counts a wrong credential against its sender.
+///
+/// # Errors
+/// 429: it was one too many.
+pub async fn wrong_credential(app: &App, request: &HttpRequest) -> Result<Standing, ApiError> {
+    app.limits.count(Class::Auth, app.limits.client(request)).await
+}
+
+/// The nearest address that is no trusted proxy: each of them vouches for the entry that it has added, the last one.
+fn beyond_proxies(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted =
+        |address: IpAddr| trusted.iter().any(|network| network.contains(&address.to_canonical()));
+    let lines: Vec<_> = headers.get_all(FORWARDED_FOR).filter_map(|line| line.to_str().ok()).collect();
+    let entries = lines.iter().rev().flat_map(|line| line.rsplit(','));
+    let mut nearest = peer;
+    for address in entries.map_while(|entry| address(entry.trim())) {
+        if !is_trusted(nearest) {
+            break;
+        }
+        nearest = address;
+    }
+    nearest
+}
+
+/// Some proxies add the port.
+fn address(entry: &str) -> Option<IpAddr> {
+    let with_port = || entry.parse().ok().map(|address: SocketAddr| address.ip());
+    entry.parse().ok().or_else(with_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn beyond(peer: &str, forwarded: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in forwarded {
+            headers.append(FORWARDED_FOR, HeaderValue::from_str(line).unwrap());
+        }
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        beyond_proxies(peer.parse().unwrap(), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed_and_only_what_they_have_added() {
+        assert_eq!(
+            beyond("192.0.2.9", &["198.51.100.1"]),
+            "192.0.2.9",
+            "a stranger says it is somebody else"
+        );
+        assert_eq!(beyond("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(beyond("::ffff:10.0.0.1", &["198.51.100.1:4711"]), "198.51.100.1");
+        assert_eq!(beyond("fd00::1", &["[2001:db8::1]:4711"]), "2001:db8::1");
+        assert_eq!(beyond("10.0.0.1", &["203.0.113.7, 198.51.100.1, 10.2.3.4"]), "198.51.100.1");
+        assert_eq!(beyond("10.0.0.1", &["203.0.113.7", "198.51.100.1"]), "198.51.100.1");
+        assert_eq!(beyond("10.0.0.1", &["198.51.100.1, unknown"]), "10.0.0.1");
+        assert_eq!(beyond("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn what_is_left_is_told_beside_what_other_quotas_say_and_a_wait_is_never_too_short() {
+        let standing = |class, requests, more_in| Standing {
+            class,
+            quota: Quota { requests, window: Duration::from_secs(60) },
+            decision: Decision { is_allowed: true, remaining: 7, more_in: Duration::from_millis(more_in) },
+        };
+        let mut headers = HeaderMap::new();
+        standing(Class::Auth, 10, 2_000).tell(&mut headers);
+        standing(Class::Api, 100, 2_001).tell(&mut headers);
+        let told = |name| headers.get_all(name).map(|line| line.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(told("RateLimit-Policy"), [r#""auth";q=10;w=60"#, r#""api";q=100;w=60"#]);
+        assert_eq!(told("RateLimit"), [r#""auth";r=7;t=2"#, r#""api";r=7;t=3"#]);
+    }
+}

@@ -1,0 +1,217 @@
+//! How many requests a client may make: sliding windows, one for each class of requests.
+//!
+//! A [`Store`] counts and decides. [`InMemory`] knows what this process has seen; the trait answers later because what
+//! several processes have seen is elsewhere.
+
+use std::future::ready;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+
+mod window;
+
+use window::SlidingWindow;
+
+/// So many requests in any time of this length: `100/1m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// At least 1.
+    pub requests: u32,
+    pub window: Duration,
+}
+
+/// A text that is no quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a number of requests and a window, such as 100/1m")]
+pub struct BadQuota;
+
+impl FromStr for Quota {
+    type Err = BadQuota;
+
+    /// The window is in seconds, minutes or hours, and a day at the most.
+    fn from_str(text: &str) -> Result<Self, BadQuota> {
+        let (requests, window) = text.split_once('/').ok_or(BadQuota)?;
+        let requests = requests.parse().ok().filter(|requests| *requests >= 1).ok_or(BadQuota)?;
+        let mut units = [('s', 1), ('m', 60), ('h', 3_600)].into_iter();
+        let in_unit = |(unit, seconds)| Some((window.strip_suffix(unit)?, seconds));
+        let (number, unit_seconds) = units.find_map(in_unit).ok_or(BadQuota)?;
+        let number: u16 = number.parse().map_err(|_| BadQuota)?;
+        let seconds = u64::from(number) * unit_seconds;
+        let fits = (1..=86_400).contains(&seconds);
+        fits.then_some(Self { requests, window: Duration::from_secs(seconds) }).ok_or(BadQuota)
+    }
+}
+
+/// The quota of each class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quotas {
+    pub api: Quota,
+    pub webhook: Quota,
+    pub auth: Quota,
+}
+
+impl Quotas {
+    pub fn of(&self, class: Class) -> Quota {
+        match class {
+            Class::Api => self.api,
+            Class::Webhook => self.webhook,
+            Class::Auth => self.auth,
+        }
+    }
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        let minutes = |requests, minutes: u64| Quota { requests, window: Duration::from_secs(60 * minutes) };
+        Self { api: minutes(100, 1), webhook: minutes(500, 1), auth: minutes(10, 15) }
+    }
+}
+
+/// What is counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Requests to the API.
+    Api,
+    /// Status callbacks of Twilio.
+    Webhook,
+    /// Credentials that were wrong.
+    Auth,
+}
+
+impl Class {
+    pub const ALL: [Self; 3] = [Self::Api, Self::Webhook, Self::Auth];
+
+    /// The class in headers and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Webhook => "webhook",
+            Self::Auth => "auth",
+        }
+    }
+}
+
+/// Who is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Client(Key);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    /// An IPv6 network of 64 bits, or an IPv4 address as IPv6 has it.
+    Address(u128),
+    /// The digits of an AccountSid.
+    Account(u128),
+}
+
+impl Client {
+    /// Of an IPv6 address the first 64 bits: what one subscriber gets at least.
+    pub fn address(address: IpAddr) -> Self {
+        Self(Key::Address(match address.to_canonical() {
+            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(address) => address.to_bits() & (u128::MAX << 64),
+        }))
+    }
+
+    /// A Twilio account, by its SID: `AC` and 32 hexadecimal digits.
+    pub fn account(sid: &str) -> Option<Self> {
+        let digits = sid.strip_prefix("AC").filter(|digits| digits.len() == 32)?;
+        u128::from_str_radix(digits, 16).ok().map(|number| Self(Key::Account(number)))
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// It may pass, and counts. One that may not pass does not count.
+    pub is_allowed: bool,
+    /// So many more may pass now.
+    pub remaining: u32,
+    /// Until more may pass than now.
+    pub more_in: Duration,
+}
+
+/// Counts requests and decides. One that cannot tell lets them pass: a limit is no reason to be away.
+pub trait Store: Send + Sync {
+    /// Decides on one more request of this client.
+    fn take(&self, class: Class, client: Client) -> BoxFuture<'_, Decision>;
+}
+
+/// Counts what this process has seen.
+#[derive(Debug)]
+pub struct InMemory {
+    /// Time 0 of the windows.
+    began: Instant,
+    /// In the order of [`Class::ALL`].
+    windows: [Mutex<SlidingWindow<Client>>; 3],
+}
+
+impl InMemory {
+    pub fn new(quotas: &Quotas) -> Self {
+        let windows = Class::ALL.map(|class| Mutex::new(SlidingWindow::new(quotas.of(class))));
+        Self { began: Instant::now(), windows }
+    }
+}
+
+impl Store for InMemory {
+    fn take(&self, class: Class, client: Client) -> BoxFuture<'_, Decision> {
+        let windows = &self.windows[class as usize];
+        let mut window = windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let decision = window.take(client, self.began.elapsed());
+        Box::pin(ready(decision))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_quota_is_a_number_and_a_window() {
+        let quota = |requests, seconds| Ok(Quota { requests, window: Duration::from_secs(seconds) });
+        assert_eq!("100/1m".parse(), quota(100, 60));
+        assert_eq!("10/15m".parse(), quota(10, 900));
+        assert_eq!("5/30s".parse(), quota(5, 30));
+        assert_eq!("1000000/24h".parse(), quota(1_000_000, 86_400));
+        for wrong in
+            ["", "100", "0/1m", "100/", "100/m", "100/1", "100/0s", "100/25h", "-1/1m", "1/1d", "1/é"]
+        {
+            assert_eq!(wrong.parse::<Quota>(), Err(BadQuota), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_an_address_a_network_or_an_account() {
+        let address = |text: &str| Client::address(text.parse().unwrap());
+        assert_eq!(address("::ffff:192.0.2.1"), address("192.0.2.1"));
+        assert_ne!(address("192.0.2.1"), address("192.0.2.2"));
+        assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:0:0:1"));
+        assert_ne!(address("2001:db8::1"), address("2001:db8:0:1::1"));
+        let account = Client::account("AC00000000000000000000000000000001");
+        assert!(account.is_some());
+        assert_ne!(account, Some(address("::1")));
+        for wrong in ["", "AC1", "CA00000000000000000000000000000001", "AC0000000000000000000000000000000g"] {
+            assert_eq!(Client::account(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_one_class_or_client_has_used_is_not_missing_to_another() {
+        let one = Quota { requests: 1, window: Duration::from_secs(3_600) };
+        let store = InMemory::new(&Quotas { api: one, webhook: one, auth: one });
+        let is_allowed = |class, address: [u8; 4]| {
+            let decision = store.take(class, Client::address(address.into()));
+            decision.now_or_never().expect("known at once").is_allowed
+        };
+        for class in Class::ALL {
+            for address in [[192, 0, 2, 1], [192, 0, 2, 2]] {
+                assert!(is_allowed(class, address));
+                assert!(!is_allowed(class, address));
+            }
+        }
+    }
+}
