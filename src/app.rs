@@ -240,6 +240,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     let (instance, keep) = (&app.settings.instance_id, app.settings.retention);
     let jobs = background::start(app.db.clone(), instance, twilio.clone(), keep, &app.metrics)
         .context("the metrics of the jobs")?;
+    jobs.count_actor(app.voice.pump.metrics.of_actor("jobs"));
     if let Some(twilio) = twilio {
         actix_rt::spawn(left_behind::take_up(app.clone(), twilio));
     }

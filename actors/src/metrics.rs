@@ -156,7 +156,7 @@ metrics! {
     realtime_reconnects: IntCounter = "switchboard_realtime_reconnects_total";
     /// Media streams that took the place of a lost one.
     stream_reconnects: IntCounter = "switchboard_stream_reconnects_total";
-    /// Actors that live: `call`, `registry`, `db`, and `pump`, the reader of one media stream.
+    /// Actors that live: `call`, `registry`, `db`, `jobs`, and `pump`, the reader of one media stream.
     actors_live: IntGaugeVec = "switchboard_actors_live" ["actor"];
     /// Messages given to actors and not handled yet, by actor.
     messages_waiting: IntGaugeVec = "switchboard_actor_messages_waiting" ["actor"];
@@ -214,7 +214,7 @@ impl Drop for Counted {
 }
 
 impl Metrics {
-    /// Those of the actors of this kind: `call`, `registry` or `db`.
+    /// Those of the actors of this kind: `call`, `registry`, `db` or `jobs`.
     pub fn of_actor(&self, actor: &'static str) -> ActorMetrics {
         ActorMetrics {
             actor,

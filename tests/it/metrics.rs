@@ -157,6 +157,7 @@ async fn an_actor_that_panicked_lives_again_and_its_restart_is_counted() {
         r#"switchboard_actor_restarts_total{actor="registry"} 1"#,
         r#"switchboard_actors_live{actor="registry"} 1"#,
         r#"switchboard_actors_live{actor="db"} 1"#,
+        r#"switchboard_actors_live{actor="jobs"} 1"#,
         r#"switchboard_actor_messages_waiting{actor="registry"} 0"#,
     ] {
         assert!(metrics.lines().any(|told| told == line), "{line} is not in {metrics}");
