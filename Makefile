@@ -10,7 +10,7 @@ demo:
 	cargo run --release --locked --quiet -- demo $(ARGS)
 
 test:
-	@./.ci/need gcc libc6-dev postgresql pgbouncer chromium
+	@./.ci/need gcc libc6-dev postgresql pgbouncer chromium prometheus
 	RUST_TEST_THREADS=4 cargo test --workspace --locked # they wait more than they compute
 
 bench:

@@ -15,7 +15,7 @@ use actors::call::phrases::book::{PhraseBook, Source};
 use actors::call::phrases::store::PhraseStore;
 use actors::call::pump::Pump;
 use actors::db::{BadUrl, Db, DbSettings, DbStartError, History, PastTurn, SchemaState, SpoolError};
-use actors::metrics::Metrics;
+use actors::metrics::{Metrics, Registrar};
 use actors::registry::Registry;
 use actors::wire::realtime::socket::Endpoint;
 use actors::wire::twilio::rest::TwilioApi;
@@ -27,16 +27,19 @@ use chrono::Utc;
 use listenfd::ListenFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
+use tracing::Instrument as _;
 use url::Url;
 
 use crate::background;
 use crate::http;
 use crate::http::limits::Limits;
+use crate::http::requests::RequestMetrics;
 use crate::http::voice::Voice;
 use crate::left_behind;
 use crate::memory_limit;
 use crate::process_metrics::ProcessMetrics;
 use crate::settings::{DatabaseSettings, Settings, TwilioSettings};
+use crate::traces;
 
 /// HTTP workers: a call's sockets and its actor share one thread. A measurement decides when this should grow.
 const WORKERS: usize = 1;
@@ -64,6 +67,7 @@ pub struct App {
     pub limits: Limits,
     phrases: Arc<PhraseBook>,
     pub metrics: prometheus::Registry,
+    pub requests: RequestMetrics,
     pub started_at: Instant,
     draining: AtomicBool,
 }
@@ -101,33 +105,46 @@ impl From<DbStartError> for StartError {
 impl App {
     /// Starts the parts in order, on the current actix system; none of them waits for another machine.
     pub fn start(settings: Settings, listening_on: SocketAddr) -> Result<Self, StartError> {
-        let metrics = prometheus::Registry::new();
+        let registry = prometheus::Registry::new();
+        Self::start_counted(settings, listening_on, registry.clone(), &registry)
+    }
+
+    /// The same, with a registry of metrics and the way into it.
+    pub(crate) fn start_counted(
+        settings: Settings,
+        listening_on: SocketAddr,
+        registry: prometheus::Registry,
+        metrics: &dyn Registrar,
+    ) -> Result<Self, StartError> {
         let process = ProcessMetrics::new().context("the metrics of the process")?;
         metrics.register(Box::new(process)).context("the metrics of the process")?;
-        memory_limit::register(&metrics).context("the metrics of the process")?;
+        memory_limit::register(metrics).context("the metrics of the process")?;
+        traces::register(metrics).context("the metrics of the traces")?;
+        let requests = RequestMetrics::register(metrics).context("the metrics of the doors")?;
         let public_url = match &settings.http.public_url {
             Some(url) => url.clone(),
             None => Url::parse(&format!("http://{listening_on}")).context("where it listens")?,
         };
-        let db = Db::start(db_settings(&settings.instance_id, &settings.db), &metrics)?;
+        let db = Db::start(db_settings(&settings.instance_id, &settings.db), metrics)?;
         db.beat(&settings.instance_id);
         db.process_webhooks();
-        let call_metrics = Metrics::register(&metrics);
-        db.count_panics(call_metrics.panics.with_label_values(&["db"]));
+        let call_metrics = Metrics::register(metrics);
+        db.count_actor(call_metrics.of_actor("db"));
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());
         let phrases = setup.phrases.clone();
-        let registry = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
-        let voice = voice(&settings, &public_url, registry.clone(), call_metrics);
-        let limits = Limits::new(settings.quotas, settings.http.trusted_proxies.clone(), &metrics)
+        let calls = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
+        let voice = voice(&settings, &public_url, calls.clone(), call_metrics);
+        let limits = Limits::new(settings.quotas, settings.http.trusted_proxies.clone(), metrics)
             .context("the metrics of the limits")?;
         Ok(Self {
             settings,
             db,
-            registry,
+            registry: calls,
             voice,
             limits,
             phrases,
-            metrics,
+            metrics: registry,
+            requests,
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
         })
@@ -136,7 +153,8 @@ impl App {
     /// What was said in a call that another process began. `last_epoch` is that of its last stream, where Twilio tells: if
     /// what is written or spooled here ends before it, something is missing.
     pub async fn past(&self, call_sid: CallSid, last_epoch: Option<u32>) -> Past {
-        let history = self.db.history(call_sid).await.unwrap_or_else(|error| {
+        let span = tracing::info_span!("db history", call.sid = %call_sid);
+        let history = self.db.history(call_sid).instrument(span).await.unwrap_or_else(|error| {
             tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
             History::default()
         });
@@ -224,6 +242,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     let (instance, keep) = (&app.settings.instance_id, app.settings.retention);
     let jobs = background::start(app.db.clone(), instance, twilio.clone(), keep, &app.metrics)
         .context("the metrics of the jobs")?;
+    jobs.count_actor(app.voice.pump.metrics.of_actor("jobs"));
     if let Some(twilio) = twilio {
         actix_rt::spawn(left_behind::take_up(app.clone(), twilio));
     }

@@ -3,6 +3,7 @@
 
 use actors::db::Db;
 use actors::jobs::{DeadLetterReport, Job, Jobs, Prices, Reconcile, Retention, Retentions};
+use actors::metrics::Registrar;
 use actors::wire::twilio::rest::TwilioApi;
 use anyhow::Context as _;
 
@@ -18,7 +19,7 @@ pub fn start(
     instance: &str,
     twilio: Option<TwilioApi>,
     keep: Retentions,
-    metrics: &prometheus::Registry,
+    metrics: &dyn Registrar,
 ) -> prometheus::Result<Jobs> {
     let mut jobs: Vec<Box<dyn Job>> = vec![Box::new(DeadLetterReport { db: db.clone() })];
     if let Some(twilio) = &twilio {

@@ -9,8 +9,11 @@ mod left_behind;
 pub mod loadtest;
 pub mod logging;
 mod memory_limit;
+#[cfg(test)]
+mod metrics_table;
 pub mod private_postgres;
 pub mod process_metrics;
 pub mod rate_limit;
 pub mod settings;
 pub mod sim;
+pub mod traces;

@@ -1,19 +1,37 @@
-//! The log: `tracing`, as text or JSON lines, on standard error.
+//! The log: `tracing`, as text or JSON lines, on standard error. Spans are for the [traces]: a line names
+//! its call by itself.
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::settings::{LogFormat, LogSettings};
+use crate::traces::{self, Spans};
 
 /// Starts logging for the whole process. Later calls change nothing.
 pub fn start(settings: &LogSettings) {
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&settings.filter))
+    start_with(settings, None);
+}
+
+/// The same, with traces.
+pub fn start_with(settings: &LogSettings, spans: Option<Spans>) {
+    // Without a hint everything that any crate says would be looked at, each time.
+    let is_event = filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE);
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    let _ = match settings.format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    let log = match settings.format {
+        LogFormat::Text => log.boxed(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
+    };
+    let log = log.with_filter(EnvFilter::new(&settings.filter).and(is_event));
+    let subscriber = tracing_subscriber::registry().with(log);
+    let _ = match spans {
+        Some(spans) => subscriber.with(spans.with_filter(traces::filter())).try_init(),
+        None => subscriber.try_init(),
     };
 }

@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use prometheus::{Gauge, Registry};
+use actors::metrics::Registrar;
+use prometheus::Gauge;
 
 /// Tells it as a metric. It is read once: a limit that is changed counts from the next start on.
-pub fn register(metrics: &Registry) -> prometheus::Result<()> {
+pub fn register(metrics: &dyn Registrar) -> prometheus::Result<()> {
     let gauge = Gauge::new(
         "switchboard_memory_limit_bytes",
         "Memory this process may use: what its control group allows, or what the machine has",

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge};
+use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Registered once per process. What cannot be read keeps its last value.
@@ -14,8 +15,12 @@ pub struct ProcessMetrics {
     cpu_seconds: Counter,
     /// Resident memory size in bytes.
     resident_memory: Gauge,
+    /// Virtual memory size in bytes.
+    virtual_memory: Gauge,
     /// Number of open file descriptors.
     open_fds: Gauge,
+    /// Maximum number of open file descriptors.
+    max_fds: Gauge,
     /// Number of OS threads in the process.
     threads: Gauge,
     /// Start time of the process since the Unix epoch in seconds.
@@ -36,7 +41,9 @@ impl ProcessMetrics {
                 "Total user and system CPU time spent in seconds",
             )?,
             resident_memory: Gauge::new("process_resident_memory_bytes", "Resident memory size in bytes")?,
+            virtual_memory: Gauge::new("process_virtual_memory_bytes", "Virtual memory size in bytes")?,
             open_fds: Gauge::new("process_open_fds", "Number of open file descriptors")?,
+            max_fds: Gauge::new("process_max_fds", "Maximum number of open file descriptors")?,
             threads: Gauge::new("process_threads", "Number of OS threads in the process")?,
             start_time,
         })
@@ -50,17 +57,25 @@ impl ProcessMetrics {
             if let Some(kibibytes) = field(&status, "VmRSS:") {
                 self.resident_memory.set(kibibytes * 1024.0);
             }
+            if let Some(kibibytes) = field(&status, "VmSize:") {
+                self.virtual_memory.set(kibibytes * 1024.0);
+            }
             if let Some(threads) = field(&status, "Threads:") {
                 self.threads.set(threads);
             }
+        }
+        if let Some(most) = getrlimit(Resource::Nofile).current {
+            self.max_fds.set(most as f64);
         }
         if let Ok(fds) = fs::read_dir("/proc/self/fd") {
             self.open_fds.set(fds.count().saturating_sub(1) as f64); // one is the listing itself
         }
     }
 
-    fn all(&self) -> [&dyn Collector; 5] {
-        [&self.cpu_seconds, &self.resident_memory, &self.open_fds, &self.threads, &self.start_time]
+    fn all(&self) -> [&dyn Collector; 7] {
+        let Self { cpu_seconds, resident_memory, virtual_memory, open_fds, max_fds, threads, start_time } =
+            self;
+        [cpu_seconds, resident_memory, virtual_memory, open_fds, max_fds, threads, start_time]
     }
 }
 
@@ -96,7 +111,8 @@ mod tests {
         assert!(before > 0.0);
         while value("process_cpu_seconds_total") <= before {} // each look costs time, so it must grow
         assert!(value("process_resident_memory_bytes") > 1e6);
-        assert!(value("process_open_fds") >= 3.0);
+        assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
+        assert!((3.0..=value("process_max_fds")).contains(&value("process_open_fds")));
         assert!(value("process_threads") >= 1.0);
         assert!(value("process_start_time_seconds") > 1.7e9);
     }

@@ -49,6 +49,7 @@ pub struct Settings {
     /// Where the agent's phrases are kept, as the service has spoken them (`PHRASES_DIR`); processes may share it.
     pub phrases_dir: PathBuf,
     pub log: LogSettings,
+    pub traces: TraceSettings,
 }
 
 #[derive(Debug, Clone)]
@@ -125,6 +126,12 @@ pub enum LogFormat {
     Json,
 }
 
+#[derive(Debug, Clone)]
+pub struct TraceSettings {
+    /// Where traces are sent by OTLP over HTTP (`OTEL_EXPORTER_OTLP_ENDPOINT`), without the path `/v1/traces`.
+    pub endpoint: Option<Url>,
+}
+
 /// Everything that `switchboard migrate` is told from outside.
 #[derive(Debug, Clone)]
 pub struct MigrateSettings {
@@ -174,6 +181,7 @@ impl Settings {
             persona: persona(&mut reader),
             phrases_dir: folder(&mut reader, "PHRASES_DIR", "phrases"),
             log: LogSettings::read(&mut reader),
+            traces: TraceSettings::read(&mut reader),
             http,
             twilio,
         };
@@ -362,6 +370,21 @@ impl LogSettings {
     }
 }
 
+impl TraceSettings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let variable = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let endpoint = reader.optional(variable).and_then(|text| {
+            let endpoint = Url::parse(&text).ok().filter(is_collector);
+            if endpoint.is_none() {
+                let wrong = "is not the address of a collector such as http://127.0.0.1:4318";
+                reader.fault(variable, wrong, "give it with http or https, without query or user");
+            }
+            endpoint
+        });
+        Self { endpoint }
+    }
+}
+
 fn instance_id(reader: &mut Reader<'_>, suffix: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
@@ -495,6 +518,10 @@ fn is_public_origin(url: &Url) -> bool {
 
 fn is_realtime_url(url: &Url) -> bool {
     (url.scheme() == "wss" || url.scheme() == "ws" && is_loopback(url)) && has_no_extras(url)
+}
+
+fn is_collector(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https") && url.has_host() && has_no_extras(url)
 }
 
 fn has_no_extras(url: &Url) -> bool {

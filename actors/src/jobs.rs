@@ -10,6 +10,7 @@
 //! on. While the database is away nothing runs, and the runner looks again ever more rarely, up to once a minute. A panic
 //! of the runner itself restarts it after a second; it has no state.
 
+use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -19,11 +20,11 @@ use actix::{
 };
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
-use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::db::{Db, DbError, JobLease, JobResult, JobRun};
+use crate::metrics::{ActorMetrics, Counted, Registrar};
 use crate::supervise;
 use crate::wire::twilio::rest::RestError;
 
@@ -109,6 +110,7 @@ fn all_of<T>(results: Vec<Result<T, JobError>>) -> Result<Vec<T>, JobError> {
 pub struct Jobs {
     runner: Addr<JobRunner>,
     stop: watch::Sender<()>,
+    counts: Rc<OnceCell<ActorMetrics>>,
 }
 
 impl Jobs {
@@ -120,13 +122,19 @@ impl Jobs {
         jobs: Vec<Box<dyn Job>>,
         db: Db,
         instance: &str,
-        registry: &Registry,
+        registry: &dyn Registrar,
     ) -> prometheus::Result<Self> {
         let metrics = Metrics::register(registry)?;
         let desk = Rc::new(Desk { jobs, db, instance: instance.to_owned(), metrics });
         let (stop, stopped) = watch::channel(());
-        let runner = JobRunner { desk, stopped, ended: false };
-        Ok(Self { runner: Supervisor::start(|_| runner), stop })
+        let counts = Rc::new(OnceCell::new());
+        let runner = JobRunner { desk, stopped, ended: false, counts: counts.clone(), lives: None };
+        Ok(Self { runner: Supervisor::start(|_| runner), stop, counts })
+    }
+
+    /// Where the runner is counted. For the time right after the start; only the first one is obeyed.
+    pub fn count_actor(&self, metrics: ActorMetrics) {
+        let _ = self.counts.set(metrics);
     }
 
     /// Ends the runner; a run under way is cut off and free for another process. Returns when that is written, within
@@ -143,6 +151,10 @@ struct JobRunner {
     /// Changes, or is closed, when the runner is to end.
     stopped: watch::Receiver<()>,
     ended: bool,
+    /// Where it is counted.
+    counts: Rc<OnceCell<ActorMetrics>>,
+    /// In the metrics.
+    lives: Option<Counted>,
 }
 
 impl Actor for JobRunner {
@@ -153,6 +165,7 @@ impl Actor for JobRunner {
         if self.ended {
             return ctx.stop();
         }
+        self.lives = self.lives.take().or_else(|| self.counts.get().map(ActorMetrics::lives));
         let (desk, stopped) = (Rc::clone(&self.desk), self.stopped.clone());
         let work = AssertUnwindSafe(async move { desk.work(stopped).await }).catch_unwind();
         ctx.spawn(work.into_actor(self).map(|result, runner, ctx| match result {
@@ -162,13 +175,22 @@ impl Actor for JobRunner {
             }
             Err(panic) => {
                 tracing::error!(panic = supervise::message(&*panic), "the runner of jobs panicked");
+                if let Some(counts) = runner.counts.get() {
+                    counts.panics.inc();
+                }
                 ctx.run_later(RESTART_PAUSE, |_, ctx| ctx.stop());
             }
         }));
     }
 }
 
-impl Supervised for JobRunner {}
+impl Supervised for JobRunner {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        if let Some(counts) = self.counts.get().filter(|_| !self.ended) {
+            counts.restarts.inc();
+        }
+    }
+}
 
 /// Where jobs are taken up and done.
 struct Desk {

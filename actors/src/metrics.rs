@@ -1,11 +1,27 @@
-//! Every Prometheus metric of the calls. The doc comment of a metric is its help text.
+//! Every Prometheus metric of the calls and of the actors. The doc comment of a metric is its help text.
+//!
+//! No label is of a call, a number or anything else that a peer can choose: what there is to count does not grow with
+//! what is sent to us.
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry as PrometheusRegistry,
+    Counter, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry as PrometheusRegistry,
 };
 
 use crate::wire::realtime::usage::Usage;
+
+/// Where metrics are registered.
+pub trait Registrar {
+    /// Fails if there are metrics of these names already.
+    fn register(&self, metrics: Box<dyn Collector>) -> prometheus::Result<()>;
+}
+
+impl Registrar for PrometheusRegistry {
+    fn register(&self, metrics: Box<dyn Collector>) -> prometheus::Result<()> {
+        Self::register(self, metrics)
+    }
+}
 
 /// What the macro below needs to know of each kind of metric.
 trait Kind: Collector + Clone + Sized + 'static {
@@ -13,6 +29,12 @@ trait Kind: Collector + Clone + Sized + 'static {
 }
 
 impl Kind for IntCounter {
+    fn build(name: &str, help: &str, _: &[&str], _: &[f64]) -> Self {
+        Self::new(name, help).expect(INVALID)
+    }
+}
+
+impl Kind for Counter {
     fn build(name: &str, help: &str, _: &[&str], _: &[f64]) -> Self {
         Self::new(name, help).expect(INVALID)
     }
@@ -30,15 +52,31 @@ impl Kind for IntCounterVec {
     }
 }
 
+impl Kind for IntGaugeVec {
+    fn build(name: &str, help: &str, labels: &[&str], _: &[f64]) -> Self {
+        Self::new(Opts::new(name, help), labels).expect(INVALID)
+    }
+}
+
 impl Kind for Histogram {
     fn build(name: &str, help: &str, _: &[&str], buckets: &[f64]) -> Self {
         Self::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())).expect(INVALID)
     }
 }
 
+impl Kind for HistogramVec {
+    fn build(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Self {
+        Self::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels).expect(INVALID)
+    }
+}
+
 const INVALID: &str = "names and labels in this file are valid";
 /// Seconds; speech is judged between a tenth of a second and a few seconds.
 const SPEECH: &[f64] = &[0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0];
+/// Seconds; what a program does at once, or not quite.
+const AT_ONCE: &[f64] = &[0.000_01, 0.000_05, 0.000_25, 0.001, 0.005, 0.02, 0.1, 0.5];
+/// Seconds; from the next room to a bad mobile network.
+const NETWORK: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0];
 /// Seconds; from a wrong number to an hour.
 const CALL: &[f64] = &[5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 2400.0, 3600.0];
 
@@ -53,7 +91,7 @@ macro_rules! metrics {
             ///
             /// # Panics
             /// If `registry` has metrics of these names already.
-            pub fn register(registry: &PrometheusRegistry) -> Self {
+            pub fn register(registry: &dyn Registrar) -> Self {
                 $(
                     let help = [$($help.trim()),+].join(" ");
                     let labels: &[&str] = &[$($($label),+)?];
@@ -74,7 +112,7 @@ metrics! {
     calls_reserved: IntGauge = "switchboard_calls_reserved";
     /// The ceiling of concurrent calls.
     calls_limit: IntGauge = "switchboard_calls_limit";
-    /// Calls that asked for a slot, by result.
+    /// Calls that asked for a slot, by result: `admitted`, `full` or `draining`.
     admissions: IntCounterVec = "switchboard_admissions_total" ["result"];
     /// Ended calls, by outcome and reason.
     call_ends: IntCounterVec = "switchboard_call_ends_total" ["outcome", "reason"];
@@ -88,6 +126,14 @@ metrics! {
     turn_latency: Histogram = "switchboard_turn_latency_seconds" {SPEECH};
     /// Interruptions of the agent by the caller.
     barge_ins: IntCounter = "switchboard_barge_ins_total";
+    /// From the service's word that the caller speaks to the clear on the caller's stream.
+    barge_in_reaction: Histogram = "switchboard_barge_in_reaction_seconds" {AT_ONCE};
+    /// From a clear to the echo of the last mark it overtook: the caller hears the agent no more.
+    clear_to_silence: Histogram = "switchboard_clear_to_silence_seconds" {NETWORK};
+    /// Answers that the service was told to forget from where the caller stopped hearing them.
+    truncations: IntCounter = "switchboard_truncations_total";
+    /// From the moment at which a piece of audio would be played, had it no way to go, to the echo of its mark.
+    mark_round_trip: Histogram = "switchboard_mark_round_trip_seconds" {NETWORK};
     /// 20 ms frames of callers passed up.
     frames_up: IntCounter = "switchboard_caller_frames_total";
     /// Pieces of the agent's audio passed down.
@@ -97,23 +143,76 @@ metrics! {
     /// Holes in the callers' audio, filled with silence.
     gaps: IntCounter = "switchboard_caller_gaps_total";
     /// Length of the holes in the callers' audio.
-    gap_milliseconds: IntCounter = "switchboard_caller_gap_milliseconds_total";
+    gap_seconds: Counter = "switchboard_caller_gap_seconds_total";
     /// Callers of whom nothing came for 3 s though their stream was open.
     one_way_audio: IntCounter = "switchboard_one_way_audio_total";
     /// Media streams closed because of what they sent, by fault.
     stream_faults: IntCounterVec = "switchboard_stream_faults_total" ["fault"];
-    /// Errors the Realtime service reported, by whether they ended the call.
+    /// Errors of the Realtime service: `benign`, `fatal` (they ended the call) or `malformed` (an event that is none).
     realtime_errors: IntCounterVec = "switchboard_realtime_errors_total" ["severity"];
-    /// Realtime sockets that were opened, by result.
+    /// Realtime sockets that were to be opened, by result: `connected` or `failed`.
     realtime_connects: IntCounterVec = "switchboard_realtime_connects_total" ["result"];
     /// Responses of the Realtime service that ended, by how: `completed`, `cancelled`, `incomplete`, `failed` or `other`.
     realtime_responses: IntCounterVec = "switchboard_realtime_responses_total" ["status"];
+    /// Realtime sessions that took the place of a lost one.
+    realtime_reconnects: IntCounter = "switchboard_realtime_reconnects_total";
+    /// Media streams that took the place of a lost one.
+    stream_reconnects: IntCounter = "switchboard_stream_reconnects_total";
+    /// Actors that live: `call`, `registry`, `db`, `jobs`, and `pump`, the reader of one media stream.
+    actors_live: IntGaugeVec = "switchboard_actors_live" ["actor"];
+    /// Messages given to actors and not handled yet, by actor.
+    messages_waiting: IntGaugeVec = "switchboard_actor_messages_waiting" ["actor"];
+    /// How long actors took to handle a message, by actor; the count is that of the messages.
+    handler_time: HistogramVec = "switchboard_actor_handler_seconds" ["actor"] {AT_ONCE};
+    /// Restarts of actors after a panic, by actor.
+    restarts: IntCounterVec = "switchboard_actor_restarts_total" ["actor"];
     /// Panics caught in actors, by actor.
     panics: IntCounterVec = "switchboard_actor_panics_total" ["actor"];
-    /// Tokens of the Realtime service, by direction and kind.
+    /// Tokens of the Realtime service, by direction (`input`, `cached` or `output`) and kind (`text` or `audio`).
     tokens: IntCounterVec = "switchboard_realtime_tokens_total" ["direction", "kind"];
+    /// What ended calls cost at the Realtime service, in US dollars by its list prices.
+    cost_dollars: Counter = "switchboard_realtime_cost_dollars_total";
     /// Phrases in the agent's own voice that new calls can be bridged with.
     phrases_at_hand: IntGauge = "switchboard_phrases_at_hand";
+}
+
+/// What is counted of the actors of one kind.
+#[derive(Clone)]
+pub struct ActorMetrics {
+    actor: &'static str,
+    live: IntGauge,
+    waiting: IntGaugeVec,
+    pub handler_time: Histogram,
+    pub restarts: IntCounter,
+    pub panics: IntCounter,
+}
+
+impl ActorMetrics {
+    /// An actor lives, until what this answers is dropped.
+    pub fn lives(&self) -> Counted {
+        Counted::one_of(&self.live)
+    }
+
+    /// A message waits, until what this answers is dropped.
+    pub fn waits(&self) -> Counted {
+        Counted::one_of(&self.waiting.with_label_values(&[self.actor]))
+    }
+}
+
+/// One of what a gauge counts, for as long as it is there, whatever ends it.
+pub struct Counted(IntGauge);
+
+impl Counted {
+    pub fn one_of(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Metrics {
@@ -122,6 +221,18 @@ impl Metrics {
         let known =
             ["completed", "cancelled", "incomplete", "failed"].into_iter().find(|known| *known == status);
         self.realtime_responses.with_label_values(&[known.unwrap_or("other")]).inc();
+    }
+
+    /// Those of the actors of this kind: `call`, `registry`, `db` or `jobs`.
+    pub fn of_actor(&self, actor: &'static str) -> ActorMetrics {
+        ActorMetrics {
+            actor,
+            live: self.actors_live.with_label_values(&[actor]),
+            waiting: self.messages_waiting.clone(),
+            handler_time: self.handler_time.with_label_values(&[actor]),
+            restarts: self.restarts.with_label_values(&[actor]),
+            panics: self.panics.with_label_values(&[actor]),
+        }
     }
 
     /// Counts what a finished response, or a whole call, has used.
@@ -162,5 +273,19 @@ mod tests {
         let families = registry.gather();
         assert!(families.iter().all(|family| family.help().len() > 10));
         assert!(families.iter().any(|family| family.name() == "switchboard_barge_ins_total"));
+    }
+
+    #[test]
+    fn what_is_counted_while_it_is_there_is_not_counted_after_a_panic() {
+        let metrics = Metrics::register(&PrometheusRegistry::new());
+        let live = || metrics.actors_live.with_label_values(&["call"]).get();
+        let actor = metrics.of_actor("call");
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _lives = actor.lives();
+            assert_eq!(live(), 1);
+            panic!("on purpose");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(live(), 0);
     }
 }

@@ -12,8 +12,9 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpRequest, ResponseError as _};
+use actors::metrics::Registrar;
 use ipnet::IpNet;
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts};
 
 use super::problem::ApiError;
 use crate::app::App;
@@ -45,10 +46,13 @@ impl Limits {
     pub fn new(
         quotas: Quotas,
         trusted_proxies: Vec<IpNet>,
-        registry: &Registry,
+        registry: &dyn Registrar,
     ) -> Result<Self, prometheus::Error> {
         let decisions = "switchboard_rate_limit_decisions_total";
-        let decisions = Opts::new(decisions, "Requests that were counted against a limit, by class");
+        let decisions = Opts::new(
+            decisions,
+            "Requests that were counted against a limit, by class: `api`, `webhook` or `auth`",
+        );
         let refusals = "switchboard_rate_limited_total";
         let refusals = Opts::new(refusals, "Requests that were one too many, by class");
         let decisions = IntCounterVec::new(decisions, &["class"])?;

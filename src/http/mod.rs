@@ -14,9 +14,10 @@ mod dashboard;
 mod health;
 mod last_resort;
 pub mod limits;
-mod metrics;
+pub mod metrics;
 mod monitor;
 pub mod problem;
+pub mod requests;
 pub mod voice;
 
 use problem::ApiError;
@@ -46,6 +47,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(post("/recording-status", callbacks::recording_status));
     let all = web::scope("")
         .wrap(from_fn(problem::envelope))
+        .wrap(from_fn(requests::count))
         .app_data(PayloadConfig::new(BODY_LIMIT))
         .service(get("/healthz", health::healthz))
         .service(get("/readyz", health::readyz))

@@ -1,9 +1,16 @@
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
 use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::test::{self, TestRequest};
 use actix_web::web;
+use prometheus::IntGauge;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::app::App;
 use crate::settings::Settings;
@@ -87,6 +94,63 @@ async fn a_path_that_leads_nowhere_is_a_problem_too() {
         let problem = json!({"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is nothing here"});
         assert_eq!(body(response).await, problem, "{path}");
     }
+}
+
+#[actix_rt::test]
+async fn requests_are_counted_by_route_and_those_that_lead_nowhere_as_one() {
+    let app = app(&[("API_AUTH", "off")]);
+    answer(&app, local(CALL)).await;
+    answer(&app, local("/healthz").method(actix_web::http::Method::POST)).await;
+    for path in ["/nowhere", "/api/nowhere", "/api/call-logs/a/b"] {
+        answer(&app, local(path).method("BREW".parse().unwrap())).await;
+    }
+    let metrics = super::metrics::encode(&app.metrics).unwrap();
+    for (labels, count) in [
+        (r#"method="GET",route="/api/call-logs/{callSid}",status="5xx""#, 1),
+        (r#"method="POST",route="/healthz",status="4xx""#, 1),
+        (r#"method="other",route="none",status="4xx""#, 3),
+    ] {
+        let line = format!("switchboard_http_requests_total{{{labels}}} {count}\n");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+    assert!(metrics.contains("switchboard_http_requests_in_flight 0\n"));
+}
+
+/// A metric that takes until somebody lets go of it.
+struct Held {
+    begun: Arc<Notify>,
+    until: Mutex<mpsc::Receiver<()>>,
+    let_go: IntGauge,
+}
+
+impl Collector for Held {
+    fn desc(&self) -> Vec<&Desc> {
+        self.let_go.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.begun.notify_one();
+        let let_go = self.until.lock().unwrap().recv_timeout(Duration::from_secs(5)).is_ok();
+        self.let_go.set(let_go.into());
+        self.let_go.collect()
+    }
+}
+
+#[actix_rt::test]
+async fn a_worker_goes_on_while_its_metrics_are_put_together() {
+    let app = app(&[]);
+    let (begun, (release, until)) = (Arc::new(Notify::new()), mpsc::channel());
+    let let_go = IntGauge::new("let_go", "Whether the worker did").unwrap();
+    let held = Held { begun: begun.clone(), until: until.into(), let_go };
+    app.metrics.register(Box::new(held)).unwrap();
+    let scrape = answer(&app, local("/metrics"));
+    let meanwhile = async {
+        begun.notified().await;
+        release.send(()).unwrap();
+    };
+    let (scraped, ()) = futures_util::future::join(scrape, meanwhile).await;
+    let text = String::from_utf8(test::read_body(scraped).await.to_vec()).unwrap();
+    assert!(text.contains("\nlet_go 1\n"), "{text}");
 }
 
 #[actix_rt::test]

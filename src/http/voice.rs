@@ -19,6 +19,7 @@ use actors::wire::twilio::token::{TOKEN_PARAMETER, TokenKey};
 use actors::wire::twilio::twiml::{self, ConnectStream, Twiml};
 use chrono::Utc;
 use tokio::time::{sleep, timeout};
+use tracing::Instrument as _;
 use url::Url;
 
 use super::last_resort::{person_or_voicemail, voicemail_box};
@@ -115,7 +116,8 @@ pub async fn incoming(app: Data<App>, request: HttpRequest, body: Bytes) -> Resu
             Admission::Elsewhere => elsewhere(&app.voice.urls.incoming),
         })
     });
-    Ok(steer(&answer.await))
+    let span = tracing::info_span!("webhook", call.sid = %call_sid, route = "incoming");
+    Ok(steer(&answer.instrument(span).await))
 }
 
 /// `POST /api/voice/after-stream`: the media stream has ended; what comes next?
@@ -132,7 +134,8 @@ pub async fn after_stream(
     }
     let last_epoch = last_epoch(&request);
     let answer = in_time(&app, async || what_next(&app, call_sid, last_epoch, &form).await);
-    Ok(steer(&answer.await))
+    let span = tracing::info_span!("webhook", call.sid = %call_sid, route = "after-stream");
+    Ok(steer(&answer.instrument(span).await))
 }
 
 /// What the registry lets us answer; it is asked again while it restarts. Without an answer in time, the last resort.

@@ -59,6 +59,7 @@ fn three_variables_are_enough_and_the_rest_has_defaults() {
     assert_eq!(settings.persona, Persona::default());
     assert_eq!(settings.log.filter, "info");
     assert_eq!(settings.log.format, LogFormat::Text);
+    assert_eq!(settings.traces.endpoint, None);
 }
 
 #[test]
@@ -92,6 +93,7 @@ fn every_variable_is_read() {
         ("RATE_LIMIT_AUTH", "5/1h"),
         ("RUST_LOG", "warn,actors=debug"),
         ("LOG_FORMAT", "json"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
     ])
     .unwrap();
     assert_eq!(settings.http.bind, "0.0.0.0:9000".parse().unwrap());
@@ -120,6 +122,7 @@ fn every_variable_is_read() {
     assert_eq!(settings.quotas, quotas);
     assert_eq!(settings.log.filter, "warn,actors=debug");
     assert_eq!(settings.log.format, LogFormat::Json);
+    assert_eq!(settings.traces.endpoint.unwrap().as_str(), "http://collector:4318/");
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! What a call writes down and counts.
 
 use std::sync::PoisonError;
+use std::time::Instant;
 
 use chrono::{TimeZone, Utc};
 use futures_util::future::BoxFuture;
 
-use super::conversation::CallResult;
+use super::conversation::{CallResult, Input};
+use super::measure::Echo;
 use super::turns::TurnUpdate;
 use super::{CallActor, LiveStatus};
 use crate::db::record::{Event, NextStep, Record, Turn};
+use crate::wire::realtime::events::ServerEvent;
 use crate::wire::twilio::sid::CallSid;
 
 /// Where the facts of a call go.
@@ -21,12 +24,38 @@ pub trait Ledger: Send + Sync {
 }
 
 impl CallActor {
-    pub(super) fn count_result(&self, result: &CallResult) {
+    /// `cost_usd` is none where the model's price is not known.
+    pub(super) fn count_result(&self, result: &CallResult, cost_usd: Option<f64>) {
         let metrics = &self.setup.metrics;
         if let Some(first_audio_ms) = result.first_audio_ms {
             metrics.first_audio.observe(f64::from(first_audio_ms) / 1000.0);
         }
         metrics.count_tokens(&result.usage);
+        metrics.cost_dollars.inc_by(cost_usd.unwrap_or_default());
+    }
+
+    /// Measures what came of the caller's line, before the conversation is told.
+    pub(super) fn measure_input(&mut self, input: &Input<'_>, at: Instant) {
+        let metrics = &self.setup.metrics;
+        match input {
+            Input::Service(ServerEvent::SpeechStarted) => self.measure.caller_speaks(at),
+            Input::StreamOpened => self.measure.stream_opened(),
+            Input::Mark(mark) => match self.measure.mark_echoed(*mark, at) {
+                Some(Echo::RoundTrip(time)) => metrics.mark_round_trip.observe(time.as_secs_f64()),
+                Some(Echo::Silence(time)) => metrics.clear_to_silence.observe(time.as_secs_f64()),
+                None => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// The agent was told to be silent.
+    pub(super) fn count_interruption(&mut self) {
+        let metrics = &self.setup.metrics;
+        metrics.barge_ins.inc();
+        if let Some(reaction) = self.measure.cleared(Instant::now()) {
+            metrics.barge_in_reaction.observe(reaction.as_secs_f64());
+        }
     }
 
     pub(super) fn write_turn(&mut self, turn: TurnUpdate) {
@@ -66,13 +95,16 @@ impl CallActor {
             let last_turn_ms = summary.last_turn_ms.unwrap_or_default();
             metrics.turn_latency.observe(f64::from(last_turn_ms) / 1000.0);
         }
+        let reconnects = summary.reconnects.saturating_sub(status.summary.reconnects);
+        metrics.realtime_reconnects.inc_by(u64::from(reconnects));
         *status = LiveStatus { summary, restarts: self.restarted };
         drop(status);
         let counts = self.uplink.counts();
         metrics.frames_up.inc_by(counts.frames - self.counted.frames);
         metrics.frames_dropped.inc_by(counts.dropped - self.counted.dropped);
         metrics.gaps.inc_by(counts.gaps - self.counted.gaps);
-        metrics.gap_milliseconds.inc_by(counts.gap_ms - self.counted.gap_ms);
+        metrics.gap_seconds.inc_by((counts.gap_ms - self.counted.gap_ms) as f64 / 1000.0);
         self.counted = counts;
+        self.measure.flush();
     }
 }

@@ -15,20 +15,23 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, stream};
 use serde_json::json;
+use tracing::{Instrument as _, Span};
 
 use self::checkpoint::Checkpointed;
 use self::conversation::{CallResult, Conversation, Effect, Input, Next, Rules, Summary};
 use self::end::CallEnd;
 use self::history::Past;
 pub use self::ledger::Ledger;
+use self::measure::Measure;
 use self::persona::Persona;
 use self::phrases::book::PhraseBook;
 use crate::db::record::{CallClosed, NextStep, Record};
-use crate::metrics::Metrics;
+use crate::metrics::{ActorMetrics, Counted, Metrics};
 use crate::registry::picture::{CallState, Speaking};
 use crate::registry::{CallEnded, Registry};
 use crate::supervise::{Intensity, caught, fault_point};
 use crate::wire::realtime::events::{self, ServerEvent};
+use crate::wire::realtime::requests::Request;
 use crate::wire::realtime::socket::{self, ConnectError, Endpoint, Received, Uplink, UplinkCounts};
 use crate::wire::realtime::usage::PRICES_AS_OF;
 use crate::wire::twilio::frames::Mark;
@@ -42,6 +45,7 @@ pub mod exchange;
 pub mod history;
 mod ledger;
 pub mod link;
+mod measure;
 pub mod persona;
 pub mod phrases;
 pub mod playback;
@@ -105,6 +109,14 @@ impl Default for LiveStatus {
     }
 }
 
+/// What the call's actor shares with the registry.
+pub(crate) struct Shared {
+    pub(crate) uplink: Arc<Uplink>,
+    pub(crate) status: Arc<Mutex<LiveStatus>>,
+    /// The call's, which lasts as long as its slot and its actor.
+    pub(crate) span: Span,
+}
+
 /// The caller's media stream was accepted.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -164,6 +176,9 @@ pub struct CallActor {
     uplink: Arc<Uplink>,
     stream: Option<OpenStream>,
     status: Arc<Mutex<LiveStatus>>,
+    span: Span,
+    /// That of the Realtime session in use.
+    session_span: Span,
     /// The moment for which the next tick is set.
     tick: Option<Millis>,
     restarts: Intensity,
@@ -173,6 +188,10 @@ pub struct CallActor {
     /// What the session said last is lost with a panic, and the conversation cannot go on in it without.
     out_of_step: bool,
     counted: UplinkCounts,
+    counts: ActorMetrics,
+    measure: Measure,
+    /// In the metrics.
+    _lives: Counted,
     /// How often a turn was written, so that each writing is later than those before.
     turns_written: u32,
     ended: Option<Ended>,
@@ -198,7 +217,11 @@ struct Clock {
 
 impl Clock {
     fn now(&self) -> Millis {
-        self.began_at + self.began.elapsed().as_millis() as Millis
+        self.at(Instant::now())
+    }
+
+    fn at(&self, moment: Instant) -> Millis {
+        self.began_at + moment.duration_since(self.began).as_millis() as Millis
     }
 }
 
@@ -208,9 +231,9 @@ impl CallActor {
         past: Option<Past>,
         setup: Arc<CallSetup>,
         registry: Registry,
-        uplink: Arc<Uplink>,
-        status: Arc<Mutex<LiveStatus>>,
+        Shared { uplink, status, span }: Shared,
     ) -> Self {
+        let counts = setup.metrics.of_actor("call");
         let began_at = identity.started_at.timestamp_millis().unsigned_abs();
         Self {
             identity,
@@ -223,12 +246,17 @@ impl CallActor {
             uplink,
             stream: None,
             status,
+            span,
+            session_span: Span::none(),
             tick: None,
             restarts: Intensity::new(MAX_RESTARTS, RESTARTS_WITHIN),
             restarted: 0,
             worn_out: false,
             out_of_step: false,
             counted: UplinkCounts::default(),
+            measure: Measure::new(&counts.handler_time),
+            _lives: counts.lives(),
+            counts,
             turns_written: 0,
             ended: None,
         }
@@ -240,7 +268,12 @@ impl CallActor {
         if self.ended.is_some() {
             return;
         }
-        let now = self.clock.now();
+        let began = Instant::now();
+        let now = self.clock.at(began);
+        let is_audio = matches!(input, Input::Service(ServerEvent::Audio(_)));
+        let span = if is_audio { Span::none() } else { self.span.clone() }; // the audio path goes without
+        let _in_span = span.enter();
+        self.measure_input(input, began);
         let worked = caught(|| {
             let Some(conversation) = self.conversation.as_mut() else { return };
             conversation
@@ -250,11 +283,12 @@ impl CallActor {
             if let Some(conversation) = self.conversation.as_mut() {
                 conversation.complete(|conversation, effects| conversation.step(input, now, effects));
             }
-            if !matches!(input, Input::Service(ServerEvent::Audio(_))) {
+            if !is_audio {
                 self.publish();
             }
             self.set_tick(now, ctx);
         });
+        self.measure.handled(began.elapsed());
         if let Err(panic) = worked {
             self.out_of_step |= matches!(input, Input::Service(event) if event.moves_the_session());
             self.panicked(&panic, ctx);
@@ -319,23 +353,33 @@ impl CallActor {
                     if let Some(stream) = &self.stream {
                         stream.out.media(stream.stream_sid, &payload);
                     }
+                    self.measure.audio_sent(&payload, Instant::now());
                     self.setup.metrics.deltas_down.inc();
                 }
                 Effect::Mark(mark) => {
                     if let Some(stream) = &self.stream {
                         stream.out.mark(stream.stream_sid, mark);
                     }
+                    self.measure.mark_sent(mark);
                 }
                 Effect::Clear => {
                     if let Some(stream) = &self.stream {
                         stream.out.clear(stream.stream_sid);
                     }
-                    self.setup.metrics.barge_ins.inc();
+                    self.count_interruption();
                 }
-                Effect::Ask(request) => self.uplink.send(request.to_json(&self.setup.persona)),
+                Effect::Ask(request) => {
+                    if matches!(request, Request::Truncate { .. }) {
+                        self.setup.metrics.truncations.inc();
+                    }
+                    self.uplink.send(request.to_json(&self.setup.persona));
+                }
                 Effect::OpenGate => self.uplink.open(),
                 Effect::Connect { after } => connect_later(after, ctx),
-                Effect::Disconnect => self.uplink.close(),
+                Effect::Disconnect => {
+                    self.session_span = Span::none();
+                    self.uplink.close();
+                }
                 Effect::Ping => self.uplink.ping(),
                 Effect::WriteTurn(turn) => self.write_turn(turn),
                 Effect::WriteEvent { kind, data } => self.write_event(kind, data),
@@ -350,6 +394,7 @@ impl CallActor {
         self.ended = Some(ended);
         let (CallIdentity { call_sid, started_at, .. }, epoch) = (self.identity, self.epoch());
         let elapsed_ms = self.clock.now() - self.clock.began_at;
+        let cost_usd = result.usage.cost_usd(&self.setup.endpoint.model);
         tracing::info!(
             call.sid = %call_sid, outcome = end.outcome.as_str(), reason = end.reason.as_str(), elapsed_ms,
             "the call has ended"
@@ -364,9 +409,9 @@ impl CallActor {
             usage: json!({
                 "model": self.setup.endpoint.model, "tokens": result.usage, "pricesAsOf": PRICES_AS_OF,
             }),
-            cost_usd: result.usage.cost_usd(&self.setup.endpoint.model),
+            cost_usd,
         }));
-        self.count_result(result);
+        self.count_result(result, cost_usd);
         self.let_go(ended, ctx);
     }
 
@@ -428,7 +473,7 @@ impl CallActor {
     /// Goes back to the last completed input; the supervisor starts this actor again.
     fn panicked(&mut self, panic: &str, ctx: &mut Context<Self>) {
         tracing::error!(call.sid = %self.identity.call_sid, actor = "call", panic, "an actor panicked");
-        self.setup.metrics.panics.with_label_values(&["call"]).inc();
+        self.counts.panics.inc();
         self.effects.clear();
         if let Some(conversation) = self.conversation.as_mut() {
             conversation.restore();
@@ -449,7 +494,10 @@ impl CallActor {
                 tracing::debug!(session, "connected after the call's end");
                 self.uplink.close();
             }
-            Ok(session) => self.read(session, ctx),
+            Ok(session) => {
+                self.session_span = tracing::info_span!(parent: &self.span, "realtime session", session);
+                self.read(session, ctx);
+            }
             Err(error) => {
                 let fatal = matches!(error, ConnectError::Refused { .. });
                 let cause = error.to_string();
@@ -465,6 +513,7 @@ fn connect_later(after: Millis, ctx: &mut Context<CallActor>) {
         let (setup, uplink) = (call.setup.clone(), call.uplink.clone());
         let connect =
             async move { socket::connect(&setup.endpoint).await.map(|socket| uplink.attach(socket)) };
+        let connect = connect.instrument(tracing::info_span!(parent: &call.span, "realtime connect"));
         ctx.spawn(connect.into_actor(call).map(|result, call, ctx| call.connected(result, ctx)));
     });
 }
@@ -489,6 +538,7 @@ impl Actor for CallActor {
 
 impl Supervised for CallActor {
     fn restarting(&mut self, _: &mut Self::Context) {
+        self.counts.restarts.inc();
         self.tick = None;
         self.restarted += 1;
         self.worn_out |= !self.restarts.allows(Instant::now());
@@ -512,7 +562,11 @@ impl StreamHandler<Received> for CallActor {
             Received::Event(message) => self.service_said(&message, ctx),
             Received::Pong => self.take(&Input::Pong, ctx),
             Received::Closed { fatal, cause } => {
-                tracing::warn!(call.sid = %self.identity.call_sid, cause, "the Realtime socket was lost");
+                tracing::warn!(
+                    parent: &self.session_span, call.sid = %self.identity.call_sid, cause,
+                    "the Realtime socket was lost"
+                );
+                self.session_span = Span::none();
                 self.take(&Input::ServiceLost { fatal, cause: &cause }, ctx);
             }
         }
@@ -552,6 +606,7 @@ impl Handler<OpenStream> for CallActor {
         }
         self.uplink.stream_opened();
         if let Some(old) = self.stream.replace(opened) {
+            self.setup.metrics.stream_reconnects.inc();
             old.out.close();
             self.take(&Input::StreamLost, ctx);
         }

@@ -5,13 +5,13 @@
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use actix::WeakAddr;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
+use tracing::Span;
 
 use super::{CallActor, CallerNews, FromCaller, OpenStream};
-use crate::metrics::Metrics;
+use crate::metrics::{ActorMetrics, Counted, Metrics};
 use crate::registry::slots::NotClaimed;
 use crate::registry::{Claimed, Registry};
 use crate::wire::twilio::frames::{Inbound, Mark, Start};
@@ -51,6 +51,10 @@ struct Line {
     epoch: u32,
     claimed: Claimed,
     start: Start,
+    /// Of the call's actor.
+    counts: ActorMetrics,
+    /// The stream's, which is never entered: the audio path goes without.
+    span: Span,
 }
 
 /// When the caller's side of a stream was heard.
@@ -74,6 +78,7 @@ enum Passed {
 impl Pump {
     /// Serves one media stream from its upgrade to its end.
     pub async fn run(self, mut stream: StreamIn, out: StreamOut) {
+        let _lives = Counted::one_of(&self.metrics.actors_live.with_label_values(&["pump"]));
         match timeout(START_WITHIN, self.open(&mut stream)).await {
             Ok(Ok(Some(line))) => self.serve(&mut stream, &line, &out).await,
             Ok(Ok(None)) => tracing::info!("a media stream ended before it started"),
@@ -88,20 +93,24 @@ impl Pump {
     async fn serve(&self, stream: &mut StreamIn, line: &Line, out: &StreamOut) {
         let opened = OpenStream { epoch: line.epoch, stream_sid: line.start.stream_sid, out: out.clone() };
         let served = async {
-            if !send(&line.claimed.call, opened).await {
+            if !send(line, opened).await {
                 return Ok(CallerNews::Lost);
             }
-            tracing::info!(call.sid = %line.call_sid, epoch = line.epoch, "the media stream is open");
+            tracing::info!(
+                parent: &line.span, call.sid = %line.call_sid, epoch = line.epoch, "the media stream is open"
+            );
             self.pass(stream, line, out).await
         };
         let news = match AssertUnwindSafe(served).catch_unwind().await {
             Ok(Ok(news)) => news,
             Ok(Err(fault)) => {
-                self.refuse(fault, Some(line.call_sid), out);
+                self.refuse(fault, Some(line), out);
                 CallerNews::Lost
             }
             Err(_) => {
-                tracing::error!(call.sid = %line.call_sid, "the pump of a media stream panicked");
+                tracing::error!(
+                    parent: &line.span, call.sid = %line.call_sid, "the pump of a media stream panicked"
+                );
                 self.metrics.panics.with_label_values(&["pump"]).inc();
                 CallerNews::Lost
             }
@@ -128,7 +137,11 @@ impl Pump {
         let call_sid = start.call_sid;
         let epoch = self.tokens.check(token, call_sid, now).map_err(|_| StreamFault::BadToken)?;
         match self.registry.claim(call_sid, epoch).await {
-            Ok(Ok(claimed)) => Ok(Line { call_sid, epoch, claimed, start }),
+            Ok(Ok(claimed)) => {
+                let span = tracing::info_span!(parent: &claimed.span, "media stream", epoch);
+                let counts = self.metrics.of_actor("call");
+                Ok(Line { call_sid, epoch, claimed, start, counts, span })
+            }
             Ok(Err(NotClaimed::WrongEpoch)) => Err(StreamFault::BadToken),
             Ok(Err(NotClaimed::NoSlot)) | Err(_) => Err(StreamFault::NoSlot),
         }
@@ -222,7 +235,10 @@ impl Pump {
     }
 
     async fn finish(&self, line: &Line, news: CallerNews) {
-        tracing::info!(call.sid = %line.call_sid, epoch = line.epoch, ?news, "the media stream has ended");
+        tracing::info!(
+            parent: &line.span, call.sid = %line.call_sid, epoch = line.epoch, ?news,
+            "the media stream has ended"
+        );
         tell(line, news).await;
         // Also after a `stop`: should the actor not have taken it, the slot is free in a while all the same.
         for _ in 0..TELL_TRIES {
@@ -233,10 +249,11 @@ impl Pump {
         tracing::error!(call.sid = %line.call_sid, "the registry was not told of a stream's end");
     }
 
-    fn refuse(&self, fault: StreamFault, call_sid: Option<CallSid>, out: &StreamOut) {
+    fn refuse(&self, fault: StreamFault, line: Option<&Line>, out: &StreamOut) {
         let code = u16::from(fault.close_code());
-        let call_sid = call_sid.map(tracing::field::display);
-        tracing::warn!(call.sid = call_sid, code, cause = %fault, "a media stream was closed");
+        let span = line.map_or_else(Span::none, |line| line.span.clone());
+        let call_sid = line.map(|line| tracing::field::display(line.call_sid));
+        tracing::warn!(parent: &span, call.sid = call_sid, code, cause = %fault, "a media stream was closed");
         self.metrics.stream_faults.with_label_values(&[fault.label()]).inc();
         out.refuse(fault);
     }
@@ -244,15 +261,16 @@ impl Pump {
 
 /// Tells the call's actor what came of the caller.
 async fn tell(line: &Line, news: CallerNews) {
-    send(&line.claimed.call, FromCaller { epoch: line.epoch, news }).await;
+    send(line, FromCaller { epoch: line.epoch, news }).await;
 }
 
 /// Gives the call's actor a message, waiting while its mailbox is full; false if the call is over.
-async fn send<M>(call: &WeakAddr<CallActor>, message: M) -> bool
+async fn send<M>(line: &Line, message: M) -> bool
 where
     M: actix::Message<Result = ()> + Send + 'static,
     CallActor: actix::Handler<M>,
 {
-    let Some(call) = call.upgrade() else { return false };
+    let Some(call) = line.claimed.call.upgrade() else { return false };
+    let _waits = line.counts.waits();
     matches!(timeout(TAKEN_WITHIN, call.send(message)).await, Ok(Ok(())))
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, sleep};
 use super::error::DbError;
 use super::health::Seen;
 use super::{Shared, migrate, writer};
+use crate::metrics::{ActorMetrics, Counted};
 use crate::supervise::{Life, fault_point, message};
 
 /// A healthy database is asked for a sign of life if it gave none for so long.
@@ -54,11 +55,13 @@ pub(super) struct DbActor {
     /// Whose heartbeat is to be written.
     instance: Option<String>,
     life: Life,
+    /// In the metrics.
+    lives: Option<Counted>,
 }
 
 impl DbActor {
     pub(super) fn new(shared: Arc<Shared>, handles: watch::Receiver<()>, life: Life) -> Self {
-        Self { shared, handles, writing: false, instance: None, life }
+        Self { shared, handles, writing: false, instance: None, life, lives: None }
     }
 
     fn write(&mut self, ctx: &mut Context<Self>) {
@@ -98,6 +101,7 @@ impl Actor for DbActor {
     /// Also after a restart: what was under way is taken up again from the queue.
     fn started(&mut self, ctx: &mut Self::Context) {
         self.writing = false;
+        self.lives = self.lives.take().or_else(|| self.shared.counts.get().map(ActorMetrics::lives));
         self.end_with_the_handles(ctx);
         self.write(ctx);
         self.watch(ctx);
@@ -107,6 +111,9 @@ impl Actor for DbActor {
 
 impl Supervised for DbActor {
     fn restarting(&mut self, _ctx: &mut Self::Context) {
+        if let Some(counts) = self.shared.counts.get() {
+            counts.restarts.inc();
+        }
         tracing::warn!("the database's actor starts again");
     }
 }
@@ -115,7 +122,11 @@ impl Handler<WriteWaiting> for DbActor {
     type Result = ();
 
     fn handle(&mut self, _: WriteWaiting, ctx: &mut Self::Context) {
+        let began = Instant::now();
         self.write(ctx);
+        if let Some(counts) = self.shared.counts.get() {
+            counts.handler_time.observe(began.elapsed().as_secs_f64());
+        }
     }
 }
 
@@ -141,7 +152,9 @@ fn run(
         Ok(()) => done(actor),
         Err(panic) => {
             actor.life.panicked(&message(&*panic));
-            actor.shared.count_panic();
+            if let Some(counts) = actor.shared.counts.get() {
+                counts.panics.inc();
+            }
             ctx.run_later(RESTART_PAUSE, |_, ctx| ctx.stop());
         }
     }));
@@ -220,6 +233,7 @@ mod tests {
     use super::*;
     use crate::db::record::{Event, Record};
     use crate::db::{Db, DbSettings};
+    use crate::metrics::Metrics;
 
     #[derive(Message)]
     #[rtype(result = "()")]
@@ -247,8 +261,8 @@ mod tests {
             instance: "here".to_owned(),
         };
         let db = Db::start(settings, &Registry::new()).unwrap();
-        let panics = prometheus::IntCounter::new("panics", "panics").unwrap();
-        db.count_panics(panics.clone());
+        let counts = Metrics::register(&Registry::new()).of_actor("db");
+        db.count_actor(counts.clone());
         db.actor.send(Panic).await.unwrap();
         db.record(Record::Event(Event {
             call_sid: "CA00000000000000000000000000000001".parse().unwrap(),
@@ -263,7 +277,7 @@ mod tests {
         }
         let worn_out = db.lifeline().ended();
         tokio::time::timeout(Duration::from_secs(10), worn_out).await.expect("the fourth is one too many");
-        assert_eq!((panics.get(), db.waiting_records()), (4, 1));
+        assert_eq!((counts.panics.get(), db.waiting_records()), (4, 1));
         db.actor.send(Panic).await.expect("it is started again all the same");
     }
 }

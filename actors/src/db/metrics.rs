@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
 use tokio::sync::watch;
 
 use super::error::DbError;
+use super::health::DbHealth;
 use super::pool::Pool;
 use super::queue::Queue;
 use super::spool::{Backlog, Spool};
+use crate::metrics::Registrar;
 
 /// From a local answer to the longest deadline, in seconds.
 const DURATION_BUCKETS: [f64; 12] =
@@ -31,13 +33,16 @@ pub(super) struct Metrics {
 impl Metrics {
     /// Registers the metrics; fails if the registry has them already.
     pub(super) fn register(
-        registry: &Registry,
+        registry: &dyn Registrar,
         pool: Pool,
         queue: Arc<Queue>,
         spool: &Spool,
     ) -> prometheus::Result<Self> {
         let queries = IntCounterVec::new(
-            Opts::new("switchboard_db_queries_total", "Queries by name and result"),
+            Opts::new(
+                "switchboard_db_queries_total",
+                "Queries by name and result: `ok`, `unavailable`, `busy` or `refused`",
+            ),
             &["query", "result"],
         )?;
         let durations = HistogramVec::new(
@@ -61,6 +66,7 @@ impl Metrics {
         registry.register(Box::new(rows.clone()))?;
         registry.register(Box::new(unwritten.clone()))?;
         registry.register(Box::new(spool.failures.clone()))?;
+        registry.register(Box::new(pool.waits().clone()))?;
         registry.register(Box::new(Gauges::new(pool, queue, spool.watch())?))?;
         Ok(Self { queries, durations, rows, unwritten })
     }
@@ -87,6 +93,7 @@ struct Gauges {
     pool: Pool,
     queue: Arc<Queue>,
     backlog: watch::Receiver<Backlog>,
+    up: IntGauge,
     limit: IntGauge,
     total: IntGauge,
     idle: IntGauge,
@@ -103,6 +110,7 @@ impl Gauges {
             pool,
             queue,
             backlog,
+            up: IntGauge::new("switchboard_db_up", "Whether the database answers: 1, or 0")?,
             limit: IntGauge::new("switchboard_db_pool_limit", "Database connections allowed")?,
             total: IntGauge::new("switchboard_db_pool_connections", "Open database connections")?,
             idle: IntGauge::new("switchboard_db_pool_idle_connections", "Open connections nobody uses")?,
@@ -126,9 +134,9 @@ impl Gauges {
         })
     }
 
-    fn all(&self) -> [&IntGauge; 8] {
-        let Self { limit, total, idle, waiting, depth, spooled, oldest, aside, .. } = self;
-        [limit, total, idle, waiting, depth, spooled, oldest, aside]
+    fn all(&self) -> [&IntGauge; 9] {
+        let Self { up, limit, total, idle, waiting, depth, spooled, oldest, aside, .. } = self;
+        [up, limit, total, idle, waiting, depth, spooled, oldest, aside]
     }
 }
 
@@ -139,6 +147,7 @@ impl Collector for Gauges {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let stats = self.pool.stats();
+        self.up.set(i64::from(self.pool.seen().health() == DbHealth::Healthy));
         self.limit.set(i64::from(self.pool.size()));
         self.total.set(stats.total as i64);
         self.idle.set(stats.idle as i64);

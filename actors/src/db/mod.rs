@@ -47,10 +47,10 @@ use std::time::Duration;
 
 use actix::{Addr, Supervisor};
 use anyhow::Context;
-use prometheus::{IntCounter, Registry};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Instrument as _;
 
 pub use self::bills::TwilioBill;
 pub use self::calls::{CallDetail, CallSummary};
@@ -86,6 +86,7 @@ use self::record::{Aftermath, Event, Record};
 use self::spool::Spool;
 use self::url::Target;
 use self::webhooks::{Inbox, Webhook};
+use crate::metrics::{ActorMetrics, Registrar};
 use crate::supervise::{Life, Lifeline};
 use crate::wire::twilio::sid::CallSid;
 
@@ -157,15 +158,15 @@ struct Shared {
     webhooks: webhooks::Metrics,
     seen: Arc<Seen>,
     places: log::Places,
-    /// Where the actor's panics are counted.
-    panics: OnceLock<IntCounter>,
+    /// Where the actor is counted.
+    counts: OnceLock<ActorMetrics>,
     runtime: DbRuntime,
 }
 
 impl Db {
     /// Opens the spool, starts the database's runtime and, on the current arbiter, its actor. Never waits for the
     /// database; what waits in the spool, and in those of processes that are gone, is written as soon as it is there.
-    pub fn start(settings: DbSettings, registry: &Registry) -> Result<Self, DbStartError> {
+    pub fn start(settings: DbSettings, registry: &dyn Registrar) -> Result<Self, DbStartError> {
         let waits = [settings.idle_timeout, settings.connect_timeout];
         if !(1..=LARGEST_POOL).contains(&settings.pool_max) || waits.iter().any(Duration::is_zero) {
             return Err(anyhow::anyhow!(
@@ -196,9 +197,9 @@ impl Db {
         let webhooks = webhooks::Metrics::register(registry).context("the metrics of the webhooks")?;
         let inbox = Inbox::new(runtime.handle());
         let places = log::Places::default();
-        let panics = OnceLock::new();
+        let counts = OnceLock::new();
         let shared =
-            Arc::new(Shared { pool, queue, spool, inbox, metrics, webhooks, seen, places, panics, runtime });
+            Arc::new(Shared { pool, queue, spool, inbox, metrics, webhooks, seen, places, counts, runtime });
         let (handles, closed) = watch::channel(());
         let life = Life::begin("db");
         let lifeline = life.line();
@@ -214,9 +215,9 @@ impl Db {
         &self.lifeline
     }
 
-    /// Where the actor's panics are counted from now on. Only the first one is obeyed.
-    pub fn count_panics(&self, counter: IntCounter) {
-        let _ = self.shared.panics.set(counter);
+    /// Where the actor is counted. For the time right after the start; only the first one is obeyed.
+    pub fn count_actor(&self, metrics: ActorMetrics) {
+        let _ = self.shared.counts.set(metrics);
     }
 
     /// Queues a record to be written. Never waits; when 10,000 wait in memory already, because the spool is full, it is
@@ -446,11 +447,12 @@ impl crate::call::Ledger for Db {
 
     fn decide(&self, call_sid: CallSid, epoch: u32, next: record::NextStep) -> BoxFuture<'static, ()> {
         let db = self.clone();
-        Box::pin(async move {
+        let deciding = async move {
             if let Err(error) = Self::decide(&db, call_sid, epoch, next).await {
                 tracing::warn!(call.sid = %call_sid, %error, "only this process knows what comes next");
             }
-        })
+        };
+        Box::pin(deciding.instrument(tracing::info_span!("db decide", call.sid = %call_sid)))
     }
 }
 
@@ -501,12 +503,6 @@ impl Shared {
             self.seen.away(cause, begun);
         }
         answer
-    }
-
-    fn count_panic(&self) {
-        if let Some(counter) = self.panics.get() {
-            counter.inc();
-        }
     }
 
     /// Returns when nothing waits, neither in memory nor in the spool.

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bb8::{PooledConnection, QueueStrategy};
+use prometheus::{Histogram, HistogramOpts};
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -31,6 +32,8 @@ const MOST_WAITING: usize = 1_000;
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// How often idle connections are looked through.
 const REAPER_RATE: Duration = Duration::from_secs(10);
+/// From an idle connection to one that is waited for in vain, in seconds.
+const WAIT_BUCKETS: [f64; 8] = [0.0001, 0.0005, 0.0025, 0.01, 0.05, 0.25, 1.0, 10.0];
 
 /// The pool as seen from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -62,6 +65,8 @@ struct Inner {
     /// So many turns there are, or will be once those that are given up have come back.
     size: Mutex<u32>,
     waiting: AtomicUsize,
+    /// How long queries waited for the connection that they got.
+    waits: Histogram,
     seen: Arc<Seen>,
     runtime: Handle,
     patience: Duration,
@@ -83,7 +88,12 @@ impl Pool {
                 .retry_connection(false) // each attempt's failure is told to those who wait; they decide
                 .build_unchecked(manager)
         };
+        let waits = HistogramOpts::new(
+            "switchboard_db_pool_wait_seconds",
+            "How long queries waited for the connection that they got",
+        );
         Self(Arc::new(Inner {
+            waits: Histogram::with_opts(waits.buckets(WAIT_BUCKETS.to_vec())).expect("the name is valid"),
             connections,
             turns: Arc::new(Semaphore::new(limits.max as usize)),
             size: Mutex::new(limits.max),
@@ -114,7 +124,11 @@ impl Pool {
             .map_err(|_| DbError::Busy(format!("no connection became free within {patience:?}")))?
             .expect("the semaphore is never closed");
         match timeout_at(begun + patience, self.connection(begun)).await {
-            Ok(connection) => Ok(Checkout::new(connection?, turn, self.clone())),
+            Ok(connection) => {
+                let connection = connection?;
+                self.0.waits.observe(begun.elapsed().as_secs_f64());
+                Ok(Checkout::new(connection, turn, self.clone()))
+            }
             Err(_) => Err(self.not_connected(patience)),
         }
     }
@@ -145,6 +159,11 @@ impl Pool {
             idle: state.idle_connections as usize,
             waiting: self.0.waiting.load(Ordering::Relaxed),
         }
+    }
+
+    /// How long queries waited for the connection that they got, in seconds.
+    pub(super) fn waits(&self) -> &Histogram {
+        &self.0.waits
     }
 
     /// There are more connections than the pool may have.

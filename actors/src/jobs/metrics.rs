@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
 
 use crate::db::JobResult;
+use crate::metrics::Registrar;
 
 /// From a look at an empty table to the deadline, in seconds.
 const DURATION_BUCKETS: [f64; 8] = [0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0, 60.0];
@@ -18,9 +19,12 @@ pub(super) struct Metrics {
 
 impl Metrics {
     /// Registers the metrics; fails if the registry has them already.
-    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+    pub(super) fn register(registry: &dyn Registrar) -> prometheus::Result<Self> {
         let runs = IntCounterVec::new(
-            Opts::new("switchboard_job_runs_total", "Runs of jobs by this process, by job and result"),
+            Opts::new(
+                "switchboard_job_runs_total",
+                "Runs of jobs by this process: `ok`, `failed`, `timed-out`, `panicked` or `interrupted`",
+            ),
             &["job", "result"],
         )?;
         let durations = HistogramVec::new(

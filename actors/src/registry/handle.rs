@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::WeakAddr;
 use actix::prelude::*;
+use tracing::{Instrument as _, Span};
 
 use super::picture::{CallState, Capacity, LiveCall, Picture};
 use super::slots::NotClaimed;
@@ -12,6 +13,7 @@ use crate::call::conversation::Next;
 use crate::call::end::CallEnd;
 use crate::call::history::Past;
 use crate::call::{CallActor, CallSetup};
+use crate::metrics::ActorMetrics;
 use crate::supervise::{Life, Lifeline};
 use crate::wire::realtime::socket::Uplink;
 use crate::wire::twilio::sid::CallSid;
@@ -27,6 +29,7 @@ pub struct Registry {
     pub(super) address: Addr<CallRegistry>,
     pub(super) capacity: Arc<Mutex<Capacity>>,
     pub(super) lifeline: Lifeline,
+    pub(super) counts: ActorMetrics,
 }
 
 /// What became of a ringing call.
@@ -46,6 +49,8 @@ pub enum Admission {
 pub struct Claimed {
     pub call: WeakAddr<CallActor>,
     pub uplink: Arc<Uplink>,
+    /// The call's.
+    pub span: Span,
 }
 
 /// What a call does whose stream has ended.
@@ -69,9 +74,9 @@ impl Registry {
         let capacity = Arc::new(Mutex::new(capacity));
         let shared = capacity.clone();
         let life = Life::begin("registry");
-        let lifeline = life.line();
+        let (lifeline, counts) = (life.line(), setup.metrics.of_actor("registry"));
         let address = Supervisor::start(move |_| CallRegistry::new(limit, shared, setup, life));
-        Self { address, capacity, lifeline }
+        Self { address, capacity, lifeline, counts }
     }
 
     /// Reserves a slot for a ringing call; its actor starts on the current arbiter, the worker's that took the webhook.
@@ -81,7 +86,8 @@ impl Registry {
         from: String,
         to: String,
     ) -> Result<Admission, RegistryDown> {
-        self.ask(AdmitCall { call_sid, from, to, past: None, home: Arbiter::current() }).await
+        let home = Arbiter::current();
+        self.ask_about(call_sid, "admit", AdmitCall { call_sid, from, to, past: None, home }).await
     }
 
     /// Reserves a slot for a call that another process began; it goes on where it was.
@@ -92,7 +98,8 @@ impl Registry {
         to: String,
         past: Past,
     ) -> Result<Admission, RegistryDown> {
-        self.ask(AdmitCall { call_sid, from, to, past: Some(past), home: Arbiter::current() }).await
+        let home = Arbiter::current();
+        self.ask_about(call_sid, "take up", AdmitCall { call_sid, from, to, past: Some(past), home }).await
     }
 
     /// Gives a stream its call, once.
@@ -101,7 +108,7 @@ impl Registry {
         call_sid: CallSid,
         epoch: u32,
     ) -> Result<Result<Claimed, NotClaimed>, RegistryDown> {
-        self.ask(ClaimStream { call_sid, epoch }).await
+        self.ask_about(call_sid, "claim", ClaimStream { call_sid, epoch }).await
     }
 
     /// Whether the call's stream is open here.
@@ -113,17 +120,17 @@ impl Registry {
 
     /// What comes after a stream that has ended.
     pub async fn after_stream(&self, call_sid: CallSid) -> Result<AfterStream, RegistryDown> {
-        self.ask(EndStream { call_sid }).await
+        self.ask_about(call_sid, "after stream", EndStream { call_sid }).await
     }
 
     /// Twilio says that the call has ended.
     pub async fn call_over(&self, call_sid: CallSid) -> Result<(), RegistryDown> {
-        self.ask(CallOver { call_sid }).await
+        self.ask_about(call_sid, "call over", CallOver { call_sid }).await
     }
 
     /// A stream ended. If the call has not, another stream has [`CLAIM_WITHIN`](super::slots::CLAIM_WITHIN) to come.
     pub async fn stream_lost(&self, call_sid: CallSid, epoch: u32) -> Result<(), RegistryDown> {
-        self.ask(StreamLost { call_sid, epoch }).await
+        self.ask_about(call_sid, "stream lost", StreamLost { call_sid, epoch }).await
     }
 
     /// The live picture.
@@ -157,7 +164,7 @@ impl Registry {
     }
 
     pub(crate) async fn end(&self, ended: CallEnded) -> Result<(), RegistryDown> {
-        self.ask(ended).await
+        self.ask_about(ended.call_sid, "end", ended).await
     }
 
     /// A call's actor has panicked too often to end its call.
@@ -170,12 +177,29 @@ impl Registry {
         self.address.do_send(CallDied { call_sid, serial, panicked });
     }
 
+    /// The same about a call, as a span of its trace.
+    async fn ask_about<M, T>(
+        &self,
+        call_sid: CallSid,
+        question: &'static str,
+        message: M,
+    ) -> Result<T, RegistryDown>
+    where
+        M: Message<Result = Option<T>> + Send + 'static,
+        T: Send + 'static,
+        CallRegistry: Handler<M>,
+    {
+        let span = tracing::info_span!("registry", call.sid = %call_sid, question);
+        self.ask(message).instrument(span).await
+    }
+
     async fn ask<M, T>(&self, message: M) -> Result<T, RegistryDown>
     where
         M: Message<Result = Option<T>> + Send + 'static,
         T: Send + 'static,
         CallRegistry: Handler<M>,
     {
+        let _waits = self.counts.waits();
         match tokio::time::timeout(ANSWER_WITHIN, self.address.send(message)).await {
             Ok(Ok(Some(answer))) => Ok(answer),
             Ok(Ok(None) | Err(_)) | Err(_) => Err(RegistryDown),

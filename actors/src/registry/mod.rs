@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
+use tracing::Span;
 
 pub(crate) use self::handle::CallEnded;
 pub use self::handle::{Admission, AfterStream, Claimed, Registry, RegistryDown};
@@ -22,8 +23,11 @@ use self::picture::{Capacity, LiveCall, Picture};
 use self::slots::{CLAIM_WITHIN, NotClaimed, Reserved, Resumed, Slots};
 use crate::call::conversation::Next;
 use crate::call::end::{CallEnd, Outcome, Reason};
-use crate::call::{CallActor, CallIdentity, CallSetup, LiveStatus, OverAtTwilio, ShutDown, Unclaimed};
+use crate::call::{
+    CallActor, CallIdentity, CallSetup, LiveStatus, OverAtTwilio, Shared, ShutDown, Unclaimed,
+};
 use crate::db::record::{CallClosed, CallOpened, Record};
+use crate::metrics::{ActorMetrics, Counted};
 use crate::supervise::{Life, caught, fault_point};
 use crate::wire::realtime::socket::Uplink;
 use crate::wire::twilio::sid::CallSid;
@@ -53,6 +57,9 @@ pub struct CallRegistry {
     setup: Arc<CallSetup>,
     serial: u64,
     life: Life,
+    counts: ActorMetrics,
+    /// In the metrics.
+    _lives: Counted,
 }
 
 /// What comes next for a call that has no slot any more.
@@ -87,6 +94,8 @@ struct Line {
     call: Addr<CallActor>,
     uplink: Arc<Uplink>,
     status: Arc<Mutex<LiveStatus>>,
+    /// The call's, in which everything that is done for it stands.
+    span: Span,
     from: String,
     to: String,
     started_at: DateTime<Utc>,
@@ -104,6 +113,7 @@ impl Actor for CallRegistry {
 impl Supervised for CallRegistry {
     /// Timers are gone with the old context, and a death may have been lost with the message that panicked.
     fn restarting(&mut self, ctx: &mut Self::Context) {
+        self.counts.restarts.inc();
         for (&call_sid, slot) in self.slots.iter() {
             if !slot.call.call.connected() {
                 ctx.notify(CallDied { call_sid, serial: slot.call.serial, panicked: true });
@@ -117,6 +127,7 @@ impl Supervised for CallRegistry {
 
 impl CallRegistry {
     fn new(limit: usize, capacity: Arc<Mutex<Capacity>>, setup: Arc<CallSetup>, life: Life) -> Self {
+        let counts = setup.metrics.of_actor("registry");
         Self {
             slots: Slots::new(limit),
             decided: HashMap::new(),
@@ -125,6 +136,8 @@ impl CallRegistry {
             setup,
             serial: 0,
             life,
+            _lives: counts.lives(),
+            counts,
         }
     }
 
@@ -134,15 +147,17 @@ impl CallRegistry {
         ctx: &mut Context<Self>,
         work: impl FnOnce(&mut Self, &mut Context<Self>) -> T,
     ) -> Option<T> {
+        let began = Instant::now();
         let worked = caught(|| {
             fault_point!("registry");
             work(self, ctx)
         });
+        self.counts.handler_time.observe(began.elapsed().as_secs_f64());
         match worked {
             Ok(answer) => Some(answer),
             Err(panic) => {
                 self.life.panicked(&panic);
-                self.setup.metrics.panics.with_label_values(&["registry"]).inc();
+                self.counts.panics.inc();
                 ctx.stop();
                 None
             }
@@ -170,11 +185,12 @@ impl CallRegistry {
             let uplink = Arc::new(Uplink::default());
             let status = Arc::new(Mutex::new(LiveStatus::default()));
             let identity = CallIdentity { call_sid, serial, first_epoch: epoch, started_at };
-            let (shared_uplink, shared_status) = (uplink.clone(), status.clone());
+            let span = tracing::info_span!(parent: None, "call", call.sid = %call_sid, epoch);
+            let shared = Shared { uplink: uplink.clone(), status: status.clone(), span: span.clone() };
             let call = Supervisor::start_in_arbiter(&home, move |_| {
-                CallActor::new(identity, past, setup, registry, shared_uplink, shared_status)
+                CallActor::new(identity, past, setup, registry, shared)
             });
-            Line { serial, call, uplink, status, from, to, started_at, began: Instant::now() }
+            Line { serial, call, uplink, status, span, from, to, started_at, began: Instant::now() }
         });
         match reserved {
             Reserved::Slot { epoch, fresh } => {
@@ -377,7 +393,12 @@ impl CallRegistry {
     }
 
     fn way_here(&self, ctx: &Context<Self>) -> Registry {
-        Registry { address: ctx.address(), capacity: self.capacity.clone(), lifeline: self.life.line() }
+        Registry {
+            address: ctx.address(),
+            capacity: self.capacity.clone(),
+            lifeline: self.life.line(),
+            counts: self.counts.clone(),
+        }
     }
 }
 
@@ -414,7 +435,8 @@ impl Handler<ClaimStream> for CallRegistry {
     fn handle(&mut self, message: ClaimStream, ctx: &mut Self::Context) -> Self::Result {
         self.guarded(ctx, |registry, _| {
             let slot = registry.slots.claim(message.call_sid, message.epoch)?;
-            let claimed = Claimed { call: slot.call.call.downgrade(), uplink: slot.call.uplink.clone() };
+            let Line { call, uplink, span, .. } = &slot.call;
+            let claimed = Claimed { call: call.downgrade(), uplink: uplink.clone(), span: span.clone() };
             registry.publish();
             Ok(claimed)
         })

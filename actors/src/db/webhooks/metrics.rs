@@ -1,11 +1,12 @@
 //! The metrics of the webhooks.
 
 use chrono::Utc;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts};
 
 use super::backlog::WebhookBacklog;
 use super::{Route, Webhook};
 use crate::db::error::DbError;
+use crate::metrics::Registrar;
 
 /// From at once to what nobody waits for, in seconds; 5 s is what is asked of us.
 const DELAY_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 600.0];
@@ -42,7 +43,7 @@ pub(in crate::db) struct Metrics {
 
 impl Metrics {
     /// Registers the metrics; fails if the registry has them already.
-    pub(in crate::db) fn register(registry: &Registry) -> prometheus::Result<Self> {
+    pub(in crate::db) fn register(registry: &dyn Registrar) -> prometheus::Result<Self> {
         let counter = |name, help| IntCounterVec::new(Opts::new(name, help), &["route", "result"]);
         let delay = HistogramOpts::new(
             "switchboard_webhook_delay_seconds",
@@ -51,11 +52,11 @@ impl Metrics {
         let metrics = Self {
             received: counter(
                 "switchboard_webhooks_received_total",
-                "Status callbacks by route and what became of them at the door",
+                "Status callbacks at the door, by route and result: `stored`, `spooled` or `unavailable`",
             )?,
             processed: counter(
                 "switchboard_webhooks_processed_total",
-                "Attempts to process a status callback, by route and result",
+                "Attempts to process a status callback, by route and result: `done`, `failed` (tried again) or `dead`",
             )?,
             delay: HistogramVec::new(delay.buckets(DELAY_BUCKETS.to_vec()), &["route"])?,
             pending: IntGauge::new(

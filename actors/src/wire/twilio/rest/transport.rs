@@ -1,23 +1,19 @@
 //! Requests on the wire: authenticated, within a deadline, repeated where that is safe.
 
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use awc::Client;
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::Method;
-use awc::{Client, Connector};
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::Rng;
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
 use super::{Refusal, RestError, TwilioApi};
+use crate::wire::https;
 
-/// Limit of a connect, and of the TLS handshake after it.
-const CONNECT: Duration = Duration::from_secs(3);
 /// How often a request is sent at most.
 const ATTEMPTS: u32 = 5;
 /// The pause before the second attempt; it doubles with each further one.
@@ -34,23 +30,7 @@ const PAGE_SIZE: &str = "50";
 const MAX_PAGES: usize = 40;
 
 thread_local! {
-    static CLIENT: Client = client();
-}
-
-static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default protocol versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
-});
-
-/// The deadline of a whole request is ours; a redirect would carry the credentials elsewhere.
-fn client() -> Client {
-    let connector = Connector::new().timeout(CONNECT).handshake_timeout(CONNECT).rustls_0_23(TLS.clone());
-    Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
+    static CLIENT: Client = https::client();
 }
 
 /// One request, as often as it is sent.

@@ -151,7 +151,7 @@ async fn nobody_at_home_is_unreachable_after_five_attempts() {
 async fn an_https_origin_is_spoken_to_by_tls_and_a_stranger_gets_no_credentials() {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let base = Url::parse(&format!("https://{}", listener.local_addr().unwrap())).unwrap();
-    let api = TwilioApi::new(base, "AC1", Secret::new("hush".into())).unwrap().within(CONNECT);
+    let api = TwilioApi::new(base, "AC1", Secret::new("hush".into())).unwrap().within(https::CONNECT);
     let greeted = actix_rt::spawn(async move {
         let (mut tcp, _) = listener.accept().await.unwrap();
         let mut first = [0; 2];
