@@ -72,7 +72,7 @@ pub(super) async fn page(
     places: &Places,
 ) -> QueryResult<CallLogPage> {
     query.page_size = query.page_size.clamp(1, LONGEST_PAGE);
-    let found = search(connection, &query.filter).await?;
+    let found = search(connection, &query.filter, search::wanted(&query)).await?;
     let list::Page { calls, next } = list::page(connection, &query, found.as_ref(), places).await?;
     let total = match &found {
         Some(found) => found.total(),
@@ -109,7 +109,7 @@ impl Export {
         connection: &mut Connection,
     ) -> QueryResult<(Vec<CallSummary>, Option<Self>)> {
         if self.found.is_none() {
-            self.found = search(connection, &self.query.filter).await?;
+            self.found = search(connection, &self.query.filter, search::ALL).await?;
         }
         let page = list::page(connection, &self.query, self.found.as_ref(), &Places::default()).await?;
         let rest = page.next.map(|cursor| {
@@ -120,9 +120,13 @@ impl Export {
     }
 }
 
-async fn search(connection: &mut Connection, filter: &CallFilter) -> QueryResult<Option<Found>> {
+async fn search(
+    connection: &mut Connection,
+    filter: &CallFilter,
+    wanted: usize,
+) -> QueryResult<Option<Found>> {
     match &filter.words {
-        Some(words) => search::find(connection, filter, words).await.map(Some),
+        Some(words) => search::find(connection, filter, words, wanted).await.map(Some),
         None => Ok(None),
     }
 }

@@ -218,6 +218,10 @@ async fn of_a_frequent_word_the_newest_thousand_are_found_and_it_is_said() {
         assert_eq!((page.total, page.total_is_exact, page.search_is_complete), (1_000, false, Some(false)));
         assert_eq!(numbers(&page), (29_001..=29_050).rev().collect::<Vec<_>>());
         assert_eq!(page.next_cursor, None);
+        let page = db.find_calls(query(said("often"), "-startedAt", 1, 50)).await.unwrap();
+        assert_eq!((page.total, page.total_is_exact, page.search_is_complete), (1_000, false, Some(false)));
+        assert_eq!(numbers(&page), (29_951..=30_000).rev().collect::<Vec<_>>());
+        assert!(page.next_cursor.is_some());
         // The statistics say often, the newest calls say never.
         let page = db.find_calls(query(said("once"), "-startedAt", 1, 50)).await.unwrap();
         assert_eq!((page.total, page.search_is_complete), (1_000, Some(false)));

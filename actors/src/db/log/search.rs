@@ -21,24 +21,36 @@ use crate::wire::twilio::sid::CallSid;
 
 /// A search finds so many calls at most: the newest.
 const MOST: usize = 1_000;
-/// So many expected matches are looked through to find the most.
-const ENOUGH: f64 = 1.5 * MOST as f64;
+/// As many as are ever found, and one more, so that it shows whether there are others.
+pub(super) const ALL: usize = MOST + 1;
+/// Of a word that is expected more often no more is found than a page needs: it has the most in any case.
+const FREQUENT: i64 = 4 * MOST as i64;
+/// So many times what is wanted is looked through, and so many matches more, to find it.
+const AMPLE: f64 = 1.5;
+const SPARE: f64 = 100.0;
 /// More than this share of all calls is not looked through before all of them are.
 const LARGEST_SHARE: f64 = 0.1;
 
 /// The calls that a search found.
 pub(in crate::db) struct Found {
-    /// Newest first.
+    /// Newest first; of a frequent word only as many as were wanted.
     pub(super) call_sids: Vec<String>,
     /// There are no others.
     pub(super) is_complete: bool,
 }
 
 impl Found {
+    /// All there are, or the newest.
     fn of(mut call_sids: Vec<String>) -> Self {
         let is_complete = call_sids.len() <= MOST;
         call_sids.truncate(MOST);
         Self { call_sids, is_complete }
+    }
+
+    /// The newest of many.
+    fn newest(mut call_sids: Vec<String>) -> Self {
+        call_sids.truncate(MOST);
+        Self { call_sids, is_complete: false }
     }
 
     /// The page that is asked for and one call more, if the calls are in its order and it begins among them.
@@ -59,7 +71,8 @@ impl Found {
     }
 
     pub(super) fn total(&self) -> Total {
-        Total { calls: self.call_sids.len() as i64, is_exact: self.is_complete }
+        let calls = if self.is_complete { self.call_sids.len() } else { MOST };
+        Total { calls: calls as i64, is_exact: self.is_complete }
     }
 }
 
@@ -78,25 +91,38 @@ pub(in crate::db) fn document(call_sid: &CallSid) -> QueryResult<Statement> {
     Statement::of(&sql_query(insert).bind::<Text, _>(call_sid.as_str()))
 }
 
-/// The newest calls that pass the filter and in which its words were said.
+/// How many of the newest calls that a search finds are to be known for this page; one more, so that it shows whether
+/// there are others.
+pub(super) fn wanted(query: &CallQuery) -> usize {
+    match query.start {
+        Start::Page(page, Sort::NEWEST_FIRST) => {
+            (page.max(1) as usize).saturating_mul(query.page_size as usize).min(MOST) + 1
+        }
+        _ => ALL,
+    }
+}
+
+/// The newest calls that pass the filter and in which its words were said; of a frequent word as many as are `wanted`.
 ///
-/// Of a frequent word first among so few of the newest calls as probably suffice: to sort all its matches takes long.
+/// Those are looked for first among so few of the newest calls as probably suffice: to sort all matches takes long.
 pub(super) async fn find(
     connection: &mut Connection,
     filter: &CallFilter,
     words: &str,
+    wanted: usize,
 ) -> QueryResult<Found> {
     let expected = total::expected(connection, said(filter, words, None)).await?;
-    let share = ENOUGH / expected.max(1) as f64;
+    let wanted = if expected > FREQUENT { wanted } else { ALL };
+    let share = (AMPLE * wanted as f64 + SPARE) / expected.max(1) as f64;
     if share <= LARGEST_SHARE
         && let Some(since) = newest_share(connection, share).await?
     {
-        let call_sids: Vec<String> = newest(filter, words, Some(since)).load(connection).await?;
-        if call_sids.len() > MOST {
-            return Ok(Found::of(call_sids));
+        let call_sids: Vec<String> = newest(filter, words, Some(since), wanted).load(connection).await?;
+        if call_sids.len() == wanted {
+            return Ok(Found::newest(call_sids));
         }
     }
-    newest(filter, words, None).load(connection).await.map(Found::of)
+    newest(filter, words, None, ALL).load(connection).await.map(Found::of)
 }
 
 /// When the newest of this share of all calls began, as of the table's last ANALYZE; none before the first.
@@ -126,11 +152,9 @@ diesel::table! {
 
 type Sids<'a> = call_search::BoxedQuery<'a, Pg, Text>;
 
-/// One more than the most, so that it shows.
-fn newest<'a>(filter: &'a CallFilter, words: &'a str, since: Option<DateTime<Utc>>) -> Sids<'a> {
-    said(filter, words, since)
-        .order((call_search::started_at.desc(), call_search::call_sid.desc()))
-        .limit(MOST as i64 + 1)
+fn newest<'a>(filter: &'a CallFilter, words: &'a str, since: Option<DateTime<Utc>>, most: usize) -> Sids<'a> {
+    let newest_first = (call_search::started_at.desc(), call_search::call_sid.desc());
+    said(filter, words, since).order(newest_first).limit(most as i64)
 }
 
 fn said<'a>(filter: &'a CallFilter, words: &'a str, since: Option<DateTime<Utc>>) -> Sids<'a> {
