@@ -230,6 +230,17 @@ async fn of_a_frequent_word_the_newest_thousand_are_found_and_it_is_said() {
 }
 
 #[actix_rt::test]
+async fn pages_far_down_are_found_from_one_another() {
+    let database = log_of(20_000).await;
+    let db = start(&database.url);
+    for number in [150, 300, 151, 200, 150, 199, 101] {
+        let page = db.find_calls(query(CallFilter::default(), "-startedAt", number, 50)).await.unwrap();
+        let newest = 20_000 - 50 * (number - 1);
+        assert_eq!(numbers(&page), (newest - 49..=newest).rev().collect::<Vec<_>>(), "page {number}");
+    }
+}
+
+#[actix_rt::test]
 async fn an_export_has_every_call_once() {
     let database = log_of(2_345).await;
     let db = start(&database.url);

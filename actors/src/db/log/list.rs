@@ -8,8 +8,9 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Double, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
+use tokio::time::Instant;
 
-use super::places::Places;
+use super::places::{Known, Places};
 use super::query::{CallFilter, CallQuery, Cursor, Place, Sort, SortKey, Start, Value};
 use super::search::Found;
 use crate::db::calls::{CallRow, CallSummary};
@@ -137,14 +138,18 @@ async fn last_before(
     places: &Places,
 ) -> QueryResult<Option<Place>> {
     let skipped = i64::from(query.start.page() - 1) * i64::from(query.page_size) - 1;
-    if let Some(place) = places.recall(query, skipped) {
-        return Ok(Some(place));
+    let known = places.recall(query, skipped);
+    if let Some(known) = known.filter(|known| known.skipped == skipped) {
+        return Ok(Some(known.place));
     }
+    let (after, rest) =
+        known.map_or((None, skipped), |known| (Some(known.place), skipped - known.skipped - 1));
+    let at = known.map_or_else(Instant::now, |known| known.at);
     let sort = query.start.sort();
-    let behind = sorted(matching(&query.filter, found), sort, None).offset(skipped).limit(1);
+    let behind = sorted(matching(&query.filter, found), sort, after).offset(rest).limit(1);
     let place = place_at(connection, behind, sort.key).await?;
     if let Some(place) = place {
-        places.remember(query, skipped, place);
+        places.remember(query, Known { skipped, place, at });
     }
     Ok(place)
 }
