@@ -104,7 +104,7 @@ fn heard(report: &CallsReport) -> Vec<Row> {
     rows.extend(spread("first audio", &report.first_audio_ms));
     rows.extend(spread("barge-in reaction", &report.barge_in_ms));
     rows.extend(spread("longest silence of a call", &report.silence_ms));
-    rows.extend(spread("simulated service's own lag", &report.realtime_lag_ms));
+    rows.extend(spread("the service's own lag", &report.realtime_lag_ms));
     rows
 }
 

@@ -201,7 +201,7 @@ fn errors_by_cause(scenario: &Scenario) -> Markup {
         @for failure in &scenario.upstream {
             p.quiet {
                 (figure(failure.count as f64)) " × " (failure.cause)
-                ": not in the error rate, which counts whoever suffered by it."
+                ": not in the error rate, in which the calls are that suffered by it."
             }
         }
         @if scenario.errors.is_empty() {
