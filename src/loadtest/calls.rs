@@ -6,6 +6,8 @@ use std::ops::{ControlFlow, Range};
 use std::rc::Rc;
 use std::time::Duration;
 
+use anyhow::ensure;
+use rustix::process::{Resource, getrlimit};
 use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
@@ -24,6 +26,12 @@ use crate::sim::phone::{self, Glance, Verdict};
 const LOOKS_EVERY: Duration = Duration::from_secs(5);
 /// For so long at least all have to be on the line for a look to find them there.
 const SHORTEST_PLATEAU: Duration = Duration::from_secs(2);
+
+/// Descriptors of this process that a call may take: the media stream, requests about it, and, where the Realtime service
+/// is simulated here, the other end of its session.
+const DESCRIPTORS_OF_A_CALL: u64 = 4;
+/// Those that are there whoever calls.
+const OTHER_DESCRIPTORS: u64 = 64;
 
 /// How many callers, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +67,12 @@ struct Capacity {
     active: u64,
 }
 
+/// As many calls as this process has file descriptors for.
+pub fn most() -> u16 {
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    u16::try_from(allowed.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS_OF_A_CALL).unwrap_or(u16::MAX)
+}
+
 impl Calls {
     /// From when the last has rung to when the first hangs up, since the start; none if it is too short to be seen.
     fn plateau(&self) -> Option<Range<Duration>> {
@@ -92,9 +106,15 @@ pub async fn overload(target: &Target, length: Duration, ramp: Duration) -> anyh
 /// Makes the calls. `name` is the scenario's, `label` the progress's.
 ///
 /// # Errors
-/// The calls cannot be made, whatever the program under load does: it is not on this machine, for one.
+/// The calls cannot be made, whatever the program under load does: it is not on this machine, or this process has too few
+/// file descriptors.
 pub async fn run(target: &Target, calls: Calls, name: &str, label: &str) -> anyhow::Result<Scenario> {
     let Calls { count, length, ramp, room } = calls;
+    ensure!(
+        count <= most(),
+        "this process has file descriptors for {} calls, and {count} are asked for: raise `ulimit -n`",
+        most()
+    );
     let (started, tally) = (Instant::now(), Rc::new(Tally::default()));
     let (at_once, given_up) = (Cell::new(None), Cell::new(false));
     let options = phone::Options {
@@ -109,13 +129,13 @@ pub async fn run(target: &Target, calls: Calls, name: &str, label: &str) -> anyh
         ..phone::Options::default()
     };
     let before = target.metrics().await.ok();
-    let late = RefCell::new(Vec::new());
+    let p99_ms = RefCell::new(Vec::new());
     let simulated = phone::simulate_observed(options, |glance| {
         let Glance { completed, refused, failed, latencies, .. } = glance;
         tally.shows(&latencies);
         tally.reaches((completed + refused + failed) as u64, failed as u64);
-        late.borrow_mut().push(percentiles(&latencies).p99.unwrap_or_default());
-        if room == Room::ForQuality && judge::is_lost(&late.borrow(), failed as u64, u64::from(count)) {
+        p99_ms.borrow_mut().push(percentiles(&latencies).p99.unwrap_or_default());
+        if room == Room::ForQuality && judge::is_lost(&p99_ms.borrow(), failed as u64, u64::from(count)) {
             given_up.set(true);
             return ControlFlow::Break(());
         }

@@ -13,7 +13,7 @@ use super::target::Target;
 
 /// The first step, which is also what the document asks for.
 const TARGET: u16 = 20;
-/// No step is larger.
+/// No step is larger, nor larger than this machine can ring.
 pub const MOST: u16 = 2_000;
 /// From so many calls on they ring faster: it is the talking that is measured, not the ringing.
 const MANY: u16 = 100;
@@ -35,18 +35,20 @@ struct Search {
     /// The smallest that did not.
     breaks: Option<u16>,
     parts: u16,
+    /// No step is larger.
+    most: u16,
 }
 
 impl Search {
-    fn new(parts: u16) -> Self {
-        Self { holds: 0, breaks: None, parts }
+    fn new(parts: u16, most: u16) -> Self {
+        Self { holds: 0, breaks: None, parts, most }
     }
 
     /// The size of the next step; none when it is known well enough.
     fn next(self) -> Option<u16> {
         match self.breaks {
-            None if self.holds >= MOST => None,
-            None => Some(self.holds.saturating_mul(4).clamp(TARGET, MOST)),
+            None if self.holds >= self.most => None,
+            None => Some(self.holds.saturating_mul(4).max(TARGET).min(self.most)),
             Some(breaks) => {
                 let gap = breaks - self.holds;
                 (self.holds > 0 && gap > (breaks / self.parts).max(1)).then(|| self.holds + gap / 2)
@@ -74,7 +76,7 @@ fn ramp(size: u16) -> Duration {
 /// # Errors
 /// As [`calls::run`], and the program does not tell whether it is at rest between two steps.
 pub async fn find(target: &Target, limit: Limit) -> anyhow::Result<Vec<Scenario>> {
-    let mut search = Search::new(limit.parts);
+    let mut search = Search::new(limit.parts, MOST.min(calls::most()));
     let mut steps: Vec<Scenario> = Vec::new();
     let mut broken = String::new();
     while let Some(size) = search.next() {
@@ -153,7 +155,7 @@ mod tests {
 
     /// The sizes that are tried on a machine that holds so many, and what is found.
     fn tried(machine_holds: u16, parts: u16) -> (Vec<u16>, Search) {
-        let mut search = Search::new(parts);
+        let mut search = Search::new(parts, MOST);
         let mut sizes = Vec::new();
         while let Some(size) = search.next() {
             sizes.push(size);

@@ -217,14 +217,22 @@ async fn a_certificate_of_a_private_authority_is_believed_where_it_is_trusted_an
 async fn what_this_machine_lacks_is_a_warning_and_no_error_of_the_program() {
     let port = serves(|stream| answers(stream, Duration::from_millis(300)));
     let origin = format!("http://127.0.0.1:{port}");
-    let mut few = Command::new("sh");
-    few.arg("-c").arg(r#"ulimit -n 40; exec "$0" "$@""#).arg(env!("CARGO_BIN_EXE_switchboard"));
+    let with = |descriptors: u32| {
+        let mut command = Command::new("sh");
+        let script = format!(r#"ulimit -n {descriptors}; exec "$0" "$@""#);
+        command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_switchboard"));
+        command
+    };
     let queries = ["--queries", "100", "--query-seconds", "1", "--at-once", "100"];
-    let (said, status) = run(few, &[&["database", "--url", &origin], &queries[..]].concat()).await;
+    let (said, status) = run(with(40), &[&["database", "--url", &origin], &queries[..]].concat()).await;
     assert_eq!(status, 1, "{said}");
     assert!(said.contains("no file descriptor left here"), "{said}");
     assert!(says_that_was_breached(&said, "database", "not sent for want of something here"), "{said}");
     assert!(!says_that_was_breached(&said, "database", "error rate"), "{said}");
+
+    let (said, status) = run(with(100), &["calls", "--url", &origin, "--calls", "20"]).await;
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("file descriptors for 9 calls, and 20 are asked for"), "{said}");
 }
 
 #[actix_rt::test]
