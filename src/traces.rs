@@ -24,7 +24,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use self::client::CollectorClient;
 use self::counted::CountedBatches;
-use self::tracer::CallTracer;
+use self::tracer::{CallIds, CallTracer};
 use crate::settings::TraceSettings;
 
 mod client;
@@ -82,6 +82,7 @@ impl Traces {
             .build();
         let provider = SdkTracerProvider::builder()
             .with_span_processor(CountedBatches::to(exporter))
+            .with_id_generator(CallIds::default())
             .with_sampler(Sampler::AlwaysOn)
             .with_max_events_per_span(MAX_NOTES)
             .with_resource(resource)

@@ -18,8 +18,7 @@ pub(super) struct CollectorClient;
 impl HttpClient for CollectorClient {
     /// Waits on the thread that it is polled on, which is the exporter's own and has no runtime.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let answer = timeout(TAKEN_WITHIN, send(request));
-        actix_rt::Runtime::new()?.block_on(answer)?
+        actix_rt::Runtime::new()?.block_on(async { timeout(TAKEN_WITHIN, send(request)).await? })
     }
 }
 

@@ -1,4 +1,5 @@
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Instant;
 
 use opentelemetry::trace::{SpanId, Status};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -20,7 +21,10 @@ struct Collector {
 impl SpanExporter for Collector {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         drop(self.gate.lock());
-        batch.into_iter().try_for_each(|span| self.taken.send(span)).map_err(|_| OTelSdkError::AlreadyShutdown)
+        batch
+            .into_iter()
+            .try_for_each(|span| self.taken.send(span))
+            .map_err(|_| OTelSdkError::AlreadyShutdown)
     }
 }
 
@@ -42,8 +46,8 @@ fn a_call_is_a_trace_with_its_sid_for_an_id() {
     let spans = traced(|| {
         let call =
             tracing::info_span!(parent: None, "call", call.sid = %SID, outcome = tracing::field::Empty);
-        let stream = tracing::info_span!(parent: &call, "media stream", epoch = 1_u32);
-        tracing::info!(parent: &stream, digits = 2, "a note");
+        let stream = tracing::info_span!(parent: &call, "media stream", epoch = 1_i64);
+        tracing::info!(parent: &stream, digits = 2_i64, "a note");
         tracing::debug!(parent: &stream, "for developers");
         let elsewhere = tracing::info_span!(target: "elsewhere", parent: &call, "of another crate");
         call.record("outcome", "completed");
@@ -58,7 +62,10 @@ fn a_call_is_a_trace_with_its_sid_for_an_id() {
     }
     let [stream, call, registry, webhook] = &spans[..] else { unreachable!() };
     for (root, child) in [(call, stream), (webhook, registry)] {
-        assert_eq!((root.parent_span_id, child.parent_span_id), (SpanId::INVALID, root.span_context.span_id()));
+        assert_eq!(
+            (root.parent_span_id, child.parent_span_id),
+            (SpanId::INVALID, root.span_context.span_id())
+        );
     }
     assert_eq!(attribute(&call.attributes, "outcome").unwrap().as_str(), "completed");
     assert_eq!(stream.attributes, [KeyValue::new("epoch", 1_i64)], "and nothing that we did not say");
@@ -112,4 +119,19 @@ fn a_span_that_finds_no_room_is_counted_and_lost() {
     drop(standing);
     drop(traces);
     assert_eq!(spans.try_iter().count(), QUEUE, "the others are sent, also at the end");
+}
+
+#[test]
+fn the_end_waits_no_longer_for_a_collector_that_takes_nothing() {
+    let (taken, spans) = mpsc::channel();
+    let gate = Arc::new(Mutex::new(()));
+    let traces = Traces::to(Collector { taken, gate: gate.clone() }, "switchboard", "here:8080");
+    let _standing = gate.lock().unwrap();
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(traces.layer()), || {
+        drop(tracing::info_span!("call", call.sid = SID));
+    });
+    let ends = Instant::now();
+    drop(traces);
+    assert!(ends.elapsed() < TAKEN_WITHIN + Duration::from_secs(2));
+    assert!(spans.try_recv().is_err(), "it was waited for");
 }

@@ -1,15 +1,21 @@
 //! Which trace a span belongs to.
 
-use opentelemetry::trace::{
-    SpanBuilder, SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, Tracer,
-};
+use std::cell::Cell;
+
+use opentelemetry::trace::{SpanBuilder, SpanId, TraceId, Tracer};
 use opentelemetry::{Context, KeyValue, Value};
-use opentelemetry_sdk::trace::{SdkTracer, Span};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, Span};
 
 /// The field that names a span's call.
 const CALL_SID: &str = "call.sid";
 
-/// Puts a span that has no parent here, and names a call, into the trace of that call.
+thread_local! {
+    /// The trace of the call that the span names which is being made on this thread.
+    static OF_CALL: Cell<Option<TraceId>> = const { Cell::new(None) };
+}
+
+/// Makes spans. One that has no parent and names a call begins no trace, but joins that of the call: the SDK, told so by
+/// [`CallIds`], makes it a root of it.
 #[derive(Debug)]
 pub(super) struct CallTracer(pub(super) SdkTracer);
 
@@ -17,20 +23,25 @@ impl Tracer for CallTracer {
     type Span = Span;
 
     fn build_with_context(&self, span: SpanBuilder, parent: &Context) -> Span {
-        let of_call = span.attributes.iter().flatten().find_map(trace_id);
-        match of_call {
-            Some(trace_id) if !parent.has_active_span() => {
-                // Another process may have spans of the trace, and nobody knows which would be the parent: it has none.
-                let (parent_id, sampled) = (SpanId::INVALID, TraceFlags::SAMPLED);
-                let trace = SpanContext::new(trace_id, parent_id, sampled, true, TraceState::default());
-                self.0.build_with_context(span, &parent.with_remote_span_context(trace))
-            }
-            _ => self.0.build_with_context(span, parent),
-        }
+        OF_CALL.set(span.attributes.iter().flatten().find_map(trace_id));
+        self.0.build_with_context(span, parent)
     }
 }
 
-/// The trace of the call that is named.
+/// Names the traces that a [`CallTracer`] begins or joins.
+#[derive(Debug, Default)]
+pub(super) struct CallIds(RandomIdGenerator);
+
+impl IdGenerator for CallIds {
+    fn new_trace_id(&self) -> TraceId {
+        OF_CALL.take().unwrap_or_else(|| self.0.new_trace_id())
+    }
+
+    fn new_span_id(&self) -> SpanId {
+        self.0.new_span_id()
+    }
+}
+
 fn trace_id(attribute: &KeyValue) -> Option<TraceId> {
     match &attribute.value {
         Value::String(sid) if attribute.key.as_str() == CALL_SID => {

@@ -1,6 +1,6 @@
 //! Traces at a collector: a call is one, whatever took part in it.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use actix_web::web::{Bytes, Data, PayloadConfig, post};
@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use switchboard::sim::speech::CALLER;
+use tokio::process::Command;
 
 use crate::support::postgres::TestDatabase;
 use crate::support::world::{World, asks, is_answered, streams_are};
@@ -163,13 +164,14 @@ async fn what_a_worker_does_for_a_call_is_in_its_trace() {
         .envs(world.setup.environment())
         .env("INSTANCE_ID", "worker")
         .stdout(Stdio::null())
+        .kill_on_drop(true)
         .spawn()
         .unwrap();
     let (sender, job) = collector.span(sid, "job").await;
     assert_eq!((sender.as_str(), text(&job.attributes, "job").as_str()), ("worker", "prices"));
-    rustix::process::kill_process(rustix::process::Pid::from_child(&worker), rustix::process::Signal::TERM)
-        .unwrap();
-    assert!(worker.wait().unwrap().success());
+    let pid = rustix::process::Pid::from_raw(worker.id().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(worker.wait().await.unwrap().success());
 }
 
 #[actix_rt::test]
