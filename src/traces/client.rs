@@ -18,7 +18,10 @@ pub(super) struct CollectorClient;
 impl HttpClient for CollectorClient {
     /// Waits on the thread that it is polled on, which is the exporter's own and has no runtime.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        actix_rt::Runtime::new()?.block_on(async { timeout(TAKEN_WITHIN, send(request)).await? })
+        let answer =
+            actix_rt::Runtime::new()?.block_on(async { timeout(TAKEN_WITHIN, send(request)).await? });
+        // The exporter tells its callers only that there was an error of the network.
+        answer.inspect_err(|error| tracing::debug!(%error, "no answer of the collector"))
     }
 }
 
