@@ -62,18 +62,6 @@ pub(super) fn roots_of_file(path: &str) -> Result<RootCertStore, String> {
     if roots.is_empty() { Err("no certificate is in it".to_owned()) } else { Ok(roots) }
 }
 
-/// What this machine trusts. Fails with the reason.
-pub(super) fn roots_of_the_system() -> Result<RootCertStore, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if !roots.is_empty() {
-        return Ok(roots);
-    }
-    let reason = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
-    Err(format!("this machine trusts no CA (on Debian: `apt-get install ca-certificates`){reason}"))
-}
-
 /// What to do about a handshake that failed because of the server's certificate.
 pub(super) fn remedy(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let is_a_ca = |other: &OtherError| other.to_string().contains("CaUsedAsEndEntity");

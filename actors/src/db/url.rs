@@ -10,6 +10,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::chain;
 use super::tls::{self, Check};
+use crate::wire::roots;
 
 /// Parameters of other clients that mean nothing to this one: it prepares no statements, and has a pool of its own.
 const FOREIGN: [&str; 13] = [
@@ -191,7 +192,7 @@ fn encryption(mode: Option<&str>, root: Option<&str>) -> Result<(SslMode, Check)
     let by_system = root == Some("system");
     let roots = || match root {
         None | Some("system") => {
-            tls::roots_of_the_system().map_err(|why| BadUrl::Parameter("sslrootcert=system".to_owned(), why))
+            roots::of_the_system().map_err(|why| BadUrl::Parameter("sslrootcert=system".to_owned(), why))
         }
         Some(file) => {
             tls::roots_of_file(file).map_err(|why| BadUrl::Parameter("sslrootcert".to_owned(), why))

@@ -7,18 +7,22 @@ use awc::{Client, Connector};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::roots;
+
 /// Limit of a connect, and of the TLS handshake after it.
 pub(crate) const CONNECT: Duration = Duration::from_secs(3);
 
-static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| trusting(roots::compiled_in()));
+
+/// TLS that believes the certificates of these CAs.
+pub fn trusting(roots: RootCertStore) -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring supports the default protocol versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
     Arc::new(config)
-});
+}
 
 /// A client for this thread. The deadline of a whole request is its caller's; a redirect, which would carry credentials
 /// elsewhere, is not followed.

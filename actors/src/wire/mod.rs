@@ -2,5 +2,6 @@
 
 pub mod https;
 pub mod realtime;
+pub mod roots;
 pub mod scan;
 pub mod twilio;
