@@ -45,8 +45,8 @@ const CALLS: u32 = 100;
 /// Who runs at the same time, the relay first; and how many windows they have for each pace.
 const GROUPS: [(&[Kind], usize); 2] =
     [(&[Kind::Relay, Kind::Program, Kind::Across], 5), (&[Kind::RelayTls, Kind::ProgramTls], 3)];
-const WINDOW: Duration = Duration::from_secs(3);
-const QUICK_WINDOW: Duration = Duration::from_secs(2);
+const WINDOW: Duration = Duration::from_millis(2_500);
+const QUICK_WINDOW: Duration = Duration::from_secs(1);
 /// Between a change of the load and the window.
 const SETTLE: Duration = Duration::from_millis(500);
 /// For buffers to grow as far as they will.
