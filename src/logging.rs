@@ -1,4 +1,4 @@
-//! The log: `tracing`, as text or JSON lines, on standard error. Spans are for the [traces]: a line names
+//! The log: `tracing`, as text or JSON lines, on standard error. Spans are for the [traces](crate::traces): a line names
 //! its call by itself.
 
 use std::io::IsTerminal as _;
@@ -10,7 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::settings::{LogFormat, LogSettings};
-use crate::traces::{self, Spans};
+use crate::traces::Traces;
 
 /// Starts logging for the whole process. Later calls change nothing.
 pub fn start(settings: &LogSettings) {
@@ -18,7 +18,7 @@ pub fn start(settings: &LogSettings) {
 }
 
 /// The same, with traces.
-pub fn start_with(settings: &LogSettings, spans: Option<Spans>) {
+pub fn start_with(settings: &LogSettings, traces: Option<&Traces>) {
     // Without a hint everything that any crate says would be looked at, each time.
     let is_event = filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE);
     let log = tracing_subscriber::fmt::layer()
@@ -30,8 +30,8 @@ pub fn start_with(settings: &LogSettings, spans: Option<Spans>) {
     };
     let log = log.with_filter(EnvFilter::new(&settings.filter).and(is_event));
     let subscriber = tracing_subscriber::registry().with(log);
-    let _ = match spans {
-        Some(spans) => subscriber.with(spans.with_filter(traces::filter())).try_init(),
+    let _ = match traces {
+        Some(traces) => subscriber.with(traces.layer()).try_init(),
         None => subscriber.try_init(),
     };
 }

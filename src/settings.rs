@@ -22,8 +22,10 @@ use crate::rate_limit::Quotas;
 
 mod agent_file;
 mod reader;
+mod traces;
 
 pub use reader::{Fault, Faults};
+pub use traces::TraceSettings;
 
 use reader::Reader;
 
@@ -126,12 +128,6 @@ pub enum LogFormat {
     Json,
 }
 
-#[derive(Debug, Clone)]
-pub struct TraceSettings {
-    /// Where traces are sent by OTLP over HTTP (`OTEL_EXPORTER_OTLP_ENDPOINT`), without the path `/v1/traces`.
-    pub endpoint: Option<Url>,
-}
-
 /// Everything that `switchboard migrate` is told from outside.
 #[derive(Debug, Clone)]
 pub struct MigrateSettings {
@@ -149,6 +145,7 @@ pub struct WorkerSettings {
     pub twilio: TwilioSettings,
     pub retention: Retentions,
     pub log: LogSettings,
+    pub traces: TraceSettings,
 }
 
 /// Everything that `switchboard ops` is told from outside.
@@ -219,6 +216,7 @@ impl WorkerSettings {
             twilio: TwilioSettings::read(&mut reader),
             retention: retention(&mut reader),
             log: LogSettings::read(&mut reader),
+            traces: TraceSettings::read(&mut reader),
         };
         reader.finish(settings)
     }
@@ -370,21 +368,6 @@ impl LogSettings {
     }
 }
 
-impl TraceSettings {
-    fn read(reader: &mut Reader<'_>) -> Self {
-        let variable = "OTEL_EXPORTER_OTLP_ENDPOINT";
-        let endpoint = reader.optional(variable).and_then(|text| {
-            let endpoint = Url::parse(&text).ok().filter(is_collector);
-            if endpoint.is_none() {
-                let wrong = "is not the address of a collector such as http://127.0.0.1:4318";
-                reader.fault(variable, wrong, "give it with http or https, without query or user");
-            }
-            endpoint
-        });
-        Self { endpoint }
-    }
-}
-
 fn instance_id(reader: &mut Reader<'_>, suffix: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
@@ -518,10 +501,6 @@ fn is_public_origin(url: &Url) -> bool {
 
 fn is_realtime_url(url: &Url) -> bool {
     (url.scheme() == "wss" || url.scheme() == "ws" && is_loopback(url)) && has_no_extras(url)
-}
-
-fn is_collector(url: &Url) -> bool {
-    matches!(url.scheme(), "http" | "https") && url.has_host() && has_no_extras(url)
 }
 
 fn has_no_extras(url: &Url) -> bool {

@@ -22,11 +22,13 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use tracing::Span;
 
 use crate::db::{Db, DbError, JobLease, JobResult, JobRun};
 use crate::metrics::{ActorMetrics, Counted, Registrar};
 use crate::supervise;
 use crate::wire::twilio::rest::RestError;
+use crate::wire::twilio::sid::CallSid;
 
 mod dead_letters;
 mod metrics;
@@ -89,6 +91,11 @@ pub enum JobError {
     /// Some of it went wrong; the rest is done.
     #[error("{failed} of {of} failed; the first: {first}")]
     Partly { failed: usize, of: usize, first: RestError },
+}
+
+/// What a job does about one call, as a span of its trace.
+fn span(job: &'static str, call_sid: CallSid) -> Span {
+    tracing::info_span!("job", call.sid = %call_sid, job)
 }
 
 /// The results of a run's parts. What went wrong at Twilio is told once; the database's absence ends the run.

@@ -1,8 +1,9 @@
 //! `switchboard serve`: answers calls until it is told to stop.
 
 use crate::app::{self, StartError};
+use crate::logging;
 use crate::settings::{Settings, environment};
-use crate::{logging, traces};
+use crate::traces::Traces;
 
 pub fn run() -> u8 {
     let settings = match Settings::read(environment) {
@@ -12,17 +13,15 @@ pub fn run() -> u8 {
             return super::USAGE;
         }
     };
-    let endpoint = settings.traces.endpoint.as_ref();
-    let traces = endpoint.map(|endpoint| traces::start(endpoint, &settings.instance_id)).transpose();
-    let (spans, exporter) = match traces {
-        Ok(traces) => traces.unzip(),
+    let traces = match Traces::start(&settings.traces, &settings.instance_id) {
+        Ok(traces) => traces,
         Err(error) => {
-            eprintln!("switchboard serve cannot start: no thread for the traces: {error}");
-            return super::INTERNAL;
+            eprintln!("switchboard serve cannot start: no traces: {error}");
+            return super::USAGE;
         }
     };
-    logging::start_with(&settings.log, spans);
-    let status = match actix_rt::System::new().block_on(app::run(settings)) {
+    logging::start_with(&settings.log, traces.as_ref());
+    match actix_rt::System::new().block_on(app::run(settings)) {
         Ok(()) => super::FINE,
         Err(error @ StartError::WornOut(_)) => {
             eprintln!("switchboard serve ends: {error}");
@@ -32,9 +31,5 @@ pub fn run() -> u8 {
             eprintln!("switchboard serve cannot start: {error:#}");
             super::status_of(&error)
         }
-    };
-    if let Some(exporter) = exporter {
-        exporter.finish();
     }
-    status
 }

@@ -1,6 +1,7 @@
 //! `switchboard worker`: does the background jobs until it is told to stop.
 
 use crate::settings::{WorkerSettings, environment};
+use crate::traces::Traces;
 use crate::{background, logging};
 
 pub fn run() -> u8 {
@@ -11,7 +12,14 @@ pub fn run() -> u8 {
             return super::USAGE;
         }
     };
-    logging::start(&settings.log);
+    let traces = match Traces::start(&settings.traces, &settings.instance_id) {
+        Ok(traces) => traces,
+        Err(error) => {
+            eprintln!("switchboard worker cannot start: no traces: {error}");
+            return super::USAGE;
+        }
+    };
+    logging::start_with(&settings.log, traces.as_ref());
     match actix_rt::System::new().block_on(background::run(settings)) {
         Ok(()) => super::FINE,
         Err(error) => {

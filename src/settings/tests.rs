@@ -60,6 +60,8 @@ fn three_variables_are_enough_and_the_rest_has_defaults() {
     assert_eq!(settings.log.filter, "info");
     assert_eq!(settings.log.format, LogFormat::Text);
     assert_eq!(settings.traces.endpoint, None);
+    assert!(settings.traces.headers.is_empty());
+    assert_eq!(settings.traces.service_name, "switchboard");
 }
 
 #[test]
@@ -94,6 +96,8 @@ fn every_variable_is_read() {
         ("RUST_LOG", "warn,actors=debug"),
         ("LOG_FORMAT", "json"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=k1,Authorization=Bearer%20k2"),
+        ("OTEL_SERVICE_NAME", "reception"),
     ])
     .unwrap();
     assert_eq!(settings.http.bind, "0.0.0.0:9000".parse().unwrap());
@@ -122,7 +126,10 @@ fn every_variable_is_read() {
     assert_eq!(settings.quotas, quotas);
     assert_eq!(settings.log.filter, "warn,actors=debug");
     assert_eq!(settings.log.format, LogFormat::Json);
-    assert_eq!(settings.traces.endpoint.unwrap().as_str(), "http://collector:4318/");
+    assert_eq!(settings.traces.endpoint.unwrap().as_str(), "http://collector:4318/v1/traces");
+    assert_eq!(settings.traces.headers["api-key"].expose(), "k1");
+    assert_eq!(settings.traces.headers["Authorization"].expose(), "Bearer%20k2");
+    assert_eq!(settings.traces.service_name, "reception");
 }
 
 #[test]
@@ -179,6 +186,13 @@ fn each_faulty_value_is_a_fault_of_its_variable() {
         ("AGENT_FILE", "/no/such/agent.toml"),
         ("RUST_LOG", "actors=loud"),
         ("LOG_FORMAT", "xml"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://me@collector/v1/traces"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "key"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=k1,"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api key=k1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "api-key=Bearer k1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "api-key=k1%0A"),
         ("RETENTION_TRANSCRIPT_DAYS", "0"),
         ("RETENTION_NUMBER_DAYS", "for ever"),
     ];
@@ -198,13 +212,43 @@ fn no_secret_is_ever_shown() {
         ("PUBLIC_URL", "https://me:hush@voice.example.com"),
         ("OPENAI_REALTIME_URL", "wss://me:hush@api.openai.com/"),
         ("TWILIO_API_BASE_URL", "https://me:hush@api.twilio.com/"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://me:hush@collector/"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hush hush"),
     ];
     let faults = read(&secrets).unwrap_err();
     assert!(!format!("{faults} {faults:?}").contains("hush"), "{faults}");
-    let settings = format!("{:?}", with(&[]).unwrap());
-    for secret in ["token-of-twilio", "sk-key-of-openai", "hunter2"] {
+    let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=key-of-collector");
+    let settings = format!("{:?}", with(&[headers]).unwrap());
+    for secret in ["token-of-twilio", "sk-key-of-openai", "hunter2", "key-of-collector"] {
         assert!(!settings.contains(secret), "{settings}");
     }
+}
+
+#[test]
+fn what_is_meant_for_traces_alone_goes_before_what_is_meant_for_all_telemetry() {
+    let traces = with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://all.example.com/otlp/"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "api-key=traces"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=all"),
+    ])
+    .unwrap()
+    .traces;
+    assert_eq!(traces.endpoint.unwrap().as_str(), "https://all.example.com/otlp/v1/traces");
+    assert_eq!(traces.headers["api-key"].expose(), "traces");
+    let whole = "https://traces.example.com/api/traces";
+    let traces = with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://all.example.com"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", whole),
+    ]);
+    assert_eq!(traces.unwrap().traces.endpoint.unwrap().as_str(), whole, "it is complete");
+}
+
+#[test]
+fn traces_over_a_protocol_that_we_do_not_speak_are_a_fault() {
+    let (protocol, endpoint) =
+        (("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"));
+    assert_eq!(faulty(&[endpoint, protocol]), ["OTEL_EXPORTER_OTLP_PROTOCOL"]);
+    assert!(with(&[protocol]).is_ok(), "nothing is sent");
 }
 
 #[test]

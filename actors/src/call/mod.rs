@@ -273,8 +273,8 @@ impl CallActor {
         let is_audio = matches!(input, Input::Service(ServerEvent::Audio(_)));
         let span = if is_audio { Span::none() } else { self.span.clone() }; // the audio path goes without
         let _in_span = span.enter();
-        self.measure_input(input, began);
         let worked = caught(|| {
+            self.measure_input(input, began);
             let Some(conversation) = self.conversation.as_mut() else { return };
             conversation
                 .step(|conversation, effects| conversation.step(input, now, effects), &mut self.effects);

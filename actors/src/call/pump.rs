@@ -5,7 +5,6 @@
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 use tracing::Span;
@@ -123,7 +122,7 @@ impl Pump {
     async fn open(&self, stream: &mut StreamIn) -> Result<Option<Line>, StreamFault> {
         loop {
             let Some(text) = stream.next().await.transpose()? else { return Ok(None) };
-            match Inbound::parse(&text).map_err(|_| StreamFault::Malformed)? {
+            match Inbound::parse(text).map_err(|_| StreamFault::Malformed)? {
                 Inbound::Start(start) => return self.claim(*start).await.map(Some),
                 Inbound::Connected | Inbound::Unknown => {}
                 _ => return Err(StreamFault::OutOfPlace),
@@ -179,7 +178,7 @@ impl Pump {
             };
             let Some(text) = text.transpose()? else { return Ok(CallerNews::Lost) };
             ear.heard_at = Instant::now();
-            match self.message(&text, line).await? {
+            match self.message(text, line).await? {
                 Passed::Audio => self.heard(&mut ear, line).await,
                 Passed::Other => {}
                 Passed::End(news) => return Ok(news),
@@ -213,7 +212,7 @@ impl Pump {
     }
 
     /// Passes on one message of an open stream.
-    async fn message(&self, text: &Bytes, line: &Line) -> Result<Passed, StreamFault> {
+    async fn message(&self, text: &[u8], line: &Line) -> Result<Passed, StreamFault> {
         let news = match Inbound::parse(text).map_err(|_| StreamFault::Malformed)? {
             Inbound::Media(media) if media.stream_sid == line.start.stream_sid.as_str().as_bytes() => {
                 line.claimed.uplink.audio(media.timestamp_ms, media.payload);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
+use tracing::Instrument as _;
 
 use super::{Job, JobError, Progress};
 use crate::db::{Db, TwilioBill};
@@ -40,9 +41,10 @@ impl Prices {
     async fn ask(&self) -> Result<Progress, JobError> {
         let calls = self.db.unpriced_calls(BATCH).await?;
         let of = calls.len();
-        let results: Vec<_> =
-            stream::iter(calls).map(|call| self.one(call)).buffer_unordered(AT_ONCE).collect().await;
-        super::all_of(results)?;
+        let asked = stream::iter(calls)
+            .map(|call| self.one(call).instrument(super::span(self.name(), call)))
+            .buffer_unordered(AT_ONCE);
+        super::all_of(asked.collect().await)?;
         Ok(if of == BATCH as usize { Progress::More } else { Progress::Done })
     }
 

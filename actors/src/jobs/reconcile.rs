@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
+use tracing::Instrument as _;
 
 use super::{Job, JobError, Progress};
 use crate::db::{Db, LostCall};
@@ -46,9 +47,13 @@ impl Reconcile {
     async fn close_what_is_over(&self) -> Result<Progress, JobError> {
         let lost = self.db.lost_calls(BATCH).await?;
         let of = lost.len();
-        let results: Vec<_> =
-            stream::iter(lost).map(|call| self.one(call)).buffer_unordered(AT_ONCE).collect().await;
-        let closed = super::all_of(results)?.into_iter().filter(|is_closed| *is_closed).count();
+        let asked = stream::iter(lost)
+            .map(|call| {
+                let span = super::span(self.name(), call.call_sid);
+                self.one(call).instrument(span)
+            })
+            .buffer_unordered(AT_ONCE);
+        let closed = super::all_of(asked.collect().await)?.into_iter().filter(|is_closed| *is_closed).count();
         if closed > 0 {
             tracing::warn!(calls = closed, "calls that nobody had any more are closed");
         }

@@ -1,10 +1,10 @@
 //! Reads the members of a flat JSON object without building anything: the fast path of the two audio messages.
 //!
-//! It understands what both peers send fifty times a second: objects whose keys and texts have no escapes. Whatever
-//! else it meets ends the scan with [`Unusual`], and the caller hands the message to `serde_json`, which then also has
+//! It understands what both peers send fifty times a second: objects whose keys and texts have no escapes, and whose
+//! members may be such objects, but not theirs. Whatever else it meets ends the scan with [`Unusual`], and the caller hands the message to `serde_json`, which then also has
 //! the last word on what is malformed.
 
-use memchr::memchr2;
+use memchr::{memchr2, memchr3};
 
 /// Not the plain shape this scanner knows; it may still be valid JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +15,6 @@ pub struct Unusual;
 pub enum Raw<'a> {
     /// A text without escapes, without its quotes.
     Text(&'a [u8]),
-    /// An object, braces included.
-    Object(&'a [u8]),
     /// A number, `true`, `false` or `null`.
     Bare(&'a [u8]),
 }
@@ -28,19 +26,30 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Calls `member` with each key and value of the object that is `json`, in order.
+/// Calls `member` with each value of the object that is `json`, in order, and with its place: the key, behind that of the
+/// object it stands in, if that is not `json` itself.
 pub fn members<'a>(
     json: &'a [u8],
-    mut member: impl FnMut(&'a [u8], Raw<'a>) -> Result<(), Unusual>,
+    mut member: impl FnMut((Option<&'a [u8]>, &'a [u8]), Raw<'a>) -> Result<(), Unusual>,
 ) -> Result<(), Unusual> {
     let mut rest = expect(json, b'{')?;
+    let mut object = None;
     loop {
         let (key, after_key) = text(rest)?;
-        let (value, after_value) = value(expect(after_key, b':')?)?;
-        member(key, value)?;
-        match skip_space(after_value).split_first() {
+        let begins = skip_space(expect(after_key, b':')?);
+        if let (None, Some((b'{', inside))) = (object, begins.split_first()) {
+            (object, rest) = (Some(key), inside);
+            continue;
+        }
+        let (value, after_value) = value(begins)?;
+        member((object, key), value)?;
+        let mut after = skip_space(after_value);
+        if let (Some(_), Some((b'}', outside))) = (object, after.split_first()) {
+            (object, after) = (None, skip_space(outside));
+        }
+        match after.split_first() {
             Some((b',', more)) => rest = more,
-            Some((b'}', end)) if skip_space(end).is_empty() => return Ok(()),
+            Some((b'}', end)) if object.is_none() && skip_space(end).is_empty() => return Ok(()),
             _ => return Err(Unusual),
         }
     }
@@ -72,39 +81,13 @@ fn text(json: &[u8]) -> Result<(&[u8], &[u8]), Unusual> {
 }
 
 fn value(json: &[u8]) -> Result<(Raw<'_>, &[u8]), Unusual> {
-    let json = skip_space(json);
     match json.first() {
         Some(b'"') => text(json).map(|(text, rest)| (Raw::Text(text), rest)),
-        Some(b'{') => {
-            let end = object_end(json)?;
-            Ok((Raw::Object(&json[..end]), &json[end..]))
-        }
         Some(b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
-            let end = memchr::memchr3(b',', b'}', b' ', json).ok_or(Unusual)?;
+            let end = memchr3(b',', b'}', b' ', json).ok_or(Unusual)?;
             Ok((Raw::Bare(&json[..end]), &json[end..]))
         }
         _ => Err(Unusual),
-    }
-}
-
-/// Where the object that opens `json` ends. Texts inside may hold braces, so they are stepped over.
-fn object_end(json: &[u8]) -> Result<usize, Unusual> {
-    let (mut depth, mut at) = (0usize, 0usize);
-    loop {
-        let next = memchr::memchr3(b'{', b'}', b'"', &json[at..]).ok_or(Unusual)?;
-        at += next + 1;
-        match json[at - 1] {
-            b'{' => depth += 1,
-            b'}' if depth == 1 => return Ok(at),
-            b'}' => depth -= 1,
-            _ => {
-                let end = memchr2(b'"', b'\\', &json[at..]).ok_or(Unusual)?;
-                if json[at + end] == b'\\' {
-                    return Err(Unusual);
-                }
-                at += end + 1;
-            }
-        }
     }
 }
 
@@ -114,11 +97,10 @@ mod tests {
 
     fn collect(json: &[u8]) -> Result<Vec<(String, String)>, Unusual> {
         let mut out = vec![];
-        members(json, |key, value| {
-            let value = match value {
-                Raw::Text(v) | Raw::Object(v) | Raw::Bare(v) => v,
-            };
-            out.push((String::from_utf8_lossy(key).into(), String::from_utf8_lossy(value).into()));
+        members(json, |(object, key), value| {
+            let (Raw::Text(value) | Raw::Bare(value)) = value;
+            let place = [object.unwrap_or_default(), key].map(String::from_utf8_lossy).join(".");
+            out.push((place, String::from_utf8_lossy(value).into()));
             Ok(())
         })?;
         Ok(out)
@@ -126,9 +108,9 @@ mod tests {
 
     #[test]
     fn members_come_in_order_with_any_spacing() {
-        let json = br#" { "a" : "x}" , "b":{"c":"{","d":{}}, "n": -1 ,"z":null} "#;
+        let json = br#" { "a" : "x}" , "b":{"c":"{" , "d" :1 } , "n": -1 ,"z":null, "y":{ "x":"" }} "#;
         let pairs = collect(json).unwrap();
-        let expected = [("a", "x}"), ("b", r#"{"c":"{","d":{}}"#), ("n", "-1"), ("z", "null")];
+        let expected = [(".a", "x}"), ("b.c", "{"), ("b.d", "1"), (".n", "-1"), (".z", "null"), ("y.x", "")];
         assert_eq!(pairs, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
     }
 
@@ -143,6 +125,12 @@ mod tests {
             br#"{"a":1} x"#,
             br#"{"a" 1}"#,
             b"[]",
+            br#"{"a":{"b":{"c":1}}}"#,
+            br#"{"a":{"b":1}"#,
+            br#"{"a":{"b":1}}}"#,
+            br#"{"a":{"b":1},}"#,
+            br#"{"a":{}}"#,
+            br#"{"":{"a":1}"#,
         ] {
             assert_eq!(collect(json), Err(Unusual), "{}", String::from_utf8_lossy(json));
         }

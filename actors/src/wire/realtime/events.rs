@@ -256,17 +256,17 @@ enum Event<'a> {
 fn scan_audio(message: &Bytes) -> Result<AudioDelta<'_>, Unusual> {
     let (mut is_audio, mut response_id, mut item_id, mut content_index, mut delta) =
         (false, None, None, 0, None);
-    scan::members(message, |key, value| {
-        match key {
-            b"type" if value == Raw::Text(b"response.output_audio.delta") => is_audio = true,
-            b"type" => return Err(Unusual),
-            b"response_id" => response_id = Some(value.text()?),
-            b"item_id" => item_id = Some(value.text()?),
-            b"content_index" => {
+    scan::members(message, |place, value| {
+        match place {
+            (None, b"type") if value == Raw::Text(b"response.output_audio.delta") => is_audio = true,
+            (None, b"type") => return Err(Unusual),
+            (None, b"response_id") => response_id = Some(value.text()?),
+            (None, b"item_id") => item_id = Some(value.text()?),
+            (None, b"content_index") => {
                 let Raw::Bare(digits) = value else { return Err(Unusual) };
                 content_index = u32::try_from(scan::number(digits)?).map_err(|_| Unusual)?;
             }
-            b"delta" => delta = Some(value.text()?),
+            (None, b"delta") => delta = Some(value.text()?),
             _ => {}
         }
         Ok(())

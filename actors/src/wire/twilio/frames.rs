@@ -110,26 +110,21 @@ struct DtmfBody {
 }
 
 fn scan_media(text: &[u8]) -> Result<Media<'_>, Unusual> {
-    let (mut stream_sid, mut body) = (None, None);
-    scan::members(text, |key, value| {
-        match key {
-            b"event" if value != Raw::Text(b"media") => return Err(Unusual),
-            b"streamSid" => stream_sid = Some(value.text()?),
-            b"media" => body = Some(value),
+    let (mut is_media, mut stream_sid, mut timestamp, mut payload) = (false, None, None, None);
+    scan::members(text, |place, value| {
+        match place {
+            (None, b"event") if value == Raw::Text(b"media") => is_media = true,
+            (None, b"event") => return Err(Unusual),
+            (None, b"streamSid") => stream_sid = Some(value.text()?),
+            (Some(b"media"), b"timestamp") => timestamp = Some(scan::number(value.text()?)?),
+            (Some(b"media"), b"payload") => payload = Some(value.text()?),
             _ => {}
         }
         Ok(())
     })?;
-    let Some(Raw::Object(body)) = body else { return Err(Unusual) };
-    let (mut timestamp, mut payload) = (None, None);
-    scan::members(body, |key, value| {
-        match key {
-            b"timestamp" => timestamp = Some(scan::number(value.text()?)?),
-            b"payload" => payload = Some(value.text()?),
-            _ => {}
-        }
-        Ok(())
-    })?;
+    if !is_media {
+        return Err(Unusual);
+    }
     Ok(Media {
         stream_sid: stream_sid.ok_or(Unusual)?,
         timestamp_ms: timestamp.ok_or(Unusual)?,

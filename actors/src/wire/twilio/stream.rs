@@ -2,8 +2,10 @@
 //! buffer that the response's body empties (reference: Twilio, "Media Streams: connection"; audio path).
 //!
 //! Frames are copied into one buffer of our own, always: copying 300 bytes is cheaper than the two allocations that not
-//! copying costs.
+//! copying costs. A text message that came in one piece is read where it stands there; what else there may be is left
+//! to the codec.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -14,7 +16,7 @@ use actix_http::body::{BodySize, MessageBody};
 use actix_http::ws::{CloseCode, CloseReason, Codec, Frame, Item, Message, ProtocolError};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use super::frames::{self, MAX_FRAME_BYTES, Mark};
@@ -94,7 +96,8 @@ pub fn accept(
         payload,
         codec: Codec::new().max_size(MAX_FRAME_BYTES),
         buffer: BytesMut::with_capacity(4096),
-        fragments: BytesMut::new(),
+        text: Text::InBuffer(0..0),
+        fragments: None,
         out: out.clone(),
         closed: false,
     };
@@ -107,21 +110,49 @@ pub struct StreamIn {
     payload: Payload,
     codec: Codec,
     buffer: BytesMut,
-    fragments: BytesMut,
+    /// The message that was read last.
+    text: Text,
+    /// Of a message that comes in pieces, what has come.
+    fragments: Option<BytesMut>,
     out: StreamOut,
     /// The peer's side of the close was seen.
     closed: bool,
 }
 
+/// Where a message stands.
+enum Text {
+    InBuffer(Range<usize>),
+    Apart(Bytes),
+}
+
 impl StreamIn {
     /// The next text message; none when the peer has closed or is gone. Pings are answered on the way.
-    pub async fn next(&mut self) -> Option<Result<Bytes, StreamFault>> {
+    pub async fn next(&mut self) -> Option<Result<&[u8], StreamFault>> {
+        if let Text::InBuffer(range) = std::mem::replace(&mut self.text, Text::InBuffer(0..0)) {
+            self.buffer.advance(range.end); // it was read
+        }
+        self.text = match self.receive().await? {
+            Ok(text) => text,
+            Err(fault) => return Some(Err(fault)),
+        };
+        Some(Ok(match &self.text {
+            Text::InBuffer(range) => &self.buffer[range.clone()],
+            Text::Apart(text) => text,
+        }))
+    }
+
+    async fn receive(&mut self) -> Option<Result<Text, StreamFault>> {
         loop {
+            if self.fragments.is_none()
+                && let Some(range) = unmask_text(&mut self.buffer)
+            {
+                return Some(Ok(Text::InBuffer(range)));
+            }
             match self.codec.decode(&mut self.buffer) {
-                Ok(Some(Frame::Text(text))) => return Some(Ok(text)),
+                Ok(Some(Frame::Text(text))) => return Some(Ok(Text::Apart(text))),
                 Ok(Some(Frame::Continuation(item))) => match self.continued(item) {
                     Ok(None) => {}
-                    Ok(Some(text)) => return Some(Ok(text)),
+                    Ok(Some(text)) => return Some(Ok(Text::Apart(text))),
                     Err(fault) => return Some(Err(fault)),
                 },
                 Ok(Some(Frame::Binary(_))) => return Some(Err(StreamFault::Binary)),
@@ -159,12 +190,38 @@ impl StreamIn {
             Item::Continue(part) => (part, false),
             Item::Last(part) => (part, true),
         };
-        if self.fragments.len() + part.len() > MAX_FRAME_BYTES {
+        let mut whole = self.fragments.take().unwrap_or_default();
+        if whole.len() + part.len() > MAX_FRAME_BYTES {
             return Err(StreamFault::TooLarge);
         }
-        self.fragments.extend_from_slice(&part);
-        Ok(last.then(|| self.fragments.split().freeze()))
+        whole.extend_from_slice(&part);
+        if last {
+            return Ok(Some(whole.freeze()));
+        }
+        self.fragments = Some(whole);
+        Ok(None)
     }
+}
+
+/// Unmasks the text message that `received` begins with, and answers where it stands; none unless all of it is there, in
+/// one frame of less than 64 KiB (RFC 6455 section 5.2).
+pub fn unmask_text(received: &mut [u8]) -> Option<Range<usize>> {
+    const FINAL_TEXT: u8 = 0x81;
+    const MASKED: u8 = 0x80;
+    let (length, key_at) = match *received {
+        [FINAL_TEXT, length @ MASKED..=0xFD, ..] => (usize::from(length - MASKED), 2),
+        [FINAL_TEXT, 0xFE, high, low, ..] => (usize::from(u16::from_be_bytes([high, low])), 4),
+        _ => return None,
+    };
+    let (text_at, end) = (key_at + 4, key_at + 4 + length);
+    let (header, text) = received.get_mut(..end)?.split_at_mut(text_at);
+    let key: [u8; 4] = header[key_at..].try_into().expect("four bytes");
+    let mut words = text.chunks_exact_mut(4);
+    for word in &mut words {
+        word.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+    }
+    words.into_remainder().iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+    Some(text_at..end)
 }
 
 impl Drop for StreamIn {
@@ -311,5 +368,56 @@ impl Drop for StreamBody {
         let mut waiting = self.0.lock();
         waiting.closing = true;
         waiting.buffer = BytesMut::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A message as a client sends it, in one frame.
+    fn masked(text: &str, key: [u8; 4]) -> BytesMut {
+        let mut frame = BytesMut::new();
+        Codec::new().client_mode().encode(Message::Text(text.into()), &mut frame).unwrap();
+        let text_at = frame.len() - text.len();
+        frame[text_at - 4..text_at].copy_from_slice(&key);
+        let bytes = text.bytes().zip(key.into_iter().cycle());
+        frame[text_at..].iter_mut().zip(bytes).for_each(|(masked, (byte, key))| *masked = byte ^ key);
+        frame
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_in_one_frame_is_read_as_the_codec_reads_it(
+            text in ".{0,300}", key: [u8; 4], missing in 0usize..400, behind: Vec<u8>,
+        ) {
+            let mut frame = masked(&text, key);
+            let whole = frame.len();
+            frame.extend_from_slice(&behind);
+            frame.truncate(frame.len() - missing.min(frame.len()));
+            let mut in_place = frame.clone();
+            let range = unmask_text(&mut in_place);
+            match Codec::new().decode(&mut frame) {
+                Ok(Some(Frame::Text(text))) => prop_assert_eq!(&in_place[range.unwrap()], &text[..]),
+                other => prop_assert!(range.is_none() && in_place.len() < whole, "{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn other_frames_are_left_to_the_codec_as_they_are() {
+        let unfinished = [0x01, 0x81, 1, 2, 3, 4, b'a' ^ 1];
+        let binary = [0x82, 0x81, 1, 2, 3, 4, 5];
+        let unmasked = [0x81, 0x01, b'a', 0, 0, 0, 0];
+        let reserved = [0xC1, 0x81, 1, 2, 3, 4, 5];
+        for frame in [unfinished, binary, unmasked, reserved] {
+            let mut received = frame;
+            assert_eq!((unmask_text(&mut received), received), (None, frame));
+        }
+        let mut long = vec![0; 70_014];
+        long[..10].copy_from_slice(&[0x81, 0xFF, 0, 0, 0, 0, 0, 1, 0x11, 0x70]);
+        assert_eq!(unmask_text(&mut long), None);
     }
 }
