@@ -2,9 +2,6 @@
 
 .PHONY: demo test bench bench-baseline bench-compare check
 
-# The benches that criterion compares.
-COMPARED = --bench audio_path --bench metrics --bench rate_limit --bench registry
-
 demo:
 	@./.ci/need gcc libc6-dev postgresql
 	cargo run --release --locked --quiet -- demo $(ARGS)
@@ -19,10 +16,12 @@ bench:
 
 # Keeps what is measured now, for `make bench-compare`.
 bench-baseline:
-	cargo bench --locked $(COMPARED) -- --save-baseline kept
+	@./.ci/need gcc libc6-dev postgresql
+	cargo bench --workspace --locked -- --save-baseline kept
 
 bench-compare:
-	cargo bench --locked $(COMPARED) -- --baseline kept
+	@./.ci/need gcc libc6-dev postgresql
+	cargo bench --workspace --locked -- --baseline kept
 
 # What CI runs.
 check:

@@ -2,6 +2,7 @@
 //! system calls: parsing, bookkeeping and writing.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use actors::call::conversation::{Conversation, Effect, Input, Rules};
 use actors::wire::realtime::events;
@@ -101,5 +102,9 @@ fn down(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, up, down);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    targets = up, down
+}
 criterion_main!(benches);

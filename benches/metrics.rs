@@ -1,6 +1,7 @@
 //! A scrape of an instance with 20 live calls: everything is gathered and written down.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use actors::call::end::Outcome;
@@ -56,5 +57,9 @@ fn scrape(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, scrape);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    targets = scrape
+}
 criterion_main!(benches);

@@ -13,11 +13,17 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use actors::db::{Connection, migrate};
+use clap::Parser;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use switchboard::private_postgres::PrivatePostgres;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls};
+
+use figures::{Asked, Figures};
+
+#[path = "support/figures.rs"]
+mod figures;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the program has it
@@ -79,7 +85,13 @@ fn median(times: &mut [f64]) -> f64 {
     times[times.len() / 2]
 }
 
-async fn bench() -> anyhow::Result<bool> {
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    asked: Asked,
+}
+
+async fn bench(asked: &Asked) -> anyhow::Result<bool> {
     let folder = tempfile::Builder::new().prefix("switchboard-bench-").tempdir_in("/tmp")?;
     let cluster = PrivatePostgres::start(folder.path())?;
     migrate::migrate(cluster.url()).await?;
@@ -94,6 +106,7 @@ async fn bench() -> anyhow::Result<bool> {
     let mut limited = Connection::establish(cluster.url()).await?;
     limited.limit(Some(LIMIT));
 
+    let mut figures = Figures::of("query");
     let mut within = true;
     for rows in [1, 50] {
         assert_eq!(plain(&client, rows).await, ours(&mut connection, rows).await);
@@ -112,17 +125,22 @@ async fn bench() -> anyhow::Result<bool> {
             limited * 1e6,
             limited / plain,
         );
+        figures.add(format!("{rows} rows: ours, µs"), ours * 1e6);
+        figures.add(format!("{rows} rows: ours over plain"), ours / plain);
+        figures.add(format!("{rows} rows: with a limit over plain"), limited / plain);
         within &= ours / plain <= AIM;
     }
     println!("aim: ours at most {AIM} of plain: {}", if within { "met" } else { "missed" });
+    figures.finish(asked)?;
     Ok(within)
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    if !std::env::args().any(|argument| argument == "--bench") {
+    let Arguments { asked } = Arguments::parse();
+    if !asked.is_for("query") {
         return Ok(ExitCode::SUCCESS);
     }
     // One worker for the drivers, as the program has it.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    Ok(if runtime.block_on(bench())? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if runtime.block_on(bench(&asked))? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actors::call::conversation::Rules;
 use actors::call::persona::Persona;
@@ -80,5 +80,9 @@ fn actor(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, slots, actor);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    targets = slots, actor
+}
 criterion_main!(benches);

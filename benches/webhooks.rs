@@ -7,15 +7,14 @@
 //! `cargo bench --bench webhooks`. Without `--bench`, as under `cargo test`, nothing is measured.
 
 use std::cell::RefCell;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitCode, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
 use actors::wire::twilio::signature::sign;
 use anyhow::{Context as _, bail, ensure};
 use chrono::Utc;
+use clap::Parser;
 use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
 use switchboard::private_postgres::PrivatePostgres;
@@ -24,10 +23,17 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_postgres::NoTls;
 
-const AUTH_TOKEN: &str = "12345678901234567890123456789012";
+use figures::{Asked, Figures};
+use program::{AUTH_TOKEN, Process};
+
+#[path = "support/figures.rs"]
+mod figures;
+#[path = "support/program.rs"]
+mod program;
+
 const PATH: &str = "/api/voice/conference-events";
 const SENDERS: u32 = 64;
-const WINDOW: Duration = Duration::from_secs(10);
+const WINDOW: Duration = Duration::from_secs(5);
 /// Webhooks a second.
 const PACE: u32 = 3_000;
 const RATE_AIM: f64 = 3_000.0;
@@ -35,46 +41,31 @@ const P99_AIM_MS: f64 = 50.0;
 /// Everything is processed within this, or never.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-fn main() -> ExitCode {
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let is_asked_for = std::env::args().any(|argument| argument == "--bench")
-        && filter.is_none_or(|filter| "webhooks".contains(&filter));
-    if !is_asked_for {
-        return ExitCode::SUCCESS;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(bench())) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("webhooks: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    asked: Asked,
 }
 
-async fn bench() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    let Arguments { asked } = Arguments::parse();
+    if !asked.is_for("webhooks") {
+        return Ok(());
+    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(bench(&asked))
+}
+
+async fn bench(asked: &Asked) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let postgres = PrivatePostgres::start(folder.path())?;
-    let spool = folder.path().join("spool");
-    let program = |subcommand: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-        command.arg(subcommand).env_clear().envs([
-            ("BIND_ADDR", "127.0.0.1"),
-            ("PORT", "0"),
-            ("DATABASE_URL", postgres.url()),
-            ("OPENAI_API_KEY", "sk-bench"),
-            ("TWILIO_AUTH_TOKEN", AUTH_TOKEN),
-            ("RATE_LIMIT_WEBHOOK", "1000000/1m"),
-            ("RUST_LOG", "warn"),
-        ]);
-        command.env("SPOOL_DIR", &spool);
-        command
-    };
-    ensure!(program("migrate").output()?.status.success(), "the database is not ready");
-    let program = Program::start(program("serve"))?;
+    actors::db::migrate::migrate(postgres.url()).await?;
+    let mut command = program::serve();
+    program::set(&mut command, postgres.url(), folder.path());
+    let program = Process::start(command)?;
     let (database, connection) = tokio_postgres::connect(postgres.url(), NoTls).await?;
     tokio::spawn(connection);
 
+    let mut figures = Figures::of("webhooks");
     let mut sent = 0;
     for pace in [None, Some(PACE)] {
         let window = measure(program.address, pace, sent).await?;
@@ -83,9 +74,9 @@ async fn bench() -> anyhow::Result<()> {
         let processed = timeout(DEADLINE, all_processed(&database)).await.context("not all was processed")?;
         let rows = processed?;
         ensure!(rows == i64::from(sent), "{sent} were acknowledged, and {rows} are there");
-        report(pace, &window, posted_at.elapsed());
+        report(pace, &window, posted_at.elapsed(), &mut figures);
     }
-    Ok(())
+    figures.finish(asked)
 }
 
 /// Waits until nothing is left to do; how many there are.
@@ -162,7 +153,7 @@ fn request(address: SocketAddr, number: u32) -> String {
     )
 }
 
-fn report(pace: Option<u32>, window: &Histogram<u64>, caught_up: Duration) {
+fn report(pace: Option<u32>, window: &Histogram<u64>, caught_up: Duration, figures: &mut Figures) {
     let ms = |quantile| window.value_at_quantile(quantile) as f64 / 1_000.0;
     let rate = window.len() as f64 / WINDOW.as_secs_f64();
     let is_met = match pace {
@@ -170,6 +161,9 @@ fn report(pace: Option<u32>, window: &Histogram<u64>, caught_up: Duration) {
         None => rate >= RATE_AIM,
     };
     let pace = pace.map_or_else(|| "as fast as possible".to_owned(), |pace| format!("{pace} a second"));
+    figures.add(format!("{pace}: acknowledged a second"), rate);
+    figures.add(format!("{pace}: p99, ms"), ms(0.99));
+    figures.add(format!("{pace}: all processed, s later"), caught_up.as_secs_f64());
     println!(
         "webhooks, {pace}: {rate:.0} a second acknowledged, {:.1}/{:.1}/{:.1} ms (p50/p99/most), all processed {:.1} s \
          later; aim {}",
@@ -179,29 +173,4 @@ fn report(pace: Option<u32>, window: &Histogram<u64>, caught_up: Duration) {
         caught_up.as_secs_f64(),
         if is_met { "met" } else { "NOT met" },
     );
-}
-
-/// The program as a process of its own; its drop kills it.
-struct Program {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Program {
-    fn start(mut command: Command) -> anyhow::Result<Self> {
-        let child = command.stdout(Stdio::piped()).spawn().context("the program starts")?;
-        let mut program = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        let mut line = String::new();
-        BufReader::new(program.child.stdout.as_mut().context("a pipe")?).read_line(&mut line)?;
-        let address = line.trim().rsplit_once("http://").and_then(|(_, address)| address.parse().ok());
-        program.address = address.context("the program says where it listens")?;
-        Ok(program)
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

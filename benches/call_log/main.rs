@@ -5,12 +5,8 @@
 //! and the 99th percentile in milliseconds, over HTTP on this machine. The targets, for a million calls, are a P95 under
 //! 20 ms, and under 100 ms for a search. Nothing is left behind.
 
-mod fill;
-
 use std::cell::Cell;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, ensure};
@@ -19,6 +15,15 @@ use clap::Parser;
 use hdrhistogram::Histogram;
 use switchboard::private_postgres::PrivatePostgres;
 use tokio_postgres::NoTls;
+
+use figures::{Asked, Figures};
+use program::Process;
+
+#[path = "../support/figures.rs"]
+mod figures;
+mod fill;
+#[path = "../support/program.rs"]
+mod program;
 
 const AT_A_TIME: u64 = 10;
 /// A quarter of a machine of 8 GB, as PostgreSQL's manual has it.
@@ -65,17 +70,13 @@ struct Arguments {
     /// Requests for each question.
     #[arg(long, default_value_t = 500)]
     requests: u64,
-    /// Given by `cargo bench`; without it, as under `cargo test`, nothing is measured.
-    #[arg(long)]
-    bench: bool,
-    /// Only the benches whose name has this in it.
-    filter: Option<String>,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let is_meant = arguments.filter.as_ref().is_none_or(|filter| "call_log".contains(filter.as_str()));
-    if !arguments.bench || !is_meant {
+    if !arguments.asked.is_for("call_log") {
         return Ok(());
     }
     actix_rt::System::new().block_on(bench(&arguments))
@@ -90,7 +91,10 @@ async fn bench(arguments: &Arguments) -> anyhow::Result<()> {
     let turns = arguments.calls * fill::TURNS;
     println!("call_log: {} calls and {turns} turns in {:.0?}", arguments.calls, begun.elapsed());
 
-    let program = Program::start(postgres.url(), folder.path())?;
+    let mut command = program::serve();
+    program::set(&mut command, postgres.url(), folder.path());
+    let program = Process::start(command)?;
+    let mut figures = Figures::of("call_log");
     println!("{:<30} {:>8} {:>8} {:>8}  target", "ms, 10 at a time", "P50", "P95", "P99");
     for (name, target, parameters) in QUESTIONS {
         ask(&program, WARM_UP, parameters).await?;
@@ -98,8 +102,9 @@ async fn bench(arguments: &Arguments) -> anyhow::Result<()> {
         let ms = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
         let verdict = if ms(0.95) < target as f64 { "met" } else { "MISSED" };
         println!("{name:<30} {:>8.1} {:>8.1} {:>8.1}  P95 < {target} {verdict}", ms(0.5), ms(0.95), ms(0.99));
+        figures.add(format!("{name}: P95, ms"), ms(0.95));
     }
-    Ok(())
+    figures.finish(&arguments.asked)
 }
 
 /// A cluster with the memory of a server of this size: by default PostgreSQL takes 128 MB, whatever the machine has.
@@ -116,7 +121,7 @@ async fn with_memory(folder: &Path) -> anyhow::Result<PrivatePostgres> {
 
 /// Asks so often and answers the times in microseconds.
 async fn ask(
-    program: &Program,
+    program: &Process,
     requests: u64,
     parameters: fn(u64) -> String,
 ) -> anyhow::Result<Histogram<u64>> {
@@ -126,7 +131,7 @@ async fn ask(
         let mut times = Histogram::<u64>::new(3)?;
         while numbers.get() < requests {
             let number = numbers.replace(numbers.get() + 1);
-            let url = format!("{}/api/call-logs?{}", program.origin, parameters(number));
+            let url = format!("http://{}/api/call-logs?{}", program.address, parameters(number));
             let begun = Instant::now();
             let mut response = client.get(&url).send().await.map_err(|error| anyhow!("{url}: {error}"))?;
             let body = response.body().limit(1 << 20).await?;
@@ -145,44 +150,4 @@ async fn ask(
         all.add(times)?;
     }
     Ok(all)
-}
-
-/// The program as a process of its own; its drop ends it.
-struct Program {
-    child: Child,
-    origin: String,
-}
-
-impl Program {
-    fn start(database_url: &str, folder: &Path) -> anyhow::Result<Self> {
-        let spools = folder.join("spool");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
-            .arg("serve")
-            .env_clear()
-            .envs([
-                ("BIND_ADDR", "127.0.0.1"),
-                ("PORT", "0"),
-                ("API_AUTH", "off"),
-                ("RATE_LIMIT_API", "1000000/1m"),
-                ("DATABASE_URL", database_url),
-                ("OPENAI_API_KEY", "sk-bench"),
-                ("TWILIO_AUTH_TOKEN", "12345678901234567890123456789012"),
-                ("SPOOL_DIR", spools.to_str().context("a folder in UTF-8")?),
-                ("RUST_LOG", "warn"),
-            ])
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        let stdout = child.stdout.as_mut().context("its standard output is a pipe")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        let origin = line.trim().rsplit_once(' ').map(|(_, origin)| origin.to_owned());
-        Ok(Self { child, origin: origin.context("the program says where it listens")? })
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

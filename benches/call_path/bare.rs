@@ -6,28 +6,30 @@
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 
+use actors::wire::realtime::socket::tls;
+use anyhow::Context as _;
 use bytes::BytesMut;
 use futures_util::{SinkExt as _, StreamExt as _};
 use memchr::memchr;
 use memchr::memmem::Finder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
-use tokio_tungstenite::{WebSocketStream, accept_async_with_config, connect_async_with_config};
+use tokio_tungstenite::{Connector, WebSocketStream};
+use tokio_tungstenite::{accept_async_with_config, connect_async_tls_with_config};
 
 use crate::socket_config;
-
-/// The environment variable that makes this program the relay; it holds the service's URL.
-pub const SERVICE: &str = "BARE_RELAY_SERVICE";
+use crate::subject::SERVICE;
 
 /// Relays calls until it is killed. Its address is the last word of the first line on standard output.
-pub fn run(service: &str) -> anyhow::Result<()> {
+pub fn run() -> anyhow::Result<()> {
+    let service = std::env::var(SERVICE).context(SERVICE)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         println!("relay listening on http://{}", listener.local_addr()?);
         loop {
             let (caller, _) = listener.accept().await?;
-            let service = service.to_owned();
+            let service = service.clone();
             tokio::spawn(async move {
                 if let Err(error) = relay(caller, &service).await {
                     eprintln!("the bare relay lost a call: {error:#}");
@@ -41,7 +43,9 @@ async fn relay(caller: TcpStream, service: &str) -> anyhow::Result<()> {
     caller.set_nodelay(true)?;
     let mut caller = accept_async_with_config(caller, Some(socket_config())).await?;
     let Some(stream_sid) = started(&mut caller).await? else { return Ok(()) };
-    let (mut service, _) = connect_async_with_config(service, Some(socket_config()), true).await?;
+    let tls = Connector::Rustls(tls());
+    let (mut service, _) =
+        connect_async_tls_with_config(service, Some(socket_config()), true, Some(tls)).await?;
     let mut scratch = BytesMut::new();
     loop {
         tokio::select! {

@@ -16,25 +16,38 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::load::{FRAME, State, Tag};
+use crate::program::AUTH_TOKEN;
 use crate::socket_config;
-use crate::subject::{AUTH_TOKEN, Kind};
 
 /// How far apart two calls are on the 20 ms of the schedule.
 const SPREAD_US: u64 = 200;
 
-/// Makes a call and talks until the load ends.
-pub async fn call(state: &State, subject: SocketAddr, number: u32) -> anyhow::Result<()> {
+/// A call whose media stream is open.
+pub struct Line {
+    number: u32,
+    stream_sid: String,
+    socket: WebSocketStream<TcpStream>,
+}
+
+/// Rings, and opens the media stream that is asked for.
+pub async fn dial(state: &State, subject: SocketAddr, number: u32) -> anyhow::Result<Line> {
     // The program remembers the calls of the runs before.
     let call_sid = format!("CA{:024x}{number:08x}", rand::random::<u64>());
     let stream_sid = format!("MZ{number:032x}");
-    let token = match state.kind {
-        Kind::Relay => String::new(),
-        Kind::Program => ring(subject, &call_sid).await.context("the webhook")?,
+    let token = if state.kind.is_bare() {
+        String::new()
+    } else {
+        ring(subject, &call_sid).await.context("the webhook")?
     };
     let mut socket = open(subject).await.context("the media stream")?;
     socket.send(r#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#.into()).await?;
     socket.send(start(&stream_sid, &call_sid, &token).into()).await?;
+    Ok(Line { number, stream_sid, socket })
+}
 
+/// Talks until the load ends.
+pub async fn talk(state: &State, line: Line) -> anyhow::Result<()> {
+    let Line { number, stream_sid, mut socket } = line;
     let (tail, mut sequence, mut heard) = (Tag::tail(20), 0, None);
     let mut echoes: VecDeque<(Instant, String)> = VecDeque::new();
     let mut played_at = Instant::now();

@@ -17,14 +17,15 @@ use hdrhistogram::Histogram;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Interval, interval_at};
+use tokio::time::{Instant, Interval, interval_at, sleep_until};
+use tokio_rustls::TlsAcceptor;
 
 use crate::subject::Kind;
 use crate::{caller, pin, service};
 
 /// Of a frame, and of the schedule.
 pub const FRAME: Duration = Duration::from_millis(20);
-/// Between two calls that begin.
+/// Between two calls that begin, at the least.
 const RAMP: Duration = Duration::from_millis(4);
 /// For all calls to be live, and for the last frames to arrive.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -206,8 +207,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts the service's end, on this core if there is one.
-    pub fn start(kind: Kind, core: usize) -> anyhow::Result<Self> {
+    /// Starts the service's end, on this core if there is one. A subject that has TLS finds it there.
+    pub fn start(kind: Kind, core: usize, tls: TlsAcceptor) -> anyhow::Result<Self> {
         let state = Arc::new(State {
             kind,
             origin: Instant::now(),
@@ -229,7 +230,7 @@ impl Load {
                 let address = listener.local_addr().expect("a bound socket has an address");
                 let _ = started.send((address, Handle::current()));
                 tokio::select! {
-                    () = service::serve(shared, listener) => {}
+                    () = service::serve(shared, listener, tls) => {}
                     _ = stopped => {}
                 }
             });
@@ -238,19 +239,26 @@ impl Load {
         Ok(Self { state, service, runtime, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Begins the calls of these numbers, and waits until all of them are heard both ways.
+    /// Begins the calls of these numbers, each when the stream of the one before it is open, and waits until all of them
+    /// are heard both ways.
     pub fn call(&self, subject: SocketAddr, numbers: Range<u32>) -> anyhow::Result<()> {
         let calls = numbers.end;
         let state = self.state.clone();
         self.runtime.spawn(async move {
             for number in numbers {
-                let state = state.clone();
+                let next_at = Instant::now() + RAMP;
+                let failed = move |error: anyhow::Error| error.context(format!("caller {number}"));
+                let line = match caller::dial(&state, subject, number).await {
+                    Ok(line) => line,
+                    Err(error) => return state.failed(&failed(error)),
+                };
+                let shared = state.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = caller::call(&state, subject, number).await {
-                        state.failed(&error.context(format!("caller {number}")));
+                    if let Err(error) = caller::talk(&shared, line).await {
+                        shared.failed(&failed(error));
                     }
                 });
-                tokio::time::sleep(RAMP).await;
+                sleep_until(next_at).await;
             }
         });
         let is_live = |state: &State| state.up.live.load(Relaxed).min(state.down.live.load(Relaxed)) == calls;

@@ -2,7 +2,10 @@
 //!
 //! Both run as processes of their own, at the same time on the same core, each with its own calls, so that whatever
 //! else happens on the machine falls on both alike; this process plays the callers and the Realtime service on another
-//! core. Marks are echoed when the audio before them would have been played. Measured are the CPU time of each process
+//! core. With them runs the program with a second HTTP worker, whose calls have their stream on another thread than their
+//! actor. After them a relay and a program that reach the service by TLS.
+//!
+//! Marks are echoed when the audio before them would have been played. Measured are the CPU time of each process
 //! alone, the time from one end of a call to the other, whether every frame arrives, and what each call more adds to
 //! the program's memory. A process that has a core to itself wakes more often and finds colder caches, so it takes more
 //! than is said here, and the program, whose code is the larger, perhaps by more than the relay.
@@ -15,16 +18,23 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use rustix::thread::{CpuSet, sched_setaffinity};
-use switchboard::private_postgres::PrivatePostgres;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
+use figures::{Asked, Figures};
 use load::{Latencies, Load, Pace, Passed};
-use subject::{Kind, Subject};
+use subject::{Ground, Kind, Subject};
 
+mod across;
 mod bare;
 mod caller;
+mod certificate;
+#[path = "../support/figures.rs"]
+mod figures;
 mod load;
+#[path = "../support/program.rs"]
+mod program;
 mod service;
 mod subject;
 
@@ -32,10 +42,11 @@ mod subject;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the program has it
 
 const CALLS: u32 = 100;
-/// Of windows, for each pace.
-const PAIRS: usize = 5;
-const WINDOW: Duration = Duration::from_secs(5);
-const QUICK_WINDOW: Duration = Duration::from_secs(3);
+/// Who runs at the same time, the relay first; and how many windows they have for each pace.
+const GROUPS: [(&[Kind], usize); 2] =
+    [(&[Kind::Relay, Kind::Program, Kind::Across], 5), (&[Kind::RelayTls, Kind::ProgramTls], 3)];
+const WINDOW: Duration = Duration::from_millis(2_500);
+const QUICK_WINDOW: Duration = Duration::from_secs(1);
 /// Between a change of the load and the window.
 const SETTLE: Duration = Duration::from_millis(500);
 /// For buffers to grow as far as they will.
@@ -44,8 +55,19 @@ const PACES: [Pace; 2] = [Pace::Realtime, Pace::Burst];
 const SUBJECT_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 /// CPU of the program over that of the relay.
-const RATIO_AIM: f64 = 1.3;
+const RATIO_AIM: f64 = 1.1;
+/// What the program adds to the relay's latency, at the 99th percentile.
+const ADDED_MS_AIM: f64 = 1.0;
 const KIB_A_CALL_AIM: f64 = 64.0;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Shorter windows
+    #[arg(long)]
+    quick: bool,
+    #[command(flatten)]
+    asked: Asked,
+}
 
 /// Every websocket of the bench: small buffers, and each message written at once.
 fn socket_config() -> WebSocketConfig {
@@ -53,11 +75,14 @@ fn socket_config() -> WebSocketConfig {
 }
 
 fn main() -> ExitCode {
-    let service = std::env::var(bare::SERVICE);
-    let result = match service {
-        Ok(service) => bare::run(&service).map(|()| true),
-        Err(_) if is_asked_for() => bench(),
-        Err(_) => Ok(true),
+    let result = match std::env::var(subject::KIND) {
+        Ok(kind) if kind == Kind::Across.as_str() => across::run().map(|()| true),
+        Ok(_) => bare::run().map(|()| true),
+        Err(_) => {
+            let Arguments { quick, asked } = Arguments::parse();
+            let window = if quick { QUICK_WINDOW } else { WINDOW };
+            if asked.is_for("call_path") { bench(window, &asked) } else { Ok(true) }
+        }
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -69,67 +94,76 @@ fn main() -> ExitCode {
     }
 }
 
-/// `cargo bench` passes `--bench`, and perhaps a filter for names.
-fn is_asked_for() -> bool {
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    std::env::args().any(|argument| argument == "--bench") && filter.is_none_or(|f| "call_path".contains(&f))
-}
-
 /// Whether no frame was lost.
-fn bench() -> anyhow::Result<bool> {
-    let is_quick = std::env::args().any(|argument| argument == "--quick");
-    let window = if is_quick { QUICK_WINDOW } else { WINDOW };
-    let folder = tempfile::tempdir()?;
-    let postgres = PrivatePostgres::start(folder.path())?;
-    subject::migrate(postgres.url())?;
+fn bench(window: Duration, asked: &Asked) -> anyhow::Result<bool> {
+    let ground = Ground::lay()?;
     let is_pinned = pin(LOAD_CORE) && pin(SUBJECT_CORE);
     let place = if is_pinned { "on one core, the load on another" } else { "not pinned to a core" };
-    println!(
-        "call_path: {CALLS} calls each, {PAIRS} windows of {window:?} for each pace; relay and program {place}"
-    );
+    println!("call_path: {CALLS} calls each, windows of {window:?}, all at once {place}");
 
-    let relay = Side::start(Kind::Relay, postgres.url(), CALLS)?;
-    let program = Side::start(Kind::Program, postgres.url(), CALLS)?;
-    let sides = [&relay, &program];
-    for side in sides {
-        side.call(0..CALLS)?;
+    let mut figures = Figures::of("call_path");
+    let mut passed = vec![];
+    for (kinds, rounds) in GROUPS {
+        passed.extend(compare(&ground, kinds, rounds, window, &mut figures)?);
     }
-    let mut pairs = vec![];
-    for number in 1..=PAIRS {
-        for pace in PACES {
-            let pair = measure(sides, pace, window)?;
-            for (side, window) in sides.into_iter().zip(&pair) {
-                println!("{number}. {pace:<9} {:<8} {window}", side.kind);
+    report_memory(&ground, &mut figures)?;
+    figures.finish(asked)?;
+    Ok(report_frames(&passed))
+}
+
+/// Runs these at once, and reports what the others take beside the first one; answers what passed both ways of each.
+fn compare(
+    ground: &Ground,
+    kinds: &[Kind],
+    rounds: usize,
+    window: Duration,
+    figures: &mut Figures,
+) -> anyhow::Result<Vec<Passed>> {
+    let mut sides = vec![];
+    for &kind in kinds {
+        let side = Side::start(kind, ground, CALLS)?;
+        side.call(0..CALLS)?;
+        sides.push(side);
+    }
+    let mut measured = PACES.map(|pace| (pace, vec![]));
+    for number in 1..=rounds {
+        for (pace, round) in &mut measured {
+            let windows = measure(&sides, *pace, window)?;
+            for (kind, window) in kinds.iter().zip(&windows) {
+                println!("{number}. {pace:<9} {kind:<12} {window}");
             }
-            pairs.push((pace, pair));
+            round.push(windows);
         }
     }
-    for pace in PACES {
-        report_ratio(pace, pairs.iter().filter(|(of, _)| *of == pace).map(|(_, pair)| pair));
+    for (pace, rounds) in &measured {
+        for (at, &kind) in kinds.iter().enumerate().skip(1) {
+            let beside = rounds.iter().map(|windows| (&windows[0], &windows[at]));
+            report_beside(*pace, kind, &beside.collect::<Vec<_>>(), figures);
+        }
     }
-    let frames = [relay.load.finish()?, program.load.finish()?];
-    drop((relay, program));
-    report_memory(postgres.url())?;
-    Ok(report_frames(&frames.concat()))
+    let mut passed = vec![];
+    for side in &sides {
+        passed.extend(side.load.finish()?);
+    }
+    Ok(passed)
 }
 
 /// A process and its load.
 struct Side {
-    kind: Kind,
     subject: Subject, // ends before its load, which would otherwise look to it like lost calls
     load: Load,
 }
 
 impl Side {
-    fn start(kind: Kind, database_url: &str, calls: u32) -> anyhow::Result<Self> {
-        let load = Load::start(kind, LOAD_CORE)?;
-        let subject = Subject::start(kind, load.service, database_url, calls)?;
-        Ok(Self { kind, subject, load })
+    fn start(kind: Kind, ground: &Ground, calls: u32) -> anyhow::Result<Self> {
+        let load = Load::start(kind, LOAD_CORE, ground.tls.clone())?;
+        let subject = Subject::start(kind, load.service, ground, calls)?;
+        Ok(Self { subject, load })
     }
 
     /// Begins the calls of these numbers.
     fn call(&self, numbers: Range<u32>) -> anyhow::Result<()> {
-        self.load.call(self.subject.address, numbers)
+        self.load.call(self.subject.address(), numbers)
     }
 }
 
@@ -143,7 +177,6 @@ struct Window {
 
 impl std::fmt::Display for Window {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ms = |way: &Latencies, quantile| way.value_at_quantile(quantile) as f64 / 1000.0;
         write!(
             formatter,
             "{:.4} CPU s/call-minute, up {:.2}/{:.2} ms, down {:.2}/{:.2} ms (p50/p99)",
@@ -156,37 +189,57 @@ impl std::fmt::Display for Window {
     }
 }
 
-/// Both processes over one window of time.
-fn measure(sides: [&Side; 2], pace: Pace, window: Duration) -> anyhow::Result<[Window; 2]> {
+fn ms(way: &Latencies, quantile: f64) -> f64 {
+    way.value_at_quantile(quantile) as f64 / 1000.0
+}
+
+/// All processes over one window of time.
+fn measure(sides: &[Side], pace: Pace, window: Duration) -> anyhow::Result<Vec<Window>> {
     sides.iter().for_each(|side| side.load.set_pace(pace));
     sleep(SETTLE);
     sides.iter().for_each(|side| side.load.forget_latencies());
-    let cpu_times = || -> anyhow::Result<[Duration; 2]> {
-        Ok([sides[0].subject.cpu_time()?, sides[1].subject.cpu_time()?])
-    };
+    let cpu_times = || sides.iter().map(|side| side.subject.cpu_time()).collect::<anyhow::Result<Vec<_>>>();
     let (began, before) = (Instant::now(), cpu_times()?);
     sleep(window);
     let (elapsed, after) = (began.elapsed(), cpu_times()?);
     let call_minutes = elapsed.as_secs_f64() / 60.0 * f64::from(CALLS);
-    Ok([0, 1].map(|at| {
-        let (up, down) = sides[at].load.latencies();
-        Window { cpu: (after[at] - before[at]).as_secs_f64() / call_minutes, up, down }
-    }))
+    let windows = sides.iter().zip(after.iter().zip(before)).map(|(side, (after, before))| {
+        let (up, down) = side.load.latencies();
+        Window { cpu: after.saturating_sub(before).as_secs_f64() / call_minutes, up, down }
+    });
+    Ok(windows.collect())
 }
 
-fn report_ratio<'a>(pace: Pace, pairs: impl Iterator<Item = &'a [Window; 2]>) {
-    let mut ratios: Vec<_> = pairs.map(|[relay, program]| program.cpu / relay.cpu).collect();
-    ratios.sort_by(f64::total_cmp);
-    let (least, median, most) = (ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
-    let met = verdict(median <= RATIO_AIM);
+/// What `kind` takes beside the relay, in windows of both.
+fn report_beside(pace: Pace, kind: Kind, windows: &[(&Window, &Window)], figures: &mut Figures) {
+    let of = |figure: fn(&Window, &Window) -> f64| {
+        let mut each: Vec<_> = windows.iter().map(|(relay, other)| figure(relay, other)).collect();
+        each.sort_by(f64::total_cmp);
+        each
+    };
+    let median = |figure: fn(&Window, &Window) -> f64| {
+        let each = of(figure);
+        each[each.len() / 2]
+    };
+    let ratios = of(|relay, other| other.cpu / relay.cpu);
+    let (least, ratio, most) = (ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
+    let up = median(|relay, other| ms(&other.up, 0.99) - ms(&relay.up, 0.99));
+    let down = median(|relay, other| ms(&other.down, 0.99) - ms(&relay.down, 0.99));
     println!(
-        "{pace}: the program takes {median:.2} times the CPU of the relay ({least:.2} to {most:.2}); aim at most {RATIO_AIM}: {met}"
+        "{pace}, {kind}: {ratio:.2} times the CPU of the relay ({least:.2} to {most:.2}), aim at most {RATIO_AIM}: {}; \
+         p99 {up:+.2} ms up and {down:+.2} ms down, aim under {ADDED_MS_AIM} ms: {}",
+        verdict(ratio <= RATIO_AIM),
+        verdict(up.max(down) < ADDED_MS_AIM)
     );
+    figures.add(format!("{pace}, {kind}: CPU over the relay's"), ratio);
+    figures.add(format!("{pace}, {kind}: CPU s/call-minute"), median(|_, other| other.cpu));
+    figures.add(format!("{pace}, {kind}: p99 up, ms"), median(|_, other| ms(&other.up, 0.99)));
+    figures.add(format!("{pace}, {kind}: p99 down, ms"), median(|_, other| ms(&other.down, 0.99)));
 }
 
 /// What the second hundred calls add to the program's resident memory.
-fn report_memory(database_url: &str) -> anyhow::Result<()> {
-    let side = Side::start(Kind::Program, database_url, 2 * CALLS)?;
+fn report_memory(ground: &Ground, figures: &mut Figures) -> anyhow::Result<()> {
+    let side = Side::start(Kind::Program, ground, 2 * CALLS)?;
     let resident_kib = |calls: Range<u32>| -> anyhow::Result<f64> {
         side.call(calls)?;
         sleep(MEMORY_SETTLE);
@@ -194,6 +247,7 @@ fn report_memory(database_url: &str) -> anyhow::Result<()> {
     };
     let (one, two) = (resident_kib(0..CALLS)?, resident_kib(CALLS..2 * CALLS)?);
     let a_call = (two - one) / f64::from(CALLS);
+    figures.add("memory, KiB a call", a_call);
     let met = verdict(a_call <= KIB_A_CALL_AIM);
     println!(
         "memory: {a_call:.0} KiB a call ({:.1} MiB at {CALLS} calls, {:.1} MiB at {}); aim at most {KIB_A_CALL_AIM} KiB: {met}",

@@ -6,38 +6,51 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::accept_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::load::{FRAME, Pace, State, Tag};
 use crate::socket_config;
-use crate::subject::Kind;
 
 /// The agents' ticks lie between the callers', and are spread alike.
 const OFFSET_US: u64 = 10_100;
 const SPREAD_US: u64 = 200;
 
-/// Takes connections until the load ends.
-pub async fn serve(state: Arc<State>, listener: TcpListener) {
+/// Takes connections until the load ends; those of a subject that has TLS by `tls`.
+pub async fn serve(state: Arc<State>, listener: TcpListener, tls: TlsAcceptor) {
     for number in 0.. {
         let Ok((socket, _)) = listener.accept().await else { return };
-        let state = state.clone();
+        let (state, tls) = (state.clone(), tls.clone());
         tokio::spawn(async move {
-            if let Err(error) = session(&state, socket, number).await {
+            if let Err(error) = accepted(&state, socket, tls, number).await {
                 state.failed(&error.context(format!("session {number}")));
             }
         });
     }
 }
 
-async fn session(state: &State, socket: TcpStream, number: u32) -> anyhow::Result<()> {
+async fn accepted(state: &State, socket: TcpStream, tls: TlsAcceptor, number: u32) -> anyhow::Result<()> {
     socket.set_nodelay(true)?;
+    if state.kind.has_tls() {
+        session(state, tls.accept(socket).await?, number).await
+    } else {
+        session(state, socket, number).await
+    }
+}
+
+async fn session(
+    state: &State,
+    socket: impl AsyncRead + AsyncWrite + Unpin,
+    number: u32,
+) -> anyhow::Result<()> {
     let mut socket = accept_async_with_config(socket, Some(socket_config())).await?;
-    if state.kind == Kind::Program {
+    if !state.kind.is_bare() {
         socket.send(SESSION_CREATED.into()).await?;
     }
-    let mut speaks = state.kind == Kind::Relay;
+    let mut speaks = state.kind.is_bare();
     let (short, long) = (Tag::tail(20), Tag::tail(200));
     let (mut sequence, mut heard) = (0, None);
     let offset = (OFFSET_US + u64::from(number) * SPREAD_US) % FRAME.as_micros() as u64;

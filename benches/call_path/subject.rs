@@ -1,107 +1,136 @@
 //! What is measured: the program or the bare relay, as a process of its own.
 
 use std::fmt;
-use std::io::{BufRead as _, BufReader};
+use std::fs;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
+use switchboard::private_postgres::PrivatePostgres;
+use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
 
-use crate::bare;
+use crate::certificate;
+use crate::program::{self, Process};
 
-/// What Twilio and the program share.
-pub const AUTH_TOKEN: &str = "12345678901234567890123456789012";
+/// The environment variable that makes this program a subject; it says which.
+pub const KIND: &str = "CALL_PATH_SUBJECT";
+/// Where a subject finds the service.
+pub const SERVICE: &str = "OPENAI_REALTIME_URL";
 
-/// Which of the two.
+/// Which of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Relay,
     Program,
+    /// The program, with the streams on another thread than the calls' actors.
+    Across,
+    /// With TLS on the way to the service.
+    RelayTls,
+    ProgramTls,
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
+impl Kind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Relay => "relay",
             Self::Program => "program",
+            Self::Across => "across",
+            Self::RelayTls => "relay-tls",
+            Self::ProgramTls => "program-tls",
+        }
+    }
+
+    /// It knows neither webhooks nor sessions.
+    pub fn is_bare(self) -> bool {
+        matches!(self, Self::Relay | Self::RelayTls)
+    }
+
+    pub fn has_tls(self) -> bool {
+        matches!(self, Self::RelayTls | Self::ProgramTls)
+    }
+
+    fn command(self) -> anyhow::Result<Command> {
+        Ok(match self {
+            Self::Program | Self::ProgramTls => program::serve(),
+            Self::Relay | Self::RelayTls | Self::Across => Command::new(std::env::current_exe()?),
         })
     }
 }
 
-/// A running process; its drop kills it.
-pub struct Subject {
-    child: Child,
-    /// Where it takes media streams.
-    pub address: SocketAddr,
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
 }
+
+/// What all subjects stand on.
+pub struct Ground {
+    postgres: PrivatePostgres,
+    folder: TempDir,
+    /// The service's end of TLS.
+    pub tls: TlsAcceptor,
+}
+
+impl Ground {
+    pub fn lay() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let postgres = PrivatePostgres::start(folder.path())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(actors::db::migrate::migrate(postgres.url()))?;
+        let tls = certificate::issue(&ca_file(&folder))?;
+        Ok(Self { postgres, folder, tls })
+    }
+}
+
+fn ca_file(folder: &TempDir) -> PathBuf {
+    folder.path().join("ca.crt")
+}
+
+/// A running process; its drop kills it.
+pub struct Subject(Process);
 
 impl Subject {
     /// Starts it and waits until it listens. It connects its calls to `service`, and takes `calls` at most.
-    pub fn start(kind: Kind, service: SocketAddr, database_url: &str, calls: u32) -> anyhow::Result<Self> {
-        let service = format!("ws://{service}/v1/realtime");
-        let mut command = match kind {
-            Kind::Relay => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.env_clear().env(bare::SERVICE, service);
-                command
-            }
-            Kind::Program => program("serve", database_url, &service, calls),
-        };
-        let child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("the {kind} starts"))?;
-        let mut subject = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        let mut line = String::new();
-        let stdout = subject.child.stdout.as_mut().context("its standard output is a pipe")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        let address = line.trim().rsplit_once("http://").and_then(|(_, address)| address.parse().ok());
-        subject.address = address.with_context(|| format!("the {kind} says where it listens"))?;
-        Ok(subject)
+    pub fn start(kind: Kind, service: SocketAddr, ground: &Ground, calls: u32) -> anyhow::Result<Self> {
+        let mut command = kind.command()?;
+        program::set(&mut command, ground.postgres.url(), ground.folder.path());
+        let scheme = if kind.has_tls() { "wss" } else { "ws" };
+        command
+            .env(KIND, kind.as_str())
+            .env("INSTANCE_ID", kind.as_str())
+            .env("MAX_CONCURRENT_CALLS", calls.to_string())
+            .env(SERVICE, format!("{scheme}://{service}/v1/realtime"))
+            .env("SSL_CERT_FILE", ca_file(&ground.folder));
+        Ok(Self(Process::start(command).with_context(|| format!("the {kind}"))?))
     }
 
-    /// CPU time that all its threads have used, in steps of 10 ms (`proc_pid_stat(5)`: `utime` and `stime`).
+    /// Where it takes media streams.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// CPU time of the threads that it has, by the scheduler: `proc_pid_stat(5)` has it in steps of 10 ms.
     pub fn cpu_time(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let (_, after_name) = stat.rsplit_once(") ").context("a stat line")?;
-        let ticks = after_name.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-        Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+        let mut nanoseconds = 0;
+        for thread in fs::read_dir(self.proc("task"))? {
+            // One that has just ended has no file any more.
+            let Ok(schedstat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+            let on_cpu = schedstat.split(' ').next().context("the time on the CPU")?;
+            nanoseconds += on_cpu.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
     }
 
     pub fn resident_kib(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = fs::read_to_string(self.proc("status"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a `VmRSS` line")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
-}
 
-impl Drop for Subject {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn proc(&self, file: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{file}", self.0.child.id()))
     }
-}
-
-/// Brings the database's schema up to date.
-pub fn migrate(database_url: &str) -> anyhow::Result<()> {
-    let output = program("migrate", database_url, "ws://127.0.0.1:9/v1/realtime", 1).output()?;
-    if !output.status.success() {
-        bail!("the database is not ready: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
-}
-
-fn program(subcommand: &str, database_url: &str, service: &str, calls: u32) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-    command.arg(subcommand).env_clear().envs([
-        ("BIND_ADDR", "127.0.0.1"),
-        ("PORT", "0"),
-        ("API_AUTH", "off"),
-        ("MAX_CONCURRENT_CALLS", &calls.to_string()),
-        ("RATE_LIMIT_WEBHOOK", "1000000/1m"),
-        ("DATABASE_URL", database_url),
-        ("OPENAI_API_KEY", "sk-bench"),
-        ("OPENAI_REALTIME_URL", service),
-        ("TWILIO_AUTH_TOKEN", AUTH_TOKEN),
-        ("RUST_LOG", "warn"),
-    ]);
-    command
 }

@@ -20,6 +20,7 @@ mod metrics;
 mod outage;
 mod panics;
 mod private_postgres;
+mod realtime_tls;
 mod report_page;
 mod support;
 mod survival;

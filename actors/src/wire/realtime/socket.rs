@@ -8,12 +8,13 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Sink, Stream};
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::Error as WsError;
@@ -21,9 +22,11 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
 use crate::secret::Secret;
+use crate::wire::https::trusting;
+use crate::wire::roots;
 use crate::wire::twilio::frames::payload_ms;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -51,6 +54,15 @@ pub struct Endpoint {
     pub url: String,
     pub model: String,
     pub api_key: Secret,
+}
+
+static TLS: LazyLock<Arc<ClientConfig>> =
+    LazyLock::new(|| trusting(roots::of_the_system().unwrap_or_else(|_| roots::compiled_in())));
+
+/// TLS to the service, the same for all sockets: so the roots are in memory once, and a session is resumed. Trusts what
+/// this machine trusts, and where that is nobody the CAs that are compiled in.
+pub fn tls() -> Arc<ClientConfig> {
+    TLS.clone()
 }
 
 /// Why there is no socket.
@@ -82,7 +94,9 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Socket, ConnectError> {
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(WRITE_BUFFER_BYTES);
-    match tokio::time::timeout(CONNECT_WITHIN, connect_async_with_config(request, Some(config), true)).await {
+    let connector = endpoint.url.starts_with("wss:").then(|| Connector::Rustls(tls()));
+    let connected = connect_async_tls_with_config(request, Some(config), true, connector);
+    match tokio::time::timeout(CONNECT_WITHIN, connected).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(WsError::Http(response))) => match response.status().as_u16() {
             status @ (401 | 403) => Err(ConnectError::Refused { status }),

@@ -1,0 +1,18 @@
+//! The program with a second HTTP worker, so that a call's stream is accepted on another thread than its actor's.
+//!
+//! Connections go to the workers in turn, and the load makes two for each call, one call after the other: the first
+//! worker has all webhooks, and with them the calls' actors; the second one has all streams.
+
+use anyhow::anyhow;
+use switchboard::settings::{Settings, environment};
+use switchboard::{app, logging};
+
+const WORKERS: usize = 2;
+
+/// Serves until it is killed, as `switchboard serve` does.
+pub fn run() -> anyhow::Result<()> {
+    let settings = Settings::read(environment).map_err(|faults| anyhow!("{faults}"))?;
+    logging::start(&settings.log);
+    actix_rt::System::new().block_on(app::run_on(settings, WORKERS))?;
+    Ok(())
+}
