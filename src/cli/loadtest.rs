@@ -15,6 +15,8 @@ use url::Url;
 use super::{FAILED, USAGE};
 use crate::loadtest::calls::{Calls, Room};
 use crate::loadtest::instance::Setup;
+use crate::loadtest::limit::Limit;
+use crate::loadtest::requests::MOST_UNANSWERED;
 use crate::loadtest::result::LoadTest;
 use crate::loadtest::schedule::Schedule;
 use crate::loadtest::table::Table;
@@ -90,7 +92,7 @@ struct CallsSize {
     /// How many calls [default: 20; quick: 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(limit::MOST)))]
     calls: Option<u16>,
-    /// How long each call lasts [default: 300; quick and for the limit: 20]
+    /// How long each call lasts; for the limit, how long all last together [default: 300; quick or for the limit: 20; both: 10]
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<Duration>,
     /// The time within which the calls start [default: 30, or a quarter of their length]
@@ -117,7 +119,7 @@ struct DatabaseSize {
     #[arg(long, value_name = "S", value_parser = seconds)]
     query_seconds: Option<Duration>,
     /// How many come at a time [default: 10]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_UNANSWERED)))]
     at_once: Option<u32>,
 }
 
@@ -187,8 +189,9 @@ fn plan(command: &Command) -> (Plan, &Common) {
     let (common, work, sized) = match command {
         Command::Calls(CallsArguments { size, find_limit, overload, common }) => {
             let work = if *find_limit {
-                let usual = if common.quick { 10 } else { 20 };
-                Work::FindLimit(size.seconds.unwrap_or(Duration::from_secs(usual)))
+                let (usual, parts) = if common.quick { (10, 3) } else { (20, 8) };
+                let length = size.seconds.unwrap_or(Duration::from_secs(usual));
+                Work::FindLimit(Limit { length, parts })
             } else if *overload {
                 let Calls { length, ramp, .. } = size.calls(common.quick);
                 Work::Scenarios(vec![Load::Overload { length, ramp }])

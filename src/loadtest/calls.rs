@@ -1,30 +1,43 @@
 //! The first scenario: callers at once, as many as there are to be, or half as many again as there is room for.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
+use std::ops::{ControlFlow, Range};
 use std::rc::Rc;
 use std::time::Duration;
 
+use anyhow::ensure;
+use rustix::process::{Resource, getrlimit};
 use serde::Deserialize;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::judge::{self, Service};
 use super::metrics_page::MetricsPage;
 use super::progress::Progress;
 use super::result::{ErrorCount, Scenario};
+use super::summary::sum_up;
 use super::tally::Tally;
 use super::target::Target;
 use super::watch::{Health, watched};
-use crate::sim::phone::{self, Verdict};
+use crate::sim::phone::report::percentiles;
+use crate::sim::phone::{self, Glance, Verdict};
 
 /// The live picture is for people: nobody needs it more often, and it counts against the API's limit.
 const LOOKS_EVERY: Duration = Duration::from_secs(5);
+/// For so long at least all have to be on the line for a look to find them there.
+const SHORTEST_PLATEAU: Duration = Duration::from_secs(2);
+
+/// Descriptors of this process that a call may take: the media stream, requests about it, and, where the Realtime service
+/// is simulated here, the other end of its session.
+const DESCRIPTORS_OF_A_CALL: u64 = 4;
+/// Those that are there whoever calls.
+const OTHER_DESCRIPTORS: u64 = 64;
 
 /// How many callers, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Calls {
     pub count: u16,
-    /// How long each of them stays on the line.
+    /// How long each of them stays on the line; where the quality is asked for, how long all are there together.
     pub length: Duration,
     /// The time within which all have rung.
     pub ramp: Duration,
@@ -36,7 +49,8 @@ pub struct Calls {
 pub enum Room {
     /// There is room for all.
     ForAll,
-    /// The same, and it is the quality that is asked for.
+    /// The same, and it is the quality that is asked for while all are on the line: ringing and hanging up do not count.
+    /// It is not gone on with when it is lost.
     ForQuality,
     /// There is room for fewer: the ceiling.
     For(u16),
@@ -53,48 +67,87 @@ struct Capacity {
     active: u64,
 }
 
+/// As many calls as this process has file descriptors for.
+pub fn most() -> u16 {
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    u16::try_from(allowed.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS_OF_A_CALL).unwrap_or(u16::MAX)
+}
+
+impl Calls {
+    /// From when the last has rung to when the first hangs up, since the start; none if it is too short to be seen.
+    fn plateau(&self) -> Option<Range<Duration>> {
+        let end = match self.room {
+            Room::ForQuality => self.ramp + self.length,
+            Room::ForAll | Room::For(_) => self.length,
+        };
+        (self.ramp + SHORTEST_PLATEAU <= end).then_some(self.ramp..end)
+    }
+
+    /// When the monitor is looked at first, so that one of the looks is in the middle of the plateau.
+    fn first_look(&self) -> Duration {
+        let middle = self.plateau().map_or(Duration::ZERO, |plateau| (plateau.start + plateau.end) / 2);
+        let looks_before = middle.as_millis() / LOOKS_EVERY.as_millis();
+        middle - LOOKS_EVERY * looks_before as u32 // of a day, at most
+    }
+}
+
 /// Half as many calls again as the ceiling of the program under load.
 ///
 /// # Errors
 /// `/healthz` does not tell the ceiling, or nobody can ring so often.
 pub async fn overload(target: &Target, length: Duration, ramp: Duration) -> anyhow::Result<Calls> {
     let health: Health =
-        target.json("/healthz").await.map_err(|cause| anyhow::anyhow!("/healthz: {cause}"))?;
+        target.json("/healthz").await.map_err(|fault| anyhow::anyhow!("/healthz: {fault}"))?;
     let ceiling = u16::try_from(health.calls.limit)?;
     let count = u16::try_from((u32::from(ceiling) * 3).div_ceil(2))?;
     Ok(Calls { count, length, ramp, room: Room::For(ceiling) })
 }
 
-/// Makes the calls. `name` is the scenario's.
+/// Makes the calls. `name` is the scenario's, `label` the progress's.
 ///
 /// # Errors
-/// The calls cannot be made, whatever the program under load does: it is not on this machine, for one.
-pub async fn run(target: &Target, calls: Calls, name: String) -> anyhow::Result<Scenario> {
+/// The calls cannot be made, whatever the program under load does: it is not on this machine, or this process has too few
+/// file descriptors.
+pub async fn run(target: &Target, calls: Calls, name: &str, label: &str) -> anyhow::Result<Scenario> {
     let Calls { count, length, ramp, room } = calls;
-    let (asked, started) = (u64::from(count), Instant::now());
-    let (tally, at_once) = (Rc::new(Tally::default()), Cell::new(None));
+    ensure!(
+        count <= most(),
+        "this process has file descriptors for {} calls, and {count} are asked for: raise `ulimit -n`",
+        most()
+    );
+    let (started, tally) = (Instant::now(), Rc::new(Tally::default()));
+    let (at_once, given_up) = (Cell::new(None), Cell::new(false));
     let options = phone::Options {
         url: target.origin.clone(),
         realtime: target.realtime.clone(),
         calls: count,
         seconds: length,
         ramp,
+        together: room == Room::ForQuality,
         auth_token: target.auth_token.clone(),
         quiet: true,
         ..phone::Options::default()
     };
     let before = target.metrics().await.ok();
+    let p99_ms = RefCell::new(Vec::new());
     let simulated = phone::simulate_observed(options, |glance| {
-        tally.shows(&glance.latencies);
-        tally.reaches((glance.completed + glance.refused + glance.failed) as u64, glance.failed as u64);
+        let Glance { completed, refused, failed, latencies, .. } = glance;
+        tally.shows(&latencies);
+        tally.reaches((completed + refused + failed) as u64, failed as u64);
+        p99_ms.borrow_mut().push(percentiles(&latencies).p99.unwrap_or_default());
+        if room == Room::ForQuality && judge::is_lost(&p99_ms.borrow(), failed as u64, u64::from(count)) {
+            given_up.set(true);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
     });
     let work = async {
         tokio::select! {
             outcome = simulated => outcome,
-            never = looks_at_the_monitor(target, &at_once) => match never {},
+            never = looks_at_the_monitor(target, calls.first_look(), &at_once) => match never {},
         }
     };
-    let (outcome, seen) = watched(target, &tally, &Progress::of(&name, asked), work).await;
+    let (outcome, seen) = watched(target, &tally, &Progress::of(label, u64::from(count)), work).await;
     let outcome = outcome?;
     let after = target.metrics().await.ok();
 
@@ -107,57 +160,58 @@ pub async fn run(target: &Target, calls: Calls, name: String) -> anyhow::Result<
         }
         call.answers.iter().for_each(|answer| tally.responded(*answer));
     }
-    let (service, mut failures) =
+    let (service, upstream) =
         before.zip(after).map(|(before, after)| service(&before, &after)).unwrap_or_default();
+    let asked = outcome.report.calls.asked; // fewer have rung if it was given up
     let expected = match room {
         Room::For(ceiling) => u64::from(ceiling),
         Room::ForAll | Room::ForQuality => asked,
     };
-    let frames_sent = outcome.calls.iter().map(|call| u64::from(call.frames_sent)).sum();
+    let frames = outcome.calls.iter().map(|call| call.counted.len() as u64).sum();
     let report = outcome.report;
-    let mut checks = judge::of_all(asked, &tally, &seen, &outcome.own_lag_ms);
-    checks.extend(judge::of_calls(&report, expected, at_once.get(), frames_sent, service));
+    let mut checks = judge::of_calls(&report, expected, frames, service);
+    if !given_up.get() && calls.plateau().is_some() {
+        checks.push(judge::of_presence(expected, at_once.get()));
+    }
     checks.extend(match room {
         Room::ForAll => judge::of_delay(&report, &outcome.own_lag_ms),
         Room::ForQuality | Room::For(_) => judge::of_quality(&report),
     });
-    let mut errors = tally.errors();
-    errors.append(&mut failures);
-    Ok(Scenario {
-        name,
-        task: task(calls),
-        seconds: started.elapsed().as_secs_f64(),
-        verdict: judge::worst(&checks),
-        checks,
-        asked,
-        errors,
-        response_ms: tally.response_ms(),
-        distribution: tally.distribution(),
-        own_lag_ms: outcome.own_lag_ms,
-        samples: seen.samples,
-        calls: Some(report),
-    })
+    let mut task = task(calls);
+    if given_up.get() {
+        task += &format!(". Given up when {asked} had rung");
+    }
+    let summary = sum_up((name, task), (started, asked), &tally, seen, outcome.own_lag_ms, checks);
+    Ok(Scenario { upstream, calls: Some(report), ..summary })
 }
 
-fn task(Calls { count, length, ramp, room }: Calls) -> String {
-    let (length, ramp) = (length.as_secs_f64(), ramp.as_secs_f64());
-    let calls = format!("{count} calls of {length} s, started within {ramp} s");
-    match room {
-        Room::ForAll | Room::ForQuality => format!("{calls}: all complete, all active at once"),
-        Room::For(ceiling) => {
-            format!(
-                "{calls}, where there is room for {ceiling}: these do not suffer, the others are turned away"
-            )
+fn task(calls: Calls) -> String {
+    let (length, ramp) = (calls.length.as_secs_f64(), calls.ramp.as_secs_f64());
+    let made = format!("{} calls of {length} s, started within {ramp} s", calls.count);
+    let seen = match calls.plateau() {
+        Some(_) => "all active at once",
+        None => "too short for whether all are active at once to be seen",
+    };
+    match calls.room {
+        Room::ForAll => format!("{made}: all complete, {seen}"),
+        Room::ForQuality => {
+            format!("{} calls, started within {ramp} s, and {length} s of them together: {seen}", calls.count)
         }
+        Room::For(ceiling) => format!(
+            "{made}, where there is room for {ceiling}: these do not suffer, the others are turned away"
+        ),
     }
 }
 
 /// The most calls that were active at once, as far as the monitor tells.
-async fn looks_at_the_monitor(target: &Target, most: &Cell<Option<u64>>) -> Infallible {
-    let mut due = interval(LOOKS_EVERY);
+async fn looks_at_the_monitor(target: &Target, first: Duration, most: &Cell<Option<u64>>) -> Infallible {
+    let mut due = interval_at(Instant::now() + first, LOOKS_EVERY);
+    due.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         due.tick().await;
-        if let Ok(picture) = target.json::<Picture>("/api/call-monitor").await {
+        // An answer that takes longer must not move the next look.
+        let picture = timeout(LOOKS_EVERY / 2, target.json::<Picture>("/api/call-monitor")).await;
+        if let Ok(Ok(picture)) = picture {
             most.set(most.get().max(Some(picture.capacity.active)));
         }
     }
@@ -184,6 +238,47 @@ fn service(before: &MetricsPage, after: &MetricsPage) -> (Service, Vec<ErrorCoun
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn calls(length: f64, ramp: f64, room: Room) -> Calls {
+        Calls {
+            count: 20,
+            length: Duration::from_secs_f64(length),
+            ramp: Duration::from_secs_f64(ramp),
+            room,
+        }
+    }
+
+    #[test]
+    fn one_look_at_the_monitor_is_while_all_are_on_the_line() {
+        for tenths in 0..=400_u32 {
+            let ramp = f64::from(tenths) / 10.0;
+            for length in [ramp + 2.0, ramp + 3.7, ramp + 60.0, 300.0] {
+                let calls = calls(length, ramp, Room::ForAll);
+                let plateau = calls.plateau().unwrap();
+                let mut look = calls.first_look();
+                assert!(look < LOOKS_EVERY);
+                while look < plateau.start {
+                    look += LOOKS_EVERY;
+                }
+                let middle = (plateau.start + plateau.end) / 2;
+                let looks: Vec<_> =
+                    (0..).map(|n| look + n * LOOKS_EVERY).take_while(|l| *l < plateau.end).collect();
+                assert!(
+                    looks.iter().any(|look| look.abs_diff(middle) < Duration::from_millis(2)),
+                    "{calls:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn calls_that_are_over_before_all_have_rung_are_not_judged_by_who_was_seen() {
+        let short = calls(8.0, 7.0, Room::ForAll);
+        assert_eq!(short.plateau(), None);
+        assert!(task(short).ends_with("too short for whether all are active at once to be seen"));
+        let together = calls(8.0, 7.0, Room::ForQuality).plateau().unwrap();
+        assert_eq!(together, Duration::from_secs(7)..Duration::from_secs(15));
+    }
 
     #[test]
     fn the_service_is_judged_by_what_came_since() {

@@ -64,6 +64,12 @@ fn rows(scenario: &Scenario) -> Vec<Row> {
     let errors = scenario.errors.iter().map(|error| error.count).sum();
     let mut rows = vec![counted("asked", scenario.asked), counted("errors", errors)];
     rows.extend(scenario.errors.iter().map(|error| (format!("  {}", error.cause), Some(error.count as f64))));
+    rows.extend(
+        scenario
+            .upstream
+            .iter()
+            .map(|failure| (format!("  not in the rate: {}", failure.cause), Some(failure.count as f64))),
+    );
     let response = if scenario.calls.is_some() { "answer after" } else { "response time" };
     rows.extend(spread(response, &scenario.response_ms));
     rows.extend(scenario.calls.iter().flat_map(heard));
@@ -88,6 +94,8 @@ fn heard(report: &CallsReport) -> Vec<Row> {
         counted("frames corrupted", frames.corrupted),
         counted("frames crossed", frames.crossed),
         counted("violations", report.violations),
+        ("processors, of the program".to_owned(), report.bridge_cores),
+        ("processors, of the load test".to_owned(), report.own_cores),
         ("CPU seconds per call-minute".to_owned(), report.cpu_seconds_per_call_minute),
         ("memory per call (KiB)".to_owned(), report.memory_kib_per_call),
     ];
@@ -96,6 +104,7 @@ fn heard(report: &CallsReport) -> Vec<Row> {
     rows.extend(spread("first audio", &report.first_audio_ms));
     rows.extend(spread("barge-in reaction", &report.barge_in_ms));
     rows.extend(spread("longest silence of a call", &report.silence_ms));
+    rows.extend(spread("the service's own lag", &report.realtime_lag_ms));
     rows
 }
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use actors::secret::Secret;
 use anyhow::{Context as _, ensure};
 use rand::distr::{Alphanumeric, SampleString as _};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 use tokio::process::Child;
 use tokio::runtime::{Builder, Runtime};
@@ -45,7 +44,6 @@ pub struct Instance {
 
 impl Instance {
     pub async fn start(setup: Setup) -> anyhow::Result<Self> {
-        raise_descriptors();
         let folder = |name| tempfile::Builder::new().prefix(name).tempdir().context("no temporary folder");
         let (cluster, folder) = (folder("switchboard-loadtest-db-")?, folder("switchboard-loadtest-")?);
         let postgres = PrivatePostgres::start(cluster.path())?;
@@ -125,11 +123,4 @@ impl Drop for Realtime {
 
 fn log(folder: &Path) -> PathBuf {
     folder.join("serve.log")
-}
-
-/// Every call takes some descriptors here and in the process, which inherits the limit.
-fn raise_descriptors() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Without it, fewer calls can be made, and the result says so.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

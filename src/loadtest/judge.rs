@@ -4,6 +4,11 @@
 //! pool 80 % and 100 %; memory 70 % and 85 %. What a scenario expects beyond these is a warning where it is not met; it
 //! is critical where more than 5 % of the requests or calls did not meet it.
 //!
+//! **Errors.** The rate counts requests that were not answered as they should be, and calls that suffered: those that failed,
+//! or were turned away where there was room. A response of the Realtime service that failed and was repeated made nobody
+//! suffer: the service's failures are judged by themselves. What this machine could not send for want of something is
+//! no error of the program, and a warning.
+//!
 //! **The pool.** What counts is the demand: connections in use and queries that wait for one, in percent of the
 //! connections allowed. Above 80 % it is nearly exhausted; above 100 % somebody waits. A group of queries that comes at
 //! once fills any pool for a moment and harms nobody, so it is the demand that lasted for [`LASTING`] seconds in a row.
@@ -30,6 +35,8 @@ pub const PROCESSED_WITHIN_MS: f64 = 5_000.0;
 const DELAY_MS: [f64; 2] = [250.0, 400.0];
 /// What the program may add to a frame's way where its limit is looked for, in milliseconds, P99.
 pub const QUALITY_MS: f64 = 20.0;
+/// A step of that search is lost if it was as bad as can be for so many seconds.
+const LATE_FOR: usize = 3;
 /// How late this program may be, in milliseconds, P99: half of what the tightest response time allows.
 const LAG_MS: [f64; 2] = [250.0, 1_000.0];
 
@@ -50,14 +57,19 @@ fn none_of(what: &str, part: u64, all: u64) -> Check {
 
 /// What holds for every scenario: response time, errors, pool, memory, health and our own lag.
 pub fn of_all(asked: u64, tally: &Tally, seen: &Seen, own_lag_ms: &Percentiles) -> Vec<Check> {
-    vec![
+    let ours = tally.our_error_count().min(asked);
+    let mut checks = vec![
         Check::new("response time P95", tally.response_ms().p95, "ms", 2_000.0, 5_000.0),
-        Check::new("error rate", share(tally.error_count(), asked), "%", 1.0, 5.0),
+        Check::new("error rate", share(tally.error_count(), asked - ours), "%", 1.0, 5.0),
         Check::new("database pool in demand", pool_demand(&seen.samples), "%", 80.0, 100.0),
         Check::new("memory", memory(&seen.samples), "%", 70.0, 85.0),
         none_of("looks at /healthz that found it unwell", seen.unhealthy, seen.samples.len() as u64),
         Check::new("own lag P99", own_lag_ms.p99, "ms", LAG_MS[0], LAG_MS[1]),
-    ]
+    ];
+    if ours > 0 {
+        checks.push(Check::new("not sent for want of something here", share(ours, asked), "%", 0.0, 100.0));
+    }
+    checks
 }
 
 /// Status callbacks: none is turned away, and each of the `accepted` is processed in time. `on_time` is null where the
@@ -83,29 +95,26 @@ pub fn of_queries(tally: &Tally) -> Vec<Check> {
     vec![Check::new("call log P95", p95, "ms", LOG_RESPONSE_MS, 10.0 * LOG_RESPONSE_MS)]
 }
 
-/// Calls: `expected` of them are completed, all of these at once, with every frame, and all others are turned away
-/// politely. `seen_at_once` is what the live picture showed; null where it did not.
-pub fn of_calls(
-    report: &CallsReport,
-    expected: u64,
-    seen_at_once: Option<u64>,
-    frames_sent: u64,
-    service: Service,
-) -> Vec<Check> {
+/// Calls: `expected` of them are completed, with every frame, and all others are turned away politely.
+pub fn of_calls(report: &CallsReport, expected: u64, frames_sent: u64, service: Service) -> Vec<Check> {
     let CallCounts { asked, completed, refused, .. } = report.calls;
     let neither = asked.saturating_sub(completed + refused);
-    let not_seen = seen_at_once.and_then(|seen| share(expected.saturating_sub(seen), expected));
     let frames = &report.frames;
     let faults = frames.lost + frames.reordered + frames.corrupted + frames.crossed;
     vec![
         none_of("calls not completed", expected.saturating_sub(completed), expected),
         none_of("calls neither completed nor turned away", neither, asked),
-        Check::new("calls never seen active at once", not_seen, "%", 0.0, CRITICAL_SHARE),
         none_of("frames lost, reordered, corrupted or crossed", faults, frames_sent),
         Check::new("complaints of the peers", Some(report.violations as f64), "", 0.0, asked as f64),
         Check::new("failed responses of the Realtime service", service.failed_responses, "%", 1.0, 5.0),
         Check::new("failed connects to the Realtime service", service.failed_connects, "%", 1.0, 5.0),
     ]
+}
+
+/// All `expected` calls are active at once. `seen` is what the live picture showed; null where it did not.
+pub fn of_presence(expected: u64, seen: Option<u64>) -> Check {
+    let not_seen = seen.and_then(|seen| share(expected.saturating_sub(seen), expected));
+    Check::new("calls never seen active at once", not_seen, "%", 0.0, CRITICAL_SHARE)
 }
 
 /// What is added to a frame's way, as far as it is more than this program itself was late: the rest may be for want of
@@ -127,6 +136,13 @@ pub struct Service {
 pub fn of_quality(report: &CallsReport) -> Vec<Check> {
     let added = added_p99(&report.added_latency_ms);
     vec![Check::new("added latency P99 at this size", added, "ms", QUALITY_MS, DELAY_MS[1])]
+}
+
+/// Whether the search for the limit need not wait for the end of a step: frames were late by more than a conversation
+/// bears in each of the last seconds, of which `p99_ms` has the P99, or more than a tenth of the calls failed.
+pub fn is_lost(p99_ms: &[f64], failed: u64, asked: u64) -> bool {
+    let last = p99_ms.last_chunk::<LATE_FOR>();
+    last.is_some_and(|last| last.iter().all(|ms| *ms > DELAY_MS[1])) || failed * 10 > asked
 }
 
 /// The worse way; null if neither is known.
@@ -168,6 +184,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::loadtest::target::Fault;
     use crate::sim::report::FrameCounts;
 
     fn verdict(checks: &[Check], what: &str) -> Verdict {
@@ -176,8 +193,8 @@ mod tests {
 
     fn tally(answers_ms: &[u64], errors: usize) -> Tally {
         let tally = Tally::default();
-        let results =
-            (0..answers_ms.len()).map(|index| if index < errors { Err("500".to_owned()) } else { Ok(()) });
+        let failed = || Err(Fault::Theirs("500".to_owned()));
+        let results = (0..answers_ms.len()).map(|index| if index < errors { failed() } else { Ok(()) });
         for (ms, result) in answers_ms.iter().zip(results) {
             tally.answered(Duration::from_millis(*ms), result);
         }
@@ -244,6 +261,23 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_sent_from_here_is_a_warning_at_most() {
+        let tally = tally(&[1; 4], 0);
+        (0..96).for_each(|_| tally.answered(Duration::ZERO, Err(Fault::Ours("no port left here"))));
+        let checks = of(&tally, &seen(vec![pool(1, 0)]));
+        assert_eq!(verdict(&checks, "not sent for want of something here"), Verdict::Warning);
+        assert_eq!(verdict(&checks, "error rate"), Verdict::Fine);
+    }
+
+    #[test]
+    fn a_step_is_lost_when_it_is_bad_for_seconds_or_when_calls_fail() {
+        assert!(is_lost(&[3.0, 401.0, 500.0, 600.0], 0, 100));
+        assert!(!is_lost(&[401.0, 500.0, 3.0, 401.0, 401.0], 0, 100), "it recovered");
+        assert!(!is_lost(&[500.0, 500.0], 10, 100));
+        assert!(is_lost(&[], 11, 100));
+    }
+
+    #[test]
     fn callbacks_are_all_taken_and_processed_in_time() {
         let judged =
             |too_many, on_time| worst(&of_webhooks(500, too_many, 500 - too_many, on_time, Some(50.0)));
@@ -275,7 +309,8 @@ mod tests {
 
     fn calls(report: &CallsReport, expected: u64, seen_at_once: u64) -> Verdict {
         let service = Service { failed_responses: Some(0.0), failed_connects: Some(0.0) };
-        worst(&of_calls(report, expected, Some(seen_at_once), 30_000, service))
+        let presence = of_presence(expected, Some(seen_at_once));
+        worst(of_calls(report, expected, 30_000, service).iter().chain([&presence]))
     }
 
     #[test]
@@ -303,7 +338,7 @@ mod tests {
         complained.violations = 1;
         assert_eq!(calls(&complained, 30, 30), Verdict::Warning);
         let service = |percent| Service { failed_responses: Some(percent), failed_connects: Some(0.0) };
-        let judged = |percent| worst(&of_calls(&report(30, 0), 30, Some(30), 30_000, service(percent)));
+        let judged = |percent| worst(&of_calls(&report(30, 0), 30, 30_000, service(percent)));
         assert_eq!([1.0, 1.1, 6.0].map(judged), [Verdict::Fine, Verdict::Warning, Verdict::Critical]);
     }
 

@@ -4,8 +4,8 @@
 //! [`run`] carries out a [`Plan`] against a program that runs somewhere, or against an [`instance`] of its own. The
 //! scenarios are [`calls`], [`webhooks`] and [`database`]; each yields one [`Scenario`], which [`judge`] has judged.
 //! Requests go out when [`schedule`] says so ([`requests`]); [`watch`] looks at the program once a second meanwhile.
-//! [`limit`] looks for the number of calls the machine holds, [`leaks`] at what rounds of load leave behind. [`table`],
-//! [`page`] and [`compare`] show what was found.
+//! [`limit`] looks for the number of calls the machine holds, [`leaks`] at what rounds of load ([`soak`]) leave behind.
+//! [`table`], [`page`] and [`compare`] show what was found.
 //!
 //! All of it runs on one thread, an actix system, so that its own lag can be told.
 
@@ -14,6 +14,7 @@ use std::time::Duration;
 use actors::secret::Secret;
 use anyhow::bail;
 use chrono::Utc;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
@@ -33,6 +34,8 @@ pub mod progress;
 pub mod requests;
 pub mod result;
 pub mod schedule;
+pub mod soak;
+pub mod summary;
 pub mod table;
 pub mod tally;
 pub mod target;
@@ -42,8 +45,10 @@ pub mod webhooks;
 use calls::Calls;
 use instance::{Instance, Setup};
 use leaks::AtRest;
+use limit::Limit;
 use result::{LoadTest, Scenario};
 use schedule::Schedule;
+use soak::Rounds;
 use target::Target;
 
 /// The window of the limits of API and webhooks: between two scenarios of a program that has them.
@@ -71,8 +76,8 @@ pub enum Where {
 #[derive(Debug, Clone)]
 pub enum Work {
     Scenarios(Vec<Load>),
-    /// As many calls of this length as the machine holds.
-    FindLimit(Duration),
+    /// As many calls as the machine holds.
+    FindLimit(Limit),
 }
 
 /// The load of one scenario.
@@ -104,6 +109,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<LoadTest> {
 }
 
 async fn carry_out(plan: &Plan) -> anyhow::Result<LoadTest> {
+    raise_descriptors();
     let started_at = Utc::now();
     let (target, instance) = match &plan.where_to {
         Where::There { origin, realtime, auth_token } => {
@@ -140,44 +146,52 @@ fn verdict(work: &Work, scenarios: &[Scenario]) -> result::Verdict {
     .unwrap_or_default()
 }
 
+/// Every call and every request takes some descriptors here; a private instance inherits the limit.
+fn raise_descriptors() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Without it, less can be sent, and the result says so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 async fn work(plan: &Plan, target: &Target) -> anyhow::Result<Vec<Scenario>> {
     let loads = match &plan.work {
-        Work::FindLimit(length) => return limit::find(target, *length).await,
+        Work::FindLimit(limit) => return limit::find(target, *limit).await,
         Work::Scenarios(loads) => loads,
     };
-    let Some(soak) = plan.soak else { return round(plan, target, loads).await };
-    let (started, mut rounds) = (Instant::now(), 1);
-    let mut all = round(plan, target, loads).await?;
+    let Some(soak) = plan.soak else { return round(plan, target, loads, "").await };
+    let (started, mut rounds) = (Instant::now(), Rounds::default());
+    rounds.add(round(plan, target, loads, ", round 1").await?);
     let first = AtRest::of(target).await?;
     let mut last = first;
     // A leak shows between two rounds, however long they take.
-    while rounds < 2 || started.elapsed() < soak {
+    while rounds.count() < 2 || started.elapsed() < soak {
         sleep(plan.pause).await;
-        let mut scenarios = round(plan, target, loads).await?;
+        let label = format!(", round {}", rounds.count() + 1);
+        rounds.add(round(plan, target, loads, &label).await?);
         last = AtRest::of(target).await?;
-        rounds += 1;
-        scenarios.iter_mut().for_each(|scenario| scenario.name += &format!(" {rounds}"));
-        all.append(&mut scenarios);
     }
-    all.push(leaks::judged(rounds, first, last));
+    let leaks = leaks::judged(rounds.count(), first, last);
+    let mut all = rounds.into_scenarios();
+    all.push(leaks);
     Ok(all)
 }
 
-/// All scenarios, one after the other.
-async fn round(plan: &Plan, target: &Target, loads: &[Load]) -> anyhow::Result<Vec<Scenario>> {
+/// All scenarios, one after the other. `which` is added to their names in the progress.
+async fn round(plan: &Plan, target: &Target, loads: &[Load], which: &str) -> anyhow::Result<Vec<Scenario>> {
     let mut scenarios = Vec::new();
     for (index, load) in loads.iter().enumerate() {
         if index > 0 {
             sleep(plan.pause).await;
         }
+        let label = |name: &str| format!("{name}{which}");
         scenarios.push(match *load {
-            Load::Calls(calls) => calls::run(target, calls, "calls".to_owned()).await?,
+            Load::Calls(calls) => calls::run(target, calls, "calls", &label("calls")).await?,
             Load::Overload { length, ramp } => {
                 let calls = calls::overload(target, length, ramp).await?;
-                calls::run(target, calls, "overload".to_owned()).await?
+                calls::run(target, calls, "overload", &label("overload")).await?
             }
-            Load::Webhooks(schedule) => webhooks::run(target, schedule).await,
-            Load::Database(schedule) => database::run(target, schedule).await,
+            Load::Webhooks(schedule) => webhooks::run(target, schedule, &label("webhooks")).await,
+            Load::Database(schedule) => database::run(target, schedule, &label("database")).await,
         });
     }
     Ok(scenarios)

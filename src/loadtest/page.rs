@@ -198,6 +198,12 @@ fn checks(checks: &[Check]) -> Markup {
 fn errors_by_cause(scenario: &Scenario) -> Markup {
     html! {
         h3 { "Errors" }
+        @for failure in &scenario.upstream {
+            p.quiet {
+                (figure(failure.count as f64)) " × " (failure.cause)
+                ": not in the error rate, in which the calls are that suffered by it."
+            }
+        }
         @if scenario.errors.is_empty() {
             p.empty { "None." }
         } @else {
@@ -230,6 +236,7 @@ fn percentiles(scenario: &Scenario) -> Markup {
             ("first audio", &calls.first_audio_ms),
             ("reaction to an interruption", &calls.barge_in_ms),
             ("longest silence of a call", &calls.silence_ms),
+            ("the simulated Realtime service's own lag", &calls.realtime_lag_ms),
         ]),
     }
     rows.push(("this generator's own lag", &scenario.own_lag_ms));
@@ -265,6 +272,8 @@ fn calls_report(report: &CallsReport) -> Markup {
         ("Frames corrupted", count(frames.corrupted)),
         ("Frames crossed", count(frames.crossed)),
         ("Violations", count(report.violations)),
+        ("Processors, of the program", known(report.bridge_cores)),
+        ("Processors, of the load test", known(report.own_cores)),
         ("CPU seconds per call-minute", known(report.cpu_seconds_per_call_minute)),
         ("Memory per call (KiB)", known(report.memory_kib_per_call)),
     ];

@@ -11,12 +11,12 @@ use super::tally::Tally;
 pub struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// For a scenario of this name with so much to do.
-    pub fn of(name: &str, work: u64) -> Self {
+    /// With so much to do; `label` stands before it.
+    pub fn of(label: &str, work: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let template = "{prefix:<10} {bar:24} {pos}/{len}  {elapsed_precise}  {msg}";
             let style = ProgressStyle::with_template(template).expect("a valid template");
-            ProgressBar::new(work).with_style(style).with_prefix(name.to_owned())
+            ProgressBar::new(work).with_style(style).with_prefix(label.to_owned())
         });
         Self(bar)
     }

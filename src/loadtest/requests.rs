@@ -3,37 +3,57 @@
 //! figures.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::future::join_all;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::schedule::Schedule;
 use super::tally::Tally;
+use super::target::Fault;
+
+/// So many requests may be unanswered: each has a descriptor, and of the 1,024 that a process has where nobody gives it
+/// more, some are left for everything else.
+pub const MOST_UNANSWERED: u32 = 900;
+/// How long another request waits for one of them to be answered. Then it is not sent; the wait is this program's lag.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
 /// Sends all requests of `schedule`, made by `send` from their numbers, and returns when the last one is answered.
 pub async fn send_all<F>(schedule: Schedule, tally: &Rc<Tally>, send: impl Fn(u32) -> F)
 where
-    F: Future<Output = Result<(), String>> + 'static,
+    F: Future<Output = Result<(), Fault>> + 'static,
 {
-    let started = Instant::now();
-    let mut under_way = Vec::new();
+    send_within(MOST_UNANSWERED, schedule, tally, send).await;
+}
+
+async fn send_within<F>(most: u32, schedule: Schedule, tally: &Rc<Tally>, send: impl Fn(u32) -> F)
+where
+    F: Future<Output = Result<(), Fault>> + 'static,
+{
+    let (started, room) = (Instant::now(), Arc::new(Semaphore::new(most as usize)));
     for index in 0..schedule.count {
         let due = started + schedule.due(index);
         sleep_until(due).await;
+        let place = timeout_at(due + ROOM_WITHIN, room.clone().acquire_owned()).await;
         tally.lagged(due.elapsed());
+        let Ok(place) = place else {
+            tally.failed(format!("not sent: {most} were unanswered"));
+            continue;
+        };
         let (request, tally) = (send(index), tally.clone());
-        under_way.push(actix_rt::spawn(async move {
+        actix_rt::spawn(async move {
             let result = request.await;
             tally.answered(due.elapsed(), result);
-        }));
+            drop(place);
+        });
     }
-    join_all(under_way).await;
+    // All places are free when all requests are answered; nobody closes the semaphore.
+    let _ = room.acquire_many(most).await;
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[actix_rt::test]
@@ -59,10 +79,23 @@ mod tests {
             if index == 0 {
                 std::thread::sleep(Duration::from_millis(300)); // nobody gets anything done
             }
-            Err("500".to_owned())
+            Err(Fault::Theirs("500".to_owned()))
         })
         .await;
         assert_eq!(tally.errors_by("500"), 2);
         assert!(tally.lag_ms().p99.is_some_and(|p99| p99 >= 200.0), "{:?}", tally.lag_ms());
+    }
+
+    #[actix_rt::test]
+    async fn what_finds_no_room_is_not_sent_and_says_so() {
+        let tally = Rc::new(Tally::default());
+        let schedule = Schedule { count: 6, within: Duration::from_millis(100), at_once: 1 };
+        send_within(4, schedule, &tally, |_| async {
+            tokio::time::sleep(2 * ROOM_WITHIN).await;
+            Ok(())
+        })
+        .await;
+        assert_eq!((tally.done(), tally.errors_by("not sent: 4 were unanswered")), (6, 2));
+        assert!(tally.lag_ms().p99.is_some_and(|p99| p99 >= 990.0), "{:?}", tally.lag_ms());
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::figure::{figure, known};
-use super::result::{Check, LoadTest, Scenario, Verdict};
+use super::result::{Check, ErrorCount, LoadTest, Scenario, Verdict};
 use crate::sim::report::{CallsReport, Percentiles};
 
 /// The table of a result.
@@ -43,6 +43,11 @@ fn write_scenario(f: &mut Formatter<'_>, scenario: &Scenario) -> fmt::Result {
     for error in &scenario.errors {
         row(f, "errors", format_args!("{} {}", error.count, error.cause))?;
     }
+    for failure in &scenario.upstream {
+        let ErrorCount { cause, count } = failure;
+        let note = "calls that suffered by it are errors";
+        row(f, "not in the error rate", format_args!("{count} {cause} ({note})"))?;
+    }
     scenario.checks.iter().try_for_each(|check| write_check(f, check))
 }
 
@@ -59,6 +64,9 @@ fn write_calls(f: &mut Formatter<'_>, report: &CallsReport) -> fmt::Result {
     row(f, "barge-in reaction (ms)", spread(&report.barge_in_ms))?;
     row(f, "longest silence of a call (ms)", spread(&report.silence_ms))?;
     row(f, "gaps in the agent's audio", report.gaps)?;
+    row(f, "the service's own lag (ms)", spread(&report.realtime_lag_ms))?;
+    row(f, "processors, of the program", known(report.bridge_cores))?;
+    row(f, "  of the load test", known(report.own_cores))?;
     row(f, "CPU seconds per call-minute", known(report.cpu_seconds_per_call_minute))?;
     row(f, "memory per call (KiB)", known(report.memory_kib_per_call))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::result::{Bucket, ErrorCount};
+use super::target::Fault;
 use crate::sim::phone::network::histogram;
 use crate::sim::phone::report::percentiles;
 use crate::sim::report::Percentiles;
@@ -27,6 +28,8 @@ pub struct Tally {
     second: RefCell<Histogram<u64>>,
     lag: RefCell<Histogram<u64>>,
     errors: RefCell<BTreeMap<String, u64>>,
+    /// Those of them that are faults of this machine.
+    ours: Cell<u64>,
     errors_in_second: Cell<u64>,
     noticed: Cell<u64>,
     done: Cell<u64>,
@@ -46,6 +49,7 @@ impl Default for Tally {
             second: RefCell::new(histogram()),
             lag: RefCell::new(histogram()),
             errors: RefCell::default(),
+            ours: Cell::new(0),
             errors_in_second: Cell::new(0),
             noticed: Cell::new(0),
             done: Cell::new(0),
@@ -54,16 +58,26 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// A request was answered so long after it was due; with an error for this cause.
-    pub fn answered(&self, after: Duration, result: Result<(), String>) {
+    /// A request was answered, or failed, so long after it was due.
+    pub fn answered(&self, after: Duration, result: Result<(), Fault>) {
+        if let Err(Fault::Ours(want)) = result {
+            self.ours.update(|ours| ours + 1);
+            return self.failed(want.to_owned());
+        }
         self.responded(after);
         self.second.borrow_mut().saturating_record(micros(after));
-        self.done.update(|done| done + 1);
-        if let Err(cause) = result {
-            self.erred(cause);
-            self.noticed.update(|errors| errors + 1);
-            self.errors_in_second.update(|errors| errors + 1);
+        match result {
+            Ok(()) => self.done.update(|done| done + 1),
+            Err(fault) => self.failed(fault.to_string()),
         }
+    }
+
+    /// A request came to nothing.
+    pub fn failed(&self, cause: String) {
+        self.erred(cause);
+        self.done.update(|done| done + 1);
+        self.noticed.update(|errors| errors + 1);
+        self.errors_in_second.update(|errors| errors + 1);
     }
 
     /// Something was responded to so long after it was due; what the seconds show is told otherwise.
@@ -112,8 +126,14 @@ impl Tally {
         Second { response_p95_ms, errors: self.errors_in_second.take() }
     }
 
+    /// Errors that are not this machine's.
     pub fn error_count(&self) -> u64 {
-        self.errors.borrow().values().sum()
+        self.errors.borrow().values().sum::<u64>() - self.ours.get()
+    }
+
+    /// Errors that are.
+    pub fn our_error_count(&self) -> u64 {
+        self.ours.get()
     }
 
     /// How many errors had this cause.
@@ -169,12 +189,20 @@ mod tests {
     fn answers_are_counted_in_their_second_and_in_all() {
         let tally = Tally::default();
         tally.answered(ms(100), Ok(()));
-        tally.answered(ms(300), Err("429".to_owned()));
+        tally.answered(ms(300), Err(Fault::Theirs("429".to_owned())));
         let second = tally.second();
         assert_eq!((second.errors, second.response_p95_ms.map(f64::round)), (1, Some(300.0)));
         assert_eq!(tally.second(), Second { response_p95_ms: None, errors: 0 });
         assert_eq!((tally.done(), tally.error_count(), tally.errors_by("429")), (2, 1, 1));
         assert_eq!(tally.response_ms().p50.map(f64::round), Some(100.0));
+    }
+
+    #[test]
+    fn a_fault_of_ours_is_no_answer_and_no_error_of_the_program() {
+        let tally = Tally::default();
+        tally.answered(ms(100), Err(Fault::Ours("no port left here")));
+        assert_eq!((tally.done(), tally.error_count(), tally.our_error_count()), (1, 0, 1));
+        assert_eq!((tally.response_ms().p50, tally.errors()[0].count), (None, 1));
     }
 
     #[test]

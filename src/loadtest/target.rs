@@ -1,15 +1,17 @@
-//! The program under load, as an HTTP client sees it. Each request has a connection of its own, as those of `curl`,
-//! `ab` and Twilio's have.
+//! The program under load, as an HTTP client sees it.
+//!
+//! A connection is used again, as Twilio and browsers do. The document's `curl` and `ab` open one for each request: over
+//! TLS that would measure handshakes, most of all those of this program.
 
-use std::sync::Arc;
+use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use actors::secret::Secret;
 use actors::wire::twilio::signature::sign;
+use actors::wire::{https, roots};
 use awc::error::{ConnectError, SendRequestError};
 use awc::{Client, ClientRequest, Connector};
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -17,6 +19,9 @@ use super::metrics_page::MetricsPage;
 
 /// Limit of a connect.
 const CONNECT: Duration = Duration::from_secs(10);
+/// A connection that nobody needed for so long is not used again: less than servers keep one for, so that no request
+/// meets one that is being closed.
+const IDLE: Duration = Duration::from_secs(2);
 /// An answer that takes longer is an error.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The largest answer that is read.
@@ -33,36 +38,57 @@ pub struct Target {
     client: Client,
 }
 
+/// Why a request was not answered as it should have been: one of a few words for all that can go wrong, so that errors
+/// of one kind are counted together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Of the program under load, or on the way to it.
+    Theirs(String),
+    /// Of this machine, which lacks something: it says nothing of the program.
+    Ours(&'static str),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Theirs(cause) => f.write_str(cause),
+            Self::Ours(want) => f.write_str(want),
+        }
+    }
+}
+
 impl Target {
+    /// It has to have a certificate of a CA that this machine trusts; a machine that trusts none believes those that
+    /// browsers do.
     pub fn new(origin: Url, realtime: Option<Url>, auth_token: Option<Secret>) -> Self {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring supports the default protocol versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        // No limit: who waits for a connection here would be late by our fault.
-        let connector = Connector::new().limit(0).timeout(CONNECT).rustls_0_23(Arc::new(tls));
+        let roots = roots::of_the_system().unwrap_or_else(|_| roots::compiled_in());
+        // No limit of its own: how many requests are under way is for those who send them to say.
+        let connector = Connector::new()
+            .limit(0)
+            .timeout(CONNECT)
+            .conn_keep_alive(IDLE)
+            .rustls_0_23(https::trusting(roots));
         let client = Client::builder().connector(connector).timeout(PATIENCE).disable_redirects().finish();
         Self { origin, realtime, auth_token, client }
     }
 
-    /// Asks for something and reads all of the answer; the cause if it is not 200.
-    pub async fn get(&self, path: &str) -> Result<(), String> {
+    /// Asks for something and reads all of the answer; it is a fault if it is not 200.
+    pub async fn get(&self, path: &str) -> Result<(), Fault> {
         self.read(path).await.map(drop)
     }
 
-    pub async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        serde_json::from_slice(&self.read(path).await?).map_err(|_| "not the JSON of it".to_owned())
+    pub async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
+        let json = self.read(path).await?;
+        serde_json::from_slice(&json).map_err(|_| Fault::Theirs("not the JSON of it".to_owned()))
     }
 
-    pub async fn metrics(&self) -> Result<MetricsPage, String> {
+    pub async fn metrics(&self) -> Result<MetricsPage, Fault> {
         let text = String::from_utf8(self.read("/metrics").await?);
-        text.map(MetricsPage::new).map_err(|_| "not a text".to_owned())
+        text.map(MetricsPage::new).map_err(|_| Fault::Theirs("not a text".to_owned()))
     }
 
-    /// Posts a webhook as Twilio does; the cause if it is not acknowledged.
-    pub async fn webhook(&self, path: &str, params: &[(String, String)]) -> Result<(), String> {
+    /// Posts a webhook as Twilio does; it is a fault if it is not acknowledged.
+    pub async fn webhook(&self, path: &str, params: &[(String, String)]) -> Result<(), Fault> {
         let url = self.url(path);
         let mut request = self
             .client
@@ -78,7 +104,7 @@ impl Target {
         answered(request, body).await.map(drop)
     }
 
-    async fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+    async fn read(&self, path: &str) -> Result<Vec<u8>, Fault> {
         answered(self.client.get(self.url(path).as_str()), String::new()).await
     }
 
@@ -88,21 +114,23 @@ impl Target {
 }
 
 /// Sends it and reads the answer to its end, however it went.
-async fn answered(request: ClientRequest, body: String) -> Result<Vec<u8>, String> {
-    let mut response = request.force_close().send_body(body).await.map_err(|error| cause(&error))?;
+async fn answered(request: ClientRequest, body: String) -> Result<Vec<u8>, Fault> {
+    let mut response = request.send_body(body).await.map_err(|error| fault(&error))?;
     let body = response.body().limit(MAX_ANSWER_BYTES).await;
     match response.status().as_u16() {
-        200..300 => body.map(Into::into).map_err(|_| "broken off".to_owned()),
-        status => Err(status.to_string()),
+        200..300 => body.map(Into::into).map_err(|_| Fault::Theirs("broken off".to_owned())),
+        status => Err(Fault::Theirs(status.to_string())),
     }
 }
 
-/// One of a few words for all that can go wrong on the way, so that errors of one kind are counted together.
-fn cause(error: &SendRequestError) -> String {
+fn fault(error: &SendRequestError) -> Fault {
+    if let Some(want) = io_error(error).and_then(want) {
+        return Fault::Ours(want);
+    }
     let word = match error {
         SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => "timeout",
         SendRequestError::Connect(ConnectError::Io(error))
-            if error.kind() == std::io::ErrorKind::ConnectionRefused =>
+            if error.kind() == io::ErrorKind::ConnectionRefused =>
         {
             "connection refused"
         }
@@ -112,5 +140,40 @@ fn cause(error: &SendRequestError) -> String {
         SendRequestError::Connect(_) => "no connection",
         _ => "not sent",
     };
-    word.to_owned()
+    Fault::Theirs(word.to_owned())
+}
+
+fn io_error(error: &SendRequestError) -> Option<&io::Error> {
+    match error {
+        SendRequestError::Connect(ConnectError::Io(error)) | SendRequestError::Send(error) => Some(error),
+        SendRequestError::Connect(ConnectError::Resolver(error)) => error.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// What this machine has no more of.
+fn want(error: &io::Error) -> Option<&'static str> {
+    Some(match error.raw_os_error()? {
+        libc::EMFILE | libc::ENFILE => "no file descriptor left here",
+        libc::EADDRNOTAVAIL => "no port left here",
+        libc::ENOBUFS | libc::ENOMEM => "no memory for a socket left here",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_no_fault_of_the_program() {
+        let failed = |code| {
+            let error = io::Error::from_raw_os_error(code);
+            fault(&SendRequestError::Connect(ConnectError::Io(error)))
+        };
+        assert_eq!(failed(libc::EMFILE), Fault::Ours("no file descriptor left here"));
+        assert_eq!(failed(libc::EADDRNOTAVAIL), Fault::Ours("no port left here"));
+        assert_eq!(failed(libc::ECONNREFUSED), Fault::Theirs("connection refused".to_owned()));
+        assert_eq!(failed(libc::EHOSTUNREACH), Fault::Theirs("no connection".to_owned()));
+    }
 }

@@ -12,7 +12,7 @@ use super::metrics_page::MetricsPage;
 use super::progress::Progress;
 use super::result::Sample;
 use super::tally::Tally;
-use super::target::Target;
+use super::target::{Fault, Target};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// Who does not answer so soon is not healthy, and what it would have said is not known.
@@ -64,12 +64,16 @@ pub async fn watched<T>(
         loop {
             due.tick().await;
             let asked = join(target.metrics(), target.json::<Health>("/healthz"));
-            let late = || (Err("timeout".to_owned()), Err("timeout".to_owned()));
-            let (metrics, health) = timeout(PATIENCE, asked).await.unwrap_or_else(|_| late());
+            let late = || Fault::Theirs("timeout".to_owned());
+            let (metrics, health) =
+                timeout(PATIENCE, asked).await.unwrap_or_else(|_| (Err(late()), Err(late())));
             let sample = sample(started.elapsed(), tally, metrics.ok().as_ref(), health.as_ref().ok());
             progress.show(tally, &sample);
             let mut seen = seen.borrow_mut();
-            seen.unhealthy += u64::from(!health.is_ok_and(|health| health.status == "healthy"));
+            seen.unhealthy += u64::from(match health {
+                Ok(health) => health.status != "healthy",
+                Err(fault) => matches!(fault, Fault::Theirs(_)),
+            });
             seen.samples.push(sample);
         }
     };

@@ -11,6 +11,7 @@ use super::progress::Progress;
 use super::requests::send_all;
 use super::result::Scenario;
 use super::schedule::Schedule;
+use super::summary::sum_up;
 use super::tally::Tally;
 use super::target::Target;
 use super::watch::watched;
@@ -21,8 +22,8 @@ const ROUTES: [&str; 2] = ["conference-events", "recording-status"];
 const PROCESSING: Duration = Duration::from_secs(15);
 const LOOKS_EVERY: Duration = Duration::from_millis(500);
 
-/// Posts all callbacks and waits until they are processed.
-pub async fn run(target: &Target, schedule: Schedule) -> Scenario {
+/// Posts all callbacks and waits until they are processed. `label` is the progress's.
+pub async fn run(target: &Target, schedule: Schedule, label: &str) -> Scenario {
     let (started, asked) = (Instant::now(), u64::from(schedule.count));
     let tally = Rc::new(Tally::default());
     let before = target.metrics().await.ok();
@@ -35,33 +36,19 @@ pub async fn run(target: &Target, schedule: Schedule) -> Scenario {
             }
         })
         .await;
-        let accepted = tally.done() - tally.error_count();
+        let accepted = tally.done() - tally.error_count() - tally.our_error_count();
         (accepted, processed(target, before.as_ref(), accepted).await)
     };
-    let progress = Progress::of("webhooks", asked);
+    let progress = Progress::of(label, asked);
     let ((accepted, delays), seen) = watched(target, &tally, &progress, work).await;
-    let on_time = delays.as_deref().map(in_time);
+    let on_time = delays.as_deref().and_then(in_time);
     let delay_p95_ms = delays.as_deref().and_then(judge::p95_of_buckets).map(|seconds| seconds * 1e3);
-    let own_lag_ms = tally.lag_ms();
-    let mut checks = judge::of_all(asked, &tally, &seen, &own_lag_ms);
-    checks.extend(judge::of_webhooks(asked, tally.errors_by("429"), accepted, on_time, delay_p95_ms));
-    Scenario {
-        name: "webhooks".to_owned(),
-        task: format!(
-            "{asked} status callbacks of conferences and recordings within {} s: none answered 429, all processed within 5 s",
-            schedule.within.as_secs_f64()
-        ),
-        seconds: started.elapsed().as_secs_f64(),
-        verdict: judge::worst(&checks),
-        checks,
-        asked,
-        errors: tally.errors(),
-        response_ms: tally.response_ms(),
-        distribution: tally.distribution(),
-        own_lag_ms,
-        samples: seen.samples,
-        calls: None,
-    }
+    let checks = judge::of_webhooks(asked, tally.errors_by("429"), accepted, on_time, delay_p95_ms);
+    let task = format!(
+        "{asked} status callbacks of conferences and recordings within {} s: none answered 429, all processed within 5 s",
+        schedule.within.as_secs_f64()
+    );
+    sum_up(("webhooks", task), (started, asked), &tally, seen, tally.lag_ms(), checks)
 }
 
 /// One that was never sent before: path and parameters (reference: twilio.md sections 6.4 and 6.5).
@@ -111,10 +98,14 @@ async fn processed(target: &Target, before: Option<&MetricsPage>, accepted: u64)
     }
 }
 
-/// How many of them were processed within the time that is given; before the first one there is no histogram.
-fn in_time(delays: &[(f64, f64)]) -> u64 {
+/// How many of them were processed within the time that is given; before the first one there is no histogram. None if
+/// the histogram has no bucket that ends there.
+fn in_time(delays: &[(f64, f64)]) -> Option<u64> {
     let bound = judge::PROCESSED_WITHIN_MS / 1e3;
-    delays.iter().find(|(at_most, _)| *at_most == bound).map_or(0, |(_, count)| *count as u64)
+    if delays.is_empty() {
+        return Some(0);
+    }
+    delays.iter().find(|(at_most, _)| *at_most == bound).map(|(_, count)| *count as u64)
 }
 
 /// What a histogram has more than it had.
@@ -138,8 +129,9 @@ mod tests {
 
     #[test]
     fn what_was_never_processed_was_not_processed_in_time() {
-        assert_eq!(in_time(&[(1.0, 5.0), (5.0, 9.0), (f64::INFINITY, 10.0)]), 9);
-        assert_eq!(in_time(&[]), 0);
+        assert_eq!(in_time(&[(1.0, 5.0), (5.0, 9.0), (f64::INFINITY, 10.0)]), Some(9));
+        assert_eq!(in_time(&[]), Some(0));
+        assert_eq!(in_time(&[(1.0, 5.0), (6.0, 9.0)]), None, "nobody can tell");
     }
 
     #[test]

@@ -13,6 +13,18 @@ pub struct RealtimeReport {
     pub violations: Vec<Violation>,
 }
 
+/// `GET /state` of the simulated Realtime service: how far it has come.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RealtimeState {
+    /// The number of the session that was opened last.
+    pub last_session: u16,
+    /// Violations of those who got no session: the first ones of the report's.
+    pub refused: usize,
+    /// How late the service itself was in what it had to do: by so many microseconds, so often.
+    pub late: Vec<(u64, u64)>,
+}
+
 /// One session of the simulated Realtime service.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -86,6 +98,15 @@ pub struct CallsReport {
     /// Of the bridge's process alone; null when it cannot be known.
     pub cpu_seconds_per_call_minute: Option<f64>,
     pub memory_kib_per_call: Option<f64>,
+    /// Processors that the bridge's process kept busy, on average; null when it cannot be known.
+    #[serde(default)]
+    pub bridge_cores: Option<f64>,
+    /// The same of the process of the callers, in which the simulated Realtime service may be, too.
+    #[serde(default)]
+    pub own_cores: Option<f64>,
+    /// How late the simulated Realtime service was in what it had to do.
+    #[serde(default)]
+    pub realtime_lag_ms: Percentiles,
     /// Everything a real peer would have refused, on both sides.
     pub violations: u64,
 }

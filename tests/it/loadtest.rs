@@ -1,9 +1,16 @@
 //! The load tests as a person runs them: what they find, and the exit status.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use switchboard::loadtest::result::{LoadTest, Scenario, Verdict};
 use switchboard::sim::realtime;
 use switchboard::sim::report::CallsReport;
@@ -12,6 +19,7 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use crate::support::app::{AUTH_TOKEN, TestApp};
+use crate::support::certificates::Authority;
 use crate::support::postgres::{TestDatabase, client};
 
 /// `--quick` is over in well under two minutes, with the start of the private instance.
@@ -19,7 +27,11 @@ const QUICK: Duration = Duration::from_secs(110);
 
 /// Runs `switchboard loadtest`, and answers what it said and its exit status.
 async fn loadtest(arguments: &[&str]) -> (String, i32) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    run(Command::new(env!("CARGO_BIN_EXE_switchboard")), arguments).await
+}
+
+/// The same with a command that is the program, or becomes it.
+async fn run(mut command: Command, arguments: &[&str]) -> (String, i32) {
     command.arg("loadtest").args(arguments).env("TWILIO_AUTH_TOKEN", AUTH_TOKEN).env_remove("DATABASE_URL");
     command.stdin(Stdio::null()).kill_on_drop(true);
     let Output { status, stdout, stderr } =
@@ -133,9 +145,94 @@ async fn a_soak_loads_the_same_process_again_and_looks_for_what_it_keeps() {
     let storm = ["webhooks", "--webhooks", "50", "--webhook-seconds", "1", "--for", "1s"];
     let (said, status) = loadtest(&storm).await;
     assert_eq!(status, 0, "{said}");
-    for scenario in ["webhooks (fine)", "webhooks 2 (fine)", "leaks (fine)"] {
+    for scenario in ["webhooks (fine)", "webhooks 2 (fine)", "(round 2 of 2, ", "leaks (fine)"] {
         assert!(said.contains(scenario), "{scenario}: {said}");
     }
+}
+
+/// Answers every request on this connection with what `/healthz` answers, after so long.
+fn answers(mut stream: impl Read + Write, after: Duration) {
+    const HEALTHY: &str = r#"{"status":"healthy","poolStats":{"total":1,"idle":1,"waiting":0},"calls":{"active":0,"limit":20}}"#;
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while stream.read_exact(&mut byte).is_ok() {
+        head.push(byte[0]);
+        if head.ends_with(b"\r\n\r\n") {
+            head.clear();
+            std::thread::sleep(after);
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{HEALTHY}", HEALTHY.len());
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A server whose every connection is given to `handle`; its port.
+fn serves(handle: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, handle) = (stream.unwrap(), handle.clone());
+            std::thread::spawn(move || handle(stream));
+        }
+    });
+    port
+}
+
+#[actix_rt::test]
+async fn a_certificate_of_a_private_authority_is_believed_where_it_is_trusted_and_connections_are_used_again()
+{
+    let (authority, stranger, folder) = (Authority::new(), Authority::new(), tempfile::tempdir().unwrap());
+    authority.issue("127.0.0.1").write(folder.path());
+    let chain = vec![CertificateDer::from_pem_file(folder.path().join("server.crt")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(folder.path().join("server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap());
+    let connections = Arc::new(AtomicU32::new(0));
+    let counted = connections.clone();
+    let port = serves(move |stream| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let connection = ServerConnection::new(config.clone()).unwrap();
+        answers(StreamOwned::new(connection, stream), Duration::ZERO);
+    });
+    let origin = format!("https://127.0.0.1:{port}");
+    let queries = ["database", "--url", &origin, "--queries", "40", "--query-seconds", "2", "--at-once", "1"];
+    let trusting = async |authority: &Authority| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        command.env("SSL_CERT_FILE", authority.file()).env_remove("SSL_CERT_DIR");
+        run(command, &queries).await
+    };
+    let (said, _) = trusting(&authority).await;
+    assert!(!said.contains("errors") && !says_that_was_breached(&said, "database", "error rate"), "{said}");
+    let used = connections.load(Ordering::Relaxed);
+    assert!((1..=10).contains(&used), "{used} connections for more than 40 requests");
+    let (said, status) = trusting(&stranger).await;
+    assert_eq!(status, 2, "{said}");
+    assert!(says_that_was_breached(&said, "database", "error rate 100 %"), "{said}");
+}
+
+#[actix_rt::test]
+async fn what_this_machine_lacks_is_a_warning_and_no_error_of_the_program() {
+    let port = serves(|stream| answers(stream, Duration::from_millis(300)));
+    let origin = format!("http://127.0.0.1:{port}");
+    let with = |descriptors: u32| {
+        let mut command = Command::new("sh");
+        let script = format!(r#"ulimit -n {descriptors}; exec "$0" "$@""#);
+        command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_switchboard"));
+        command
+    };
+    let queries = ["--queries", "100", "--query-seconds", "1", "--at-once", "100"];
+    let (said, status) = run(with(40), &[&["database", "--url", &origin], &queries[..]].concat()).await;
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("no file descriptor left here"), "{said}");
+    assert!(says_that_was_breached(&said, "database", "not sent for want of something here"), "{said}");
+    assert!(!says_that_was_breached(&said, "database", "error rate"), "{said}");
+
+    let (said, status) = run(with(100), &["calls", "--url", &origin, "--calls", "20"]).await;
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("file descriptors for 9 calls, and 20 are asked for"), "{said}");
 }
 
 #[actix_rt::test]

@@ -127,6 +127,7 @@ fn test() -> LoadTest {
         ],
         asked: 20,
         errors: Vec::new(),
+        upstream: Vec::new(),
         response_ms: Percentiles { p50: Some(900.0), p95: Some(1_600.0), p99: None },
         distribution: (0..20).map(bucket).collect(),
         own_lag_ms: Percentiles::default(),

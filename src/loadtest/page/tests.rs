@@ -36,6 +36,7 @@ fn scenario(samples: Vec<Sample>) -> Scenario {
         ],
         asked: 20,
         errors: Vec::new(),
+        upstream: Vec::new(),
         response_ms: Percentiles { p50: Some(10.0), p95: Some(12.5), p99: Some(40.0) },
         distribution: vec![Bucket { up_to_ms: 10.0, count: 11 }, Bucket { up_to_ms: 20.0, count: 9 }],
         own_lag_ms: Percentiles::default(),
@@ -84,6 +85,7 @@ fn whatever_a_result_says_it_is_text() {
     scenario.name = hostile.clone();
     scenario.task = hostile.clone();
     scenario.errors = vec![ErrorCount { cause: hostile.clone(), count: 1 }];
+    scenario.upstream = scenario.errors.clone();
     for (check, value) in scenario.checks.iter_mut().zip([None, Some(71.0), Some(101.0)]) {
         *check = Check::new(hostile.clone() + &check.what, value, &check.unit, 70.0, 100.0);
     }

@@ -66,6 +66,11 @@ impl Watch {
         (cpu, bytes.map(|bytes| bytes / 1024.0 / calls.max(1) as f64))
     }
 
+    /// Seconds of CPU that the bridge has used so far, if it tells.
+    pub async fn cpu_seconds(&self) -> Option<f64> {
+        self.read().await.map(|reading| reading.cpu_seconds)
+    }
+
     async fn read(&self) -> Option<Reading> {
         let mut response = self.client.get(self.url.as_str()).send().await.ok()?;
         if !response.status().is_success() {

@@ -214,6 +214,13 @@ impl Ear {
         self.cuts.insert(self.last.map(|(key, _)| key));
     }
 
+    /// What was wrong so far does not count, nor what is still missing of it.
+    pub fn counts_anew(&mut self) {
+        self.faults = FrameCounts::default();
+        self.cuts.insert(None);
+        self.cuts.extend(self.arrived.keys().copied().map(Some));
+    }
+
     /// A `<Say>` was heard.
     pub fn is_told(&mut self, text: String) {
         self.heard.push(Heard::Said(text));
@@ -350,6 +357,17 @@ mod tests {
         ear.arrives(&frame(1, 5, 0), 2_000, &mut latencies());
         let missing = [0, 1, 2, 3, 4].map(|response| ear.missing((1, response), 10));
         assert_eq!(missing, [9, 0, 0, 9, 10]);
+    }
+
+    #[test]
+    fn what_was_lost_before_it_counts_anew_is_not_missed_and_what_is_lost_after_that_is() {
+        let mut ear = ear_of(&[frame(1, 0, 0), frame(1, 0, 2)]);
+        ear.counts_anew();
+        ear.arrives(&frame(1, 1, 0), 2_000, &mut latencies());
+        assert_eq!((ear.faults.lost, ear.missing((1, 0), 10)), (0, 0));
+        ear.arrives(&frame(1, 1, 2), 2_000, &mut latencies());
+        ear.arrives(&frame(1, 2, 0), 2_000, &mut latencies());
+        assert_eq!((ear.faults.lost, ear.missing((1, 1), 10)), (1, 7));
     }
 
     #[test]

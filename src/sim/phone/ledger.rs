@@ -139,6 +139,11 @@ impl Ledger {
         self.calls.borrow().iter().rev().find(|call| call.sid == sid).cloned()
     }
 
+    /// The lines of all calls that are not over yet, and of those whose callers have not forgotten them.
+    pub fn lines(&self) -> Vec<Rc<Line>> {
+        self.calls.borrow().iter().filter_map(|call| call.line.upgrade()).collect()
+    }
+
     /// An active conference by its identifier or name.
     pub fn conference(&self, sid_or_name: &str) -> Option<Rc<Conference>> {
         let active = |conference: &&Rc<Conference>| {

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -82,6 +83,12 @@ pub struct State {
     pub first_audio: Option<Duration>,
     /// Silences of the agent that were shorter than a pause.
     pub gaps: u64,
+    /// For each interruption, how long the agent went on.
+    pub reactions: Vec<Duration>,
+    /// For each question, the time from its last word to the first of the answer.
+    pub answers: Vec<Duration>,
+    /// The caller's frames that count: all, unless it was told otherwise.
+    pub counted: Range<u32>,
     pub streaming: bool,
     pub end: Option<End>,
     pub events: Vec<(Duration, Event)>,
@@ -116,6 +123,9 @@ impl Line {
                 connected_at: None,
                 first_audio: None,
                 gaps: 0,
+                reactions: Vec::new(),
+                answers: Vec::new(),
+                counted: 0..u32::MAX,
                 streaming: false,
                 end: None,
                 events: Vec::new(),
@@ -248,6 +258,21 @@ impl State {
     pub fn forgets_silence(&mut self, now: Instant) {
         self.quiet_since = self.quiet_since.map(|_| now);
         self.longest_silence = Duration::ZERO;
+    }
+
+    /// What was measured of the call so far does not count.
+    pub fn counts_anew(&mut self, now: Instant) {
+        self.counted = self.mouth.frames()..u32::MAX;
+        self.ear.counts_anew();
+        self.gaps = 0;
+        self.reactions.clear();
+        self.answers.clear();
+        self.forgets_silence(now);
+    }
+
+    /// The frames that the caller says from now on do not count.
+    pub fn counts_no_more(&mut self) {
+        self.counted.end = self.mouth.frames();
     }
 
     /// The call is over for the caller: what follows is between the network and the bridge.

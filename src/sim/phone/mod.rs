@@ -19,22 +19,24 @@
 //!
 //! All calls of a network run on one thread, which must be an actix system. It speaks to loopback addresses only.
 
-use std::collections::HashSet;
+use std::future::pending;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use actors::secret::Secret;
 use anyhow::Context;
-use futures_util::future::try_join_all;
-use tokio::time::{Instant, sleep, sleep_until};
+use futures_util::future::{try_join, try_join_all};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use url::Url;
 
-use super::report::RealtimeReport;
 use super::speech;
 use crate::cli::{FAILED, FINE, INTERNAL, USAGE};
+use span::Span;
 
 pub mod api;
 pub mod caller;
@@ -52,6 +54,8 @@ pub mod twiml;
 mod bridge;
 mod leg;
 mod progress;
+mod service;
+mod span;
 mod stream;
 mod table;
 mod webhook;
@@ -68,10 +72,8 @@ pub use report::Outcome;
 pub use script::{CallDetail, Verdict};
 pub(crate) use webhook::is_loopback;
 
-/// How long the simulated Realtime service may take to see the ends of its sessions, and to answer.
-const REPORT_PATIENCE: Duration = Duration::from_secs(10);
-/// The largest report that is read.
-const MAX_REPORT_BYTES: usize = 1 << 30;
+/// Between two callers who hang up after having been on the line together: faster than they rang, and no storm.
+const HANG_UP_EVERY: Duration = Duration::from_millis(5);
 
 /// What to simulate.
 #[derive(Debug, Clone, clap::Args)]
@@ -91,6 +93,9 @@ pub struct Options {
     /// The time within which the calls start, evenly spread
     #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
     pub ramp: Duration,
+    /// All stay until the last has been on the line for that long, and only this time is measured
+    #[arg(skip)]
+    pub together: bool,
     /// What webhooks and streams are signed with; without it they are not signed
     #[arg(long, value_name = "TOKEN", env = "TWILIO_AUTH_TOKEN", hide_env_values = true, value_parser = secret)]
     pub auth_token: Option<Secret>,
@@ -156,6 +161,7 @@ impl Default for Options {
             calls: 20,
             seconds: Duration::from_secs(60),
             ramp: Duration::from_secs(2),
+            together: false,
             auth_token: None,
             retry_gap: Duration::ZERO,
             after_drop: AfterDrop::default(),
@@ -207,21 +213,24 @@ pub fn run(options: Options) -> u8 {
 /// The bridge is not on this machine, a port or a file is not to be had, or the Realtime service gives no report. What
 /// goes wrong with calls is no error, it is the outcome.
 pub async fn simulate(options: Options) -> anyhow::Result<Outcome> {
-    simulate_observed(options, |_| {}).await
+    simulate_observed(options, |_| ControlFlow::Continue(())).await
 }
 
-/// The same, with an observer who has a [`Glance`] at it every second.
+/// The same, with an observer who has a [`Glance`] at it every second. When it has seen enough all hang up, nobody rings
+/// any more, and the outcome is of what there was until then.
 ///
 /// # Errors
 /// As [`simulate`].
-pub async fn simulate_observed(options: Options, observer: impl Fn(Glance)) -> anyhow::Result<Outcome> {
+pub async fn simulate_observed(
+    options: Options,
+    observer: impl Fn(Glance) -> ControlFlow<()>,
+) -> anyhow::Result<Outcome> {
     let clips = match &options.voice {
         Some(path) => vec![speech::from_file(path).with_context(|| path.display().to_string())?],
         None => speech::CALLER.to_vec(),
     };
-    let realtime = options.realtime.clone();
-    let known = match &realtime {
-        Some(origin) => Some(fetch_report(origin).await?),
+    let known = match &options.realtime {
+        Some(origin) => Some((origin.clone(), service::state(origin).await?)),
         None => None,
     };
     let net = Network::start(options)?;
@@ -229,71 +238,68 @@ pub async fn simulate_observed(options: Options, observer: impl Fn(Glance)) -> a
         eprintln!("the REST API of account {} listens on http://{address}", network::ACCOUNT_SID);
     }
     let (shared, progress) = (net.shared().clone(), Rc::new(progress::Progress::default()));
-    let Options { calls, seconds, ramp, quiet, .. } = shared.options;
-    let watch = bridge::Watch::start(&shared.options.url).await?;
+    let Options { calls, seconds, ramp, together, quiet, .. } = shared.options;
+    let bridge = bridge::Watch::start(&shared.options.url).await?;
+    let span = Span::start(&shared, &bridge).await;
+    let (hang_up, all_hang_up) = watch::channel(false);
     let started = Instant::now();
+    let (all_rung, all_until) = (started + ramp, started + ramp + seconds);
     let all = try_join_all((0..calls).map(|index| {
         let (net, clips, progress) = (&net, &clips, &progress);
+        let (index, mut all_hang_up) = (u32::from(index), all_hang_up.clone());
         async move {
-            sleep_until(started + ramp * u32::from(index) / u32::from(calls)).await;
-            let call = script::call(net, clips, seconds).await?;
+            tokio::select! {
+                () = sleep_until(started + ramp * index / u32::from(calls)) => {}
+                _ = all_hang_up.wait_for(|hang_up| *hang_up) => return anyhow::Ok(None),
+            }
+            let until = if together { all_until + HANG_UP_EVERY * index } else { Instant::now() + seconds };
+            let call = script::call(net, clips, until, all_hang_up.clone()).await?;
+            if *all_hang_up.borrow() && call.first_audio.is_none() {
+                return Ok(None); // nobody knows what would have become of it
+            }
             let counter = match call.verdict {
                 Verdict::Completed => &progress.completed,
                 Verdict::Refused => &progress.refused,
                 Verdict::Failed(_) => &progress.failed,
             };
             counter.update(|count| count + 1);
-            anyhow::Ok(call)
+            Ok(Some(call))
         }
     }));
-    let watching = watch.run(&shared, usize::from(calls));
-    let showing = async { if quiet { std::future::pending().await } else { progress.show(&shared).await } };
-    let calls = tokio::select! {
-        calls = all => calls?,
+    let measuring = async {
+        if together {
+            span.narrows(&shared, &bridge, (all_rung, all_until), all_hang_up.clone()).await;
+        }
+        Ok(())
+    };
+    let watching = bridge.run(&shared, usize::from(calls));
+    let showing = async { if quiet { pending().await } else { progress.show(&shared).await } };
+    let observing = async {
+        progress.observe(&shared, observer).await;
+        hang_up.send_replace(true);
+        pending().await
+    };
+    let (calls, ()) = tokio::select! {
+        done = try_join(all, measuring) => done?,
         () = watching => unreachable!("the watch goes on until it is dropped"),
         () = showing => unreachable!("the progress is shown until it is dropped"),
-        () = progress.observe(&shared, observer) => unreachable!("it is observed until it is dropped"),
+        () = observing => unreachable!("it is pending in the end"),
     };
-    let (cpu_seconds, memory_kib_per_call) = watch.finish(calls.len()).await;
-    let heard_of = match (&realtime, known) {
-        (Some(origin), Some(known)) => Some(report_since(origin, &known).await?),
-        _ => None,
+    let calls: Vec<CallDetail> = calls.into_iter().flatten().collect();
+    let spanned = span.finish(&shared, &bridge).await;
+    let (cpu_seconds, memory_kib_per_call) = bridge.finish(calls.len()).await;
+    let heard_of = match &known {
+        Some((origin, known)) => Some(service::report_since(origin, known).await?),
+        None => None,
     };
     let measured = report::Measured {
         fallback: shared.fallbacks.get(),
-        down: &shared.latencies.borrow(),
-        own_lag: &shared.lag.borrow(),
+        spanned: &spanned,
         violations: net.violations(),
         cpu_seconds,
         memory_kib_per_call,
     };
     Ok(Outcome::of(calls, measured, heard_of))
-}
-
-/// The report of the simulated Realtime service without what it knew before, once the new sessions are closed.
-async fn report_since(origin: &Url, known: &RealtimeReport) -> anyhow::Result<RealtimeReport> {
-    let deadline = Instant::now() + REPORT_PATIENCE;
-    let of_before: HashSet<u16> = known.sessions.iter().map(|session| session.session).collect();
-    loop {
-        let mut report = fetch_report(origin).await?;
-        // By number: a session that turns out to render phrases is in an earlier report and not in this one.
-        report.sessions.retain(|session| !of_before.contains(&session.session));
-        report.violations.drain(..known.violations.len().min(report.violations.len()));
-        if !report.sessions.iter().any(|session| session.open) || Instant::now() > deadline {
-            return Ok(report);
-        }
-        sleep(Duration::from_millis(200)).await;
-    }
-}
-
-async fn fetch_report(origin: &Url) -> anyhow::Result<RealtimeReport> {
-    let url = origin.join("/report")?;
-    let client = awc::Client::builder().timeout(REPORT_PATIENCE).finish();
-    let mut response =
-        client.get(url.as_str()).send().await.map_err(|error| anyhow::anyhow!("{url}: {error}"))?;
-    anyhow::ensure!(response.status().is_success(), "{url}: {}", response.status());
-    let body = response.body().limit(MAX_REPORT_BYTES).await.with_context(|| url.to_string())?;
-    serde_json::from_slice(&body).with_context(|| url.to_string())
 }
 
 /// A fresh identifier: `prefix` and 32 hexadecimal digits.

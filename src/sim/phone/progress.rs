@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -32,8 +33,8 @@ pub struct Glance {
 }
 
 impl Progress {
-    /// Lets `observer` have a glance every second, until dropped.
-    pub async fn observe(&self, net: &Inner, observer: impl Fn(Glance)) {
+    /// Lets `observer` have a glance every second, until it has seen enough.
+    pub async fn observe(&self, net: &Inner, observer: impl Fn(Glance) -> ControlFlow<()>) {
         let mut known = histogram();
         let mut due = interval(Duration::from_secs(1));
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -43,13 +44,16 @@ impl Progress {
             let mut latencies = all.clone();
             latencies.subtract(&known).expect("a histogram has all that it had a second ago");
             known = all;
-            observer(Glance {
+            let seen = observer(Glance {
                 live: net.live.get(),
                 completed: self.completed.get(),
                 refused: self.refused.get(),
                 failed: self.failed.get(),
                 latencies,
             });
+            if seen.is_break() {
+                return;
+            }
         }
     }
 

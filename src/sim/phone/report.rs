@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::network::histogram;
 use super::script::{CallDetail, Verdict};
+use super::span::Spanned;
 use crate::sim::report::{
     CallCounts, CallsReport, FrameCounts, Percentiles, RealtimeReport, SessionReport, UpDown, Violation,
 };
@@ -33,9 +34,7 @@ pub struct Outcome {
 pub struct Measured<'a> {
     /// Requests for the fallback URL.
     pub fallback: u64,
-    /// Microseconds.
-    pub down: &'a Histogram<u64>,
-    pub own_lag: &'a Histogram<u64>,
+    pub spanned: &'a Spanned,
     pub violations: (u64, Vec<Violation>),
     pub cpu_seconds: Option<f64>,
     pub memory_kib_per_call: Option<f64>,
@@ -68,7 +67,7 @@ impl Outcome {
                 fallback: measured.fallback,
             },
             frames,
-            added_latency_ms: UpDown { up: percentiles(&up), down: percentiles(measured.down) },
+            added_latency_ms: UpDown { up: percentiles(&up), down: percentiles(&measured.spanned.down) },
             first_audio_ms: of_durations(calls.iter().filter_map(|call| call.first_audio)),
             barge_in_ms: of_durations(calls.iter().flat_map(|call| call.reactions.iter().copied())),
             turn_ms: of_durations(calls.iter().flat_map(|call| call.answers.iter().copied())),
@@ -79,9 +78,13 @@ impl Outcome {
                 .filter(|_| minutes > 0.0)
                 .map(|cpu| cpu / minutes),
             memory_kib_per_call: measured.memory_kib_per_call,
+            bridge_cores: measured.spanned.bridge_cores,
+            own_cores: measured.spanned.own_cores,
+            realtime_lag_ms: measured.spanned.realtime_lag_ms.clone(),
             violations: violations_counted + realtime_violations.len() as u64,
         };
-        Self { report, violations, realtime_violations, calls, own_lag_ms: percentiles(measured.own_lag) }
+        let own_lag_ms = percentiles(&measured.spanned.lag);
+        Self { report, violations, realtime_violations, calls, own_lag_ms }
     }
 
     /// Whether every call asked for was completed and nothing was wrong with any frame or message.
@@ -94,7 +97,8 @@ impl Outcome {
     }
 }
 
-/// The callers' frames at the other end: each must have arrived once, in order, with those of no other caller.
+/// The callers' frames that count, at the other end: each must have arrived once, in order, with those of no other
+/// caller.
 fn arrivals(calls: &[CallDetail], sessions: &[SessionReport], latencies: &mut Histogram<u64>) -> FrameCounts {
     let mut frames = FrameCounts::default();
     for session in sessions {
@@ -103,8 +107,9 @@ fn arrivals(calls: &[CallDetail], sessions: &[SessionReport], latencies: &mut Hi
     }
     for call in calls {
         let (mut seen, mut next) = (HashSet::new(), 0);
+        let counted = |(sequence, _): &&(u32, u32)| call.counted.contains(sequence);
         let of_call = sessions.iter().filter(|session| session.callers.first() == Some(&call.number));
-        for &(sequence, latency_us) in of_call.flat_map(|session| &session.arrivals) {
+        for &(sequence, latency_us) in of_call.flat_map(|session| &session.arrivals).filter(counted) {
             if sequence < next {
                 frames.reordered += 1;
             }
@@ -114,7 +119,7 @@ fn arrivals(calls: &[CallDetail], sessions: &[SessionReport], latencies: &mut Hi
                 latencies.saturating_record(u64::from(latency_us));
             }
         }
-        frames.lost += (0..call.frames_sent).filter(|sequence| !seen.contains(sequence)).count() as u64;
+        frames.lost += call.counted.clone().filter(|sequence| !seen.contains(sequence)).count() as u64;
     }
     frames
 }
@@ -186,6 +191,7 @@ mod tests {
             answers: Vec::new(),
             gaps: 0,
             frames_sent: 3,
+            counted: 0..3,
             silence_ms: 0,
             events: Vec::new(),
             ear,
@@ -200,8 +206,13 @@ mod tests {
     fn outcome(calls: Vec<CallDetail>, sessions: Vec<SessionReport>) -> Outcome {
         let measured = Measured {
             fallback: 0,
-            down: &histogram(),
-            own_lag: &histogram(),
+            spanned: &Spanned {
+                down: histogram(),
+                lag: histogram(),
+                realtime_lag_ms: Percentiles::default(),
+                own_cores: None,
+                bridge_cores: None,
+            },
             violations: (0, Vec::new()),
             cpu_seconds: Some(0.1),
             memory_kib_per_call: None,
@@ -232,6 +243,13 @@ mod tests {
         let none = outcome(vec![call(0, 7, 2)], Vec::new());
         assert_eq!(none.report.frames.lost, 3);
         assert!([lost, reordered, twice, none].iter().all(|outcome| !outcome.is_fine()));
+    }
+
+    #[test]
+    fn only_the_frames_that_count_are_missed() {
+        let mut call = call(0, 7, 2);
+        call.counted = 1..2;
+        assert_eq!(outcome(vec![call], vec![session(7, &[0], &[])]).report.frames.lost, 1);
     }
 
     #[test]

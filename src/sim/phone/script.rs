@@ -1,11 +1,13 @@
 //! What each of many callers does: hears the greeting, asks, listens, interrupts every third time, and hangs up when
 //! its time is over, whatever is being said.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::caller::{Caller, Trouble};
 use super::ear::Ear;
@@ -48,28 +50,39 @@ pub struct CallDetail {
     pub gaps: u64,
     /// Frames the caller sent, numbered from 0.
     pub frames_sent: u32,
+    /// Those of them that count.
+    pub counted: Range<u32>,
     pub silence_ms: u64,
     pub events: Vec<(Duration, Event)>,
     pub ear: Ear,
 }
 
-/// Rings, talks for `length` and hangs up.
-pub async fn call(net: &Network, clips: &[Clip], length: Duration) -> anyhow::Result<CallDetail> {
+/// Rings, talks until then, or until all have to hang up, and hangs up.
+pub async fn call(
+    net: &Network,
+    clips: &[Clip],
+    until: Instant,
+    mut all_hang_up: watch::Receiver<bool>,
+) -> anyhow::Result<CallDetail> {
     let (caller, rang_at) = (net.rings()?, Instant::now());
-    let mut noted = Noted::default();
-    let talked = timeout_at(rang_at + length, talk(&caller, clips, &mut noted)).await;
+    let trouble = tokio::select! {
+        biased;
+        () = sleep_until(until) => None,
+        _ = all_hang_up.wait_for(|hang_up| *hang_up) => None,
+        trouble = talk(&caller, clips) => Some(trouble),
+    };
     let end = caller.end();
     caller.hangs_up().await;
     let (connected, told) =
         caller.line().with(|state| (state.connected_at.is_some(), !state.ear.heard().is_empty()));
     let fell_back = caller.events().iter().any(|(_, event)| matches!(event, Event::Fallback(_)));
-    let verdict = match (talked, end) {
+    let verdict = match (trouble, end) {
         _ if fell_back => Verdict::Failed("the fallback URL had to be asked".into()),
         (_, Some(End::Rejected { .. })) => Verdict::Refused,
         (_, Some(End::ByBridge)) if !connected && told => Verdict::Refused,
-        (Ok(trouble), _) => Verdict::Failed(trouble.to_string()),
-        (Err(_), _) if caller.first_audio().is_some() => Verdict::Completed,
-        (Err(_), _) => Verdict::Failed("the agent was never heard".into()),
+        (Some(trouble), _) => Verdict::Failed(trouble.to_string()),
+        (None, _) if caller.first_audio().is_some() => Verdict::Completed,
+        (None, _) => Verdict::Failed("the agent was never heard".into()),
     };
     let (silence_ms, events) = (caller.silence_ms(), caller.events());
     Ok(caller.line().with(|state| CallDetail {
@@ -78,36 +91,26 @@ pub async fn call(net: &Network, clips: &[Clip], length: Duration) -> anyhow::Re
         verdict,
         length: rang_at.elapsed(),
         first_audio: state.first_audio,
-        reactions: noted.reactions,
-        answers: noted.answers,
+        reactions: std::mem::take(&mut state.reactions),
+        answers: std::mem::take(&mut state.answers),
         gaps: state.gaps,
         frames_sent: state.mouth.frames(),
+        counted: state.counted.start..state.counted.end.min(state.mouth.frames()),
         silence_ms,
         events,
         ear: std::mem::take(&mut state.ear),
     }))
 }
 
-/// What a caller notes while talking.
-#[derive(Default)]
-struct Noted {
-    reactions: Vec<Duration>,
-    answers: Vec<Duration>,
-}
-
 /// Talks until something goes wrong.
-async fn talk(caller: &Caller, clips: &[Clip], noted: &mut Noted) -> Trouble {
-    match converse(caller, clips, noted).await {
+async fn talk(caller: &Caller, clips: &[Clip]) -> Trouble {
+    match converse(caller, clips).await {
         Err(trouble) => trouble,
         Ok(never) => match never {},
     }
 }
 
-async fn converse(
-    caller: &Caller,
-    clips: &[Clip],
-    noted: &mut Noted,
-) -> Result<std::convert::Infallible, Trouble> {
+async fn converse(caller: &Caller, clips: &[Clip]) -> Result<std::convert::Infallible, Trouble> {
     caller.is_connected().await;
     caller.hears_agent_before_silence_of(PATIENCE).await?;
     let number = usize::from(caller.number());
@@ -117,7 +120,8 @@ async fn converse(
     for turn in number.. {
         if turn % INTERRUPT_EVERY == 2 {
             caller.listens_for(INTO_ANSWER).await?;
-            noted.reactions.extend(caller.interrupts_with(next()).await?);
+            let reaction = caller.interrupts_with(next()).await?;
+            caller.line().with(|state| state.reactions.extend(reaction));
         } else {
             caller.waits_until_silent().await?;
             sleep(Duration::from_millis(dice.random_range(200..800))).await;
@@ -125,7 +129,7 @@ async fn converse(
         }
         let asked = Instant::now();
         caller.hears_agent_before_silence_of(PATIENCE).await?;
-        noted.answers.push(asked.elapsed());
+        caller.line().with(|state| state.answers.push(asked.elapsed()));
     }
     unreachable!("a call does not last for 2^64 turns")
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -60,7 +61,14 @@ pub(super) enum Manner {
     Mute,
     /// Leaves out a frame of the greeting.
     Loses,
+    /// Says a phrase so many times, one every four seconds, and greets four seconds after the last.
+    PutsOff(u32),
+    /// Says a phrase once, and no more.
+    PutsOffForEver,
 }
+
+/// Frames of the caller between two phrases of an agent who puts the caller off.
+const BETWEEN_PHRASES: u32 = 4 * 50;
 
 impl Bridge {
     pub(super) async fn start(manner: Manner) -> Self {
@@ -158,6 +166,8 @@ struct Agent {
     since_speech: Option<u32>,
     /// Marks that have not come back.
     outstanding: usize,
+    /// Frames of the caller.
+    heard: u32,
 }
 
 impl Agent {
@@ -168,7 +178,8 @@ impl Agent {
         frames: Rc<RefCell<Vec<Value>>>,
     ) -> Self {
         let stream_sid = String::new();
-        Self { socket, session, manner, frames, stream_sid, response: 0, since_speech: None, outstanding: 0 }
+        let (response, since_speech, outstanding, heard) = (0, None, 0, 0);
+        Self { socket, session, manner, frames, stream_sid, response, since_speech, outstanding, heard }
     }
 
     async fn run(mut self) {
@@ -181,7 +192,10 @@ impl Agent {
                     if self.manner == Manner::Sloppy {
                         self.misbehaves().await;
                     }
-                    self.says(100, 25).await;
+                    match self.manner {
+                        Manner::PutsOff(_) | Manner::PutsOffForEver => self.says_a_phrase().await,
+                        _ => self.says(100, 25).await,
+                    }
                 }
                 "media" => self.hears(frame["media"]["payload"].as_str().unwrap()).await,
                 "mark" => {
@@ -224,7 +238,32 @@ impl Agent {
         self.response += 1;
     }
 
+    /// All of a phrase in one message.
+    async fn says_a_phrase(&mut self) {
+        let phrase = &crate::sim::speech::PHRASES[0];
+        let mut audio = Vec::new();
+        for (number, mut frame) in crate::sim::speech::frames(phrase).enumerate() {
+            let (sequence, sent_us) = (number as u32, monotonic_us());
+            Tag { source: 299, sequence, clip: phrase.id, sent_us }.write(&mut frame);
+            audio.extend_from_slice(&frame);
+        }
+        self.sends(json!({"event": "media", "media": {"payload": STANDARD.encode(audio)}})).await;
+    }
+
+    /// 20 ms of an agent who has not greeted yet.
+    async fn puts_off(&mut self, phrases: u32) {
+        self.heard += 1;
+        if self.heard == phrases * BETWEEN_PHRASES {
+            self.says(100, 25).await;
+        } else if self.heard < phrases * BETWEEN_PHRASES && self.heard.is_multiple_of(BETWEEN_PHRASES) {
+            self.says_a_phrase().await;
+        }
+    }
+
     async fn hears(&mut self, payload: &str) {
+        if let Manner::PutsOff(phrases) = self.manner {
+            self.puts_off(phrases).await;
+        }
         let audio: [u8; FRAME_BYTES] = STANDARD.decode(payload).unwrap().try_into().unwrap();
         let speaking = Tag::read(&audio).unwrap().clip != NO_CLIP;
         self.since_speech = match (speaking, self.since_speech) {
@@ -470,6 +509,58 @@ async fn a_call_without_a_greeting_fails() {
     assert!(outcome.calls[0].silence_ms >= 10_000);
     let outcome = simulate(Options { seconds: SECOND, ..bridge.options() }).await.unwrap();
     assert_eq!(outcome.calls[0].verdict, Verdict::Failed("the agent was never heard".into()));
+}
+
+#[actix_rt::test]
+async fn a_scripted_caller_who_is_put_off_waits_on_until_there_is_silence_for_ten_seconds() {
+    let (patient, left) =
+        join(Bridge::start(Manner::PutsOff(3)), Bridge::start(Manner::PutsOffForEver)).await;
+    let options = |bridge: &Bridge| Options { seconds: 14 * SECOND, ..bridge.options() };
+    let (patient, left) = join(simulate(options(&patient)), simulate(options(&left))).await;
+
+    let patient = patient.unwrap();
+    assert_eq!(patient.report.calls.completed, 1, "{}", table::Table(&patient));
+    let call = &patient.calls[0];
+    assert!(
+        call.first_audio > Some(11 * SECOND),
+        "more than any silence that is borne: {:?}",
+        call.first_audio
+    );
+    assert!(call.silence_ms < 10_000, "{} ms", call.silence_ms);
+
+    let left = left.unwrap();
+    assert_eq!(left.calls[0].verdict, Verdict::Failed("the agent was not heard within 10s".into()));
+    let waited = left.calls[0].length;
+    assert!(waited > 11 * SECOND, "silence begins where the phrase ends: {waited:?}");
+}
+
+#[actix_rt::test]
+async fn callers_who_are_together_hang_up_together_and_only_that_time_is_measured() {
+    let bridge = Bridge::start(Manner::Proper).await;
+    let options =
+        Options { calls: 4, seconds: 3 * SECOND, ramp: 2 * SECOND, together: true, ..bridge.options() };
+    let outcome = simulate(options).await.unwrap();
+    assert!(outcome.is_fine(), "{}", table::Table(&outcome));
+    let (first, last) = (&outcome.calls[0], &outcome.calls[3]);
+    assert!(first.length > last.length + SECOND, "{:?}, {:?}", first.length, last.length);
+    assert!(last.length > 3 * SECOND, "{:?}", last.length);
+    for call in &outcome.calls {
+        assert!((100..=152).contains(&call.counted.len()), "{:?} of {}", call.counted, call.frames_sent);
+    }
+    assert!(first.counted.start > 80, "{:?}", first.counted);
+    assert!(outcome.report.own_cores.is_some_and(|cores| cores > 0.0));
+}
+
+#[actix_rt::test]
+async fn when_the_observer_has_seen_enough_all_hang_up_and_nobody_rings_any_more() {
+    let bridge = Bridge::start(Manner::Proper).await;
+    let options = Options { calls: 10, seconds: 60 * SECOND, ramp: 20 * SECOND, ..bridge.options() };
+    let observer =
+        |glance: Glance| if glance.live >= 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let run = simulate_observed(Options { together: true, ..options }, observer);
+    let outcome = timeout(10 * SECOND, run).await.expect("nobody waits for the others").unwrap();
+    let calls = &outcome.report.calls;
+    assert!((1..=3).contains(&calls.asked) && calls.completed == calls.asked, "{calls:?}");
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Server {
 
     /// What `GET /report` answers.
     pub fn report(&self) -> RealtimeReport {
-        self.service.report()
+        self.service.report(0)
     }
 
     /// Closes every session with 1001 and stops; the report is then final.
@@ -112,7 +112,7 @@ impl Server {
         drop(self.stop);
         // A connection needs its two seconds to close; one that hangs for longer is left to the runtime.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.serving).await;
-        self.service.report()
+        self.service.report(0)
     }
 }
 

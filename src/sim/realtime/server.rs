@@ -1,4 +1,4 @@
-//! The sockets of the simulated service: `GET /v1/realtime` (websocket), `/report` and `/healthz`.
+//! The sockets of the simulated service: `GET /v1/realtime` (websocket), `/report`, `/state` and `/healthz`.
 
 use std::io;
 use std::pin::pin;
@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -20,7 +21,8 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::events::Refusal;
 use super::session::{Manners, Out, Outbox, Session};
-use crate::sim::report::{RealtimeReport, Violation};
+use crate::sim::phone::network::histogram;
+use crate::sim::report::{RealtimeReport, RealtimeState, Violation};
 use crate::sim::tag::monotonic_us;
 
 /// The longest request head that is read, and how long it may take.
@@ -36,27 +38,35 @@ const MAX_MESSAGE_BYTES: usize = 24 << 20;
 const MAX_REFUSED: usize = 1_000;
 
 /// Everything that the connections share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Service {
     manners: Arc<Manners>,
     /// In the order in which they were opened, numbered without a gap.
     sessions: Mutex<Vec<Arc<Mutex<Session>>>>,
     /// Violations before there was a session: their source is 0.
     refused: Mutex<Vec<Violation>>,
+    /// Microseconds by which what was due was done late: the service's own lag.
+    late: Mutex<Histogram<u64>>,
     numbers_after: u16,
 }
 
 impl Service {
     /// The first session has the number after `numbers_after`.
     pub fn new(manners: Manners, numbers_after: u16) -> Self {
-        Self { manners: Arc::new(manners), numbers_after, ..Self::default() }
+        Self {
+            manners: Arc::new(manners),
+            sessions: Mutex::default(),
+            refused: Mutex::default(),
+            late: Mutex::new(histogram()),
+            numbers_after,
+        }
     }
 
-    /// What all sessions have seen so far.
-    pub fn report(&self) -> RealtimeReport {
+    /// What all sessions have seen so far that were opened after the one of number `after`.
+    pub fn report(&self, after: u16) -> RealtimeReport {
         let mut report = RealtimeReport { sessions: Vec::new(), violations: lock(&self.refused).clone() };
         let sessions = lock(&self.sessions).clone();
-        for session in &sessions {
+        for session in sessions.iter().skip(usize::from(after.saturating_sub(self.numbers_after))) {
             let session = lock(session);
             if !session.record().renders {
                 report.sessions.push(session.record().report.clone());
@@ -64,6 +74,17 @@ impl Service {
             report.violations.extend_from_slice(&session.record().violations);
         }
         report
+    }
+
+    pub fn state(&self) -> RealtimeState {
+        let opened = lock(&self.sessions).len();
+        let late = lock(&self.late);
+        RealtimeState {
+            // There are no more sessions than numbers.
+            last_session: self.numbers_after + opened as u16,
+            refused: lock(&self.refused).len(),
+            late: late.iter_recorded().map(|at| (at.value_iterated_to(), at.count_at_value())).collect(),
+        }
     }
 
     /// A session with the next number; `None` when the numbers are used up.
@@ -140,8 +161,15 @@ async fn connection(
     match (request.method().as_str(), request.uri().path()) {
         ("GET", "/v1/realtime") => upgrade(stream, &request, rest, service, stop).await,
         ("GET", "/report") => {
-            let report = serde_json::to_string(&service.report()).map_err(io::Error::from)?;
+            let query = request.uri().query().unwrap_or_default();
+            let after = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "after");
+            let after = after.and_then(|(_, number)| number.parse().ok()).unwrap_or_default();
+            let report = serde_json::to_string(&service.report(after)).map_err(io::Error::from)?;
             answer(&mut stream, "200 OK", "application/json", &report).await
+        }
+        ("GET", "/state") => {
+            let state = serde_json::to_string(&service.state()).map_err(io::Error::from)?;
+            answer(&mut stream, "200 OK", "application/json", &state).await
         }
         ("GET", "/healthz") => answer(&mut stream, "200 OK", "text/plain", "ok\n").await,
         ("GET", _) => answer(&mut stream, "404 Not Found", "text/plain", "not found\n").await,
@@ -260,7 +288,7 @@ async fn upgrade(
             send(&mut socket, out.take()).await.map(|_| ())
         }
         Ok(model) => match service.open(model) {
-            Some(session) => converse(&mut socket, &session, stop).await,
+            Some(session) => converse(&mut socket, service, &session, stop).await,
             None => close(&mut socket, 1013, "no session numbers are left").await,
         },
     }
@@ -269,6 +297,7 @@ async fn upgrade(
 /// Carries a session over its socket until one of them ends.
 async fn converse(
     socket: &mut WebSocketStream<TcpStream>,
+    service: &Service,
     session: &OpenSession,
     mut stop: watch::Receiver<()>,
 ) -> tungstenite::Result<()> {
@@ -277,7 +306,11 @@ async fn converse(
         let (out, wake_at) = {
             // Here, not where the timer fires: a client that sends without a pause must not hold up what is due.
             let mut session = lock(session);
-            session.tick(monotonic_us());
+            let (now, due) = (monotonic_us(), session.wake_at());
+            if due <= now {
+                lock(&service.late).saturating_record(now - due);
+            }
+            session.tick(now);
             (session.take_out(), session.wake_at())
         };
         match send(socket, out).await? {

@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::*;
+use crate::sim::report::RealtimeState;
 use crate::sim::speech::{self, AGENT, CALLER, SILENCE};
 use crate::sim::tag::{FRAME_BYTES, NO_CLIP, Tag, monotonic_us};
 
@@ -117,6 +118,12 @@ async fn a_conversation_is_held_over_a_socket_and_reported() {
     let report: RealtimeReport = serde_json::from_str(&body).unwrap();
     assert_eq!(report, server.report());
     assert!(report.sessions[0].open);
+    let (_, state) = get(&server, "/state").await;
+    let state: RealtimeState = serde_json::from_str(&state).unwrap();
+    assert_eq!((state.last_session, state.refused), (1, 0));
+    assert!(!state.late.is_empty(), "it knows how late it was");
+    let (_, later) = get(&server, "/report?after=1").await;
+    assert_eq!(serde_json::from_str::<RealtimeReport>(&later).unwrap().sessions, []);
     socket.close(None).await.unwrap();
     let report = server.stop().await;
     let [session] = &report.sessions[..] else { panic!("{report:?}") };
