@@ -8,6 +8,7 @@ use std::time::Duration;
 use actors::wire::twilio::signature::sign;
 use anyhow::{Context as _, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
+use memchr::{memchr, memmem};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
@@ -135,6 +136,6 @@ fn echo(stream_sid: &str, mark: &str) -> String {
 
 /// What stands between `opening` and the next quote.
 fn text_after<'a>(text: &'a str, opening: &str) -> Option<&'a str> {
-    let (_, inside) = text.split_once(opening)?;
-    inside.split_once('"').map(|(inside, _)| inside)
+    let inside = &text[memmem::find(text.as_bytes(), opening.as_bytes())? + opening.len()..];
+    Some(&inside[..memchr(b'"', inside.as_bytes())?])
 }

@@ -28,7 +28,7 @@ pub const FRAME: Duration = Duration::from_millis(20);
 /// Between two calls that begin, at the least.
 const RAMP: Duration = Duration::from_millis(4);
 /// For all calls to be live, and for the last frames to arrive.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A longer latency counts as this one.
 const LONGEST_US: u64 = 10_000_000;
@@ -263,6 +263,11 @@ impl Load {
         });
         let is_live = |state: &State| state.up.live.load(Relaxed).min(state.down.live.load(Relaxed)) == calls;
         self.wait(&format!("{calls} calls are live"), is_live)
+    }
+
+    /// How many are live.
+    pub fn calls(&self) -> u32 {
+        self.state.up.live.load(Relaxed)
     }
 
     pub fn set_pace(&self, pace: Pace) {

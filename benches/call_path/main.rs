@@ -10,8 +10,8 @@
 //! the program's memory. A process that has a core to itself wakes more often and finds colder caches, so it takes more
 //! than is said here, and the program, whose code is the larger, perhaps by more than the relay.
 //!
-//! `cargo bench --bench call_path`; with `-- --quick` the windows are shorter. Without `--bench`, as under `cargo test`,
-//! nothing is measured.
+//! `cargo bench --bench call_path`; with `-- --quick` the windows are shorter; with `-- --calls 1000` the program has so many
+//! calls and a core to itself. Without `--bench`, as under `cargo test`, nothing is measured.
 
 use std::ops::Range;
 use std::process::ExitCode;
@@ -45,6 +45,7 @@ const CALLS: u32 = 100;
 /// Who runs at the same time, the relay first; and how many windows they have for each pace.
 const GROUPS: [(&[Kind], usize); 2] =
     [(&[Kind::Relay, Kind::Program, Kind::Across], 5), (&[Kind::RelayTls, Kind::ProgramTls], 3)];
+const ALONE_WINDOWS: usize = 9;
 const WINDOW: Duration = Duration::from_millis(2_500);
 const QUICK_WINDOW: Duration = Duration::from_secs(1);
 /// Between a change of the load and the window.
@@ -58,6 +59,8 @@ const LOAD_CORE: usize = 1;
 const RATIO_AIM: f64 = 1.1;
 /// What the program adds to the relay's latency, at the 99th percentile.
 const ADDED_MS_AIM: f64 = 1.0;
+/// The same from one end to the other, where the program is alone with as many calls as a core takes.
+const ALONE_MS_AIM: f64 = 5.0;
 const KIB_A_CALL_AIM: f64 = 64.0;
 
 #[derive(Parser)]
@@ -65,6 +68,9 @@ struct Arguments {
     /// Shorter windows
     #[arg(long)]
     quick: bool,
+    /// Only so many calls of the program alone, in pieces of 200 ms
+    #[arg(long)]
+    calls: Option<u32>,
     #[command(flatten)]
     asked: Asked,
 }
@@ -79,9 +85,13 @@ fn main() -> ExitCode {
         Ok(kind) if kind == Kind::Across.as_str() => across::run().map(|()| true),
         Ok(_) => bare::run().map(|()| true),
         Err(_) => {
-            let Arguments { quick, asked } = Arguments::parse();
+            let Arguments { quick, calls, asked } = Arguments::parse();
             let window = if quick { QUICK_WINDOW } else { WINDOW };
-            if asked.is_for("call_path") { bench(window, &asked) } else { Ok(true) }
+            match calls {
+                _ if !asked.is_for("call_path") => Ok(true),
+                Some(calls) => alone(window, calls),
+                None => bench(window, &asked),
+            }
         }
     };
     match result {
@@ -97,8 +107,7 @@ fn main() -> ExitCode {
 /// Whether no frame was lost.
 fn bench(window: Duration, asked: &Asked) -> anyhow::Result<bool> {
     let ground = Ground::lay()?;
-    let is_pinned = pin(LOAD_CORE) && pin(SUBJECT_CORE);
-    let place = if is_pinned { "on one core, the load on another" } else { "not pinned to a core" };
+    let place = take_place();
     println!("call_path: {CALLS} calls each, windows of {window:?}, all at once {place}");
 
     let mut figures = Figures::of("call_path");
@@ -109,6 +118,30 @@ fn bench(window: Duration, asked: &Asked) -> anyhow::Result<bool> {
     report_memory(&ground, &mut figures)?;
     figures.finish(asked)?;
     Ok(report_frames(&passed))
+}
+
+/// The program with so many calls; whether no frame was lost.
+fn alone(window: Duration, calls: u32) -> anyhow::Result<bool> {
+    let ground = Ground::lay()?;
+    let place = take_place();
+    println!("call_path: {calls} calls of the program alone, windows of {window:?}, {place}");
+    let side = Side::start(Kind::Program, &ground, calls)?;
+    side.load.set_pace(Pace::Burst);
+    side.call(0..calls)?;
+    let (sides, mut p99s) = ([side], vec![]);
+    for number in 1..=ALONE_WINDOWS {
+        for window in measure(&sides, Pace::Burst, window)? {
+            println!("{number}. {:<9} {:<12} {window}", Pace::Burst, Kind::Program);
+            p99s.push(ms(&window.up, 0.99).max(ms(&window.down, 0.99)));
+        }
+    }
+    p99s.sort_by(f64::total_cmp);
+    let p99 = p99s[p99s.len() / 2];
+    println!(
+        "p99 {p99:.2} ms, the median of the windows; aim under {ALONE_MS_AIM} ms: {}",
+        verdict(p99 < ALONE_MS_AIM)
+    );
+    Ok(report_frames(&sides[0].load.finish()?))
 }
 
 /// Runs these at once, and reports what the others take beside the first one; answers what passed both ways of each.
@@ -202,9 +235,9 @@ fn measure(sides: &[Side], pace: Pace, window: Duration) -> anyhow::Result<Vec<W
     let (began, before) = (Instant::now(), cpu_times()?);
     sleep(window);
     let (elapsed, after) = (began.elapsed(), cpu_times()?);
-    let call_minutes = elapsed.as_secs_f64() / 60.0 * f64::from(CALLS);
     let windows = sides.iter().zip(after.iter().zip(before)).map(|(side, (after, before))| {
         let (up, down) = side.load.latencies();
+        let call_minutes = elapsed.as_secs_f64() / 60.0 * f64::from(side.load.calls());
         Window { cpu: after.saturating_sub(before).as_secs_f64() / call_minutes, up, down }
     });
     Ok(windows.collect())
@@ -272,6 +305,12 @@ fn report_frames(ways: &[Passed]) -> bool {
 
 fn verdict(is_met: bool) -> &'static str {
     if is_met { "met" } else { "NOT met" }
+}
+
+/// Binds this process, from which the subjects are started, to their core; answers where subjects and load are.
+fn take_place() -> &'static str {
+    let is_pinned = pin(LOAD_CORE) && pin(SUBJECT_CORE); // there are both
+    if is_pinned { "on one core, the load on another" } else { "not pinned to a core" }
 }
 
 /// Binds this thread, and what it starts from now on, to a core; false if there is no such core.
