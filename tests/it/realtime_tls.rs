@@ -9,15 +9,18 @@ use tokio::time::timeout;
 use crate::support::DEADLINE;
 use crate::support::app::Setup;
 use crate::support::certificates::{Authority, ServerCertificate};
-use crate::support::postgres::TestDatabase;
+use crate::support::postgres::{Folder, TestDatabase};
 
 /// How the service sees the handshake of a program that trusts the CA in this file.
 async fn handshake(shown: &ServerCertificate, trusted: &Path) -> io::Result<()> {
     let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("https://{}", service.local_addr().unwrap());
     let database = TestDatabase::create().await;
-    let trusted = trusted.to_str().unwrap();
-    let _app = Setup::new(&database.url, &origin).with("SSL_CERT_FILE", trusted).start(); // asks for its phrases at once
+    let no_phrases = Folder::new(); // so that it asks for them at once
+    let _app = Setup::new(&database.url, &origin)
+        .with("SSL_CERT_FILE", trusted.to_str().unwrap())
+        .with("PHRASES_DIR", no_phrases.path().to_str().unwrap())
+        .start();
     let (socket, _) = timeout(DEADLINE, service.accept()).await.expect("a connection in time").unwrap();
     timeout(DEADLINE, shown.acceptor().accept(socket)).await.expect("a handshake in time").map(drop)
 }
