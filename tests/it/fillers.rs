@@ -12,14 +12,14 @@ use switchboard::sim::speech::{CALLER, PHRASES};
 
 use crate::support::app::{AUTH_TOKEN, Setup, TestApp};
 use crate::support::postgres::TestDatabase;
-use crate::support::{DEADLINE, eventually};
+use crate::support::{DEADLINE, eventually, free_address};
 
 /// The first filler comes after two seconds, every other one within four: the rest is for the machine.
 const MOST_SILENCE_MS: u64 = 3_500;
 
 async fn service(think_ms: u64, faults: &[&str]) -> Server {
     let faults = faults.iter().map(|fault| fault.parse::<Fault>().unwrap()).collect();
-    realtime::start(Options { think_ms, faults, ..Options::default() }).await.unwrap()
+    realtime::start(Options { listen: free_address(), think_ms, faults, ..Options::default() }).await.unwrap()
 }
 
 /// The program with a person to fall back to.

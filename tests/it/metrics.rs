@@ -14,7 +14,7 @@ use crate::support::app::TestApp;
 use crate::support::postgres::TestDatabase;
 use crate::support::twilio::{RawStream, call_sid, post, rings, webhook};
 use crate::support::world::World;
-use crate::support::{DEADLINE, eventually, free_port};
+use crate::support::{DEADLINE, eventually, free_address};
 
 /// One instance has no more series than this, whatever it is sent.
 const MOST_SERIES: usize = 2_000;
@@ -28,7 +28,7 @@ struct Prometheus {
 
 impl Prometheus {
     fn scraping(app: &TestApp) -> Self {
-        let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+        let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
         let config = folder.path().join("prometheus.yml");
         let target = app.origin.strip_prefix("http://").unwrap();
         let text = format!(
@@ -39,11 +39,11 @@ impl Prometheus {
         let child = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg(format!("--web.listen-address={address}"))
             .arg("--log.level=error")
             .spawn()
             .expect("the distribution's package `prometheus` is there");
-        Self { child, origin: format!("http://127.0.0.1:{port}"), _folder: folder }
+        Self { child, origin: format!("http://{address}"), _folder: folder }
     }
 
     /// The value of a query with one answer; none while it has none.

@@ -11,11 +11,11 @@ use switchboard::sim::speech::CALLER;
 use crate::support::app::{AUTH_TOKEN, Setup, TestApp};
 use crate::support::postgres::TestDatabase;
 use crate::support::toll::Toll;
-use crate::support::{DEADLINE, eventually};
+use crate::support::{DEADLINE, eventually, free_address};
 
 async fn service(faults: &[&str]) -> Server {
     let faults = faults.iter().map(|fault| fault.parse::<Fault>().unwrap()).collect();
-    realtime::start(Options { faults, ..Options::default() }).await.unwrap()
+    realtime::start(Options { listen: free_address(), faults, ..Options::default() }).await.unwrap()
 }
 
 async fn app(realtime: &Server) -> TestApp {

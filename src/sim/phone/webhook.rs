@@ -225,24 +225,23 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_refused_connection_is_tried_once_more_by_default_and_the_total_bounds_the_rest() {
-        let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-        let failed = deliver(&format!("http://{closed}/"), Duration::ZERO).await.unwrap_err();
+        let failed = deliver("http://127.0.0.1:1/", Duration::ZERO).await.unwrap_err();
         assert!(matches!(failed, Undelivered { failure: Failure::Connect(_), attempts: 2 }));
-        let url = format!("http://{closed}/#rc=5&rp=ct&tt=250");
-        assert_eq!(deliver(&url, Duration::from_millis(100)).await.unwrap_err().attempts, 3);
+        let url = "http://127.0.0.1:1/#rc=5&rp=ct&tt=250";
+        assert_eq!(deliver(url, Duration::from_millis(100)).await.unwrap_err().attempts, 3);
     }
 
     #[actix_rt::test]
     async fn a_server_that_comes_back_during_the_retries_is_reached() {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
-        let url = format!("http://{address}/#rc=5&rp=ct");
+        let bound = tokio::net::TcpSocket::new_v4().unwrap();
+        bound.bind(([127, 0, 0, 1], 0).into()).unwrap(); // ours, but it does not listen yet
+        let url = format!("http://{}/#rc=5&rp=ct", bound.local_addr().unwrap());
         let delivery = actix_rt::spawn(async move { deliver(&url, Duration::from_millis(200)).await });
         sleep(Duration::from_millis(300)).await;
         let app = || App::new().default_service(web::to(HttpResponse::Ok));
+        let listener = bound.listen(8).unwrap().into_std().unwrap();
         let server =
-            HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(0).bind(address).unwrap();
+            HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(0).listen(listener).unwrap();
         actix_rt::spawn(server.run());
         assert!(delivery.await.unwrap().unwrap().attempts >= 3);
     }

@@ -12,7 +12,8 @@ pub mod toll;
 pub mod twilio;
 pub mod world;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// A fact that has not come true by then is a failure.
@@ -27,8 +28,14 @@ pub async fn eventually(what: &str, mut fact: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// A TCP port of the loopback address that nobody listened on a moment ago.
-pub fn free_port() -> u16 {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    free.expect("a free port").port()
+/// A loopback address for a server that is to go and to come back: nobody listens there, and the system gives its port
+/// to nobody, as it is below those that it hands out by itself (`ip_local_port_range`).
+pub fn free_address() -> SocketAddr {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % u32::from(COUNT)) as u16; // other tests have another process
+    let next = || FIRST + (start + TAKEN.fetch_add(1, Relaxed)) % COUNT;
+    let mut addresses = std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], next())));
+    addresses.find(|address| TcpListener::bind(address).is_ok()).expect("there is no end of them")
 }

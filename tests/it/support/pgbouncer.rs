@@ -11,7 +11,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::certificates::ServerCertificate;
 use super::postgres::{Folder, TestDatabase};
-use super::{DEADLINE, free_port};
+use super::{DEADLINE, free_address};
 
 /// Stops when dropped.
 pub struct PgBouncer {
@@ -32,7 +32,7 @@ impl PgBouncer {
 
     /// On a TCP port, without TLS.
     pub fn on_a_port_before(database: &TestDatabase) -> Self {
-        let port = free_port();
+        let port = free_address().port();
         Self::start(database, &format!("listen_addr = 127.0.0.1\nlisten_port = {port}"), |_, name| {
             format!("postgres://switchboard:hunter2@127.0.0.1:{port}/{name}?application_name=test")
         })
@@ -40,7 +40,7 @@ impl PgBouncer {
 
     /// On a TCP port, where it insists on TLS and shows this certificate.
     pub fn with_tls_before(database: &TestDatabase, certificate: &ServerCertificate) -> Self {
-        let port = free_port();
+        let port = free_address().port();
         let listen = format!(
             "listen_addr = 127.0.0.1\nlisten_port = {port}\nclient_tls_sslmode = require\n\
              client_tls_key_file = {{dir}}/server.key\nclient_tls_cert_file = {{dir}}/server.crt"

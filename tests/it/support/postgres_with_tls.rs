@@ -13,7 +13,7 @@ use tokio_postgres::NoTls;
 
 use super::certificates::ServerCertificate;
 use super::postgres::{Folder, TestDatabase};
-use super::{DEADLINE, free_port};
+use super::{DEADLINE, free_address};
 
 /// Stops when dropped.
 pub struct PostgresWithTls {
@@ -40,7 +40,7 @@ impl PostgresWithTls {
         for file in [&key, &data.join("server.crt")] {
             chown(file, Some(owner.uid()), Some(owner.gid())).expect("given away");
         }
-        let port = free_port();
+        let port = free_address().port();
         let mut command = Command::new(program());
         command.arg("-D").arg(&data).current_dir(folder.path());
         for setting in ["listen_addresses=127.0.0.1", "ssl=on", "unix_socket_directories="] {

@@ -11,7 +11,7 @@ use switchboard::sim::report::SessionReport;
 use switchboard::sim::speech::{AGENT, Clip};
 
 use super::app::{AUTH_TOKEN, Setup, TestApp};
-use super::{DEADLINE, eventually};
+use super::{DEADLINE, eventually, free_address};
 
 const ACCOUNT: &str = "AC00000000000000000000000000000001";
 
@@ -29,7 +29,7 @@ impl World {
         Self::with(database_url, phone::Options::default(), realtime::Options::default()).await
     }
 
-    /// With peers of this kind; the address, the token and the REST API of the network are given.
+    /// With peers of this kind; their addresses, the token and the REST API of the network are given.
     pub async fn with(database_url: &str, phone: phone::Options, realtime: realtime::Options) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let options = phone::Options {
@@ -40,6 +40,7 @@ impl World {
             ..phone
         };
         let network = Network::start(options).unwrap();
+        let realtime = realtime::Options { listen: free_address(), ..realtime };
         let realtime = realtime::start(realtime).await.unwrap();
         let setup = Setup::new(database_url, &format!("http://{}", realtime.addr()))
             .with("TWILIO_ACCOUNT_SID", ACCOUNT)
