@@ -1,7 +1,7 @@
 //! The yardstick: a relay between two websockets that does nothing but splice the audio of one into the other.
 //!
-//! It has no marks, no signatures, no conversation and no database; it is what a call costs at the least on this
-//! stack. One thread, one task a call.
+//! It has no signatures, no conversation and no database, and marks only if it is told to: it is what a call costs at the
+//! least on this stack. One thread, one task a call.
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
@@ -20,8 +20,11 @@ use tokio_tungstenite::{accept_async_with_config, connect_async_tls_with_config}
 use crate::socket_config;
 use crate::subject::SERVICE;
 
+/// Characters of base64 between two marks: 200 ms of μ-law.
+const MARK_EVERY: usize = 200 * 8 * 4 / 3;
+
 /// Relays calls until it is killed. Its address is the last word of the first line on standard output.
-pub fn run() -> anyhow::Result<()> {
+pub fn run(marks: bool) -> anyhow::Result<()> {
     let service = std::env::var(SERVICE).context(SERVICE)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -31,7 +34,7 @@ pub fn run() -> anyhow::Result<()> {
             let (caller, _) = listener.accept().await?;
             let service = service.clone();
             tokio::spawn(async move {
-                if let Err(error) = relay(caller, &service).await {
+                if let Err(error) = relay(caller, &service, marks).await {
                     eprintln!("the bare relay lost a call: {error:#}");
                 }
             });
@@ -39,14 +42,16 @@ pub fn run() -> anyhow::Result<()> {
     })
 }
 
-async fn relay(caller: TcpStream, service: &str) -> anyhow::Result<()> {
+async fn relay(caller: TcpStream, service: &str, marks: bool) -> anyhow::Result<()> {
     caller.set_nodelay(true)?;
-    let mut caller = accept_async_with_config(caller, Some(socket_config())).await?;
+    let buffered = socket_config().write_buffer_size(4 << 10); // until the flush: a mark goes out with its audio
+    let mut caller = accept_async_with_config(caller, Some(buffered)).await?;
     let Some(stream_sid) = started(&mut caller).await? else { return Ok(()) };
     let tls = Connector::Rustls(tls());
     let (mut service, _) =
         connect_async_tls_with_config(service, Some(socket_config()), true, Some(tls)).await?;
     let mut scratch = BytesMut::new();
+    let mut unmarked = 0;
     loop {
         tokio::select! {
             biased;
@@ -62,7 +67,13 @@ async fn relay(caller: TcpStream, service: &str) -> anyhow::Result<()> {
             message = service.next() => match message.transpose()? {
                 Some(Message::Text(text)) => {
                     if let Some(audio) = audio_of_service(text.as_bytes()) {
-                        caller.send(media(&mut scratch, &stream_sid, audio)?).await?;
+                        caller.feed(media(&mut scratch, &stream_sid, audio)?).await?;
+                        unmarked += audio.len();
+                        if marks && unmarked >= MARK_EVERY {
+                            caller.feed(mark(&mut scratch, &stream_sid)?).await?;
+                            unmarked = 0;
+                        }
+                        caller.flush().await?;
                     }
                 }
                 Some(_) => {}
@@ -106,6 +117,12 @@ fn append(scratch: &mut BytesMut, audio: &[u8]) -> anyhow::Result<Message> {
 fn media(scratch: &mut BytesMut, stream_sid: &[u8], audio: &[u8]) -> anyhow::Result<Message> {
     let parts: [&[u8]; 5] =
         [br#"{"event":"media","streamSid":""#, stream_sid, br#"","media":{"payload":""#, audio, br#""}}"#];
+    spliced(scratch, &parts)
+}
+
+fn mark(scratch: &mut BytesMut, stream_sid: &[u8]) -> anyhow::Result<Message> {
+    let parts: [&[u8]; 3] =
+        [br#"{"event":"mark","streamSid":""#, stream_sid, br#"","mark":{"name":"g1:item_A001:200"}}"#];
     spliced(scratch, &parts)
 }
 

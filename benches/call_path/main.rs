@@ -2,8 +2,9 @@
 //!
 //! Both run as processes of their own, at the same time on the same core, each with its own calls, so that whatever
 //! else happens on the machine falls on both alike; this process plays the callers and the Realtime service on another
-//! core. With them runs the program with a second HTTP worker, whose calls have their stream on another thread than their
-//! actor. After them a relay and a program that reach the service by TLS.
+//! core. With them runs a relay that sends marks as the program must, which tells what of the difference is theirs; and
+//! the program with a second HTTP worker, whose calls have their stream on another thread than their actor. After them
+//! a relay and a program that reach the service by TLS.
 //!
 //! Marks are echoed when the audio before them would have been played. Measured are the CPU time of each process
 //! alone, the time from one end of a call to the other, whether every frame arrives, and what each call more adds to
@@ -44,7 +45,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the program has
 const CALLS: u32 = 100;
 /// Who runs at the same time, the relay first; and how many windows they have for each pace.
 const GROUPS: [(&[Kind], usize); 2] =
-    [(&[Kind::Relay, Kind::Program, Kind::Across], 5), (&[Kind::RelayTls, Kind::ProgramTls], 3)];
+    [(&[Kind::Relay, Kind::RelayMarks, Kind::Program, Kind::Across], 5), (&[Kind::RelayTls, Kind::ProgramTls], 3)];
 const ALONE_WINDOWS: usize = 9;
 const WINDOW: Duration = Duration::from_millis(2_500);
 const QUICK_WINDOW: Duration = Duration::from_secs(1);
@@ -83,7 +84,7 @@ fn socket_config() -> WebSocketConfig {
 fn main() -> ExitCode {
     let result = match std::env::var(subject::KIND) {
         Ok(kind) if kind == Kind::Across.as_str() => across::run().map(|()| true),
-        Ok(_) => bare::run().map(|()| true),
+        Ok(kind) => bare::run(kind == Kind::RelayMarks.as_str()).map(|()| true),
         Err(_) => {
             let Arguments { quick, calls, asked } = Arguments::parse();
             let window = if quick { QUICK_WINDOW } else { WINDOW };

@@ -24,6 +24,8 @@ pub const SERVICE: &str = "OPENAI_REALTIME_URL";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Relay,
+    /// The relay with the marks that the program sends.
+    RelayMarks,
     Program,
     /// The program, with the streams on another thread than the calls' actors.
     Across,
@@ -36,6 +38,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Relay => "relay",
+            Self::RelayMarks => "relay+marks",
             Self::Program => "program",
             Self::Across => "across",
             Self::RelayTls => "relay-tls",
@@ -45,7 +48,7 @@ impl Kind {
 
     /// It knows neither webhooks nor sessions.
     pub fn is_bare(self) -> bool {
-        matches!(self, Self::Relay | Self::RelayTls)
+        matches!(self, Self::Relay | Self::RelayMarks | Self::RelayTls)
     }
 
     pub fn has_tls(self) -> bool {
@@ -55,7 +58,9 @@ impl Kind {
     fn command(self) -> anyhow::Result<Command> {
         Ok(match self {
             Self::Program | Self::ProgramTls => program::serve(),
-            Self::Relay | Self::RelayTls | Self::Across => Command::new(std::env::current_exe()?),
+            Self::Relay | Self::RelayMarks | Self::RelayTls | Self::Across => {
+                Command::new(std::env::current_exe()?)
+            }
         })
     }
 }
