@@ -216,11 +216,13 @@ pub fn unmask_text(received: &mut [u8]) -> Option<Range<usize>> {
     let (text_at, end) = (key_at + 4, key_at + 4 + length);
     let (header, text) = received.get_mut(..end)?.split_at_mut(text_at);
     let key: [u8; 4] = header[key_at..].try_into().expect("four bytes");
-    let mut words = text.chunks_exact_mut(4);
-    for word in &mut words {
-        word.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+    let twice = u32::from_ne_bytes(key);
+    let twice = u64::from(twice) << 32 | u64::from(twice);
+    let (words, rest) = text.as_chunks_mut();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ twice).to_ne_bytes();
     }
-    words.into_remainder().iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+    rest.iter_mut().zip(key.into_iter().cycle()).for_each(|(byte, key)| *byte ^= key);
     Some(text_at..end)
 }
 
