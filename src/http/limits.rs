@@ -160,14 +160,13 @@ pub async fn wrong_credential(app: &App, request: &HttpRequest) -> Result<Standi
 }
 
 /// The nearest address that is no trusted proxy: each of them vouches for the entry that it has added, the last one.
+/// One that is no address ends the walk.
 fn beyond_proxies(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted =
-        |address: IpAddr| trusted.iter().any(|network| network.contains(&address.to_canonical()));
-    let lines: Vec<_> = headers.get_all(FORWARDED_FOR).filter_map(|line| line.to_str().ok()).collect();
-    let entries = lines.iter().rev().flat_map(|line| line.rsplit(','));
+    let lines = headers.get_all(FORWARDED_FOR).rev();
+    let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     let mut nearest = peer;
-    for address in entries.map_while(|entry| address(entry.trim())) {
-        if !is_trusted(nearest) {
+    for address in entries.map_while(address) {
+        if !is_within(trusted, nearest) {
             break;
         }
         nearest = address;
@@ -175,10 +174,16 @@ fn beyond_proxies(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAdd
     nearest
 }
 
-/// Some proxies add the port.
-fn address(entry: &str) -> Option<IpAddr> {
+fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address.to_canonical()))
+}
+
+/// Some proxies add the port, or the brackets alone.
+fn address(entry: &[u8]) -> Option<IpAddr> {
+    let entry = str::from_utf8(entry).ok()?.trim();
     let with_port = || entry.parse().ok().map(|address: SocketAddr| address.ip());
-    entry.parse().ok().or_else(with_port)
+    let in_brackets = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    entry.parse().ok().or_else(with_port).or_else(in_brackets)
 }
 
 #[cfg(test)]
@@ -190,7 +195,7 @@ mod tests {
     fn beyond(peer: &str, forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for line in forwarded {
-            headers.append(FORWARDED_FOR, HeaderValue::from_str(line).unwrap());
+            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         beyond_proxies(peer.parse().unwrap(), &headers, &trusted).to_string()
@@ -206,9 +211,13 @@ mod tests {
         assert_eq!(beyond("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(beyond("::ffff:10.0.0.1", &["198.51.100.1:4711"]), "198.51.100.1");
         assert_eq!(beyond("fd00::1", &["[2001:db8::1]:4711"]), "2001:db8::1");
+        assert_eq!(beyond("fd00::1", &["[2001:db8::1]"]), "2001:db8::1");
         assert_eq!(beyond("10.0.0.1", &["203.0.113.7, 198.51.100.1, 10.2.3.4"]), "198.51.100.1");
         assert_eq!(beyond("10.0.0.1", &["203.0.113.7", "198.51.100.1"]), "198.51.100.1");
         assert_eq!(beyond("10.0.0.1", &["198.51.100.1, unknown"]), "10.0.0.1");
+        assert_eq!(beyond("10.0.0.1", &["198.51.100.1", "ünknown"]), "10.0.0.1", "beyond ASCII");
+        assert_eq!(beyond("10.0.0.1", &["ünknown, 198.51.100.1"]), "198.51.100.1");
+        assert_eq!(beyond("10.0.0.1", &["198.51.100.1", ""]), "10.0.0.1");
         assert_eq!(beyond("10.0.0.1", &[]), "10.0.0.1");
     }
 
