@@ -5,6 +5,7 @@
 //! (draft-ietf-httpapi-ratelimit-headers-10 sections 3 and 4).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -31,6 +32,8 @@ pub struct Limits {
     store: Box<dyn Store>,
     /// In the order of [`Class::ALL`].
     counters: [Counters; 3],
+    /// It was said that a proxy on this machine is not trusted.
+    has_warned: AtomicBool,
 }
 
 struct Counters {
@@ -63,7 +66,8 @@ impl Limits {
             decisions: decisions.with_label_values(&[class.as_str()]),
             refusals: refusals.with_label_values(&[class.as_str()]),
         });
-        Ok(Self { quotas, trusted_proxies, store: Box::new(InMemory::new(&quotas)), counters })
+        let store = Box::new(InMemory::new(&quotas));
+        Ok(Self { quotas, trusted_proxies, store, counters, has_warned: AtomicBool::new(false) })
     }
 
     /// Counts one more request of this client.
@@ -86,7 +90,22 @@ impl Limits {
     pub fn client(&self, request: &HttpRequest) -> Client {
         let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let peer = request.peer_addr().map_or(nobody, |peer| peer.ip());
+        self.warn_of_proxy(peer, request.headers());
         Client::address(beyond_proxies(peer, request.headers(), &self.trusted_proxies))
+    }
+
+    /// Says once that strangers are counted as this machine's user, for want of a setting.
+    fn warn_of_proxy(&self, peer: IpAddr, headers: &HeaderMap) {
+        let is_proxy = peer.to_canonical().is_loopback() && headers.contains_key(FORWARDED_FOR);
+        if is_proxy
+            && !is_within(&self.trusted_proxies, peer)
+            && !self.has_warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                %peer,
+                "all whom a proxy on this machine forwards are counted as one client: TRUSTED_PROXIES does not name it"
+            );
+        }
     }
 }
 
@@ -188,7 +207,11 @@ fn address(entry: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
+
+    use actix_web::test::TestRequest;
+    use tempfile::NamedTempFile;
 
     use super::*;
 
@@ -219,6 +242,32 @@ mod tests {
         assert_eq!(beyond("10.0.0.1", &["ünknown, 198.51.100.1"]), "198.51.100.1");
         assert_eq!(beyond("10.0.0.1", &["198.51.100.1", ""]), "10.0.0.1");
         assert_eq!(beyond("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_proxy_on_this_machine_that_is_not_trusted_is_told_of_once() {
+        let warnings = |trusted: &[&str], peer: &str, forwarded: Option<&str>| {
+            let trusted = trusted.iter().map(|network| network.parse().unwrap()).collect();
+            let limits = Limits::new(Quotas::default(), trusted, &prometheus::Registry::new()).unwrap();
+            let mut request = TestRequest::default().peer_addr(SocketAddr::new(peer.parse().unwrap(), 1));
+            if let Some(client) = forwarded {
+                request = request.insert_header((FORWARDED_FOR, client));
+            }
+            let (request, log) = (request.to_http_request(), NamedTempFile::new().unwrap());
+            let subscriber = tracing_subscriber::fmt().with_writer(Arc::new(log.reopen().unwrap())).finish();
+            tracing::subscriber::with_default(subscriber, || {
+                limits.client(&request);
+                limits.client(&request);
+            });
+            std::fs::read_to_string(log.path()).unwrap().matches("TRUSTED_PROXIES").count()
+        };
+        let stranger = Some("192.0.2.1");
+        assert_eq!(warnings(&[], "127.0.0.1", stranger), 1);
+        assert_eq!(warnings(&["10.0.0.0/8"], "::1", stranger), 1);
+        assert_eq!(warnings(&[], "::ffff:127.0.0.1", stranger), 1);
+        assert_eq!(warnings(&["127.0.0.1/32"], "127.0.0.1", stranger), 0, "it is trusted");
+        assert_eq!(warnings(&[], "127.0.0.1", None), 0, "it is no proxy");
+        assert_eq!(warnings(&[], "192.0.2.9", stranger), 0, "it is not on this machine");
     }
 
     #[test]
