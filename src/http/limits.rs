@@ -2,7 +2,7 @@
 //! credentials. What steers a live call is never turned away.
 //!
 //! Whoever is counted is told how much is left, in `RateLimit-Policy` and `RateLimit`
-//! (draft-ietf-httpapi-ratelimit-headers-10 sections 3 and 4).
+//! (draft-ietf-httpapi-ratelimit-headers-11 sections 3 and 4).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,7 +123,8 @@ impl Standing {
         self.class.as_str()
     }
 
-    /// Until more may pass, rounded up: whoever waits so long is not told the same again.
+    /// The effective window: within it no more may pass than remain. Rounded up: whoever waits so long is not told the
+    /// same again.
     pub fn more_in_seconds(&self) -> u64 {
         let wait = self.decision.more_in;
         wait.as_secs() + u64::from(wait.subsec_nanos() > 0)

@@ -16,8 +16,9 @@ use tokio::time::timeout;
 use super::limits::Standing;
 
 const CONTENT_TYPE: &str = "application/problem+json";
-/// draft-ietf-httpapi-ratelimit-headers-10 section 5.1.
-const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+/// Type and title of the problem (draft-ietf-httpapi-ratelimit-headers-11 sections 5.1 and 10.2.1).
+const QUOTA_EXCEEDED: (&str, &str) =
+    ("https://iana.org/assignments/http-problem-types#quota-exceeded", "Quota Exceeded");
 /// A request whose body does not come, or whose answer cannot be found, does not hold on to us longer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 /// How long a client waits before it asks a door again that is closed for the moment.
@@ -127,9 +128,10 @@ impl ResponseError for ApiError {
             Self::TooManyRequests(standing) => Some(standing),
             _ => None,
         };
+        let (r#type, title) = exceeded.map_or(("about:blank", reason(status)), |_| QUOTA_EXCEEDED);
         let mut response = response.json(Problem {
-            r#type: if exceeded.is_some() { QUOTA_EXCEEDED } else { "about:blank" },
-            title: reason(status),
+            r#type,
+            title,
             status: status.as_u16(),
             detail: self.to_string(),
             field,

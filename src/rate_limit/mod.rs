@@ -129,7 +129,7 @@ pub struct Decision {
     pub is_allowed: bool,
     /// So many more may pass now.
     pub remaining: u32,
-    /// Until more may pass than now.
+    /// Within this time no more than those may pass; then more may.
     pub more_in: Duration,
 }
 

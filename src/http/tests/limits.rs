@@ -42,7 +42,7 @@ async fn an_answer_of_the_api_says_what_is_left_and_a_refusal_when_to_come_again
         assert_eq!(told(refusal.headers(), "RateLimit"), [format!(r#""api";r=0;t={wait}"#)]);
         let problem = json!({
             "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
-            "title": "Too Many Requests", "status": 429,
+            "title": "Quota Exceeded", "status": 429,
             "detail": format!("too many requests: try again in {wait} s"), "violated-policies": ["api"],
         });
         assert_eq!(body(refusal).await, problem);
