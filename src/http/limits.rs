@@ -171,7 +171,8 @@ pub async fn callback(
     counted.inspect_err(|_| tracing::warn!("a status callback was refused: there were too many"))
 }
 
-/// Counts a wrong credential against its sender.
+/// Counts a credential that was found wrong against its sender; a right one is not asked about here, so it is good
+/// after any number of wrong ones (see [`Class::Auth`] for what a password would need).
 ///
 /// # Errors
 /// 429: it was one too many.
