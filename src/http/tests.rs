@@ -358,6 +358,8 @@ async fn twilios_doors_ask_for_a_signature_and_not_for_a_login() {
         assert_eq!(answer(&app, local(path)).await.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
     }
     assert_eq!(answer(&app, local("/api/voice/stream")).await.status(), StatusCode::FORBIDDEN);
+    let metrics = super::metrics::encode(&app.metrics).unwrap();
+    assert!(metrics.contains("\nswitchboard_webhooks_forged_total 10\n"), "{metrics}");
     assert_eq!(answer(&app, local("/api/voice/nowhere")).await.status(), StatusCode::NOT_FOUND);
 }
 
