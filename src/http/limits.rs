@@ -54,7 +54,7 @@ impl Limits {
         let decisions = "switchboard_rate_limit_decisions_total";
         let decisions = Opts::new(
             decisions,
-            "Requests that were counted against a limit, by class: `api`, `webhook` or `auth`",
+            "Decisions on requests that have a limit, by class: `api`, `webhook` or `auth`",
         );
         let refusals = "switchboard_rate_limited_total";
         let refusals = Opts::new(refusals, "Requests that were one too many, by class");
