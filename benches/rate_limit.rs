@@ -15,6 +15,7 @@ fn decisions(criterion: &mut Criterion) {
         ("one client, allowed", Class::Webhook, 1),
         ("one client, refused", Class::Auth, 1),
         ("1,000 clients in turn", Class::Api, 1_000),
+        ("50,000 clients in turn", Class::Api, 50_000), // each has a place
         ("a million clients in turn", Class::Api, 1_000_000),
     ];
     for (name, class, clients) in cases {

@@ -490,8 +490,10 @@ fn milliseconds(reader: &mut Reader<'_>, name: &str, default: u32) -> Duration {
 }
 
 /// A network, or a single address.
+/// One of IPv4 that is written as IPv6 has it is none: it would never match.
 fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| address.into()))
+    let network = text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| address.into()));
+    network.filter(|network: &IpNet| network.addr() == network.addr().to_canonical())
 }
 
 fn is_public_origin(url: &Url) -> bool {

@@ -1,4 +1,4 @@
-//! `GET /`: the dashboard, one page that carries everything it needs and asks the API every two seconds.
+//! `GET /`: the dashboard, one page that carries everything it needs and asks the API every three seconds.
 
 use std::sync::LazyLock;
 

@@ -2,9 +2,10 @@
 //! credentials. What steers a live call is never turned away.
 //!
 //! Whoever is counted is told how much is left, in `RateLimit-Policy` and `RateLimit`
-//! (draft-ietf-httpapi-ratelimit-headers-10 sections 3 and 4).
+//! (draft-ietf-httpapi-ratelimit-headers-11 sections 3 and 4).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -31,6 +32,8 @@ pub struct Limits {
     store: Box<dyn Store>,
     /// In the order of [`Class::ALL`].
     counters: [Counters; 3],
+    /// It was said that a proxy on this machine is not trusted.
+    has_warned: AtomicBool,
 }
 
 struct Counters {
@@ -51,7 +54,7 @@ impl Limits {
         let decisions = "switchboard_rate_limit_decisions_total";
         let decisions = Opts::new(
             decisions,
-            "Requests that were counted against a limit, by class: `api`, `webhook` or `auth`",
+            "Decisions on requests that have a limit, by class: `api`, `webhook` or `auth`",
         );
         let refusals = "switchboard_rate_limited_total";
         let refusals = Opts::new(refusals, "Requests that were one too many, by class");
@@ -63,7 +66,8 @@ impl Limits {
             decisions: decisions.with_label_values(&[class.as_str()]),
             refusals: refusals.with_label_values(&[class.as_str()]),
         });
-        Ok(Self { quotas, trusted_proxies, store: Box::new(InMemory::new(&quotas)), counters })
+        let store = Box::new(InMemory::new(&quotas));
+        Ok(Self { quotas, trusted_proxies, store, counters, has_warned: AtomicBool::new(false) })
     }
 
     /// Counts one more request of this client.
@@ -86,7 +90,22 @@ impl Limits {
     pub fn client(&self, request: &HttpRequest) -> Client {
         let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let peer = request.peer_addr().map_or(nobody, |peer| peer.ip());
+        self.warn_of_proxy(peer, request.headers());
         Client::address(beyond_proxies(peer, request.headers(), &self.trusted_proxies))
+    }
+
+    /// Says once that strangers are counted as this machine's user, for want of a setting.
+    fn warn_of_proxy(&self, peer: IpAddr, headers: &HeaderMap) {
+        let is_proxy = peer.to_canonical().is_loopback() && headers.contains_key(FORWARDED_FOR);
+        if is_proxy
+            && !is_within(&self.trusted_proxies, peer)
+            && !self.has_warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                %peer,
+                "all whom a proxy on this machine forwards are counted as one client: TRUSTED_PROXIES does not name it"
+            );
+        }
     }
 }
 
@@ -104,7 +123,8 @@ impl Standing {
         self.class.as_str()
     }
 
-    /// Until more may pass, rounded up: whoever waits so long is not told the same again.
+    /// The effective window: within it no more may pass than remain. Rounded up: whoever waits so long is not told the
+    /// same again.
     pub fn more_in_seconds(&self) -> u64 {
         let wait = self.decision.more_in;
         wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
@@ -151,7 +171,8 @@ pub async fn callback(
     counted.inspect_err(|_| tracing::warn!("a status callback was refused: there were too many"))
 }
 
-/// Counts a wrong credential against its sender.
+/// Counts a credential that was found wrong against its sender; a right one is not asked about here, so it is good
+/// after any number of wrong ones (see [`Class::Auth`] for what a password would need).
 ///
 /// # Errors
 /// 429: it was one too many.
@@ -160,14 +181,13 @@ pub async fn wrong_credential(app: &App, request: &HttpRequest) -> Result<Standi
 }
 
 /// The nearest address that is no trusted proxy: each of them vouches for the entry that it has added, the last one.
+/// One that is no address ends the walk.
 fn beyond_proxies(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted =
-        |address: IpAddr| trusted.iter().any(|network| network.contains(&address.to_canonical()));
-    let lines: Vec<_> = headers.get_all(FORWARDED_FOR).filter_map(|line| line.to_str().ok()).collect();
-    let entries = lines.iter().rev().flat_map(|line| line.rsplit(','));
+    let lines = headers.get_all(FORWARDED_FOR).rev();
+    let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     let mut nearest = peer;
-    for address in entries.map_while(|entry| address(entry.trim())) {
-        if !is_trusted(nearest) {
+    for address in entries.map_while(address) {
+        if !is_within(trusted, nearest) {
             break;
         }
         nearest = address;
@@ -175,22 +195,32 @@ fn beyond_proxies(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAdd
     nearest
 }
 
-/// Some proxies add the port.
-fn address(entry: &str) -> Option<IpAddr> {
+fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address.to_canonical()))
+}
+
+/// Some proxies add the port, or the brackets alone.
+fn address(entry: &[u8]) -> Option<IpAddr> {
+    let entry = str::from_utf8(entry).ok()?.trim();
     let with_port = || entry.parse().ok().map(|address: SocketAddr| address.ip());
-    entry.parse().ok().or_else(with_port)
+    let in_brackets = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    entry.parse().ok().or_else(with_port).or_else(in_brackets)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
+
+    use actix_web::test::TestRequest;
+    use tempfile::NamedTempFile;
 
     use super::*;
 
     fn beyond(peer: &str, forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for line in forwarded {
-            headers.append(FORWARDED_FOR, HeaderValue::from_str(line).unwrap());
+            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         beyond_proxies(peer.parse().unwrap(), &headers, &trusted).to_string()
@@ -206,10 +236,40 @@ mod tests {
         assert_eq!(beyond("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(beyond("::ffff:10.0.0.1", &["198.51.100.1:4711"]), "198.51.100.1");
         assert_eq!(beyond("fd00::1", &["[2001:db8::1]:4711"]), "2001:db8::1");
+        assert_eq!(beyond("fd00::1", &["[2001:db8::1]"]), "2001:db8::1");
         assert_eq!(beyond("10.0.0.1", &["203.0.113.7, 198.51.100.1, 10.2.3.4"]), "198.51.100.1");
         assert_eq!(beyond("10.0.0.1", &["203.0.113.7", "198.51.100.1"]), "198.51.100.1");
         assert_eq!(beyond("10.0.0.1", &["198.51.100.1, unknown"]), "10.0.0.1");
+        assert_eq!(beyond("10.0.0.1", &["198.51.100.1", "ünknown"]), "10.0.0.1", "beyond ASCII");
+        assert_eq!(beyond("10.0.0.1", &["ünknown, 198.51.100.1"]), "198.51.100.1");
+        assert_eq!(beyond("10.0.0.1", &["198.51.100.1", ""]), "10.0.0.1");
         assert_eq!(beyond("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_proxy_on_this_machine_that_is_not_trusted_is_told_of_once() {
+        let warnings = |trusted: &[&str], peer: &str, forwarded: Option<&str>| {
+            let trusted = trusted.iter().map(|network| network.parse().unwrap()).collect();
+            let limits = Limits::new(Quotas::default(), trusted, &prometheus::Registry::new()).unwrap();
+            let mut request = TestRequest::default().peer_addr(SocketAddr::new(peer.parse().unwrap(), 1));
+            if let Some(client) = forwarded {
+                request = request.insert_header((FORWARDED_FOR, client));
+            }
+            let (request, log) = (request.to_http_request(), NamedTempFile::new().unwrap());
+            let subscriber = tracing_subscriber::fmt().with_writer(Arc::new(log.reopen().unwrap())).finish();
+            tracing::subscriber::with_default(subscriber, || {
+                limits.client(&request);
+                limits.client(&request);
+            });
+            std::fs::read_to_string(log.path()).unwrap().matches("TRUSTED_PROXIES").count()
+        };
+        let stranger = Some("192.0.2.1");
+        assert_eq!(warnings(&[], "127.0.0.1", stranger), 1);
+        assert_eq!(warnings(&["10.0.0.0/8"], "::1", stranger), 1);
+        assert_eq!(warnings(&[], "::ffff:127.0.0.1", stranger), 1);
+        assert_eq!(warnings(&["127.0.0.1/32"], "127.0.0.1", stranger), 0, "it is trusted");
+        assert_eq!(warnings(&[], "127.0.0.1", None), 0, "it is no proxy");
+        assert_eq!(warnings(&[], "192.0.2.9", stranger), 0, "it is not on this machine");
     }
 
     #[test]

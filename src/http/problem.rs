@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Next;
@@ -15,8 +16,9 @@ use tokio::time::timeout;
 use super::limits::Standing;
 
 const CONTENT_TYPE: &str = "application/problem+json";
-/// draft-ietf-httpapi-ratelimit-headers-10 section 5.1.
-const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+/// Type and title of the problem (draft-ietf-httpapi-ratelimit-headers-11 sections 5.1 and 10.2.1).
+const QUOTA_EXCEEDED: (&str, &str) =
+    ("https://iana.org/assignments/http-problem-types#quota-exceeded", "Quota Exceeded");
 /// A request whose body does not come, or whose answer cannot be found, does not hold on to us longer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 /// How long a client waits before it asks a door again that is closed for the moment.
@@ -126,9 +128,10 @@ impl ResponseError for ApiError {
             Self::TooManyRequests(standing) => Some(standing),
             _ => None,
         };
+        let (r#type, title) = exceeded.map_or(("about:blank", reason(status)), |_| QUOTA_EXCEEDED);
         let mut response = response.json(Problem {
-            r#type: if exceeded.is_some() { QUOTA_EXCEEDED } else { "about:blank" },
-            title: reason(status),
+            r#type,
+            title,
             status: status.as_u16(),
             detail: self.to_string(),
             field,
@@ -142,30 +145,50 @@ impl ResponseError for ApiError {
 }
 
 /// Wraps all routes: an error that is not yet a problem becomes one; nothing is sniffed, nothing is stored by caches
-/// unless the answer says so.
+/// unless the answer says so. Whoever would wait too long is told to try again.
 pub async fn envelope(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let Ok(answer) = timeout(ANSWERED_WITHIN, next.call(request)).await else {
-        return Err(ApiError::Other(StatusCode::REQUEST_TIMEOUT).into());
-    };
-    let mut response = answer?.map_into_boxed_body();
+    answered_within(ANSWERED_WITHIN, request, next).await
+}
+
+/// The same with another deadline.
+pub(super) async fn answered_within(
+    patience: Duration,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let too_late = |_| Err(ApiError::unavailable("no answer in time").into());
+    match timeout(patience, next.call(request)).await.unwrap_or_else(too_late) {
+        Ok(answer) => {
+            let (request, response) = answer.map_into_boxed_body().into_parts();
+            Ok(ServiceResponse::new(request, enclosed(response)))
+        }
+        // The request is gone, so the answer goes up with the error.
+        Err(error) => {
+            let response = enclosed(error.error_response());
+            Err(InternalError::from_response(error, response).into())
+        }
+    }
+}
+
+/// What every answer is made to be.
+fn enclosed(mut response: HttpResponse) -> HttpResponse {
     let status = response.status();
     let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == CONTENT_TYPE);
     if (status.is_client_error() || status.is_server_error()) && !is_problem {
-        if let Some(cause) = response.response().error().filter(|_| status.is_server_error()) {
+        if let Some(cause) = response.error().filter(|_| status.is_server_error()) {
             tracing::error!(%cause, "request failed");
         }
-        let problem = ApiError::from_status(status).error_response();
-        response = response.into_response(problem);
+        response = ApiError::from_status(status).error_response();
     }
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    Ok(response)
+    response
 }
 
 fn reason(status: StatusCode) -> &'static str {

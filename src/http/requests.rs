@@ -9,7 +9,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actors::metrics::{Counted, Registrar};
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
 
 use crate::app::App;
 
@@ -23,6 +23,7 @@ pub struct RequestMetrics {
     requests: IntCounterVec,
     durations: HistogramVec,
     in_flight: IntGauge,
+    pub(super) forged: IntCounter,
 }
 
 impl RequestMetrics {
@@ -48,10 +49,15 @@ impl RequestMetrics {
                 "switchboard_http_requests_in_flight",
                 "Requests that have no answer yet",
             )?,
+            forged: IntCounter::new(
+                "switchboard_webhooks_forged_total",
+                "Webhooks and media streams refused for their signature",
+            )?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.durations.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
+        registry.register(Box::new(metrics.forged.clone()))?;
         Ok(metrics)
     }
 

@@ -170,6 +170,28 @@ async fn an_error_of_the_framework_becomes_a_problem() {
 }
 
 #[actix_rt::test]
+async fn whoever_is_not_answered_in_time_is_told_to_try_again() {
+    let soon = actix_web::middleware::from_fn(async |request, next| {
+        super::problem::answered_within(Duration::from_millis(1), request, next).await
+    });
+    let never = web::get().to(std::future::pending::<&str>);
+    let service =
+        test::init_service(actix_web::App::new().service(web::scope("").wrap(soon).route("/", never)));
+    let error =
+        test::try_call_service(&service.await, TestRequest::get().uri("/").to_request()).await.unwrap_err();
+    let response = error.error_response();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    for (name, value) in [
+        (header::RETRY_AFTER, "2"),
+        (header::CONTENT_TYPE, "application/problem+json"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        assert_eq!(response.headers().get(&name).unwrap(), value, "{name}");
+    }
+}
+
+#[actix_rt::test]
 async fn health_is_told_while_the_database_is_away() {
     let app = app(&[("MAX_CONCURRENT_CALLS", "7")]);
     let mut health = body(answer(&app, TestRequest::get().uri("/healthz")).await).await;
@@ -336,6 +358,8 @@ async fn twilios_doors_ask_for_a_signature_and_not_for_a_login() {
         assert_eq!(answer(&app, local(path)).await.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
     }
     assert_eq!(answer(&app, local("/api/voice/stream")).await.status(), StatusCode::FORBIDDEN);
+    let metrics = super::metrics::encode(&app.metrics).unwrap();
+    assert!(metrics.contains("\nswitchboard_webhooks_forged_total 10\n"), "{metrics}");
     assert_eq!(answer(&app, local("/api/voice/nowhere")).await.status(), StatusCode::NOT_FOUND);
 }
 

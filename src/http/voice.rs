@@ -221,7 +221,9 @@ pub async fn stream(
     payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
     if let Some(validator) = &app.voice.validator {
-        validator.verify_upgrade(path_and_query(&request), signature(&request)).map_err(forged)?;
+        validator
+            .verify_upgrade(path_and_query(&request), signature(&request))
+            .map_err(|cause| forged(&app, cause))?;
     }
     let (response, incoming, outgoing) = stream::accept(&request, payload)?;
     actix_rt::spawn(app.voice.pump.clone().run(incoming, outgoing));
@@ -236,12 +238,15 @@ async fn admit(app: &App, call_sid: CallSid, form: &Form) -> Result<Admission, R
 /// Believes a webhook only if its signature holds.
 pub(super) fn signed_form(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Form, ApiError> {
     if let Some(validator) = &app.voice.validator {
-        validator.verify_form(path_and_query(request), body, signature(request)).map_err(forged)?;
+        validator
+            .verify_form(path_and_query(request), body, signature(request))
+            .map_err(|cause| forged(app, cause))?;
     }
     Ok(Form::parse(body))
 }
 
-fn forged(cause: impl std::fmt::Display) -> ApiError {
+fn forged(app: &App, cause: impl std::fmt::Display) -> ApiError {
+    app.requests.forged.inc();
     tracing::warn!(%cause, "a request was refused: not signed by Twilio");
     ApiError::Forbidden
 }

@@ -51,8 +51,8 @@ use schedule::Schedule;
 use soak::Rounds;
 use target::Target;
 
-/// The window of the limits of API and webhooks: between two scenarios of a program that has them.
-pub const LIMITS_WINDOW: Duration = Duration::from_secs(60);
+/// How long the limits of API and webhooks count a request: between two scenarios of a program that has them.
+pub const LIMITS_WINDOW: Duration = Duration::from_secs(62);
 
 /// What to put under which load.
 #[derive(Debug, Clone)]

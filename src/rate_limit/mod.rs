@@ -77,7 +77,9 @@ pub enum Class {
     Api,
     /// Status callbacks of Twilio.
     Webhook,
-    /// Credentials that were wrong.
+    /// Credentials that were wrong. Whoever brings the right one is let in, however often another has guessed from the
+    /// same address: a token cannot be guessed, and nobody can lock its owner out. A password can be: a login counts each
+    /// attempt before it compares, and compares only if the attempt may pass.
     Auth,
 }
 
@@ -129,7 +131,7 @@ pub struct Decision {
     pub is_allowed: bool,
     /// So many more may pass now.
     pub remaining: u32,
-    /// Until more may pass than now.
+    /// Within this time no more than those may pass; then more may.
     pub more_in: Duration,
 }
 

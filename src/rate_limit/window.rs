@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{Decision, Quota};
 
-/// Clients that have a place of their own: some 20 MB of them.
+/// Clients that have a place of their own: in each class up to 24 MB of them, and 6 MB more while a map grows.
 const MAX_CLIENTS: usize = 50_000;
 /// Those of a window, and the one that has begun.
 const SLOTS: usize = 31;

@@ -168,6 +168,8 @@ fn each_faulty_value_is_a_fault_of_its_variable() {
         ("FULL_HOUSE", "queue,voicemail"),
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
         ("TRUSTED_PROXIES", "10.0.0.1,"),
+        ("TRUSTED_PROXIES", "::ffff:10.0.0.0/104"),
+        ("TRUSTED_PROXIES", "::ffff:10.0.0.1"),
         ("RATE_LIMIT_API", "100"),
         ("RATE_LIMIT_WEBHOOK", "500 per minute"),
         ("RATE_LIMIT_AUTH", "0/15m"),

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
 use chrono::DateTime;
 use serde::Deserialize;
@@ -11,11 +9,9 @@ use switchboard::loadtest::page;
 use switchboard::loadtest::result::{Bucket, Check, LoadTest, Sample, Scenario, Verdict};
 use switchboard::sim::report::{CallsReport, Percentiles};
 use tempfile::TempDir;
-use tokio::process::Command;
-use tokio::time::timeout;
 
-/// A browser takes a second; a busy machine takes it longer.
-const BROWSER_DEADLINE: Duration = Duration::from_secs(60);
+use crate::support::chromium::open;
+
 /// CSS pixels.
 const TELEPHONE: u32 = 390;
 const SCREEN: u32 = 1_100;
@@ -154,23 +150,9 @@ fn laid_out() -> TempDir {
 
 /// What Chromium says of a page of the folder.
 async fn chromium(folder: &Path, page: &str, options: &[String]) -> String {
-    let browser = Command::new("chromium")
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"])
-        .args([
-            "--force-device-scale-factor=1",
-            "--force-color-profile=srgb",
-            "--allow-file-access-from-files",
-        ])
-        .arg(format!("--user-data-dir={}", folder.join("browser").display()))
-        .args(options)
-        .arg(format!("file://{}", folder.join(page).display()))
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(BROWSER_DEADLINE, browser).await.expect("Chromium is done in time");
-    let output = output.expect("Chromium is installed: `make test` does that");
-    assert!(output.status.success(), "{}", output.status);
-    String::from_utf8(output.stdout).unwrap()
+    let all = ["--allow-file-access-from-files".to_owned()];
+    let url = format!("file://{}", folder.join(page).display());
+    open(&url, &folder.join("browser"), &[&all, options].concat()).await
 }
 
 /// The page's layout on a telephone and on a screen.

@@ -42,15 +42,16 @@ async fn an_answer_of_the_api_says_what_is_left_and_a_refusal_when_to_come_again
         assert_eq!(told(refusal.headers(), "RateLimit"), [format!(r#""api";r=0;t={wait}"#)]);
         let problem = json!({
             "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
-            "title": "Too Many Requests", "status": 429,
+            "title": "Quota Exceeded", "status": 429,
             "detail": format!("too many requests: try again in {wait} s"), "violated-policies": ["api"],
         });
         assert_eq!(body(refusal).await, problem);
     }
     assert_eq!(status(&app, from("127.0.0.5:1", "/api/call-monitor")).await, 200, "another address");
-    for path in ["/healthz", "/metrics", "/"] {
+    let unlimited = [("/healthz", 200), ("/readyz", 503), ("/metrics", 200), ("/", 200)];
+    for (path, status) in unlimited {
         let answer = answer(&app, local(path)).await;
-        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        assert_eq!(answer.status().as_u16(), status, "{path}");
         assert_eq!(told(answer.headers(), "RateLimit"), [""; 0], "{path}");
     }
     let metrics = answer(&app, local("/metrics")).await;
@@ -109,10 +110,14 @@ async fn a_callback_that_is_too_many_is_refused_and_what_steers_a_call_is_not() 
         assert_eq!(refusal.status(), StatusCode::TOO_MANY_REQUESTS, "{door}");
         assert_eq!(body(refusal).await["violated-policies"], json!(["webhook"]));
     }
+    let message = "CallSid=CA00000000000000000000000000000001&RecordingSid=RE2&RecordingStatus=completed\
+        &RecordingSource=RecordVerb&RecordingDuration=4&RecordingUrl=https%3A%2F%2Fapi.twilio.com%2FRecordings%2FRE2";
+    assert_eq!(status(&app, posted("recording-status", message)).await, 429);
+    assert_eq!(app.db.spool_pending(), 3, "two callbacks, and the message all the same");
     for door in ["fallback", "transfer-done", "voicemail"] {
         steered(&app, door, "DialCallStatus=busy").await;
     }
-    assert_eq!(app.db.spool_pending(), 3, "two callbacks and a transfer");
+    assert_eq!(app.db.spool_pending(), 4, "a transfer besides");
 }
 
 #[actix_rt::test]

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod certificates;
+pub mod chromium;
 pub mod hang;
 pub mod outage;
 pub mod pgbouncer;
