@@ -140,7 +140,7 @@ metrics! {
     deltas_down: IntCounter = "switchboard_agent_deltas_total";
     /// Caller frames that found no room while the service could not take them.
     frames_dropped: IntCounter = "switchboard_caller_frames_dropped_total";
-    /// Holes in the callers' audio, filled with silence.
+    /// Holes in the callers' audio; up to 10 s of each are filled with silence.
     gaps: IntCounter = "switchboard_caller_gaps_total";
     /// Length of the holes in the callers' audio.
     gap_seconds: Counter = "switchboard_caller_gap_seconds_total";
