@@ -29,7 +29,7 @@ fn registry() -> Registry {
         let route = format!("/api/voice/route-{door}");
         for (method, status) in [(Method::GET, 200), (Method::POST, 200), (Method::POST, 403)] {
             let status = StatusCode::from_u16(status).expect("a status");
-            requests.answered(Some(&route), &method, status, 0.003);
+            requests.count(Some(&route), &method, Some(status), 0.003);
         }
     }
     let actors = ["call", "registry", "db"].map(|actor| metrics.of_actor(actor));
