@@ -55,8 +55,21 @@ pub enum StreamFault {
 }
 
 impl StreamFault {
+    /// As a metric's labels.
+    pub const LABELS: &[&str] = &[
+        Self::TooLarge.label(),
+        Self::Binary.label(),
+        Self::Malformed.label(),
+        Self::OutOfPlace.label(),
+        Self::NoStart.label(),
+        Self::BadToken.label(),
+        Self::NoSlot.label(),
+        Self::Protocol.label(),
+        Self::Overflow.label(),
+    ];
+
     /// As a metric's label.
-    pub fn label(self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         match self {
             Self::TooLarge => "too-large",
             Self::Binary => "binary",
