@@ -95,7 +95,10 @@ impl Pump {
             tracing::info!(
                 parent: &line.span, call.sid = %line.call_sid, epoch = line.epoch, "the media stream is open"
             );
-            self.pass(stream, line, out).await
+            match self.pass(stream, line, out).await {
+                Ok(CallerNews::Lost) if out.is_overflown() => Err(StreamFault::Overflow),
+                passed => passed,
+            }
         };
         let news = match AssertUnwindSafe(served).catch_unwind().await {
             Ok(Ok(news)) => news,

@@ -256,6 +256,8 @@ struct Waiting {
     waker: Option<Waker>,
     /// The close is written: nothing more is taken; what waits still goes out.
     closing: bool,
+    /// More waited than may.
+    overflown: bool,
     /// The reading end is gone.
     finished: bool,
 }
@@ -293,6 +295,11 @@ impl StreamOut {
         self.lock().closing
     }
 
+    /// Whether we have closed because more waited for the peer than may.
+    pub fn is_overflown(&self) -> bool {
+        self.lock().overflown
+    }
+
     /// Closes because of the peer's fault.
     pub fn refuse(&self, fault: StreamFault) {
         self.close_with(fault.close_code(), &fault.to_string());
@@ -315,6 +322,7 @@ impl StreamOut {
         write(&mut waiting.buffer);
         if waiting.buffer.len() > MAX_WAITING_BYTES {
             waiting.buffer.clear();
+            waiting.overflown = true;
             let fault = StreamFault::Overflow;
             waiting.close(CloseReason { code: fault.close_code(), description: Some(fault.to_string()) });
         }
@@ -417,6 +425,16 @@ mod tests {
                 other => prop_assert!(range.is_none() && in_place.len() < whole, "{other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_stream_that_takes_nothing_is_closed_and_says_why() {
+        let (out, stream) = (StreamOut::default(), "MZ00000000000000000000000000000001".parse().unwrap());
+        let payload = vec![b'/'; MAX_WAITING_BYTES / 2];
+        out.media(stream, &payload);
+        assert!(!out.is_overflown() && !out.is_closed());
+        out.media(stream, &payload);
+        assert!(out.is_overflown() && out.is_closed());
     }
 
     #[test]
