@@ -20,7 +20,7 @@ use super::silence::Silence;
 use super::turns::{TurnUpdate, Turns};
 use crate::registry::picture::{CallState, Speaking};
 use crate::wire::realtime::events::{AudioDelta, Item, Response, ServerEvent, ServiceError};
-use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request};
+use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request, SILENCE_MS};
 use crate::wire::realtime::socket::RING_MS;
 use crate::wire::twilio::frames::payload_bytes;
 
@@ -87,6 +87,7 @@ pub struct Conversation {
     answered_calls: VecDeque<String>,
     errors: u32,
     opened_at: Option<Millis>,
+    /// When the caller fell silent, until they hear an answer.
     last_word_at: Option<Millis>,
     last_turn_ms: Option<u32>,
     answers: u32,
@@ -266,6 +267,7 @@ impl Conversation {
             ServerEvent::SessionUpdated if self.link.is_opening() => self.session_ready(now, effects),
             ServerEvent::SpeechStarted => {
                 self.speaking_since = Some(now);
+                self.last_word_at = None;
                 self.silence.ends();
                 if self.rules.barge_in_min_ms == 0 {
                     self.barge_in(now, effects);
@@ -275,7 +277,7 @@ impl Conversation {
             }
             ServerEvent::SpeechStopped => {
                 self.interrupt_at = None;
-                self.last_word_at = Some(now);
+                self.last_word_at = Some(now.saturating_sub(SILENCE_MS));
             }
             ServerEvent::Committed { item_id } => {
                 self.turns.committed(item_id, self.speaking_since.take().unwrap_or(now));
@@ -460,7 +462,9 @@ impl Conversation {
         ordinals.into_iter().for_each(|ordinal| self.complete(ordinal, effects));
         response.output.iter().for_each(|item| self.answer_function_call(item, effects));
         if response.status != "failed" {
-            return self.responses.done(&response.id);
+            self.responses.done(&response.id);
+            self.last_word_at = self.last_word_at.filter(|_| self.responses.is_due()); // or nothing answers it
+            return;
         }
         let error = response.status_details.as_ref().and_then(|details| details.error.as_ref());
         let error = error.cloned().unwrap_or_default();
