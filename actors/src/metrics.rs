@@ -9,6 +9,7 @@ use prometheus::{
     Registry as PrometheusRegistry,
 };
 
+use crate::call::conversation::Errors;
 use crate::call::end::CallEnd;
 use crate::wire::realtime::usage::Usage;
 use crate::wire::twilio::stream::StreamFault;
@@ -182,7 +183,8 @@ metrics! {
     one_way_audio: IntCounter = "switchboard_one_way_audio_total";
     /// Media streams closed because of what they sent, by fault.
     stream_faults: IntCounterVec = "switchboard_stream_faults_total" ["fault" = StreamFault::LABELS];
-    /// Errors of the Realtime service: `benign`, `fatal` (they ended the call) or `malformed` (an event that is none).
+    /// Errors of the Realtime service: `benign`, `fatal` (they ended the agent's part of the call) or `malformed` (an
+    /// event that is none).
     realtime_errors: IntCounterVec = "switchboard_realtime_errors_total" ["severity" = &["benign", "fatal", "malformed"]];
     /// Realtime sockets that were to be opened, by result: `connected` or `failed`.
     realtime_connects: IntCounterVec = "switchboard_realtime_connects_total" ["result" = &["connected", "failed"]];
@@ -204,7 +206,7 @@ metrics! {
     panics: IntCounterVec = "switchboard_actor_panics_total" ["actor" = ACTORS];
     /// Tokens of the Realtime service, by direction (`input`, `cached` or `output`) and kind (`text` or `audio`).
     tokens: IntCounterVec = "switchboard_realtime_tokens_total" ["direction" = &["input", "cached", "output"], "kind" = &["text", "audio"]];
-    /// What ended calls cost at the Realtime service, in US dollars by its list prices.
+    /// What calls cost at the Realtime service, in US dollars by its list prices.
     cost_dollars: Counter = "switchboard_realtime_cost_dollars_total";
     /// Phrases in the agent's own voice that new calls can be bridged with.
     phrases_at_hand: IntGauge = "switchboard_phrases_at_hand";
@@ -254,6 +256,15 @@ impl Metrics {
     pub fn count_response(&self, status: &str) {
         let known = RESPONSES.iter().find(|known| **known == status);
         self.realtime_responses.with_label_values(&[known.unwrap_or(&"other")]).inc();
+    }
+
+    /// Counts the errors that the service has made since `before`.
+    pub fn count_errors(&self, errors: Errors, before: Errors) {
+        let count = |severity, errors: u32, before| {
+            self.realtime_errors.with_label_values(&[severity]).inc_by(u64::from(errors.saturating_sub(before)));
+        };
+        count("benign", errors.benign, before.benign);
+        count("fatal", errors.fatal, before.fatal);
     }
 
     /// Counts the end of a call.

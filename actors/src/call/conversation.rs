@@ -11,7 +11,7 @@ use serde_json::json;
 use self::bridging::Parting;
 use super::Millis;
 use super::end::{CallEnd, Outcome, Reason};
-pub use super::exchange::{CallResult, Effect, Input, Next, Rules, Summary};
+pub use super::exchange::{CallResult, Effect, Errors, Input, Next, Rules, Summary};
 use super::history::{History, Past, Said};
 use super::link::{AfterLoss, Link, Verdict};
 use super::playback::{Cut, Playback};
@@ -85,7 +85,7 @@ pub struct Conversation {
     /// When speech that goes on becomes an interruption.
     interrupt_at: Option<Millis>,
     answered_calls: VecDeque<String>,
-    errors: u32,
+    errors: Errors,
     opened_at: Option<Millis>,
     /// When the caller fell silent, until they hear an answer.
     last_word_at: Option<Millis>,
@@ -118,7 +118,7 @@ impl Conversation {
             speaking_since: None,
             interrupt_at: None,
             answered_calls: VecDeque::new(),
-            errors: 0,
+            errors: Errors::default(),
             opened_at: None,
             last_word_at: None,
             last_turn_ms: None,
@@ -221,6 +221,8 @@ impl Conversation {
             last_turn_ms: self.last_turn_ms,
             answers: self.answers,
             reconnects: self.link.reconnects(),
+            usage: self.result.usage,
+            errors: self.errors,
         }
     }
 
@@ -470,6 +472,7 @@ impl Conversation {
         let error = error.cloned().unwrap_or_default();
         effects.push(Effect::WriteEvent { kind: "response-failed", data: json!({"code": error.code}) });
         if error.is_fatal() {
+            self.errors.fatal += 1;
             return self.hand_over(Reason::RealtimeRefused, now, effects);
         }
         let after = self.responses.failed(&response.id, retry_delay(&error), now);
@@ -483,15 +486,17 @@ impl Conversation {
     }
 
     fn service_error(&mut self, error: &ServiceError, now: Millis, effects: &mut Vec<Effect>) {
-        self.errors += 1;
-        if self.errors <= MAX_ERRORS_NOTED {
+        if self.errors.benign < MAX_ERRORS_NOTED {
             let data = json!({"code": error.code, "type": error.kind, "about": error.event_id});
             effects.push(Effect::WriteEvent { kind: "realtime-error", data });
         }
         let about = error.event_id.as_deref().unwrap_or_default();
         if error.is_fatal() || (about == CONFIGURE_ID && !self.link.is_ready()) {
-            self.hand_over(Reason::RealtimeRefused, now, effects);
-        } else if error.code() == "conversation_already_has_active_response" {
+            self.errors.fatal += 1;
+            return self.hand_over(Reason::RealtimeRefused, now, effects);
+        }
+        self.errors.benign += 1;
+        if error.code() == "conversation_already_has_active_response" {
             self.responses.refused();
         } else if about.starts_with(RESPOND_PREFIX) {
             let after = self.responses.not_begun(retry_delay(error), now);

@@ -294,6 +294,26 @@ fn an_answer_is_timed_from_the_callers_last_word() {
 }
 
 #[test]
+fn errors_are_fatal_if_they_end_the_agents_part() {
+    let quota = r#"{"code":"insufficient_quota"}"#;
+    for (event, expected) in [
+        (r#"{"type":"error","error":{"code":"x","event_id":"truncate-a1"}}"#, (1, 0)),
+        (r#"{"type":"error","error":{"code":"x","event_id":"configure"}}"#, (0, 1)),
+        (r#"{"type":"error","error":{"code":"insufficient_quota"}}"#, (0, 1)),
+        (
+            &format!(r#"{{"type":"response.done","response":{{"id":"r1","status":"failed","status_details":{{"error":{quota}}}}}}}"#),
+            (0, 1),
+        ),
+    ] {
+        let mut call = Timeline::admitted();
+        call.service(10, r#"{"type":"session.created","session":{}}"#).created(10, "r1").service(20, event);
+        let Errors { benign, fatal } = call.conversation.summary().errors;
+        assert_eq!((benign, fatal), expected, "{event}");
+        assert_eq!(call.end().is_some(), fatal == 1, "{event}");
+    }
+}
+
+#[test]
 fn benign_errors_end_nothing() {
     let mut call = Timeline::greeted();
     for code in ["response_cancel_not_active", "input_audio_buffer_commit_empty", "something_new"] {

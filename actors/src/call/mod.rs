@@ -18,7 +18,7 @@ use serde_json::json;
 use tracing::{Instrument as _, Span};
 
 use self::checkpoint::Checkpointed;
-use self::conversation::{CallResult, Conversation, Effect, Input, Next, Rules, Summary};
+use self::conversation::{CallResult, Conversation, Effect, Errors, Input, Next, Rules, Summary};
 use self::end::CallEnd;
 use self::history::Past;
 pub use self::ledger::Ledger;
@@ -33,7 +33,7 @@ use crate::supervise::{Intensity, caught, fault_point};
 use crate::wire::realtime::events::{self, ServerEvent};
 use crate::wire::realtime::requests::Request;
 use crate::wire::realtime::socket::{self, ConnectError, Endpoint, Received, Uplink, UplinkCounts};
-use crate::wire::realtime::usage::PRICES_AS_OF;
+use crate::wire::realtime::usage::{PRICES_AS_OF, Usage};
 use crate::wire::twilio::frames::Mark;
 use crate::wire::twilio::sid::{CallSid, StreamSid};
 use crate::wire::twilio::stream::StreamOut;
@@ -104,6 +104,8 @@ impl Default for LiveStatus {
             last_turn_ms: None,
             answers: 0,
             reconnects: 0,
+            usage: Usage::default(),
+            errors: Errors::default(),
         };
         Self { summary, restarts: 0 }
     }
@@ -411,7 +413,6 @@ impl CallActor {
             }),
             cost_usd,
         }));
-        self.count_result(result, cost_usd);
         self.let_go(ended, ctx);
     }
 
@@ -580,10 +581,6 @@ impl CallActor {
     fn service_said(&mut self, message: &Bytes, ctx: &mut Context<Self>) {
         match events::parse(message) {
             Ok(event) => {
-                if let ServerEvent::Error(error) = &event {
-                    let severity = if error.is_fatal() { "fatal" } else { "benign" };
-                    self.setup.metrics.realtime_errors.with_label_values(&[severity]).inc();
-                }
                 if let ServerEvent::ResponseDone(response) = &event {
                     self.setup.metrics.count_response(&response.status);
                 }
