@@ -217,6 +217,7 @@ impl Desk {
         let mut declared = false;
         let mut away = 0;
         loop {
+            supervise::fault_point!("jobs");
             let found = self.next(&mut declared, stop.clone()).await;
             let pause = match &found {
                 Ok(true) => Duration::ZERO,

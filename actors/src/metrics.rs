@@ -196,9 +196,12 @@ metrics! {
     stream_reconnects: IntCounter = "switchboard_stream_reconnects_total";
     /// Actors that live: `call`, `registry`, `db`, `jobs`, and `pump`, the reader of one media stream.
     actors_live: IntGaugeVec = "switchboard_actors_live" ["actor" = ACTORS];
-    /// Messages given to actors and not handled yet, by actor.
+    /// Open sockets to the Realtime service that calls hold.
+    realtime_sockets: IntGauge = "switchboard_realtime_sockets";
+    /// Messages that `call` or `registry` was given and has not handled yet; what waits for `db` is
+    /// `switchboard_db_queue_depth`.
     messages_waiting: IntGaugeVec = "switchboard_actor_messages_waiting" ["actor" = &["call", "registry"]];
-    /// How long actors took to handle a message, by actor; the count is that of the messages.
+    /// How long `call` and `registry` took for a message, and `db` for the records that it wrote at once.
     handler_time: HistogramVec = "switchboard_actor_handler_seconds" ["actor" = &["call", "registry", "db"]] {AT_ONCE};
     /// Restarts of actors after a panic, by actor.
     restarts: IntCounterVec = "switchboard_actor_restarts_total" ["actor" = &["call", "registry", "db", "jobs"]];

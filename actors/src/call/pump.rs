@@ -13,6 +13,7 @@ use super::{CallActor, CallerNews, FromCaller, OpenStream};
 use crate::metrics::{ActorMetrics, Counted, Metrics};
 use crate::registry::slots::NotClaimed;
 use crate::registry::{Claimed, Registry};
+use crate::supervise::fault_point;
 use crate::wire::realtime::holes::PAUSE_MS;
 use crate::wire::twilio::frames::{Inbound, Mark, Start};
 use crate::wire::twilio::sid::CallSid;
@@ -225,6 +226,7 @@ impl Pump {
                 return Err(StreamFault::OutOfPlace);
             }
         };
+        fault_point!("pump");
         tell(line, news).await;
         Ok(Passed::Other)
     }

@@ -122,11 +122,7 @@ impl Handler<WriteWaiting> for DbActor {
     type Result = ();
 
     fn handle(&mut self, _: WriteWaiting, ctx: &mut Self::Context) {
-        let began = Instant::now();
         self.write(ctx);
-        if let Some(counts) = self.shared.counts.get() {
-            counts.handler_time.observe(began.elapsed().as_secs_f64());
-        }
     }
 }
 

@@ -276,7 +276,7 @@ impl CallRegistry {
             }
             Resumed::TooOften => {
                 if let Some(slot) = self.slots.get(call_sid) {
-                    tell(slot.call.call.clone(), Unclaimed);
+                    self.tell(slot.call.call.clone(), Unclaimed);
                 }
                 AfterStream::GiveUp
             }
@@ -290,7 +290,7 @@ impl CallRegistry {
         let Some((line, next_epoch)) = self.slots.revoke(call_sid, epoch, Instant::now()) else { return };
         let (call, serial) = (line.call.clone(), line.serial);
         if call.connected() {
-            tell(call, Unclaimed);
+            self.tell(call, Unclaimed);
             expire_later(call_sid, next_epoch, ctx);
         } else {
             ctx.notify(CallDied { call_sid, serial, panicked: true });
@@ -304,7 +304,7 @@ impl CallRegistry {
         let call = slot.call.call.clone();
         match self.slots.resume(call_sid, Instant::now()) {
             Resumed::Epoch(epoch) => expire_later(call_sid, epoch, ctx),
-            Resumed::TooOften | Resumed::NoSlot => tell(call, Unclaimed),
+            Resumed::TooOften | Resumed::NoSlot => self.tell(call, Unclaimed),
         }
     }
 
@@ -412,6 +412,21 @@ impl CallRegistry {
         }
     }
 
+    /// Sends a call a message that should arrive, without making the registry wait for a full mailbox.
+    fn tell<M>(&self, call: Addr<CallActor>, message: M)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        CallActor: Handler<M>,
+    {
+        let waits = self.setup.metrics.of_actor("call").waits();
+        actix_rt::spawn(async move {
+            if !matches!(tokio::time::timeout(ANSWER_WITHIN, call.send(message)).await, Ok(Ok(()))) {
+                tracing::debug!("a call ended before it could be told");
+            }
+            drop(waits);
+        });
+    }
+
     fn way_here(&self, ctx: &Context<Self>) -> Registry {
         Registry {
             address: ctx.address(),
@@ -420,19 +435,6 @@ impl CallRegistry {
             counts: self.counts.clone(),
         }
     }
-}
-
-/// Sends a message that should arrive, without making the registry wait for a full mailbox.
-fn tell<M>(call: Addr<CallActor>, message: M)
-where
-    M: Message<Result = ()> + Send + 'static,
-    CallActor: Handler<M>,
-{
-    actix_rt::spawn(async move {
-        if !matches!(tokio::time::timeout(ANSWER_WITHIN, call.send(message)).await, Ok(Ok(()))) {
-            tracing::debug!("a call ended before it could be told");
-        }
-    });
 }
 
 fn expire_later(call_sid: CallSid, epoch: u32, ctx: &mut Context<CallRegistry>) {
@@ -477,7 +479,7 @@ impl Handler<CallOver> for CallRegistry {
     fn handle(&mut self, message: CallOver, ctx: &mut Self::Context) -> Self::Result {
         self.guarded(ctx, |registry, _| {
             if let Some(slot) = registry.slots.get(message.call_sid) {
-                tell(slot.call.call.clone(), OverAtTwilio);
+                registry.tell(slot.call.call.clone(), OverAtTwilio);
             } else if let Some(decision) = registry.decided.get_mut(&message.call_sid) {
                 decision.gone = true;
                 if let Some(end) = decision.end.take() {
@@ -542,7 +544,7 @@ impl Handler<EndCalls> for CallRegistry {
     fn handle(&mut self, _: EndCalls, ctx: &mut Self::Context) -> Self::Result {
         self.guarded(ctx, |registry, _| {
             registry.draining = true;
-            registry.slots.iter().for_each(|(_, slot)| tell(slot.call.call.clone(), ShutDown));
+            registry.slots.iter().for_each(|(_, slot)| registry.tell(slot.call.call.clone(), ShutDown));
         })
     }
 }
