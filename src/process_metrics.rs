@@ -78,8 +78,9 @@ impl ProcessMetrics {
     }
 
     fn all(&self) -> [&dyn Collector; 7] {
-        let Self { cpu_seconds, resident_memory, virtual_memory, open_fds, max_fds, threads, start_time, .. } =
-            self;
+        let Self {
+            cpu_seconds, resident_memory, virtual_memory, open_fds, max_fds, threads, start_time, ..
+        } = self;
         [cpu_seconds, resident_memory, virtual_memory, open_fds, max_fds, threads, start_time]
     }
 }

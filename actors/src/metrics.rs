@@ -264,7 +264,9 @@ impl Metrics {
     /// Counts the errors that the service has made since `before`.
     pub fn count_errors(&self, errors: Errors, before: Errors) {
         let count = |severity, errors: u32, before| {
-            self.realtime_errors.with_label_values(&[severity]).inc_by(u64::from(errors.saturating_sub(before)));
+            self.realtime_errors
+                .with_label_values(&[severity])
+                .inc_by(u64::from(errors.saturating_sub(before)));
         };
         count("benign", errors.benign, before.benign);
         count("fatal", errors.fatal, before.fatal);

@@ -44,8 +44,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the program has
 
 const CALLS: u32 = 100;
 /// Who runs at the same time, the relay first; and how many windows they have for each pace.
-const GROUPS: [(&[Kind], usize); 2] =
-    [(&[Kind::Relay, Kind::RelayMarks, Kind::Program, Kind::Across], 5), (&[Kind::RelayTls, Kind::ProgramTls], 3)];
+const GROUPS: [(&[Kind], usize); 2] = [
+    (&[Kind::Relay, Kind::RelayMarks, Kind::Program, Kind::Across], 5),
+    (&[Kind::RelayTls, Kind::ProgramTls], 3),
+];
 const ALONE_WINDOWS: usize = 9;
 const WINDOW: Duration = Duration::from_millis(2_500);
 const QUICK_WINDOW: Duration = Duration::from_secs(1);

@@ -35,7 +35,7 @@ impl RequestMetrics {
     pub fn register(registry: &dyn Registrar) -> prometheus::Result<Self> {
         let durations = HistogramOpts::new(
             "switchboard_http_request_duration_seconds",
-            "From a request's head to that of its answer, by route",
+            "From a request's head to that of its answer, or to its end without one, by route",
         );
         let metrics = Self {
             requests: IntCounterVec::new(

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::app::TestApp;
 use crate::support::postgres::TestDatabase;
 use crate::support::twilio::{RawStream, call_sid, post, rings, webhook};
-use crate::support::world::{World, asks, is_answered};
+use crate::support::world::{World, asks, is_answered, streams_are};
 use crate::support::{DEADLINE, eventually, free_address};
 
 /// One instance has no more series than this, whatever it is sent.
@@ -153,14 +153,14 @@ async fn panics_and_restarts_are_counted_by_actor() {
     let database = TestDatabase::create().await;
     let world = World::around(&database.url).await;
     let app = world.start();
-    let caller = world.in_conversation(&[]).await;
+    let caller = world.network.rings().unwrap();
+    app.panics_at("call-parse", is_answered(&caller)).await;
     let digit = format!("call-{}-Digit", caller.call_sid());
     app.panics_at(&digit, async { caller.presses('5') }).await;
-    app.panics_at("call-parse", asks(&caller, &CALLER[0])).await;
     app.panics_at("jobs", async {}).await;
     app.panics_at("pump", async { caller.presses('6') }).await;
-    is_answered(&caller).await;
-    asks(&caller, &CALLER[1]).await;
+    streams_are(&caller, 2).await;
+    asks(&caller, &CALLER[0]).await;
     caller.hangs_up().await;
     app.empties().await;
     eventually("the runner of jobs lives again", async || {

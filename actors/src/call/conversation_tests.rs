@@ -301,7 +301,9 @@ fn errors_are_fatal_if_they_end_the_agents_part() {
         (r#"{"type":"error","error":{"code":"x","event_id":"configure"}}"#, (0, 1)),
         (r#"{"type":"error","error":{"code":"insufficient_quota"}}"#, (0, 1)),
         (
-            &format!(r#"{{"type":"response.done","response":{{"id":"r1","status":"failed","status_details":{{"error":{quota}}}}}}}"#),
+            &format!(
+                r#"{{"type":"response.done","response":{{"id":"r1","status":"failed","status_details":{{"error":{quota}}}}}}}"#
+            ),
             (0, 1),
         ),
     ] {
