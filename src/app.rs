@@ -130,7 +130,7 @@ impl App {
         db.beat(&settings.instance_id);
         db.process_webhooks();
         let call_metrics = Metrics::register(metrics);
-        db.count_actor(call_metrics.of_actor("db"));
+        db.count_in(&call_metrics);
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());
         let phrases = setup.phrases.clone();
         let calls = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));

@@ -1,6 +1,7 @@
 //! The standard `process_*` metrics, from `/proc` and the process' own clock, read when they are asked for.
 
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
@@ -11,6 +12,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Registered once per process. What cannot be read keeps its last value.
 pub struct ProcessMetrics {
+    /// Held by the scrape that reads: a counter is moved on by what it lacks, which two would do at once.
+    reading: Mutex<()>,
     /// Total user and system CPU time spent in seconds.
     cpu_seconds: Counter,
     /// Resident memory size in bytes.
@@ -36,6 +39,7 @@ impl ProcessMetrics {
         )?;
         start_time.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
         Ok(Self {
+            reading: Mutex::new(()),
             cpu_seconds: Counter::new(
                 "process_cpu_seconds_total",
                 "Total user and system CPU time spent in seconds",
@@ -50,6 +54,7 @@ impl ProcessMetrics {
     }
 
     fn read(&self) {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let cpu_seconds = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
         self.cpu_seconds.inc_by((cpu_seconds - self.cpu_seconds.get()).max(0.0));
@@ -73,8 +78,9 @@ impl ProcessMetrics {
     }
 
     fn all(&self) -> [&dyn Collector; 7] {
-        let Self { cpu_seconds, resident_memory, virtual_memory, open_fds, max_fds, threads, start_time } =
-            self;
+        let Self {
+            cpu_seconds, resident_memory, virtual_memory, open_fds, max_fds, threads, start_time, ..
+        } = self;
         [cpu_seconds, resident_memory, virtual_memory, open_fds, max_fds, threads, start_time]
     }
 }
@@ -97,6 +103,19 @@ fn field(status: &str, name: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scrapes_at_once_add_no_time_twice() {
+        let metrics = ProcessMetrics::new().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..500).for_each(|_| drop(metrics.collect())));
+            }
+        });
+        let spent = clock_gettime(ClockId::ProcessCPUTime);
+        let spent = spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9;
+        assert!(metrics.cpu_seconds.get() <= spent, "{} of {spent}", metrics.cpu_seconds.get());
+    }
 
     #[test]
     fn the_process_measures_itself() {

@@ -39,8 +39,12 @@ const MAX_NOTES: u32 = 256;
 /// The logging of a process is one for all of it, and so is this.
 static SPANS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "Spans of calls, by what became of them: `sent`, `dropped` (there was no room) or `refused`";
-    IntCounterVec::new(Opts::new("switchboard_trace_spans_total", help), &["result"])
-        .expect("the name is valid")
+    let spans = IntCounterVec::new(Opts::new("switchboard_trace_spans_total", help), &["result"])
+        .expect("the name is valid");
+    for result in ["sent", "dropped", "refused"] {
+        spans.with_label_values(&[result]);
+    }
+    spans
 });
 
 /// Registers the metrics of the traces.

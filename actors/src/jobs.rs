@@ -131,7 +131,7 @@ impl Jobs {
         instance: &str,
         registry: &dyn Registrar,
     ) -> prometheus::Result<Self> {
-        let metrics = Metrics::register(registry)?;
+        let metrics = Metrics::register(registry, &jobs)?;
         let desk = Rc::new(Desk { jobs, db, instance: instance.to_owned(), metrics });
         let (stop, stopped) = watch::channel(());
         let counts = Rc::new(OnceCell::new());
@@ -217,6 +217,7 @@ impl Desk {
         let mut declared = false;
         let mut away = 0;
         loop {
+            supervise::fault_point!("jobs");
             let found = self.next(&mut declared, stop.clone()).await;
             let pause = match &found {
                 Ok(true) => Duration::ZERO,

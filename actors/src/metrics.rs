@@ -9,7 +9,10 @@ use prometheus::{
     Registry as PrometheusRegistry,
 };
 
+use crate::call::conversation::Errors;
+use crate::call::end::CallEnd;
 use crate::wire::realtime::usage::Usage;
+use crate::wire::twilio::stream::StreamFault;
 
 /// Where metrics are registered.
 pub trait Registrar {
@@ -26,6 +29,9 @@ impl Registrar for PrometheusRegistry {
 /// What the macro below needs to know of each kind of metric.
 trait Kind: Collector + Clone + Sized + 'static {
     fn build(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Self;
+
+    /// Shows the series with these labels from the start, at 0.
+    fn show(&self, _: &[&str]) {}
 }
 
 impl Kind for IntCounter {
@@ -50,11 +56,19 @@ impl Kind for IntCounterVec {
     fn build(name: &str, help: &str, labels: &[&str], _: &[f64]) -> Self {
         Self::new(Opts::new(name, help), labels).expect(INVALID)
     }
+
+    fn show(&self, labels: &[&str]) {
+        self.with_label_values(labels);
+    }
 }
 
 impl Kind for IntGaugeVec {
     fn build(name: &str, help: &str, labels: &[&str], _: &[f64]) -> Self {
         Self::new(Opts::new(name, help), labels).expect(INVALID)
+    }
+
+    fn show(&self, labels: &[&str]) {
+        self.with_label_values(labels);
     }
 }
 
@@ -68,6 +82,10 @@ impl Kind for HistogramVec {
     fn build(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Self {
         Self::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels).expect(INVALID)
     }
+
+    fn show(&self, labels: &[&str]) {
+        self.with_label_values(labels);
+    }
 }
 
 const INVALID: &str = "names and labels in this file are valid";
@@ -80,8 +98,13 @@ const NETWORK: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0];
 /// Seconds; from a wrong number to an hour.
 const CALL: &[f64] = &[5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 2400.0, 3600.0];
 
+const RESPONSES: &[&str] = &["completed", "cancelled", "incomplete", "failed", "other"];
+const ACTORS: &[&str] = &["call", "registry", "db", "jobs", "pump"];
+
+/// A metric is a line: the values that its labels can have, where they are known, are shown from the start, because
+/// nobody sees how a series has grown that begins with its first event.
 macro_rules! metrics {
-    ($($(#[doc = $help:literal])+ $field:ident: $kind:ty = $name:literal $([$($label:literal),+])? $({$buckets:expr})?;)+) => {
+    ($($(#[doc = $help:literal])+ $field:ident: $kind:ty = $name:literal $([$($label:literal $(= $values:expr)?),+])? $({$buckets:expr})?;)+) => {
         /// The metrics of the calls; a clone counts into the same ones.
         #[derive(Clone)]
         pub struct Metrics { $($(#[doc = $help])+ pub $field: $kind,)+ }
@@ -96,13 +119,24 @@ macro_rules! metrics {
                     let help = [$($help.trim()),+].join(" ");
                     let labels: &[&str] = &[$($($label),+)?];
                     let buckets: &[f64] = [$($buckets)?].first().copied().unwrap_or_default();
+                    let known: &[&[&[&str]]] = &[$($(&[$($values)?]),+)?];
                     let $field = <$kind as Kind>::build($name, help.trim_end_matches('.'), labels, buckets);
+                    combinations(known).iter().for_each(|labels| $field.show(labels));
                     registry.register(Box::new($field.clone())).expect("each metric is registered once");
                 )+
                 Self { $($field,)+ }
             }
         }
     };
+}
+
+/// Every combination of the values of labels; none where those of one are not known.
+fn combinations(known: &[&[&[&'static str]]]) -> Vec<Vec<&'static str>> {
+    known.iter().fold(vec![vec![]], |series, values| {
+        let values = values.concat();
+        let with = |labels: &[_]| values.iter().map(|value| [labels, &[*value]].concat()).collect::<Vec<_>>();
+        series.iter().flat_map(|labels| with(labels)).collect()
+    })
 }
 
 metrics! {
@@ -113,8 +147,9 @@ metrics! {
     /// The ceiling of concurrent calls.
     calls_limit: IntGauge = "switchboard_calls_limit";
     /// Calls that asked for a slot, by result: `admitted`, `full` or `draining`.
-    admissions: IntCounterVec = "switchboard_admissions_total" ["result"];
-    /// Ended calls, by outcome and reason.
+    admissions: IntCounterVec = "switchboard_admissions_total" ["result" = &["admitted", "full", "draining"]];
+    /// Ended calls, by outcome and reason of the agent's part; what a person or a voicemail box did for the caller after
+    /// it is in the call's log.
     call_ends: IntCounterVec = "switchboard_call_ends_total" ["outcome", "reason"];
     /// Calls that a drain did not wait for: handed over before their end.
     drain_forced_ends: IntCounter = "switchboard_drain_forced_ends_total";
@@ -140,37 +175,41 @@ metrics! {
     deltas_down: IntCounter = "switchboard_agent_deltas_total";
     /// Caller frames that found no room while the service could not take them.
     frames_dropped: IntCounter = "switchboard_caller_frames_dropped_total";
-    /// Holes in the callers' audio, filled with silence.
+    /// Holes in the callers' audio; up to 10 s of each are filled with silence.
     gaps: IntCounter = "switchboard_caller_gaps_total";
     /// Length of the holes in the callers' audio.
     gap_seconds: Counter = "switchboard_caller_gap_seconds_total";
     /// Callers of whom nothing came for 3 s though their stream was open.
     one_way_audio: IntCounter = "switchboard_one_way_audio_total";
     /// Media streams closed because of what they sent, by fault.
-    stream_faults: IntCounterVec = "switchboard_stream_faults_total" ["fault"];
-    /// Errors of the Realtime service: `benign`, `fatal` (they ended the call) or `malformed` (an event that is none).
-    realtime_errors: IntCounterVec = "switchboard_realtime_errors_total" ["severity"];
+    stream_faults: IntCounterVec = "switchboard_stream_faults_total" ["fault" = StreamFault::LABELS];
+    /// Errors of the Realtime service: `benign`, `fatal` (they ended the agent's part of the call) or `malformed` (an
+    /// event that is none).
+    realtime_errors: IntCounterVec = "switchboard_realtime_errors_total" ["severity" = &["benign", "fatal", "malformed"]];
     /// Realtime sockets that were to be opened, by result: `connected` or `failed`.
-    realtime_connects: IntCounterVec = "switchboard_realtime_connects_total" ["result"];
+    realtime_connects: IntCounterVec = "switchboard_realtime_connects_total" ["result" = &["connected", "failed"]];
     /// Responses of the Realtime service that ended, by how: `completed`, `cancelled`, `incomplete`, `failed` or `other`.
-    realtime_responses: IntCounterVec = "switchboard_realtime_responses_total" ["status"];
+    realtime_responses: IntCounterVec = "switchboard_realtime_responses_total" ["status" = RESPONSES];
     /// Realtime sessions that took the place of a lost one.
     realtime_reconnects: IntCounter = "switchboard_realtime_reconnects_total";
     /// Media streams that took the place of a lost one.
     stream_reconnects: IntCounter = "switchboard_stream_reconnects_total";
     /// Actors that live: `call`, `registry`, `db`, `jobs`, and `pump`, the reader of one media stream.
-    actors_live: IntGaugeVec = "switchboard_actors_live" ["actor"];
-    /// Messages given to actors and not handled yet, by actor.
-    messages_waiting: IntGaugeVec = "switchboard_actor_messages_waiting" ["actor"];
-    /// How long actors took to handle a message, by actor; the count is that of the messages.
-    handler_time: HistogramVec = "switchboard_actor_handler_seconds" ["actor"] {AT_ONCE};
+    actors_live: IntGaugeVec = "switchboard_actors_live" ["actor" = ACTORS];
+    /// Open sockets to the Realtime service that calls hold.
+    realtime_sockets: IntGauge = "switchboard_realtime_sockets";
+    /// Messages that `call` or `registry` was given and has not handled yet; what waits for `db` is
+    /// `switchboard_db_queue_depth`.
+    messages_waiting: IntGaugeVec = "switchboard_actor_messages_waiting" ["actor" = &["call", "registry"]];
+    /// How long `call` and `registry` took for a message, and `db` for the records that it wrote at once.
+    handler_time: HistogramVec = "switchboard_actor_handler_seconds" ["actor" = &["call", "registry", "db"]] {AT_ONCE};
     /// Restarts of actors after a panic, by actor.
-    restarts: IntCounterVec = "switchboard_actor_restarts_total" ["actor"];
+    restarts: IntCounterVec = "switchboard_actor_restarts_total" ["actor" = &["call", "registry", "db", "jobs"]];
     /// Panics caught in actors, by actor.
-    panics: IntCounterVec = "switchboard_actor_panics_total" ["actor"];
+    panics: IntCounterVec = "switchboard_actor_panics_total" ["actor" = ACTORS];
     /// Tokens of the Realtime service, by direction (`input`, `cached` or `output`) and kind (`text` or `audio`).
-    tokens: IntCounterVec = "switchboard_realtime_tokens_total" ["direction", "kind"];
-    /// What ended calls cost at the Realtime service, in US dollars by its list prices.
+    tokens: IntCounterVec = "switchboard_realtime_tokens_total" ["direction" = &["input", "cached", "output"], "kind" = &["text", "audio"]];
+    /// What calls cost at the Realtime service, in US dollars by its list prices.
     cost_dollars: Counter = "switchboard_realtime_cost_dollars_total";
     /// Phrases in the agent's own voice that new calls can be bridged with.
     phrases_at_hand: IntGauge = "switchboard_phrases_at_hand";
@@ -218,9 +257,24 @@ impl Drop for Counted {
 impl Metrics {
     /// Counts a response that ended with this status.
     pub fn count_response(&self, status: &str) {
-        let known =
-            ["completed", "cancelled", "incomplete", "failed"].into_iter().find(|known| *known == status);
-        self.realtime_responses.with_label_values(&[known.unwrap_or("other")]).inc();
+        let known = RESPONSES.iter().find(|known| **known == status);
+        self.realtime_responses.with_label_values(&[known.unwrap_or(&"other")]).inc();
+    }
+
+    /// Counts the errors that the service has made since `before`.
+    pub fn count_errors(&self, errors: Errors, before: Errors) {
+        let count = |severity, errors: u32, before| {
+            self.realtime_errors
+                .with_label_values(&[severity])
+                .inc_by(u64::from(errors.saturating_sub(before)));
+        };
+        count("benign", errors.benign, before.benign);
+        count("fatal", errors.fatal, before.fatal);
+    }
+
+    /// Counts the end of a call.
+    pub fn count_end(&self, end: CallEnd) {
+        self.call_ends.with_label_values(&end.labels()).inc();
     }
 
     /// Those of the actors of this kind: `call`, `registry`, `db` or `jobs`.
@@ -273,6 +327,29 @@ mod tests {
         let families = registry.gather();
         assert!(families.iter().all(|family| family.help().len() > 10));
         assert!(families.iter().any(|family| family.name() == "switchboard_barge_ins_total"));
+    }
+
+    #[test]
+    fn what_can_be_known_of_a_metric_is_there_before_anything_happens() {
+        let registry = PrometheusRegistry::new();
+        let metrics = Metrics::register(&registry);
+        let series = |name: &str| {
+            let families = registry.gather();
+            families.iter().find(|family| family.name() == name).map_or(0, |family| family.get_metric().len())
+        };
+        for (name, count) in [
+            ("switchboard_admissions_total", 3),
+            ("switchboard_stream_faults_total", 9),
+            ("switchboard_realtime_tokens_total", 6),
+            ("switchboard_actor_handler_seconds", 3),
+            ("switchboard_call_ends_total", 0), // not every reason goes with every outcome
+        ] {
+            assert_eq!(series(name), count, "{name}");
+        }
+        metrics.stream_faults.with_label_values(&[StreamFault::Overflow.label()]).inc();
+        ["call", "registry", "db"].iter().for_each(|actor| drop(metrics.of_actor(actor)));
+        assert_eq!(series("switchboard_stream_faults_total"), 9);
+        assert_eq!(series("switchboard_actor_handler_seconds"), 3);
     }
 
     #[test]

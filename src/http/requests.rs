@@ -14,9 +14,11 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaug
 use crate::app::App;
 
 /// From an answer out of memory to a request that is given up, in seconds.
-const DURATION_BUCKETS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 2.5, 5.0, 15.0];
+const DURATION_BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0];
 /// The route of a path that leads nowhere.
 const NOWHERE: &str = "none";
+/// The status of a request that got no answer.
+const UNANSWERED: &str = "none";
 
 /// The metrics of the doors.
 pub struct RequestMetrics {
@@ -34,13 +36,13 @@ impl RequestMetrics {
     pub fn register(registry: &dyn Registrar) -> prometheus::Result<Self> {
         let durations = HistogramOpts::new(
             "switchboard_http_request_duration_seconds",
-            "From a request's head to that of its answer, by route",
+            "From a request's head to that of its answer, or to its end without one, by route",
         );
         let metrics = Self {
             requests: IntCounterVec::new(
                 Opts::new(
                     "switchboard_http_requests_total",
-                    "Requests answered, by route, method and class of status",
+                    "Requests, by route, method and class of the answer's status: `none` where the handler panicked or the client left before",
                 ),
                 &["route", "method", "status"],
             )?,
@@ -61,11 +63,29 @@ impl RequestMetrics {
         Ok(metrics)
     }
 
-    /// A request of this route was answered.
-    pub fn answered(&self, route: Option<&str>, method: &Method, status: StatusCode, seconds: f64) {
-        let route = route.unwrap_or(NOWHERE);
-        self.requests.with_label_values(&[route, method_label(method), class(status)]).inc();
+    /// A request of this route is over; with this status if it was answered.
+    pub fn count(&self, route: Option<&str>, method: &Method, status: Option<StatusCode>, seconds: f64) {
+        let (route, status) = (route.unwrap_or(NOWHERE), status.map_or(UNANSWERED, class));
+        self.requests.with_label_values(&[route, method_label(method), status]).inc();
         self.durations.with_label_values(&[route]).observe(seconds);
+    }
+}
+
+/// A request, counted when it is dropped: whatever ended it.
+struct UnderWay {
+    app: Data<App>,
+    route: Option<String>,
+    method: Method,
+    began: Instant,
+    status: Option<StatusCode>,
+    /// In the metrics.
+    _in_flight: Counted,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        self.app.requests.count(self.route.as_deref(), &self.method, self.status, seconds);
     }
 }
 
@@ -75,15 +95,19 @@ pub async fn count<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     let Some(app) = request.app_data::<Data<App>>().cloned() else { return next.call(request).await };
-    let (route, method) = (request.match_pattern(), request.method().clone());
-    let _in_flight = Counted::one_of(&app.requests.in_flight);
-    let began = Instant::now();
+    let mut under_way = UnderWay {
+        route: request.match_pattern(),
+        method: request.method().clone(),
+        began: Instant::now(),
+        status: None,
+        _in_flight: Counted::one_of(&app.requests.in_flight),
+        app,
+    };
     let answer = next.call(request).await;
-    let status = match &answer {
+    under_way.status = Some(match &answer {
         Ok(response) => response.status(),
         Err(error) => error.as_response_error().status_code(),
-    };
-    app.requests.answered(route.as_deref(), &method, status, began.elapsed().as_secs_f64());
+    });
     answer
 }
 
@@ -104,5 +128,16 @@ fn class(status: StatusCode) -> &'static str {
         3 => "3xx",
         4 => "4xx",
         _ => "5xx",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_end_where_answers_are_judged() {
+        // Half a second for the log, two and five seconds for any answer (the load tests' limits).
+        assert!([0.5, 2.0, 5.0].iter().all(|limit| DURATION_BUCKETS.contains(limit)));
     }
 }

@@ -1,11 +1,16 @@
+use std::future::pending;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use actix_web::dev::ServiceResponse;
+use actix_web::HttpResponse;
+use actix_web::dev::{Service as _, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header;
+use actix_web::middleware::from_fn;
 use actix_web::test::{self, TestRequest};
 use actix_web::web;
+use futures_util::FutureExt as _;
 use prometheus::IntGauge;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -112,6 +117,28 @@ async fn requests_are_counted_by_route_and_those_that_lead_nowhere_as_one() {
     ] {
         let line = format!("switchboard_http_requests_total{{{labels}}} {count}\n");
         assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+    assert!(metrics.contains("switchboard_http_requests_in_flight 0\n"));
+}
+
+#[actix_rt::test]
+async fn requests_without_an_answer_are_counted_too() {
+    let app = app(&[]);
+    let service = actix_web::App::new()
+        .app_data(app.clone())
+        .wrap(from_fn(super::requests::count))
+        .route("/panics", web::get().to(async || -> HttpResponse { panic!("on purpose") }))
+        .route("/hangs", web::get().to(pending::<HttpResponse>));
+    let service = test::init_service(service).await;
+    let panics = AssertUnwindSafe(service.call(local("/panics").to_request())).catch_unwind();
+    assert!(panics.await.is_err());
+    assert!(service.call(local("/hangs").to_request()).now_or_never().is_none(), "and the client has left");
+    let metrics = super::metrics::encode(&app.metrics).unwrap();
+    for route in ["/panics", "/hangs"] {
+        let labels = format!(r#"method="GET",route="{route}",status="none""#);
+        assert!(metrics.contains(&format!("switchboard_http_requests_total{{{labels}}} 1\n")), "{metrics}");
+        let count = format!("switchboard_http_request_duration_seconds_count{{route=\"{route}\"}} 1\n");
+        assert!(metrics.contains(&count), "{metrics}");
     }
     assert!(metrics.contains("switchboard_http_requests_in_flight 0\n"));
 }

@@ -36,6 +36,14 @@ async fn the_call_over_the_ceiling_hears_a_sentence_whatever_the_timing() {
     assert_eq!(app.capacity().await, (0, 5));
     let log = app.logged(&call_sid(refused[0].0)).await;
     assert_eq!((&log["call"]["outcome"], &log["call"]["reason"]), (&"refused".into(), &"full-house".into()));
+    rings(&app, &call_sid(refused[0].0)).await; // twice, as a webhook may be
+    for (series, count) in [
+        (r#"switchboard_admissions_total{result="admitted"}"#, 5.0),
+        (r#"switchboard_admissions_total{result="full"}"#, 15.0),
+        (r#"switchboard_call_ends_total{outcome="refused",reason="full-house"}"#, 15.0),
+    ] {
+        assert_eq!(app.metric(series).await, count, "{series}");
+    }
     for (call, _) in admitted {
         over(&app, call).await;
         over(&app, call).await;

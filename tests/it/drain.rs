@@ -98,6 +98,33 @@ async fn a_caller_whom_nobody_takes_up_is_given_to_a_person() {
 }
 
 #[actix_rt::test]
+async fn the_end_of_a_caller_who_hangs_up_before_another_instance_has_them_is_counted() {
+    let realtime = realtime::start(Options::default()).await.unwrap();
+    let database = TestDatabase::create().await;
+    let app = TestApp::start(&database, &format!("http://{}", realtime.addr()));
+    let call = call_sid(1);
+    let token = rings(&app, &call).await.token();
+    let mut stream = RawStream::open(&app).await;
+    stream.start(&call, &token).await;
+    stream.hears().await;
+    hands_over(&app).await;
+    assert_eq!(stream.close_code().await, 1000);
+    let (in_progress, over) = (
+        [("CallSid", &*call), ("CallStatus", "in-progress")],
+        [("CallSid", &*call), ("CallStatus", "completed")],
+    );
+    webhook(&app, "/api/voice/after-stream", &in_progress).await;
+    let again = rings(&app, &call_sid(2)).await; // a caller more, so that the process does not end yet
+    assert!(again.body.contains("<Redirect"), "{}", again.body);
+    for _ in 0..2 {
+        assert_eq!(webhook(&app, "/api/voice/call-status", &over).await.status, 204);
+    }
+    let end = r#"switchboard_call_ends_total{outcome="failed",reason="shutdown"}"#;
+    assert_eq!(app.metric(end).await, 1.0);
+    app.ends().await;
+}
+
+#[actix_rt::test]
 async fn a_new_call_waits_for_another_instance_and_then_meets_a_full_house() {
     let realtime = realtime::start(Options::default()).await.unwrap();
     let database = TestDatabase::create().await;
@@ -116,7 +143,10 @@ async fn a_new_call_waits_for_another_instance_and_then_meets_a_full_house() {
         let answer = rings(&app, &call_sid(2)).await;
         assert!(answer.body.contains(&again), "{}", answer.body);
     }
-    assert!(rings(&app, &call_sid(2)).await.body.contains("All our lines are busy"));
+    for _ in 0..2 {
+        assert!(rings(&app, &call_sid(2)).await.body.contains("All our lines are busy"));
+    }
+    assert_eq!(app.metric("switchboard_call_ends_total").await, 1.0);
     let log = app.logged(&call_sid(2)).await;
     assert_eq!((&log["call"]["outcome"], &log["call"]["reason"]), (&"refused".into(), &"shutdown".into()));
     stream.stop().await;

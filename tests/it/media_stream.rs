@@ -107,6 +107,10 @@ async fn frames_stop_in_mid_sentence_and_the_call_goes_on_when_they_come_again()
     let quiet_ms =
         event(&log, "two-way-audio").expect("they came again")["data"]["quietMs"].as_u64().unwrap();
     assert!(quiet_ms >= 3_000, "{quiet_ms}");
+    let gaps = ["gaps_total", "gap_seconds_total"].map(|what| format!("switchboard_caller_{what}"));
+    let [gaps, gap_seconds] = [house.app.metric(&gaps[0]).await, house.app.metric(&gaps[1]).await];
+    assert_eq!(gaps, 1.0);
+    assert!((gap_seconds - quiet_ms as f64 / 1_000.0).abs() < 0.25, "{gap_seconds} s of {quiet_ms} ms");
     assert_eq!(house.world.realtime.report().sessions.len(), 1, "the session goes on");
     house.has_written("1|completed|caller-hung-up").await;
 }

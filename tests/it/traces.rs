@@ -180,7 +180,8 @@ async fn a_collector_that_is_away_costs_spans_and_no_call() {
     let world = world(&database, "http://127.0.0.1:1").await;
     let app = world.start();
     let caller = world.in_conversation(&[&CALLER[0]]).await;
-    eventually("spans are lost", async || app.metric("switchboard_trace_spans_total").await > 0.0).await;
+    let refused = r#"switchboard_trace_spans_total{result="refused"}"#;
+    eventually("spans are lost", async || app.metric(refused).await > 0.0).await;
     caller.hangs_up().await;
     let log = app.logged(caller.call_sid()).await;
     assert_eq!(log["call"]["outcome"], "completed");

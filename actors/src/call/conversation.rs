@@ -11,7 +11,7 @@ use serde_json::json;
 use self::bridging::Parting;
 use super::Millis;
 use super::end::{CallEnd, Outcome, Reason};
-pub use super::exchange::{CallResult, Effect, Input, Next, Rules, Summary};
+pub use super::exchange::{CallResult, Effect, Errors, Input, Next, Rules, Summary};
 use super::history::{History, Past, Said};
 use super::link::{AfterLoss, Link, Verdict};
 use super::playback::{Cut, Playback};
@@ -20,7 +20,7 @@ use super::silence::Silence;
 use super::turns::{TurnUpdate, Turns};
 use crate::registry::picture::{CallState, Speaking};
 use crate::wire::realtime::events::{AudioDelta, Item, Response, ServerEvent, ServiceError};
-use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request};
+use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request, SILENCE_MS};
 use crate::wire::realtime::socket::RING_MS;
 use crate::wire::twilio::frames::payload_bytes;
 
@@ -85,8 +85,9 @@ pub struct Conversation {
     /// When speech that goes on becomes an interruption.
     interrupt_at: Option<Millis>,
     answered_calls: VecDeque<String>,
-    errors: u32,
+    errors: Errors,
     opened_at: Option<Millis>,
+    /// When the caller fell silent, until they hear an answer.
     last_word_at: Option<Millis>,
     last_turn_ms: Option<u32>,
     answers: u32,
@@ -117,7 +118,7 @@ impl Conversation {
             speaking_since: None,
             interrupt_at: None,
             answered_calls: VecDeque::new(),
-            errors: 0,
+            errors: Errors::default(),
             opened_at: None,
             last_word_at: None,
             last_turn_ms: None,
@@ -220,6 +221,8 @@ impl Conversation {
             last_turn_ms: self.last_turn_ms,
             answers: self.answers,
             reconnects: self.link.reconnects(),
+            usage: self.result.usage,
+            errors: self.errors,
         }
     }
 
@@ -266,6 +269,7 @@ impl Conversation {
             ServerEvent::SessionUpdated if self.link.is_opening() => self.session_ready(now, effects),
             ServerEvent::SpeechStarted => {
                 self.speaking_since = Some(now);
+                self.last_word_at = None;
                 self.silence.ends();
                 if self.rules.barge_in_min_ms == 0 {
                     self.barge_in(now, effects);
@@ -275,7 +279,7 @@ impl Conversation {
             }
             ServerEvent::SpeechStopped => {
                 self.interrupt_at = None;
-                self.last_word_at = Some(now);
+                self.last_word_at = Some(now.saturating_sub(SILENCE_MS));
             }
             ServerEvent::Committed { item_id } => {
                 self.turns.committed(item_id, self.speaking_since.take().unwrap_or(now));
@@ -460,12 +464,15 @@ impl Conversation {
         ordinals.into_iter().for_each(|ordinal| self.complete(ordinal, effects));
         response.output.iter().for_each(|item| self.answer_function_call(item, effects));
         if response.status != "failed" {
-            return self.responses.done(&response.id);
+            self.responses.done(&response.id);
+            self.last_word_at = self.last_word_at.filter(|_| self.responses.is_due()); // or nothing answers it
+            return;
         }
         let error = response.status_details.as_ref().and_then(|details| details.error.as_ref());
         let error = error.cloned().unwrap_or_default();
         effects.push(Effect::WriteEvent { kind: "response-failed", data: json!({"code": error.code}) });
         if error.is_fatal() {
+            self.errors.fatal += 1;
             return self.hand_over(Reason::RealtimeRefused, now, effects);
         }
         let after = self.responses.failed(&response.id, retry_delay(&error), now);
@@ -479,15 +486,17 @@ impl Conversation {
     }
 
     fn service_error(&mut self, error: &ServiceError, now: Millis, effects: &mut Vec<Effect>) {
-        self.errors += 1;
-        if self.errors <= MAX_ERRORS_NOTED {
+        if self.errors.benign < MAX_ERRORS_NOTED {
             let data = json!({"code": error.code, "type": error.kind, "about": error.event_id});
             effects.push(Effect::WriteEvent { kind: "realtime-error", data });
         }
         let about = error.event_id.as_deref().unwrap_or_default();
         if error.is_fatal() || (about == CONFIGURE_ID && !self.link.is_ready()) {
-            self.hand_over(Reason::RealtimeRefused, now, effects);
-        } else if error.code() == "conversation_already_has_active_response" {
+            self.errors.fatal += 1;
+            return self.hand_over(Reason::RealtimeRefused, now, effects);
+        }
+        self.errors.benign += 1;
+        if error.code() == "conversation_already_has_active_response" {
             self.responses.refused();
         } else if about.starts_with(RESPOND_PREFIX) {
             let after = self.responses.not_begun(retry_delay(error), now);

@@ -272,6 +272,49 @@ fn no_tick_is_asked_for_while_what_is_wanted_waits_for_the_caller() {
     assert_eq!(call.requests(), []);
 }
 
+/// An answer is as late as the caller hears it, not as the service does, which waits to be sure that they are silent.
+#[test]
+fn an_answer_is_timed_from_the_callers_last_word() {
+    let mut call = Timeline::greeted();
+    let timed = |call: &Timeline| {
+        let summary = call.conversation.summary();
+        (summary.answers, summary.last_turn_ms)
+    };
+    call.caller_starts(3_000).caller_stops(4_500, "u1").says(4_800, "r2", "a2", 1, "Yes?");
+    assert_eq!(timed(&call), (1, Some(800)));
+    call.caller_starts(6_000).caller_stops(7_500, "u2").created(7_600, "r3");
+    call.caller_starts(7_700); // before the answer
+    call.response_done(7_750, "r3", "cancelled", "a3", "");
+    call.caller_stops(9_500, "u3").says(9_600, "r4", "a4", 1, "Yes?");
+    assert_eq!(timed(&call), (2, Some(600)));
+    call.caller_starts(11_000).caller_stops(12_500, "u4").created(12_600, "r5");
+    call.response_done(12_700, "r5", "completed", "a5", ""); // it has nothing to say
+    call.says(20_000, "r6", "a6", 1, "Are you still there?");
+    assert_eq!(timed(&call), (2, Some(600)), "that is no answer");
+}
+
+#[test]
+fn errors_are_fatal_if_they_end_the_agents_part() {
+    let quota = r#"{"code":"insufficient_quota"}"#;
+    for (event, expected) in [
+        (r#"{"type":"error","error":{"code":"x","event_id":"truncate-a1"}}"#, (1, 0)),
+        (r#"{"type":"error","error":{"code":"x","event_id":"configure"}}"#, (0, 1)),
+        (r#"{"type":"error","error":{"code":"insufficient_quota"}}"#, (0, 1)),
+        (
+            &format!(
+                r#"{{"type":"response.done","response":{{"id":"r1","status":"failed","status_details":{{"error":{quota}}}}}}}"#
+            ),
+            (0, 1),
+        ),
+    ] {
+        let mut call = Timeline::admitted();
+        call.service(10, r#"{"type":"session.created","session":{}}"#).created(10, "r1").service(20, event);
+        let Errors { benign, fatal } = call.conversation.summary().errors;
+        assert_eq!((benign, fatal), expected, "{event}");
+        assert_eq!(call.end().is_some(), fatal == 1, "{event}");
+    }
+}
+
 #[test]
 fn benign_errors_end_nothing() {
     let mut call = Timeline::greeted();

@@ -86,7 +86,28 @@ pub struct CallEnd {
 }
 
 impl CallEnd {
+    /// All that the agent's part of a call comes to.
+    pub const ALL: [Self; 12] = [
+        Self::new(Outcome::Completed, Reason::CallerHungUp),
+        Self::new(Outcome::Abandoned, Reason::CallerHungUp),
+        Self::new(Outcome::Abandoned, Reason::Unclaimed),
+        Self::new(Outcome::Refused, Reason::FullHouse),
+        Self::new(Outcome::Refused, Reason::Shutdown),
+        Self::new(Outcome::Failed, Reason::FullHouse),
+        Self::new(Outcome::Failed, Reason::StreamLost),
+        Self::new(Outcome::Failed, Reason::RealtimeUnavailable),
+        Self::new(Outcome::Failed, Reason::RealtimeRefused),
+        Self::new(Outcome::Failed, Reason::ActorFailed),
+        Self::new(Outcome::Failed, Reason::Shutdown),
+        Self::new(Outcome::Failed, Reason::ProcessLost),
+    ];
+
     pub const fn new(outcome: Outcome, reason: Reason) -> Self {
         Self { outcome, reason }
+    }
+
+    /// As a metric's labels.
+    pub fn labels(self) -> [&'static str; 2] {
+        [self.outcome.as_str(), self.reason.as_str()]
     }
 }

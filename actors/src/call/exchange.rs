@@ -128,4 +128,15 @@ pub struct Summary {
     /// Answers the caller has heard begin.
     pub answers: u32,
     pub reconnects: u32,
+    pub usage: Usage,
+    pub errors: Errors,
+}
+
+/// What the service has refused or failed to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Errors {
+    /// The call went on.
+    pub benign: u32,
+    /// The agent's part of the call ended.
+    pub fatal: u32,
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use chrono::{TimeZone, Utc};
 use futures_util::future::BoxFuture;
 
-use super::conversation::{CallResult, Input};
+use super::conversation::Input;
 use super::measure::Echo;
 use super::turns::TurnUpdate;
 use super::{CallActor, LiveStatus};
@@ -24,16 +24,6 @@ pub trait Ledger: Send + Sync {
 }
 
 impl CallActor {
-    /// `cost_usd` is none where the model's price is not known.
-    pub(super) fn count_result(&self, result: &CallResult, cost_usd: Option<f64>) {
-        let metrics = &self.setup.metrics;
-        if let Some(first_audio_ms) = result.first_audio_ms {
-            metrics.first_audio.observe(f64::from(first_audio_ms) / 1000.0);
-        }
-        metrics.count_tokens(&result.usage);
-        metrics.cost_dollars.inc_by(cost_usd.unwrap_or_default());
-    }
-
     /// Measures what came of the caller's line, before the conversation is told.
     pub(super) fn measure_input(&mut self, input: &Input<'_>, at: Instant) {
         let metrics = &self.setup.metrics;
@@ -89,16 +79,28 @@ impl CallActor {
     pub(super) fn publish(&mut self) {
         let Some(conversation) = &self.conversation else { return };
         let summary = conversation.live().summary();
+        let shown = LiveStatus { summary, restarts: self.restarted };
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let LiveStatus { summary: before, .. } = std::mem::replace(&mut *status, shown);
+        drop(status);
         let metrics = &self.setup.metrics;
-        if summary.answers != status.summary.answers {
+        if let (None, Some(first_audio_ms)) = (before.first_audio_ms, summary.first_audio_ms) {
+            metrics.first_audio.observe(f64::from(first_audio_ms) / 1000.0);
+        }
+        if summary.answers != before.answers {
             let last_turn_ms = summary.last_turn_ms.unwrap_or_default();
             metrics.turn_latency.observe(f64::from(last_turn_ms) / 1000.0);
         }
-        let reconnects = summary.reconnects.saturating_sub(status.summary.reconnects);
+        let reconnects = summary.reconnects.saturating_sub(before.reconnects);
         metrics.realtime_reconnects.inc_by(u64::from(reconnects));
-        *status = LiveStatus { summary, restarts: self.restarted };
-        drop(status);
+        if summary.errors != before.errors {
+            metrics.count_errors(summary.errors, before.errors);
+        }
+        if summary.usage != before.usage {
+            let used = summary.usage - before.usage;
+            metrics.count_tokens(&used);
+            metrics.cost_dollars.inc_by(used.cost_usd(&self.setup.endpoint.model).unwrap_or_default());
+        }
         let counts = self.uplink.counts();
         metrics.frames_up.inc_by(counts.frames - self.counted.frames);
         metrics.frames_dropped.inc_by(counts.dropped - self.counted.dropped);

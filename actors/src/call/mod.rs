@@ -18,7 +18,7 @@ use serde_json::json;
 use tracing::{Instrument as _, Span};
 
 use self::checkpoint::Checkpointed;
-use self::conversation::{CallResult, Conversation, Effect, Input, Next, Rules, Summary};
+use self::conversation::{CallResult, Conversation, Effect, Errors, Input, Next, Rules, Summary};
 use self::end::CallEnd;
 use self::history::Past;
 pub use self::ledger::Ledger;
@@ -33,7 +33,7 @@ use crate::supervise::{Intensity, caught, fault_point};
 use crate::wire::realtime::events::{self, ServerEvent};
 use crate::wire::realtime::requests::Request;
 use crate::wire::realtime::socket::{self, ConnectError, Endpoint, Received, Uplink, UplinkCounts};
-use crate::wire::realtime::usage::PRICES_AS_OF;
+use crate::wire::realtime::usage::{PRICES_AS_OF, Usage};
 use crate::wire::twilio::frames::Mark;
 use crate::wire::twilio::sid::{CallSid, StreamSid};
 use crate::wire::twilio::stream::StreamOut;
@@ -104,6 +104,8 @@ impl Default for LiveStatus {
             last_turn_ms: None,
             answers: 0,
             reconnects: 0,
+            usage: Usage::default(),
+            errors: Errors::default(),
         };
         Self { summary, restarts: 0 }
     }
@@ -179,6 +181,8 @@ pub struct CallActor {
     span: Span,
     /// That of the Realtime session in use.
     session_span: Span,
+    /// Its socket, in the metrics.
+    socket_lives: Option<Counted>,
     /// The moment for which the next tick is set.
     tick: Option<Millis>,
     restarts: Intensity,
@@ -248,6 +252,7 @@ impl CallActor {
             status,
             span,
             session_span: Span::none(),
+            socket_lives: None,
             tick: None,
             restarts: Intensity::new(MAX_RESTARTS, RESTARTS_WITHIN),
             restarted: 0,
@@ -262,37 +267,47 @@ impl CallActor {
         }
     }
 
-    /// Feeds the conversation and carries out what it decides. A panic on the way throws the input away; after the
-    /// end nothing is taken.
-    fn take(&mut self, input: &Input<'_>, ctx: &mut Context<Self>) {
+    /// Does `work`, which is told when it begins. After the end nothing is done. False after a panic on the way: what
+    /// there was to do is thrown away.
+    fn guarded(
+        &mut self,
+        ctx: &mut Context<Self>,
+        work: impl FnOnce(&mut Self, Instant, &mut Context<Self>),
+    ) -> bool {
         if self.ended.is_some() {
-            return;
+            return true;
         }
         let began = Instant::now();
+        let worked = caught(|| work(self, began, ctx));
+        self.measure.handled(began.elapsed());
+        if let Err(panic) = &worked {
+            self.panicked(panic, ctx);
+        }
+        worked.is_ok()
+    }
+
+    fn take(&mut self, input: &Input<'_>, ctx: &mut Context<Self>) {
+        self.guarded(ctx, |call, began, ctx| call.step(input, began, ctx));
+    }
+
+    /// Feeds the conversation and carries out what it decides.
+    fn step(&mut self, input: &Input<'_>, began: Instant, ctx: &mut Context<Self>) {
         let now = self.clock.at(began);
         let is_audio = matches!(input, Input::Service(ServerEvent::Audio(_)));
         let span = if is_audio { Span::none() } else { self.span.clone() }; // the audio path goes without
         let _in_span = span.enter();
-        let worked = caught(|| {
-            self.measure_input(input, began);
-            let Some(conversation) = self.conversation.as_mut() else { return };
-            conversation
-                .step(|conversation, effects| conversation.step(input, now, effects), &mut self.effects);
-            fault_point!(self.identity.call_sid, input); // where it costs most: the effects are lost, too
-            self.carry_out(ctx);
-            if let Some(conversation) = self.conversation.as_mut() {
-                conversation.complete(|conversation, effects| conversation.step(input, now, effects));
-            }
-            if !is_audio {
-                self.publish();
-            }
-            self.set_tick(now, ctx);
-        });
-        self.measure.handled(began.elapsed());
-        if let Err(panic) = worked {
-            self.out_of_step |= matches!(input, Input::Service(event) if event.moves_the_session());
-            self.panicked(&panic, ctx);
+        self.measure_input(input, began);
+        let Some(conversation) = self.conversation.as_mut() else { return };
+        conversation.step(|conversation, effects| conversation.step(input, now, effects), &mut self.effects);
+        fault_point!(self.identity.call_sid, input); // where it costs most: the effects are lost, too
+        self.carry_out(began, ctx);
+        if let Some(conversation) = self.conversation.as_mut() {
+            conversation.complete(|conversation, effects| conversation.step(input, now, effects));
         }
+        if !is_audio {
+            self.publish();
+        }
+        self.set_tick(now, ctx);
     }
 
     /// Begins the call, or goes on with it after a restart: timers and readers are gone with the old context.
@@ -303,7 +318,8 @@ impl CallActor {
         if self.worn_out {
             return self.give_up(ctx);
         }
-        let now = self.clock.now();
+        let began = Instant::now();
+        let now = self.clock.at(began);
         match (&self.conversation, self.uplink.session()) {
             (None, _) => {
                 let phrases = self.setup.phrases.at_hand();
@@ -315,11 +331,12 @@ impl CallActor {
                     None => Conversation::begin(rules, now, effects),
                 };
                 self.conversation = Some(Checkpointed::new(conversation));
-                self.carry_out(ctx);
+                self.carry_out(began, ctx);
             }
             (_, Some(session)) if !self.out_of_step => self.read(session, ctx),
             _ => {
                 self.out_of_step = false;
+                self.socket_lives = None;
                 self.uplink.close();
                 self.take(&Input::ServiceLost { fatal: false, cause: "lost in a restart" }, ctx);
             }
@@ -345,7 +362,7 @@ impl CallActor {
         }
     }
 
-    fn carry_out(&mut self, ctx: &mut Context<Self>) {
+    fn carry_out(&mut self, began: Instant, ctx: &mut Context<Self>) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
@@ -353,7 +370,7 @@ impl CallActor {
                     if let Some(stream) = &self.stream {
                         stream.out.media(stream.stream_sid, &payload);
                     }
-                    self.measure.audio_sent(&payload, Instant::now());
+                    self.measure.audio_sent(&payload, began);
                     self.setup.metrics.deltas_down.inc();
                 }
                 Effect::Mark(mark) => {
@@ -378,6 +395,7 @@ impl CallActor {
                 Effect::Connect { after } => connect_later(after, ctx),
                 Effect::Disconnect => {
                     self.session_span = Span::none();
+                    self.socket_lives = None;
                     self.uplink.close();
                 }
                 Effect::Ping => self.uplink.ping(),
@@ -411,7 +429,6 @@ impl CallActor {
             }),
             cost_usd,
         }));
-        self.count_result(result, cost_usd);
         self.let_go(ended, ctx);
     }
 
@@ -472,7 +489,9 @@ impl CallActor {
 
     /// Goes back to the last completed input; the supervisor starts this actor again.
     fn panicked(&mut self, panic: &str, ctx: &mut Context<Self>) {
-        tracing::error!(call.sid = %self.identity.call_sid, actor = "call", panic, "an actor panicked");
+        tracing::error!(
+            parent: &self.span, call.sid = %self.identity.call_sid, actor = "call", panic, "an actor panicked"
+        );
         self.counts.panics.inc();
         self.effects.clear();
         if let Some(conversation) = self.conversation.as_mut() {
@@ -496,6 +515,7 @@ impl CallActor {
             }
             Ok(session) => {
                 self.session_span = tracing::info_span!(parent: &self.span, "realtime session", session);
+                self.socket_lives = Some(Counted::one_of(&self.setup.metrics.realtime_sockets));
                 self.read(session, ctx);
             }
             Err(error) => {
@@ -567,6 +587,7 @@ impl StreamHandler<Received> for CallActor {
                     "the Realtime socket was lost"
                 );
                 self.session_span = Span::none();
+                self.socket_lives = None;
                 self.take(&Input::ServiceLost { fatal, cause: &cause }, ctx);
             }
         }
@@ -578,22 +599,24 @@ impl StreamHandler<Received> for CallActor {
 
 impl CallActor {
     fn service_said(&mut self, message: &Bytes, ctx: &mut Context<Self>) {
-        match events::parse(message) {
-            Ok(event) => {
-                if let ServerEvent::Error(error) = &event {
-                    let severity = if error.is_fatal() { "fatal" } else { "benign" };
-                    self.setup.metrics.realtime_errors.with_label_values(&[severity]).inc();
+        let mut moves_the_session = true; // as far as can be known of what cannot be read
+        let done = self.guarded(ctx, |call, began, ctx| {
+            fault_point!("call-parse");
+            match events::parse(message) {
+                Ok(event) => {
+                    moves_the_session = event.moves_the_session();
+                    if let ServerEvent::ResponseDone(response) = &event {
+                        call.setup.metrics.count_response(&response.status);
+                    }
+                    call.step(&Input::Service(event), began, ctx);
                 }
-                if let ServerEvent::ResponseDone(response) = &event {
-                    self.setup.metrics.count_response(&response.status);
+                Err(error) => {
+                    call.setup.metrics.realtime_errors.with_label_values(&["malformed"]).inc();
+                    tracing::warn!(call.sid = %call.identity.call_sid, %error, "a malformed event of the Realtime service");
                 }
-                self.take(&Input::Service(event), ctx);
             }
-            Err(error) => {
-                self.setup.metrics.realtime_errors.with_label_values(&["malformed"]).inc();
-                tracing::warn!(call.sid = %self.identity.call_sid, %error, "a malformed event of the Realtime service");
-            }
-        }
+        });
+        self.out_of_step |= !done && moves_the_session;
     }
 }
 

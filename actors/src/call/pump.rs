@@ -13,6 +13,8 @@ use super::{CallActor, CallerNews, FromCaller, OpenStream};
 use crate::metrics::{ActorMetrics, Counted, Metrics};
 use crate::registry::slots::NotClaimed;
 use crate::registry::{Claimed, Registry};
+use crate::supervise::fault_point;
+use crate::wire::realtime::holes::PAUSE_MS;
 use crate::wire::twilio::frames::{Inbound, Mark, Start};
 use crate::wire::twilio::sid::CallSid;
 use crate::wire::twilio::stream::{StreamFault, StreamIn, StreamOut};
@@ -20,10 +22,8 @@ use crate::wire::twilio::token::{TOKEN_PARAMETER, TokenKey};
 
 /// From the upgrade to the `start` message.
 const START_WITHIN: Duration = Duration::from_secs(5);
-/// Twilio sends a frame every 20 ms; after this pause the service hears silence instead.
-const QUIET_AFTER: Duration = Duration::from_millis(750);
-/// Of one pause.
-const MAX_QUIET: Duration = Duration::from_secs(10);
+/// A pause is looked after when it is so long, and then every third of it.
+const QUIET_AFTER: Duration = Duration::from_millis(PAUSE_MS);
 /// After this pause the caller cannot be heard, which is noted. Nothing else is done about it: it may be that only one
 /// direction fails, and the call goes on when frames come again.
 const INAUDIBLE_AFTER: Duration = Duration::from_secs(3);
@@ -61,8 +61,6 @@ struct Ear {
     /// Anything, a mark for example.
     heard_at: Instant,
     audio_at: Instant,
-    /// Silence the service heard in this pause.
-    filled: Duration,
     inaudible: bool,
 }
 
@@ -98,7 +96,10 @@ impl Pump {
             tracing::info!(
                 parent: &line.span, call.sid = %line.call_sid, epoch = line.epoch, "the media stream is open"
             );
-            self.pass(stream, line, out).await
+            match self.pass(stream, line, out).await {
+                Ok(CallerNews::Lost) if out.is_overflown() => Err(StreamFault::Overflow),
+                passed => passed,
+            }
         };
         let news = match AssertUnwindSafe(served).catch_unwind().await {
             Ok(Ok(news)) => news,
@@ -154,7 +155,7 @@ impl Pump {
         out: &StreamOut,
     ) -> Result<CallerNews, StreamFault> {
         let now = Instant::now();
-        let mut ear = Ear { heard_at: now, audio_at: now, filled: Duration::ZERO, inaudible: false };
+        let mut ear = Ear { heard_at: now, audio_at: now, inaudible: false };
         let mut pinged_at = now;
         let watch = tokio::time::sleep(QUIET_AFTER);
         tokio::pin!(watch);
@@ -189,10 +190,7 @@ impl Pump {
     /// Does what a pause in the caller's audio asks for; answers how long it is.
     async fn listen(&self, ear: &mut Ear, line: &Line) -> Duration {
         let quiet = ear.audio_at.elapsed();
-        if quiet >= QUIET_AFTER && ear.filled < MAX_QUIET {
-            line.claimed.uplink.silence(QUIET_AFTER.as_millis() as u64 / 20 * 20);
-            ear.filled += QUIET_AFTER;
-        }
+        line.claimed.uplink.quiet(quiet);
         if quiet >= INAUDIBLE_AFTER && !ear.inaudible {
             ear.inaudible = true;
             self.metrics.one_way_audio.inc();
@@ -208,7 +206,6 @@ impl Pump {
             tell(line, CallerNews::Audible { quiet_ms }).await;
         }
         ear.audio_at = ear.heard_at;
-        ear.filled = Duration::ZERO;
     }
 
     /// Passes on one message of an open stream.
@@ -229,6 +226,7 @@ impl Pump {
                 return Err(StreamFault::OutOfPlace);
             }
         };
+        fault_point!("pump");
         tell(line, news).await;
         Ok(Passed::Other)
     }

@@ -122,11 +122,7 @@ impl Handler<WriteWaiting> for DbActor {
     type Result = ();
 
     fn handle(&mut self, _: WriteWaiting, ctx: &mut Self::Context) {
-        let began = Instant::now();
         self.write(ctx);
-        if let Some(counts) = self.shared.counts.get() {
-            counts.handler_time.observe(began.elapsed().as_secs_f64());
-        }
     }
 }
 
@@ -261,8 +257,9 @@ mod tests {
             instance: "here".to_owned(),
         };
         let db = Db::start(settings, &Registry::new()).unwrap();
-        let counts = Metrics::register(&Registry::new()).of_actor("db");
-        db.count_actor(counts.clone());
+        let metrics = Metrics::register(&Registry::new());
+        db.count_in(&metrics);
+        let counts = metrics.of_actor("db");
         db.actor.send(Panic).await.unwrap();
         db.record(Record::Event(Event {
             call_sid: "CA00000000000000000000000000000001".parse().unwrap(),

@@ -23,6 +23,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const SILENT_FOR_SECONDS: i32 = 60;
 /// A call that goes on for so long may be one that its instance does not remember.
 const LONG_HOURS: i32 = 1;
+/// How a call ends that nobody has any more.
+const LOST: CallEnd = CallEnd::new(Outcome::Failed, Reason::ProcessLost);
 
 diesel::define_sql_function! {
     /// Orders by chance.
@@ -68,6 +70,11 @@ impl Db {
                 Ok(closed)
             })
             .await
+            .inspect(|closed| {
+                if let Some(metrics) = self.shared.calls.get().filter(|_| *closed) {
+                    metrics.count_end(LOST);
+                }
+            })
     }
 }
 
@@ -107,7 +114,6 @@ async fn close(
     epoch: u32,
     ended_at: DateTime<Utc>,
 ) -> QueryResult<bool> {
-    let end = CallEnd::new(Outcome::Failed, Reason::ProcessLost);
     let as_found = calls::table
         .find(call_sid.as_str())
         .filter(calls::epoch.eq(int(epoch)))
@@ -115,8 +121,8 @@ async fn close(
     let closed = diesel::update(as_found)
         .set((
             calls::ended_at.eq(ended_at),
-            calls::outcome.eq(end.outcome.as_str()),
-            calls::reason.eq(end.reason.as_str()),
+            calls::outcome.eq(LOST.outcome.as_str()),
+            calls::reason.eq(LOST.reason.as_str()),
         ))
         .execute(connection)
         .await?;

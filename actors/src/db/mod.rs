@@ -86,7 +86,7 @@ use self::record::{Aftermath, Event, Record};
 use self::spool::Spool;
 use self::url::Target;
 use self::webhooks::{Inbox, Webhook};
-use crate::metrics::{ActorMetrics, Registrar};
+use crate::metrics::{ActorMetrics, Metrics as CallMetrics, Registrar};
 use crate::supervise::{Life, Lifeline};
 use crate::wire::twilio::sid::CallSid;
 
@@ -160,6 +160,8 @@ struct Shared {
     places: log::Places,
     /// Where the actor is counted.
     counts: OnceLock<ActorMetrics>,
+    /// Where the calls are counted whose end is written here.
+    calls: OnceLock<CallMetrics>,
     runtime: DbRuntime,
 }
 
@@ -197,9 +199,19 @@ impl Db {
         let webhooks = webhooks::Metrics::register(registry).context("the metrics of the webhooks")?;
         let inbox = Inbox::new(runtime.handle());
         let places = log::Places::default();
-        let counts = OnceLock::new();
-        let shared =
-            Arc::new(Shared { pool, queue, spool, inbox, metrics, webhooks, seen, places, counts, runtime });
+        let shared = Arc::new(Shared {
+            pool,
+            queue,
+            spool,
+            inbox,
+            metrics,
+            webhooks,
+            seen,
+            places,
+            counts: OnceLock::new(),
+            calls: OnceLock::new(),
+            runtime,
+        });
         let (handles, closed) = watch::channel(());
         let life = Life::begin("db");
         let lifeline = life.line();
@@ -215,9 +227,11 @@ impl Db {
         &self.lifeline
     }
 
-    /// Where the actor is counted. For the time right after the start; only the first one is obeyed.
-    pub fn count_actor(&self, metrics: ActorMetrics) {
-        let _ = self.shared.counts.set(metrics);
+    /// Where the actor is counted, and the calls whose end is found here. For the time right after the start; only the
+    /// first one is obeyed.
+    pub fn count_in(&self, metrics: &CallMetrics) {
+        let _ = self.shared.counts.set(metrics.of_actor("db"));
+        let _ = self.shared.calls.set(metrics.clone());
     }
 
     /// Queues a record to be written. Never waits; when 10,000 wait in memory already, because the spool is full, it is

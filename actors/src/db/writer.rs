@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use diesel::QueryResult;
 use rand::Rng;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::error::DbError;
 use super::log::search;
@@ -51,7 +51,11 @@ pub(super) async fn write_all(shared: &Shared) {
         if batch.is_empty() {
             return;
         }
+        let began = Instant::now();
         let flown = write_batch(shared, &batch, PATIENCE, &mut refusals).await;
+        if let Some(counts) = shared.counts.get() {
+            counts.handler_time.observe(began.elapsed().as_secs_f64());
+        }
         shared.queue.written(flown.settled);
         if let Some(error) = flown.stopped {
             tracing::warn!(%error, waiting = shared.queue.depth(), "records wait for the database");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::Utc;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
 
+use super::Job;
 use crate::db::JobResult;
 use crate::metrics::Registrar;
 
@@ -19,7 +20,7 @@ pub(super) struct Metrics {
 
 impl Metrics {
     /// Registers the metrics; fails if the registry has them already.
-    pub(super) fn register(registry: &dyn Registrar) -> prometheus::Result<Self> {
+    pub(super) fn register(registry: &dyn Registrar, jobs: &[Box<dyn Job>]) -> prometheus::Result<Self> {
         let runs = IntCounterVec::new(
             Opts::new(
                 "switchboard_job_runs_total",
@@ -39,6 +40,9 @@ impl Metrics {
             ),
             &["job"],
         )?;
+        for (job, result) in jobs.iter().flat_map(|job| JobResult::ALL.map(|result| (job, result))) {
+            runs.with_label_values(&[job.name(), result.as_str()]);
+        }
         registry.register(Box::new(runs.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         registry.register(Box::new(successes.clone()))?;

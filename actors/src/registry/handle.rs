@@ -70,6 +70,9 @@ impl Registry {
     /// Starts the registry on the current arbiter.
     pub fn start(limit: usize, setup: Arc<CallSetup>) -> Self {
         setup.metrics.calls_limit.set(limit as i64);
+        for end in CallEnd::ALL {
+            setup.metrics.call_ends.with_label_values(&end.labels());
+        }
         let capacity = Capacity { limit, active: 0, reserved: 0, queued: 0, available: limit };
         let capacity = Arc::new(Mutex::new(capacity));
         let shared = capacity.clone();

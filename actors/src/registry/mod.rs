@@ -52,6 +52,8 @@ const ASKS_ELSEWHERE: u32 = 5;
 pub struct CallRegistry {
     slots: Slots<Line>,
     decided: HashMap<CallSid, Decision>,
+    /// Who was turned away, and when they last asked.
+    refused: HashMap<CallSid, Instant>,
     draining: bool,
     capacity: Arc<Mutex<Capacity>>,
     setup: Arc<CallSetup>,
@@ -70,6 +72,8 @@ struct Decision {
     asked: u32,
     /// The caller has hung up.
     gone: bool,
+    /// How the call ends if nobody else takes it: written, and not counted yet.
+    end: Option<CallEnd>,
 }
 
 impl Decision {
@@ -131,6 +135,7 @@ impl CallRegistry {
         Self {
             slots: Slots::new(limit),
             decided: HashMap::new(),
+            refused: HashMap::new(),
             draining: false,
             capacity,
             setup,
@@ -203,7 +208,9 @@ impl CallRegistry {
                 Admission::Admitted { epoch }
             }
             Reserved::Full => {
-                self.setup.metrics.admissions.with_label_values(&["full"]).inc();
+                if !self.refused.contains_key(&call_sid) {
+                    self.setup.metrics.admissions.with_label_values(&["full"]).inc();
+                }
                 self.turn_away(opened, used, Reason::FullHouse)
             }
         }
@@ -214,7 +221,7 @@ impl CallRegistry {
         let call_sid = opened.call_sid;
         if !self.decided.contains_key(&call_sid) {
             self.setup.metrics.admissions.with_label_values(&["draining"]).inc();
-            self.decide(call_sid, Next::Elsewhere);
+            self.decide(call_sid, Next::Elsewhere, None);
         }
         if self.decided.get_mut(&call_sid).is_some_and(Decision::sends_elsewhere) {
             Admission::Elsewhere
@@ -234,15 +241,30 @@ impl CallRegistry {
         };
         let end = CallEnd::new(outcome, reason);
         self.write_end(call_sid, used.max(1), end);
-        self.count_end(end);
+        if self.is_refused_anew(call_sid) {
+            self.setup.metrics.count_end(end);
+        }
         Admission::Full
+    }
+
+    /// Twilio may deliver a webhook twice, but a call is turned away once.
+    fn is_refused_anew(&mut self, call_sid: CallSid) -> bool {
+        let now = Instant::now();
+        self.refused.retain(|_, since| now.duration_since(*since) < REMEMBER_NEXT);
+        let is_known = self.refused.contains_key(&call_sid);
+        if is_known || self.refused.len() < MAX_REMEMBERED {
+            self.refused.insert(call_sid, now);
+        }
+        !is_known
     }
 
     fn after_stream(&mut self, call_sid: CallSid, ctx: &mut Context<Self>) -> AfterStream {
         if let Some(decision) = self.decided.get_mut(&call_sid) {
             if !decision.sends_elsewhere() && decision.next == Next::Elsewhere {
                 decision.next = Next::Human;
-                self.count_end(CallEnd::new(Outcome::Failed, Reason::Shutdown));
+                if let Some(end) = decision.end.take() {
+                    self.setup.metrics.count_end(end);
+                }
                 return AfterStream::Decided(Next::Human);
             }
             return AfterStream::Decided(decision.next);
@@ -254,7 +276,7 @@ impl CallRegistry {
             }
             Resumed::TooOften => {
                 if let Some(slot) = self.slots.get(call_sid) {
-                    tell(slot.call.call.clone(), Unclaimed);
+                    self.tell(slot.call.call.clone(), Unclaimed);
                 }
                 AfterStream::GiveUp
             }
@@ -266,11 +288,12 @@ impl CallRegistry {
     /// that did not end the call.
     fn expire(&mut self, call_sid: CallSid, epoch: u32, ctx: &mut Context<Self>) {
         let Some((line, next_epoch)) = self.slots.revoke(call_sid, epoch, Instant::now()) else { return };
-        if line.call.connected() {
-            tell(line.call.clone(), Unclaimed);
+        let (call, serial) = (line.call.clone(), line.serial);
+        if call.connected() {
+            self.tell(call, Unclaimed);
             expire_later(call_sid, next_epoch, ctx);
         } else {
-            ctx.notify(CallDied { call_sid, serial: line.serial, panicked: true });
+            ctx.notify(CallDied { call_sid, serial, panicked: true });
         }
     }
 
@@ -281,7 +304,7 @@ impl CallRegistry {
         let call = slot.call.call.clone();
         match self.slots.resume(call_sid, Instant::now()) {
             Resumed::Epoch(epoch) => expire_later(call_sid, epoch, ctx),
-            Resumed::TooOften | Resumed::NoSlot => tell(call, Unclaimed),
+            Resumed::TooOften | Resumed::NoSlot => self.tell(call, Unclaimed),
         }
     }
 
@@ -290,23 +313,24 @@ impl CallRegistry {
             return;
         }
         let Some(line) = self.slots.release(call_sid, Instant::now()) else { return };
+        let elsewhere = next == Next::Elsewhere; // its end is for whoever has it then
         if next != Next::Nothing {
-            self.decide(call_sid, next);
+            self.decide(call_sid, next, elsewhere.then_some(end));
         }
-        if next == Next::Elsewhere {
-            self.setup.metrics.drain_forced_ends.inc(); // its end is for whoever has it then
+        if elsewhere {
+            self.setup.metrics.drain_forced_ends.inc();
         } else {
             self.setup.metrics.call_duration.observe(line.began.elapsed().as_secs_f64());
-            self.count_end(end);
+            self.setup.metrics.count_end(end);
         }
         self.publish();
     }
 
-    fn decide(&mut self, call_sid: CallSid, next: Next) {
+    fn decide(&mut self, call_sid: CallSid, next: Next, end: Option<CallEnd>) {
         let now = Instant::now();
         self.decided.retain(|_, decision| now.duration_since(decision.since) < REMEMBER_NEXT);
         if self.decided.len() < MAX_REMEMBERED {
-            self.decided.insert(call_sid, Decision { next, since: now, asked: 0, gone: false });
+            self.decided.insert(call_sid, Decision { next, since: now, asked: 0, gone: false, end });
         }
     }
 
@@ -339,10 +363,6 @@ impl CallRegistry {
             usage: serde_json::json!({}),
             cost_usd: None,
         }));
-    }
-
-    fn count_end(&self, end: CallEnd) {
-        self.setup.metrics.call_ends.with_label_values(&[end.outcome.as_str(), end.reason.as_str()]).inc();
     }
 
     fn publish(&self) {
@@ -392,6 +412,21 @@ impl CallRegistry {
         }
     }
 
+    /// Sends a call a message that should arrive, without making the registry wait for a full mailbox.
+    fn tell<M>(&self, call: Addr<CallActor>, message: M)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        CallActor: Handler<M>,
+    {
+        let waits = self.setup.metrics.of_actor("call").waits();
+        actix_rt::spawn(async move {
+            if !matches!(tokio::time::timeout(ANSWER_WITHIN, call.send(message)).await, Ok(Ok(()))) {
+                tracing::debug!("a call ended before it could be told");
+            }
+            drop(waits);
+        });
+    }
+
     fn way_here(&self, ctx: &Context<Self>) -> Registry {
         Registry {
             address: ctx.address(),
@@ -400,19 +435,6 @@ impl CallRegistry {
             counts: self.counts.clone(),
         }
     }
-}
-
-/// Sends a message that should arrive, without making the registry wait for a full mailbox.
-fn tell<M>(call: Addr<CallActor>, message: M)
-where
-    M: Message<Result = ()> + Send + 'static,
-    CallActor: Handler<M>,
-{
-    actix_rt::spawn(async move {
-        if !matches!(tokio::time::timeout(ANSWER_WITHIN, call.send(message)).await, Ok(Ok(()))) {
-            tracing::debug!("a call ended before it could be told");
-        }
-    });
 }
 
 fn expire_later(call_sid: CallSid, epoch: u32, ctx: &mut Context<CallRegistry>) {
@@ -457,9 +479,12 @@ impl Handler<CallOver> for CallRegistry {
     fn handle(&mut self, message: CallOver, ctx: &mut Self::Context) -> Self::Result {
         self.guarded(ctx, |registry, _| {
             if let Some(slot) = registry.slots.get(message.call_sid) {
-                tell(slot.call.call.clone(), OverAtTwilio);
+                registry.tell(slot.call.call.clone(), OverAtTwilio);
             } else if let Some(decision) = registry.decided.get_mut(&message.call_sid) {
                 decision.gone = true;
+                if let Some(end) = decision.end.take() {
+                    registry.setup.metrics.count_end(end); // nobody else has had the call
+                }
             }
         })
     }
@@ -519,7 +544,7 @@ impl Handler<EndCalls> for CallRegistry {
     fn handle(&mut self, _: EndCalls, ctx: &mut Self::Context) -> Self::Result {
         self.guarded(ctx, |registry, _| {
             registry.draining = true;
-            registry.slots.iter().for_each(|(_, slot)| tell(slot.call.call.clone(), ShutDown));
+            registry.slots.iter().for_each(|(_, slot)| registry.tell(slot.call.call.clone(), ShutDown));
         })
     }
 }

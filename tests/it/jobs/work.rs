@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use actors::db::Db;
 use actors::jobs::{DeadLetterReport, Job, Prices, Progress, Reconcile, Retention, Retentions};
+use actors::metrics::Metrics;
 use actors::secret::Secret;
 use actors::wire::twilio::rest::{
     Call, Channels, Instructions, NewCall, NewRecording, RecordingChange, TwilioApi,
 };
 use actors::wire::twilio::sid::CallSid;
 use actors::wire::twilio::twiml::Twiml;
+use prometheus::Registry;
 use switchboard::sim::phone::{self, Network};
 
 use super::db;
@@ -125,8 +127,11 @@ async fn reconciling_closes_what_is_over_and_leaves_what_goes_on() {
         ))
         .await;
 
+    let metrics = Metrics::register(&Registry::new());
+    world.db.count_in(&metrics);
     let job = Reconcile { db: world.db.clone(), twilio: world.twilio.clone() };
     assert_eq!(job.run().await, Ok(Progress::Done));
+    assert_eq!(metrics.call_ends.with_label_values(&["failed", "process-lost"]).get(), 3);
     let end = "outcome, reason, extract(epoch FROM ended_at)::bigint";
     for over in [&over, &over_in_silence] {
         let ended_at = over.ended_at.unwrap().timestamp();

@@ -68,6 +68,14 @@ impl Metrics {
                 "Status callbacks that were given up and wait for an operator, as of some seconds ago",
             )?,
         };
+        for route in Route::ALL {
+            for result in ["stored", "spooled", "unavailable"] {
+                metrics.received.with_label_values(&[route.as_str(), result]);
+            }
+            for result in ["done", "failed", "dead"] {
+                metrics.processed.with_label_values(&[route.as_str(), result]);
+            }
+        }
         registry.register(Box::new(metrics.received.clone()))?;
         registry.register(Box::new(metrics.processed.clone()))?;
         registry.register(Box::new(metrics.delay.clone()))?;

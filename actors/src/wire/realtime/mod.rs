@@ -1,6 +1,7 @@
 //! The OpenAI Realtime service: its events, ours, and the socket.
 
 pub mod events;
+pub mod holes;
 pub mod rendering;
 pub mod requests;
 pub mod socket;

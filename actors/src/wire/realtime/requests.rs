@@ -11,6 +11,10 @@ pub const CONFIGURE_ID: &str = "configure";
 /// What the event ids of response requests begin with; a number follows.
 pub const RESPOND_PREFIX: &str = "respond-";
 
+/// The service hears the end of the caller's speech when it has been silent for so long, and says so then (reference:
+/// OpenAI Realtime, server VAD).
+pub const SILENCE_MS: u64 = 500;
+
 /// One event of ours. The audio has a path of its own: see [`Uplink`](super::socket::Uplink).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
@@ -90,7 +94,7 @@ fn configure(persona: &Persona) -> Value {
                     "transcription": {"model": "gpt-transcribe", "languages": [persona.language]},
                     "turn_detection": {
                         "type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300,
-                        "silence_duration_ms": 500, "create_response": true, "interrupt_response": false,
+                        "silence_duration_ms": SILENCE_MS, "create_response": true, "interrupt_response": false,
                         "idle_timeout_ms": null,
                     },
                 },

@@ -1,6 +1,6 @@
 //! Tokens and what they cost (reference: OpenAI Realtime, "Usage accounting and prices").
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Sub};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,24 @@ impl AddAssign for Usage {
         cached.audio_tokens += more.audio_tokens;
         self.output_token_details.text_tokens += other.output_token_details.text_tokens;
         self.output_token_details.audio_tokens += other.output_token_details.audio_tokens;
+    }
+}
+
+/// What was used since the subtrahend, which is an earlier sum of the same responses.
+impl Sub for Usage {
+    type Output = Self;
+
+    fn sub(mut self, earlier: Self) -> Self {
+        self.input_tokens -= earlier.input_tokens;
+        self.output_tokens -= earlier.output_tokens;
+        let (input, before) = (&mut self.input_token_details, earlier.input_token_details);
+        input.text_tokens -= before.text_tokens;
+        input.audio_tokens -= before.audio_tokens;
+        input.cached_tokens_details.text_tokens -= before.cached_tokens_details.text_tokens;
+        input.cached_tokens_details.audio_tokens -= before.cached_tokens_details.audio_tokens;
+        self.output_token_details.text_tokens -= earlier.output_token_details.text_tokens;
+        self.output_token_details.audio_tokens -= earlier.output_token_details.audio_tokens;
+        self
     }
 }
 
@@ -143,6 +161,14 @@ mod tests {
                 "output_token_details":{"text_tokens":30,"audio_tokens":91}}"#,
         )
         .unwrap()
+    }
+
+    #[test]
+    fn what_was_used_since_an_earlier_sum_is_the_rest() {
+        let mut sum = example();
+        sum += example();
+        assert_eq!(sum - example(), example());
+        assert_eq!(sum - sum, Usage::default());
     }
 
     #[test]

@@ -55,8 +55,21 @@ pub enum StreamFault {
 }
 
 impl StreamFault {
+    /// As a metric's labels.
+    pub const LABELS: &[&str] = &[
+        Self::TooLarge.label(),
+        Self::Binary.label(),
+        Self::Malformed.label(),
+        Self::OutOfPlace.label(),
+        Self::NoStart.label(),
+        Self::BadToken.label(),
+        Self::NoSlot.label(),
+        Self::Protocol.label(),
+        Self::Overflow.label(),
+    ];
+
     /// As a metric's label.
-    pub fn label(self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         match self {
             Self::TooLarge => "too-large",
             Self::Binary => "binary",
@@ -245,6 +258,8 @@ struct Waiting {
     waker: Option<Waker>,
     /// The close is written: nothing more is taken; what waits still goes out.
     closing: bool,
+    /// More waited than may.
+    overflown: bool,
     /// The reading end is gone.
     finished: bool,
 }
@@ -282,6 +297,11 @@ impl StreamOut {
         self.lock().closing
     }
 
+    /// Whether we have closed because more waited for the peer than may.
+    pub fn is_overflown(&self) -> bool {
+        self.lock().overflown
+    }
+
     /// Closes because of the peer's fault.
     pub fn refuse(&self, fault: StreamFault) {
         self.close_with(fault.close_code(), &fault.to_string());
@@ -304,6 +324,7 @@ impl StreamOut {
         write(&mut waiting.buffer);
         if waiting.buffer.len() > MAX_WAITING_BYTES {
             waiting.buffer.clear();
+            waiting.overflown = true;
             let fault = StreamFault::Overflow;
             waiting.close(CloseReason { code: fault.close_code(), description: Some(fault.to_string()) });
         }
@@ -406,6 +427,16 @@ mod tests {
                 other => prop_assert!(range.is_none() && in_place.len() < whole, "{other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_stream_that_takes_nothing_is_closed_and_says_why() {
+        let (out, stream) = (StreamOut::default(), "MZ00000000000000000000000000000001".parse().unwrap());
+        let payload = vec![b'/'; MAX_WAITING_BYTES / 2];
+        out.media(stream, &payload);
+        assert!(!out.is_overflown() && !out.is_closed());
+        out.media(stream, &payload);
+        assert!(out.is_overflown() && out.is_closed());
     }
 
     #[test]
