@@ -27,7 +27,6 @@ use chrono::Utc;
 use listenfd::ListenFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
-use tracing::Instrument as _;
 use url::Url;
 
 use crate::background;
@@ -154,8 +153,7 @@ impl App {
     /// What was said in a call that another process began. `last_epoch` is that of its last stream, where Twilio tells: if
     /// what is written or spooled here ends before it, something is missing.
     pub async fn past(&self, call_sid: CallSid, last_epoch: Option<u32>) -> Past {
-        let span = tracing::info_span!("db history", call.sid = %call_sid);
-        let history = self.db.history(call_sid).instrument(span).await.unwrap_or_else(|error| {
+        let history = self.db.history(call_sid).await.unwrap_or_else(|error| {
             tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
             History::default()
         });

@@ -12,6 +12,7 @@ use chrono::Utc;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::time::sleep;
+use tracing::Instrument as _;
 
 use crate::app::App;
 
@@ -26,7 +27,11 @@ const TRY_EVERY: Duration = Duration::from_secs(5);
 /// Takes care of every call that was left behind.
 pub async fn take_up(app: Data<App>, twilio: TwilioApi) {
     let calls = found(&app).await;
-    stream::iter(calls).for_each_concurrent(AT_ONCE, |call| one(&app, &twilio, call)).await;
+    let one = |call: OpenCall| {
+        let span = tracing::info_span!("left behind", call.sid = %call.call_sid);
+        one(&app, &twilio, call).instrument(span)
+    };
+    stream::iter(calls).for_each_concurrent(AT_ONCE, one).await;
 }
 
 async fn found(app: &App) -> Vec<OpenCall> {

@@ -6,9 +6,9 @@
 //! whose process is gone is taken up again when the lease is over. Nothing is sent to this actor: its mailbox stays empty.
 //!
 //! A job does a bounded part of its work in a run and is due again at once when there is more. One that fails, panics
-//! or is cut off says so in its row, in a metric and in the log, and is tried again within 5 minutes; the runner goes
-//! on. While the database is away nothing runs, and the runner looks again ever more rarely, up to once a minute. A panic
-//! of the runner itself restarts it after a second; it has no state.
+//! or is cut off says so in its row, in the log and in a metric, which `serve` alone shows, and is tried again within 5
+//! minutes; the runner goes on. While the database is away nothing runs, and the runner looks again ever more rarely, up
+//! to once a minute. A panic of the runner itself restarts it after a second; it has no state.
 
 use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;

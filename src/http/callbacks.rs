@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::last_resort;
 use super::limits;
 use super::problem::ApiError;
-use super::voice::{call_sid, signed_form};
+use super::voice::{call_sid, signed};
 use crate::app::App;
 
 /// The statuses after which a call is over (reference: Twilio, "CallStatus").
@@ -34,14 +34,16 @@ pub async fn call_status(
     request: HttpRequest,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
-    let form = signed_form(&app, &request, &body)?;
-    let call_sid = call_sid(&form)?;
-    let status = required(&form, "CallStatus")?;
-    if TERMINAL.contains(&status) {
-        app.registry.call_over(call_sid).await.map_err(ApiError::unavailable)?;
-    }
-    let key = own_key([call_sid.as_str(), status], form.get("SequenceNumber"));
-    store(&app, Route::CallStatus, &request, &form, Some(key)).await
+    signed(&app, &request, &body, async |form| {
+        let call_sid = call_sid(form)?;
+        let status = required(form, "CallStatus")?;
+        if TERMINAL.contains(&status) {
+            app.registry.call_over(call_sid).await.map_err(ApiError::unavailable)?;
+        }
+        let key = own_key([call_sid.as_str(), status], form.get("SequenceNumber"));
+        store(&app, Route::CallStatus, &request, form, Some(key)).await
+    })
+    .await
 }
 
 /// `POST /api/voice/stream-status`
@@ -50,11 +52,13 @@ pub async fn stream_status(
     request: HttpRequest,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
-    let form = signed_form(&app, &request, &body)?;
-    call_sid(&form)?;
-    let event = required(&form, "StreamEvent")?;
-    let key = form.get("StreamSid").map(|stream_sid| own_key([stream_sid, event], None));
-    store(&app, Route::StreamStatus, &request, &form, key).await
+    signed(&app, &request, &body, async |form| {
+        call_sid(form)?;
+        let event = required(form, "StreamEvent")?;
+        let key = form.get("StreamSid").map(|stream_sid| own_key([stream_sid, event], None));
+        store(&app, Route::StreamStatus, &request, form, key).await
+    })
+    .await
 }
 
 /// `POST /api/voice/conference-events`
@@ -63,13 +67,15 @@ pub async fn conference_events(
     request: HttpRequest,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
-    let form = signed_form(&app, &request, &body)?;
-    let conference_sid = required(&form, "ConferenceSid")?;
-    let event = required(&form, "StatusCallbackEvent")?;
-    // The same thing happens many times in one conference: only the number tells which.
-    let number = form.get("SequenceNumber");
-    let key = number.map(|_| own_key([conference_sid, event], number));
-    store(&app, Route::ConferenceEvents, &request, &form, key).await
+    signed(&app, &request, &body, async |form| {
+        let conference_sid = required(form, "ConferenceSid")?;
+        let event = required(form, "StatusCallbackEvent")?;
+        // The same thing happens many times in one conference: only the number tells which.
+        let number = form.get("SequenceNumber");
+        let key = number.map(|_| own_key([conference_sid, event], number));
+        store(&app, Route::ConferenceEvents, &request, form, key).await
+    })
+    .await
 }
 
 /// `POST /api/voice/recording-status`. A message that was left counts though its `<Record>` action never came.
@@ -78,14 +84,16 @@ pub async fn recording_status(
     request: HttpRequest,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
-    let form = signed_form(&app, &request, &body)?;
-    let (recording_sid, status) = (required(&form, "RecordingSid")?, required(&form, "RecordingStatus")?);
-    let is_message = status == "completed" && form.get("RecordingSource") == Some("RecordVerb");
-    if is_message && let Some(left) = last_resort::message(call_sid(&form)?, &form) {
-        app.db.store_aftermath(left).await.map_err(ApiError::unavailable)?;
-    }
-    let key = own_key([recording_sid, status], None);
-    store(&app, Route::RecordingStatus, &request, &form, Some(key)).await
+    signed(&app, &request, &body, async |form| {
+        let (recording_sid, status) = (required(form, "RecordingSid")?, required(form, "RecordingStatus")?);
+        let is_message = status == "completed" && form.get("RecordingSource") == Some("RecordVerb");
+        if is_message && let Some(left) = last_resort::message(call_sid(form)?, form) {
+            app.db.store_aftermath(left).await.map_err(ApiError::unavailable)?;
+        }
+        let key = own_key([recording_sid, status], None);
+        store(&app, Route::RecordingStatus, &request, form, Some(key)).await
+    })
+    .await
 }
 
 /// Acknowledges the callback once it is durable, unless there were too many; Twilio sends it again if it could not be kept.

@@ -14,7 +14,7 @@ use chrono::Utc;
 use serde_json::json;
 
 use super::problem::ApiError;
-use super::voice::{call_sid, required, signed_form, steer};
+use super::voice::{call_sid, required, signed, steer};
 use crate::app::App;
 
 const CONNECTING_YOU: &str = "One moment please."; // the agent has said why, if it could
@@ -56,8 +56,7 @@ pub fn voicemail_box(app: &App) -> Twiml {
 
 /// `POST /api/voice/fallback`: our own redirect of last resort. It works without database and registry.
 pub async fn fallback(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<HttpResponse, ApiError> {
-    signed_form(&app, &request, &body)?;
-    Ok(steer(&person_or_voicemail(&app)))
+    signed(&app, &request, &body, async |_| Ok(steer(&person_or_voicemail(&app)))).await
 }
 
 /// `POST /api/voice/transfer-done`: the call to a person has ended, or never began. The caller is answered even where
@@ -67,38 +66,42 @@ pub async fn transfer_done(
     request: HttpRequest,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
-    let form = signed_form(&app, &request, &body)?;
-    let call_sid = call_sid(&form)?;
-    let status = required(&form, "DialCallStatus")?;
-    let answered = matches!(status, "completed" | "answered");
-    tracing::info!(call.sid = %call_sid, status, "a transfer is over");
-    let event = transfer(call_sid, status, &form);
-    let kept = if answered {
-        app.db.store_aftermath(Aftermath { event, outcome: Outcome::Transferred }).await
-    } else {
-        app.db.store_event(event).await
-    };
-    if let Err(error) = kept {
-        tracing::error!(call.sid = %call_sid, %error, "the result of a transfer is lost");
-    }
-    Ok(steer(&match answered {
-        _ if is_over(&form) => Twiml::new(),
-        true => Twiml::new().say(GOODBYE).hangup(),
-        false => voicemail_box(&app),
-    }))
+    signed(&app, &request, &body, async |form| {
+        let call_sid = call_sid(form)?;
+        let status = required(form, "DialCallStatus")?;
+        let answered = matches!(status, "completed" | "answered");
+        tracing::info!(call.sid = %call_sid, status, "a transfer is over");
+        let event = transfer(call_sid, status, form);
+        let kept = if answered {
+            app.db.store_aftermath(Aftermath { event, outcome: Outcome::Transferred }).await
+        } else {
+            app.db.store_event(event).await
+        };
+        if let Err(error) = kept {
+            tracing::error!(call.sid = %call_sid, %error, "the result of a transfer is lost");
+        }
+        Ok(steer(&match answered {
+            _ if is_over(form) => Twiml::new(),
+            true => Twiml::new().say(GOODBYE).hangup(),
+            false => voicemail_box(&app),
+        }))
+    })
+    .await
 }
 
 /// `POST /api/voice/voicemail`: the caller has left a message; it is durable before the answer.
 pub async fn voicemail(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<HttpResponse, ApiError> {
-    let form = signed_form(&app, &request, &body)?;
-    let call_sid = call_sid(&form)?;
-    let left = message(call_sid, &form);
-    let said = if left.is_some() { THANK_YOU } else { NO_MESSAGE };
-    if let Some(left) = left {
-        app.db.store_aftermath(left).await.map_err(ApiError::unavailable)?;
-        tracing::info!(call.sid = %call_sid, "a message was left");
-    }
-    Ok(steer(&if is_over(&form) { Twiml::new() } else { Twiml::new().say(said).hangup() }))
+    signed(&app, &request, &body, async |form| {
+        let call_sid = call_sid(form)?;
+        let left = message(call_sid, form);
+        let said = if left.is_some() { THANK_YOU } else { NO_MESSAGE };
+        if let Some(left) = left {
+            app.db.store_aftermath(left).await.map_err(ApiError::unavailable)?;
+            tracing::info!(call.sid = %call_sid, "a message was left");
+        }
+        Ok(steer(&if is_over(form) { Twiml::new() } else { Twiml::new().say(said).hangup() }))
+    })
+    .await
 }
 
 /// The message that was left, told by its `<Record>` action or by its recording's status, both of which may come; none

@@ -24,7 +24,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 /// How long a client waits before it asks a door again that is closed for the moment.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
-/// Why a request got no answer of its own. A 5xx body is fixed; its cause is logged when the answer is made.
+/// Why a request got no answer of its own. A 5xx body is fixed; its cause is in the log.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// 400: a parameter is missing or wrong.
@@ -48,9 +48,9 @@ pub enum ApiError {
     /// 503: not now, for a reason that is no failure and may be told.
     #[error("{0}")]
     NotReady(&'static str),
-    /// 503: something that we need is away; the cause.
+    /// 503: something that we need is [away](Self::unavailable).
     #[error("temporarily unavailable")]
-    Unavailable(String),
+    Unavailable,
     /// Any other status, as the framework gave it.
     #[error("{}", reason(*.0))]
     Other(StatusCode),
@@ -72,7 +72,8 @@ struct Problem {
 impl ApiError {
     /// 503 after something that we need failed.
     pub fn unavailable(cause: impl Display) -> Self {
-        Self::Unavailable(cause.to_string())
+        tracing::warn!(%cause, "request answered with 503");
+        Self::Unavailable
     }
 
     fn from_status(status: StatusCode) -> Self {
@@ -92,7 +93,7 @@ impl ResponseError for ApiError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotReady(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady(_) | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Other(status) => *status,
         }
     }
@@ -111,11 +112,7 @@ impl ResponseError for ApiError {
             Self::TooManyRequests(standing) => {
                 response.insert_header((header::RETRY_AFTER, standing.more_in_seconds()));
             }
-            Self::Unavailable(cause) => {
-                tracing::warn!(%cause, "request answered with 503");
-                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
-            }
-            Self::NotReady(_) => {
+            Self::NotReady(_) | Self::Unavailable => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
             }
             _ => {}

@@ -19,7 +19,7 @@ use actors::wire::twilio::token::{TOKEN_PARAMETER, TokenKey};
 use actors::wire::twilio::twiml::{self, ConnectStream, Twiml};
 use chrono::Utc;
 use tokio::time::{sleep, timeout};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 use url::Url;
 
 use super::last_resort::{person_or_voicemail, voicemail_box};
@@ -106,18 +106,19 @@ impl Voice {
 
 /// `POST /api/voice/incoming`: a call rings.
 pub async fn incoming(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<HttpResponse, ApiError> {
-    let form = signed_form(&app, &request, &body)?;
-    let call_sid = call_sid(&form)?;
-    tracing::info!(call.sid = %call_sid, "a call rings");
-    let answer = in_time(&app, async || {
-        Ok(match admit(&app, call_sid, &form).await? {
-            Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
-            Admission::Full => Twiml::new().say(FULL_HOUSE).hangup(),
-            Admission::Elsewhere => elsewhere(&app.voice.urls.incoming),
-        })
-    });
-    let span = tracing::info_span!("webhook", call.sid = %call_sid, route = "incoming");
-    Ok(steer(&answer.instrument(span).await))
+    signed(&app, &request, &body, async |form| {
+        let call_sid = call_sid(form)?;
+        tracing::info!(call.sid = %call_sid, "a call rings");
+        let answer = in_time(&app, async || {
+            Ok(match admit(&app, call_sid, form).await? {
+                Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
+                Admission::Full => Twiml::new().say(FULL_HOUSE).hangup(),
+                Admission::Elsewhere => elsewhere(&app.voice.urls.incoming),
+            })
+        });
+        Ok(steer(&answer.await))
+    })
+    .await
 }
 
 /// `POST /api/voice/after-stream`: the media stream has ended; what comes next?
@@ -126,16 +127,16 @@ pub async fn after_stream(
     request: HttpRequest,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
-    let form = signed_form(&app, &request, &body)?;
-    let call_sid = call_sid(&form)?;
-    if form.get("CallStatus").is_some_and(|status| status != "in-progress") {
-        app.registry.call_over(call_sid).await.map_err(ApiError::unavailable)?;
-        return Ok(steer(&Twiml::new()));
-    }
-    let last_epoch = last_epoch(&request);
-    let answer = in_time(&app, async || what_next(&app, call_sid, last_epoch, &form).await);
-    let span = tracing::info_span!("webhook", call.sid = %call_sid, route = "after-stream");
-    Ok(steer(&answer.instrument(span).await))
+    signed(&app, &request, &body, async |form| {
+        let call_sid = call_sid(form)?;
+        if form.get("CallStatus").is_some_and(|status| status != "in-progress") {
+            app.registry.call_over(call_sid).await.map_err(ApiError::unavailable)?;
+            return Ok(steer(&Twiml::new()));
+        }
+        let last_epoch = last_epoch(&request);
+        Ok(steer(&in_time(&app, async || what_next(&app, call_sid, last_epoch, form).await).await))
+    })
+    .await
 }
 
 /// What the registry lets us answer; it is asked again while it restarts. Without an answer in time, the last resort.
@@ -235,14 +236,24 @@ async fn admit(app: &App, call_sid: CallSid, form: &Form) -> Result<Admission, R
     app.registry.admit(call_sid, text("From"), text("To")).await
 }
 
-/// Believes a webhook only if its signature holds.
-pub(super) fn signed_form(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Form, ApiError> {
+/// Answers a webhook if its signature holds, as a span in the trace of the call that it names.
+pub(super) async fn signed(
+    app: &App,
+    request: &HttpRequest,
+    body: &[u8],
+    answer: impl AsyncFnOnce(&Form) -> Result<HttpResponse, ApiError>,
+) -> Result<HttpResponse, ApiError> {
     if let Some(validator) = &app.voice.validator {
         validator
             .verify_form(path_and_query(request), body, signature(request))
             .map_err(|cause| forged(app, cause))?;
     }
-    Ok(Form::parse(body))
+    let form = Form::parse(body);
+    let span = call_sid(&form).map_or_else(
+        |_| Span::none(),
+        |call_sid| tracing::info_span!("webhook", call.sid = %call_sid, route = request.path()),
+    );
+    answer(&form).instrument(span).await
 }
 
 fn forged(app: &App, cause: impl std::fmt::Display) -> ApiError {

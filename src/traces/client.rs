@@ -3,6 +3,8 @@
 use actors::wire::https;
 use async_trait::async_trait;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use super::TAKEN_WITHIN;
@@ -18,11 +20,18 @@ pub(super) struct CollectorClient;
 impl HttpClient for CollectorClient {
     /// Waits on the thread that it is polled on, which is the exporter's own and has no runtime.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let answer =
-            actix_rt::Runtime::new()?.block_on(async { timeout(TAKEN_WITHIN, send(request)).await? });
+        let answer = in_time(send(request)).flatten();
         // The exporter tells its callers only that there was an error of the network.
         answer.inspect_err(|error| tracing::debug!(%error, "no answer of the collector"))
     }
+}
+
+/// Runs `work` on a runtime of its own, and waits no longer than a batch may take: not for the look-up of a name, either.
+pub(super) fn in_time<T>(work: impl Future<Output = T>) -> Result<T, HttpError> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let done = LocalSet::new().block_on(&runtime, async { timeout(TAKEN_WITHIN, work).await });
+    runtime.shutdown_background();
+    Ok(done?)
 }
 
 async fn send(request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {

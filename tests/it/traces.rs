@@ -3,19 +3,20 @@
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use actix_web::web::{Bytes, Data, PayloadConfig, post};
+use actix_web::web::{Bytes, Data, PayloadConfig, post, to};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message as _;
 use switchboard::sim::speech::CALLER;
 use tokio::process::Command;
 
-use crate::support::eventually;
 use crate::support::postgres::TestDatabase;
 use crate::support::world::{World, asks, is_answered, streams_are};
+use crate::support::{DEADLINE, eventually};
 
 /// A hosted one: it wants to know who sends.
 const KEY: &str = "hush-hush";
@@ -40,8 +41,8 @@ impl Collector {
         origin
     }
 
-    /// The spans of this call, each with the instance that sent it.
-    fn trace(&self, call_sid: &str) -> Vec<(String, Span)> {
+    /// All spans, each with the instance that sent it.
+    fn spans(&self) -> Vec<(String, Span)> {
         let exports = self.0.lock().unwrap();
         let resources = exports.iter().flat_map(|export| &export.resource_spans);
         let spans = resources.flat_map(|sent| {
@@ -50,8 +51,12 @@ impl Collector {
             let spans = sent.scope_spans.iter().flat_map(|scope| &scope.spans);
             spans.map(|span| (text(about, "service.instance.id"), span.clone()))
         });
-        let id = u128::from_str_radix(&call_sid[2..], 16).unwrap().to_be_bytes();
-        spans.filter(|(_, span)| span.trace_id == id).collect()
+        spans.collect()
+    }
+
+    /// The spans of this call.
+    fn trace(&self, call_sid: &str) -> Vec<(String, Span)> {
+        self.spans().into_iter().filter(|(_, span)| span.trace_id == trace_id(call_sid)).collect()
     }
 
     /// The first span of this name in the trace of the call, and who sent it.
@@ -60,6 +65,28 @@ impl Collector {
         eventually(&format!("the span {name} has come"), async || named().is_some()).await;
         named().unwrap()
     }
+
+    /// Waits until the trace of the call has spans of this name with each of these values of the attribute.
+    async fn has(&self, call_sid: &str, name: &str, attribute: &str, values: &[&str]) {
+        for value in values {
+            let is_it = |span: &Span| span.name == name && text(&span.attributes, attribute) == *value;
+            let what = format!("the span {name} with {attribute} {value} has come");
+            eventually(&what, async || self.trace(call_sid).iter().any(|(_, span)| is_it(span))).await;
+        }
+    }
+}
+
+fn trace_id(call_sid: &str) -> [u8; 16] {
+    u128::from_str_radix(&call_sid[2..], 16).unwrap().to_be_bytes()
+}
+
+/// Listens as a Realtime service that wants another key; answers its origin.
+fn refusing_service() -> String {
+    let server = HttpServer::new(|| App::new().default_service(to(HttpResponse::Unauthorized)));
+    let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
+    let origin = format!("ws://{}", server.addrs()[0]);
+    actix_rt::spawn(server.run());
+    origin
 }
 
 async fn take(collector: Data<Collector>, request: HttpRequest, export: Bytes) -> HttpResponse {
@@ -106,9 +133,70 @@ async fn a_call_is_one_trace_with_its_sid_for_an_id() {
     assert_eq!(stream.parent_span_id, call.span_id);
     assert_eq!(call.parent_span_id, b"");
     assert_eq!(text(&call.attributes, "call.sid"), caller.call_sid());
+    assert_eq!(text(&call.attributes, "outcome"), "completed");
+    assert_eq!(text(&call.attributes, "reason"), "caller-hung-up");
     let notes: Vec<_> = call.events.iter().map(|event| event.name.as_str()).collect();
     assert!(notes.contains(&"the call has ended"), "{notes:?}");
     assert!(call.end_time_unix_nano - call.start_time_unix_nano > 1_000_000_000, "{call:?}");
+}
+
+#[actix_rt::test]
+async fn whatever_touched_a_call_without_agent_is_in_its_trace() {
+    let (database, collector) = (TestDatabase::create().await, Collector::default());
+    let mut world = world(&database, &collector.start()).await;
+    world.setup = world.setup.clone().with("OPENAI_REALTIME_URL", &refusing_service());
+    let app = world.start();
+    let caller = world.network.ring().await.unwrap();
+    caller.leaves_a_message(DEADLINE, &CALLER[0]).await.unwrap();
+    caller.presses('#');
+    caller.ends().await;
+    app.empties().await;
+
+    let sid = caller.call_sid();
+    let (_, connect) = collector.span(sid, "realtime connect").await;
+    let status = connect.status.clone().unwrap();
+    assert_eq!((status.code(), status.message.as_str()), (StatusCode::Error, "the service answered 401"));
+    let notes: Vec<_> = connect.events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(notes, ["no connection to the Realtime service"]);
+    collector.has(sid, "call", "reason", &["realtime-refused"]).await;
+    collector.span(sid, "media stream").await;
+    let steered = ["/api/voice/incoming", "/api/voice/after-stream", "/api/voice/voicemail"];
+    collector.has(sid, "webhook", "route", &steered).await;
+    let told = ["/api/voice/stream-status", "/api/voice/recording-status", "/api/voice/call-status"];
+    collector.has(sid, "webhook", "route", &told).await;
+    let questions = ["admit", "claim", "after stream", "end", "call over"];
+    collector.has(sid, "registry", "question", &questions).await;
+    collector.span(sid, "registry handler").await;
+    collector.has(sid, "db", "query", &["decide", "store_aftermath", "store_webhook"]).await;
+    let written = async || {
+        let trace = collector.trace(sid).into_iter();
+        let writes = trace.filter(|(_, span)| span.name == "db write");
+        writes.map(|(_, span)| text(&span.attributes, "records")).collect::<Vec<_>>().join(",")
+    };
+    eventually("the writes have come", async || {
+        let written = written().await;
+        ["opened", "event", "closed"].iter().all(|kind| written.contains(kind))
+    })
+    .await;
+    let processed = ["stream-status", "recording-status", "call-status"];
+    collector.has(sid, "webhook worker", "route", &processed).await;
+    for (_, span) in collector.spans() {
+        assert_eq!(span.trace_id, trace_id(sid), "there was no other call: {span:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn what_is_done_about_a_call_that_was_left_behind_is_in_its_trace() {
+    let (database, collector) = (TestDatabase::create().await, Collector::default());
+    let mut world = world(&database, &collector.start()).await;
+    world.setup = world.setup.clone().with("INSTANCE_ID", "here");
+    let sid = "CA00000000000000000000000000000def";
+    let columns = "call_sid, epoch, started_at, instance";
+    database.query(&format!("INSERT INTO calls ({columns}) VALUES ('{sid}', 1, now(), 'here')")).await;
+    let _app = world.start();
+    let (_, span) = collector.span(sid, "left behind").await;
+    let notes: Vec<_> = span.events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(notes, ["a call that was left behind is not on the line"], "nobody knows it");
 }
 
 #[actix_rt::test]

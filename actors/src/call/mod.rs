@@ -15,6 +15,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, stream};
 use serde_json::json;
+use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Span};
 
 use self::checkpoint::Checkpointed;
@@ -459,6 +460,7 @@ impl CallActor {
             }
             tracing::error!(call.sid = %call_sid, "the registry did not take the end of a call");
         };
+        let told = told.instrument(self.span.clone());
         // Without an address left, stopping is for good; timers and readers would keep the actor alive otherwise.
         ctx.spawn(told.into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
@@ -520,9 +522,7 @@ impl CallActor {
             }
             Err(error) => {
                 let fatal = matches!(error, ConnectError::Refused { .. });
-                let cause = error.to_string();
-                tracing::warn!(call.sid = %self.identity.call_sid, cause, "no connection to the Realtime service");
-                self.take(&Input::ServiceLost { fatal, cause: &cause }, ctx);
+                self.take(&Input::ServiceLost { fatal, cause: &error.to_string() }, ctx);
             }
         }
     }
@@ -530,11 +530,20 @@ impl CallActor {
 
 fn connect_later(after: Millis, ctx: &mut Context<CallActor>) {
     ctx.run_later(Duration::from_millis(after), |call, ctx| {
-        let (setup, uplink) = (call.setup.clone(), call.uplink.clone());
-        let connect =
-            async move { socket::connect(&setup.endpoint).await.map(|socket| uplink.attach(socket)) };
-        let connect = connect.instrument(tracing::info_span!(parent: &call.span, "realtime connect"));
-        ctx.spawn(connect.into_actor(call).map(|result, call, ctx| call.connected(result, ctx)));
+        let (setup, uplink, call_sid) = (call.setup.clone(), call.uplink.clone(), call.identity.call_sid);
+        let span =
+            tracing::info_span!(parent: &call.span, "realtime connect", otel.status_description = Empty);
+        let connect = async move {
+            let connected = socket::connect(&setup.endpoint).await;
+            if let Err(cause) = &connected {
+                tracing::warn!(call.sid = %call_sid, %cause, "no connection to the Realtime service");
+                Span::current().record("otel.status_description", display(cause));
+            }
+            connected.map(|socket| uplink.attach(socket))
+        };
+        ctx.spawn(
+            connect.instrument(span).into_actor(call).map(|result, call, ctx| call.connected(result, ctx)),
+        );
     });
 }
 
@@ -550,7 +559,8 @@ impl Actor for CallActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        if let Err(panic) = caught(|| self.take_up(ctx)) {
+        let span = self.span.clone();
+        if let Err(panic) = caught(|| span.in_scope(|| self.take_up(ctx))) {
             self.panicked(&panic, ctx);
         }
     }
@@ -612,7 +622,10 @@ impl CallActor {
                 }
                 Err(error) => {
                     call.setup.metrics.realtime_errors.with_label_values(&["malformed"]).inc();
-                    tracing::warn!(call.sid = %call.identity.call_sid, %error, "a malformed event of the Realtime service");
+                    tracing::warn!(
+                        parent: &call.span, call.sid = %call.identity.call_sid, %error,
+                        "a malformed event of the Realtime service"
+                    );
                 }
             }
         });

@@ -243,7 +243,9 @@ impl Pump {
                 return;
             }
         }
-        tracing::error!(call.sid = %line.call_sid, "the registry was not told of a stream's end");
+        tracing::error!(
+            parent: &line.span, call.sid = %line.call_sid, "the registry was not told of a stream's end"
+        );
     }
 
     fn refuse(&self, fault: StreamFault, line: Option<&Line>, out: &StreamOut) {

@@ -6,12 +6,13 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
+use tracing::Instrument as _;
 
-use super::Db;
 use super::connection::Connection;
 use super::error::DbError;
 use super::schema::calls;
 use super::text::text;
+use super::{Db, spans};
 use crate::wire::twilio::sid::CallSid;
 
 /// A job that waits longer than this asks again at its next run.
@@ -45,6 +46,7 @@ impl Db {
     pub async fn bill(&self, call_sid: CallSid, bill: Option<&TwilioBill>) -> Result<(), DbError> {
         self.shared
             .ask("bill", DEADLINE, async |connection| Ok(write(connection, call_sid, bill).await?))
+            .instrument(spans::query("bill", call_sid))
             .await
     }
 }

@@ -7,13 +7,14 @@ use diesel::dsl::{IntervalDsl, exists, max, not, now};
 use diesel::prelude::*;
 use diesel::sql_types::Timestamptz;
 use diesel_async::RunQueryDsl;
+use tracing::Instrument as _;
 
-use super::Db;
 use super::connection::Connection;
 use super::error::DbError;
 use super::log::search;
 use super::schema::{calls, instances, turns};
 use super::text::int;
+use super::{Db, spans};
 use crate::call::end::{CallEnd, Outcome, Reason};
 use crate::wire::twilio::sid::CallSid;
 
@@ -69,6 +70,7 @@ impl Db {
                 }
                 Ok(closed)
             })
+            .instrument(spans::query("close_lost", call_sid))
             .await
             .inspect(|closed| {
                 if let Some(metrics) = self.shared.calls.get().filter(|_| *closed) {

@@ -31,6 +31,7 @@ mod recordings;
 mod retention;
 mod row;
 mod schema;
+mod spans;
 mod spool;
 mod statement;
 mod survival;
@@ -50,7 +51,7 @@ use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 pub use self::bills::TwilioBill;
 pub use self::calls::{CallDetail, CallSummary};
@@ -254,23 +255,26 @@ impl Db {
     /// Writes an event; it is durable when this returns `Ok`, in the database or in the spool. It does, or fails, within
     /// 2 s.
     pub async fn store_event(&self, event: Event) -> Result<(), DbError> {
-        self.keep("store_event", Record::Event(event), STORE_PATIENCE, SPOOL_DEADLINE).await
+        let span = spans::query("store_event", event.call_sid);
+        let kept = self.keep("store_event", Record::Event(event), STORE_PATIENCE, SPOOL_DEADLINE);
+        kept.instrument(span).await
     }
 
     /// Writes what came after the agent's part, event and outcome together; durable, and in time, as
     /// [`store_event`](Self::store_event).
     pub async fn store_aftermath(&self, aftermath: Aftermath) -> Result<(), DbError> {
-        self.keep("store_aftermath", Record::Aftermath(aftermath), STORE_PATIENCE, SPOOL_DEADLINE).await
+        let span = spans::query("store_aftermath", aftermath.event.call_sid);
+        let kept = self.keep("store_aftermath", Record::Aftermath(aftermath), STORE_PATIENCE, SPOOL_DEADLINE);
+        kept.instrument(span).await
     }
 
     /// Stores a webhook, unless it is stored already; it is durable when this returns `Ok`, in the database or in the
     /// spool. It does, or fails, within 5 s.
     pub async fn store_webhook(&self, webhook: Webhook) -> Result<(), DbError> {
-        let stored = self.shared.inbox.store(&self.shared, webhook);
-        let kept = timeout(STORE_DEADLINE, stored)
-            .await
-            .unwrap_or_else(|_| Err(DbError::unanswered(STORE_DEADLINE)));
-        if kept? == webhooks::Kept::Spooled {
+        let span = spans::storing(&webhook);
+        let stored = timeout(STORE_DEADLINE, self.shared.inbox.store(&self.shared, webhook)).await;
+        let kept = stored.unwrap_or_else(|_| Err(DbError::unanswered(STORE_DEADLINE)));
+        if kept.inspect_err(|error| spans::failed(&span, error))? == webhooks::Kept::Spooled {
             self.wake_the_writer();
         }
         Ok(())
@@ -466,7 +470,7 @@ impl crate::call::Ledger for Db {
                 tracing::warn!(call.sid = %call_sid, %error, "only this process knows what comes next");
             }
         };
-        Box::pin(deciding.instrument(tracing::info_span!("db decide", call.sid = %call_sid)))
+        Box::pin(deciding.instrument(spans::query("decide", call_sid)))
     }
 }
 
@@ -511,6 +515,9 @@ impl Shared {
         .await;
         self.metrics.answered(query, &answer, rows, begun.elapsed().as_secs_f64());
         self.seen.learn(&answer);
+        if let Err(error) = &answer {
+            spans::failed(&Span::current(), error);
+        }
         if let Err(DbError::Unavailable(cause)) = &answer
             && begun.elapsed() >= AWAY_AFTER
         {

@@ -60,6 +60,19 @@ impl Record {
         }
     }
 
+    /// The word for it in logs and traces.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Opened(_) => "opened",
+            Self::Turn(_) => "turn",
+            Self::Event(_) => "event",
+            Self::Decided(_) => "decided",
+            Self::Closed(_) => "closed",
+            Self::Aftermath(_) => "aftermath",
+            Self::Webhook(_) => "webhook",
+        }
+    }
+
     pub(super) fn webhook(&self) -> Option<&Webhook> {
         match self {
             Self::Webhook(webhook) => Some(webhook),

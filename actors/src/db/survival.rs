@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::Utc;
 use diesel::QueryResult;
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Instrument as _;
 
 use super::actor::KeepAlive;
 use super::error::DbError;
@@ -14,7 +15,7 @@ use super::history::{self, History};
 use super::left_behind::{self, OpenCall};
 use super::record::{Decision, NextStep, Record};
 use super::statement::Statement;
-use super::{Db, Shared, calls, instances};
+use super::{Db, Shared, calls, instances, spans};
 use crate::wire::twilio::sid::CallSid;
 
 /// A heartbeat that takes longer has come too late for its purpose.
@@ -82,7 +83,8 @@ impl Db {
         let rest = until.saturating_duration_since(Instant::now());
         let row = self
             .shared
-            .ask("decided", rest, async |connection| Ok(calls::next_step(connection, &call_sid).await?));
+            .ask("decided", rest, async |connection| Ok(calls::next_step(connection, &call_sid).await?))
+            .instrument(spans::query("decided", call_sid));
         let row =
             row.await?.filter(|(epoch, _)| u32::try_from(*epoch).is_ok_and(|epoch| epoch >= latest_epoch));
         Ok(row.and_then(|(_, word)| NextStep::of_word(&word?)))
@@ -106,6 +108,7 @@ impl Db {
             .ask("take_over", LEFT_BEHIND_DEADLINE, async |connection| {
                 Ok(left_behind::take_over(connection, call, instance).await?)
             })
+            .instrument(spans::query("take_over", call.call_sid))
             .await
     }
 
@@ -119,6 +122,7 @@ impl Db {
         let rows = self
             .shared
             .ask("history", rest, async |connection| Ok(history::read(connection, &call_sid).await?))
+            .instrument(spans::query("history", call_sid))
             .await;
         match rows {
             Err(error) if waiting.is_empty() => Err(error),

@@ -11,13 +11,14 @@ use std::time::Duration;
 use diesel::QueryResult;
 use rand::Rng;
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
 
 use super::error::DbError;
 use super::log::search;
 use super::record::Record;
 use super::spool::{Front, SpoolFailure};
 use super::statement::Statement;
-use super::{Shared, calls, events, recordings, turns, webhooks};
+use super::{Shared, calls, events, recordings, spans, turns, webhooks};
 
 /// So many records at most go in one transaction, in one flight.
 const BATCH: usize = 200;
@@ -192,7 +193,9 @@ async fn write_batch(
                 *refusals += 1;
                 return Flown { settled, stopped: Some(DbError::Refused(cause)) };
             }
-            Err(Failed::Record(cause) | Failed::Refused(cause)) => set_aside(shared, record, cause).await,
+            Err(Failed::Record(cause) | Failed::Refused(cause)) => {
+                set_aside(shared, record, cause).instrument(spans::setting_aside(record)).await;
+            }
         }
         *refusals = 0;
     }
@@ -201,7 +204,7 @@ async fn write_batch(
 
 /// Nobody waits for a record that the database refuses, but it is kept.
 async fn set_aside(shared: &Shared, record: &Arc<Record>, cause: String) {
-    let (call_sid, kind) = (record.call_sid().map(tracing::field::display), kind(record));
+    let (call_sid, kind) = (record.call_sid().map(tracing::field::display), record.kind());
     match shared.spool.put_aside(Arc::clone(record), cause.clone()).await {
         Ok(()) => tracing::error!(call.sid = call_sid, kind, cause, "a refused record is set aside"),
         Err(failure) => {
@@ -224,7 +227,7 @@ async fn fly(shared: &Shared, records: &[Arc<Record>], deadline: Duration) -> Re
             failure.into()
         })
     });
-    let result = flight.await;
+    let result = spans::flown(spans::writing(records), flight).await;
     result.map_err(|error| match (error, at_fault) {
         (_, Some(failure)) if failure.is_the_statements_own() => Failed::Record(failure.said),
         (DbError::Refused(_), Some(failure)) if !failure.is_the_servers_own() => {
@@ -266,16 +269,4 @@ pub(super) fn statements_of(record: &Record) -> QueryResult<Vec<Statement>> {
         Record::Webhook(webhook) => vec![webhooks::insert(std::iter::once(webhook))?],
         Record::Aftermath(aftermath) => vec![events::write(&aftermath.event)?, calls::resolve(aftermath)?],
     })
-}
-
-fn kind(record: &Record) -> &'static str {
-    match record {
-        Record::Opened(_) => "opened",
-        Record::Turn(_) => "turn",
-        Record::Event(_) => "event",
-        Record::Decided(_) => "decided",
-        Record::Closed(_) => "closed",
-        Record::Aftermath(_) => "aftermath",
-        Record::Webhook(_) => "webhook",
-    }
 }

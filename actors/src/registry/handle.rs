@@ -172,7 +172,7 @@ impl Registry {
 
     /// A call's actor has panicked too often to end its call.
     pub(crate) async fn gave_up(&self, call_sid: CallSid, serial: u64) -> Result<(), RegistryDown> {
-        self.ask(CallDied { call_sid, serial, panicked: true }).await
+        self.ask_about(call_sid, "gave up", CallDied { call_sid, serial, panicked: true }).await
     }
 
     /// For a drop guard, which cannot wait.

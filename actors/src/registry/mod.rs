@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
 use tracing::Span;
+use tracing::field::Empty;
 
 pub(crate) use self::handle::CallEnded;
 pub use self::handle::{Admission, AfterStream, Claimed, Registry, RegistryDown};
@@ -169,6 +170,17 @@ impl CallRegistry {
         }
     }
 
+    /// The same for one call, as a span of its trace.
+    fn guarded_for<T>(
+        &mut self,
+        call_sid: CallSid,
+        ctx: &mut Context<Self>,
+        work: impl FnOnce(&mut Self, &mut Context<Self>) -> T,
+    ) -> Option<T> {
+        let span = tracing::info_span!(parent: None, "registry handler", call.sid = %call_sid);
+        span.in_scope(|| self.guarded(ctx, work))
+    }
+
     fn admit(&mut self, message: AdmitCall, ctx: &mut Context<Self>) -> Admission {
         let AdmitCall { call_sid, from, to, past, home } = message;
         let used = past.as_ref().map_or(0, |past| past.epoch);
@@ -190,7 +202,9 @@ impl CallRegistry {
             let uplink = Arc::new(Uplink::default());
             let status = Arc::new(Mutex::new(LiveStatus::default()));
             let identity = CallIdentity { call_sid, serial, first_epoch: epoch, started_at };
-            let span = tracing::info_span!(parent: None, "call", call.sid = %call_sid, epoch);
+            let span = tracing::info_span!(
+                parent: None, "call", call.sid = %call_sid, epoch, outcome = Empty, reason = Empty
+            );
             let shared = Shared { uplink: uplink.clone(), status: status.clone(), span: span.clone() };
             let call = Supervisor::start_in_arbiter(&home, move |_| {
                 CallActor::new(identity, past, setup, registry, shared)
@@ -322,6 +336,8 @@ impl CallRegistry {
         } else {
             self.setup.metrics.call_duration.observe(line.began.elapsed().as_secs_f64());
             self.setup.metrics.count_end(end);
+            line.span.record("outcome", end.outcome.as_str());
+            line.span.record("reason", end.reason.as_str());
         }
         self.publish();
     }
@@ -345,7 +361,7 @@ impl CallRegistry {
     fn died(&mut self, CallDied { call_sid, serial, panicked }: CallDied) {
         let Some(slot) = self.slots.get(call_sid).filter(|slot| slot.call.serial == serial) else { return };
         let epoch = slot.epoch;
-        tracing::error!(call.sid = %call_sid, panicked, "a call's actor died");
+        tracing::error!(parent: &slot.call.span, call.sid = %call_sid, panicked, "a call's actor died");
         let end = CallEnd::new(Outcome::Failed, Reason::ActorFailed);
         self.ended(CallEnded { call_sid, serial, end, next: Next::Human });
         self.write_end(call_sid, epoch, end); // last: whatever happens to the record, the slot is free
@@ -439,7 +455,7 @@ impl CallRegistry {
 
 fn expire_later(call_sid: CallSid, epoch: u32, ctx: &mut Context<CallRegistry>) {
     ctx.run_later(CLAIM_WITHIN, move |registry, ctx| {
-        registry.guarded(ctx, |registry, ctx| registry.expire(call_sid, epoch, ctx));
+        registry.guarded_for(call_sid, ctx, |registry, ctx| registry.expire(call_sid, epoch, ctx));
     });
 }
 
@@ -447,7 +463,7 @@ impl Handler<AdmitCall> for CallRegistry {
     type Result = Option<Admission>;
 
     fn handle(&mut self, message: AdmitCall, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded(ctx, |registry, ctx| registry.admit(message, ctx))
+        self.guarded_for(message.call_sid, ctx, |registry, ctx| registry.admit(message, ctx))
     }
 }
 
@@ -455,7 +471,7 @@ impl Handler<ClaimStream> for CallRegistry {
     type Result = Option<Result<Claimed, NotClaimed>>;
 
     fn handle(&mut self, message: ClaimStream, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded(ctx, |registry, _| {
+        self.guarded_for(message.call_sid, ctx, |registry, _| {
             let slot = registry.slots.claim(message.call_sid, message.epoch)?;
             let Line { call, uplink, span, .. } = &slot.call;
             let claimed = Claimed { call: call.downgrade(), uplink: uplink.clone(), span: span.clone() };
@@ -469,7 +485,7 @@ impl Handler<EndStream> for CallRegistry {
     type Result = Option<AfterStream>;
 
     fn handle(&mut self, message: EndStream, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded(ctx, |registry, ctx| registry.after_stream(message.call_sid, ctx))
+        self.guarded_for(message.call_sid, ctx, |registry, ctx| registry.after_stream(message.call_sid, ctx))
     }
 }
 
@@ -477,7 +493,7 @@ impl Handler<CallOver> for CallRegistry {
     type Result = Option<()>;
 
     fn handle(&mut self, message: CallOver, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded(ctx, |registry, _| {
+        self.guarded_for(message.call_sid, ctx, |registry, _| {
             if let Some(slot) = registry.slots.get(message.call_sid) {
                 registry.tell(slot.call.call.clone(), OverAtTwilio);
             } else if let Some(decision) = registry.decided.get_mut(&message.call_sid) {
@@ -494,7 +510,7 @@ impl Handler<StreamLost> for CallRegistry {
     type Result = Option<()>;
 
     fn handle(&mut self, message: StreamLost, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded(ctx, |registry, ctx| registry.stream_lost(message, ctx))
+        self.guarded_for(message.call_sid, ctx, |registry, ctx| registry.stream_lost(message, ctx))
     }
 }
 
@@ -502,7 +518,7 @@ impl Handler<CallEnded> for CallRegistry {
     type Result = Option<()>;
 
     fn handle(&mut self, message: CallEnded, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded(ctx, |registry, _| registry.ended(message))
+        self.guarded_for(message.call_sid, ctx, |registry, _| registry.ended(message))
     }
 }
 
@@ -510,7 +526,7 @@ impl Handler<CallDied> for CallRegistry {
     type Result = Option<()>;
 
     fn handle(&mut self, message: CallDied, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded(ctx, |registry, _| registry.died(message))
+        self.guarded_for(message.call_sid, ctx, |registry, _| registry.died(message))
     }
 }
 

@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::metrics::Processed;
 use super::table::{self, Leased};
 use super::{Route, apply, backlog};
-use crate::db::Shared;
 use crate::db::error::DbError;
+use crate::db::{Shared, spans};
 
 /// So many are leased at once.
 const BATCH: i64 = 200;
@@ -148,7 +148,8 @@ async fn process_together(shared: &Shared, group: &[Leased]) -> Result<(), DbErr
     let flight = shared.ask("process_webhooks", DEADLINE, async |connection| {
         Ok(connection.execute_together(&statements).await?)
     });
-    flight.await?;
+    let spans = group.iter().map(|leased| spans::processing(&leased.webhook)).collect();
+    spans::flown(spans, flight).await?;
     group.iter().for_each(|leased| shared.webhooks.processed(&leased.webhook, Processed::Done));
     Ok(())
 }
@@ -156,6 +157,7 @@ async fn process_together(shared: &Shared, group: &[Leased]) -> Result<(), DbErr
 /// It is tried again later, or given up; unless it was the database that failed.
 async fn fail(shared: &Shared, leased: &Leased, error: DbError) -> Result<(), DbError> {
     let DbError::Refused(cause) = error else { return Err(error) };
+    let span = spans::processing(&leased.webhook);
     let back_off = FIRST_BACK_OFF * 2_u32.saturating_pow(leased.attempts.saturating_sub(1).min(16));
     let pause = jittered(back_off.min(LONGEST_BACK_OFF));
     let statement = [table::failed(leased.id, &cause, ATTEMPTS, pause)?];
@@ -165,10 +167,12 @@ async fn fail(shared: &Shared, leased: &Leased, error: DbError) -> Result<(), Db
     flight.await?;
     let (id, attempts, route) = (leased.id, leased.attempts, leased.webhook.route.as_str());
     if attempts >= ATTEMPTS {
-        tracing::error!(id, route, cause, "a webhook is given up: see `switchboard ops dead-letters`");
+        tracing::error!(
+            parent: &span, id, route, cause, "a webhook is given up: see `switchboard ops dead-letters`"
+        );
         shared.webhooks.processed(&leased.webhook, Processed::Dead);
     } else {
-        tracing::warn!(id, route, attempts, cause, "a webhook cannot be processed yet");
+        tracing::warn!(parent: &span, id, route, attempts, cause, "a webhook cannot be processed yet");
         shared.webhooks.processed(&leased.webhook, Processed::Failed);
     }
     Ok(())
