@@ -154,7 +154,6 @@ struct Common {
 /// The exit status is the verdict's; 1 also if the test could not be made.
 pub fn run(command: Command) -> u8 {
     let (plan, common) = plan(&command);
-    let calls_alone = matches!(command, Command::Calls(_));
     if let Where::There { origin, .. } = &plan.where_to
         && has_calls(&plan.work)
         && !(is_loopback(origin) && origin.scheme() == "http")
@@ -176,7 +175,7 @@ pub fn run(command: Command) -> u8 {
             return FAILED;
         }
     };
-    match publish(&test, old.as_ref(), common, calls_alone) {
+    match publish(&test, old.as_ref(), common, is_one_of_calls(&plan)) {
         Ok(()) => test.verdict.exit_status(),
         Err(error) => {
             eprintln!("{error:#}");
@@ -258,6 +257,12 @@ fn has_calls(work: &Work) -> bool {
     }
 }
 
+/// One scenario of calls, once.
+fn is_one_of_calls(plan: &Plan) -> bool {
+    let Work::Scenarios(loads) = &plan.work else { return false };
+    plan.soak.is_none() && matches!(loads[..], [Load::Calls(_) | Load::Overload { .. }])
+}
+
 impl CallsSize {
     const DOCUMENT: Self = Self { calls: None, seconds: None, ramp: None };
 
@@ -305,8 +310,9 @@ fn publish(
         write(&folder.join(PAGE), page::html(test).as_bytes())?;
     }
     if let Some(file) = &common.json {
-        let json = match test.scenarios.as_slice() {
-            [scenario] if calls_alone => serde_json::to_vec(&scenario.calls)?,
+        let calls = test.scenarios.first().and_then(|scenario| scenario.calls.as_ref());
+        let json = match calls {
+            Some(calls) if calls_alone => serde_json::to_vec(calls)?,
             _ => serde_json::to_vec(test)?,
         };
         write(file, &json)?;

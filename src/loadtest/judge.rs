@@ -17,7 +17,7 @@
 //! because then the result is about this machine, not about the program under load. Its P99 is taken off the delay of
 //! frames, except where the machine's limit is looked for: callers and program share it.
 
-use super::result::{Check, Sample, Verdict};
+use super::result::{Check, Sample, Scenario, Verdict};
 use super::tally::Tally;
 use super::watch::Seen;
 use crate::sim::report::{CallCounts, CallsReport, Percentiles, UpDown};
@@ -123,6 +123,31 @@ pub fn of_delay(report: &CallsReport, own_lag_ms: &Percentiles) -> Vec<Check> {
     let own_lag = own_lag_ms.p99.unwrap_or_default();
     let added = added_p99(&report.added_latency_ms).map(|added| (added - own_lag).max(0.0));
     vec![Check::new("added latency P99 beyond own lag", added, "ms", DELAY_MS[0], DELAY_MS[1])]
+}
+
+/// The load could not be gone on with.
+pub fn of_what_was_left(error: &anyhow::Error) -> Scenario {
+    told(
+        "unfinished",
+        format!("the rest was not done: {error:#}"),
+        Check::new("what was left", None, "", 0.0, 0.0),
+    )
+}
+
+/// The program under load crashed, or would not stop.
+pub fn of_the_end(error: &anyhow::Error) -> Scenario {
+    let crashed = Check::new("programs that did not end well", Some(1.0), "", 0.0, 0.0);
+    told("end", format!("the program did not end well: {error:#}"), crashed)
+}
+
+fn told(name: &str, task: String, check: Check) -> Scenario {
+    Scenario {
+        name: name.to_owned(),
+        task,
+        verdict: check.verdict,
+        checks: vec![check],
+        ..Scenario::default()
+    }
 }
 
 /// What the program says of its Realtime service, in percent; null where it does not tell.

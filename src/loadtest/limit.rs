@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::calls::{self, Calls, Room};
 use super::figure::figure;
 use super::judge;
-use super::leaks::AtRest;
+use super::leaks;
 use super::result::{Check, Scenario, Verdict};
 use super::target::Target;
 
@@ -71,13 +71,12 @@ fn ramp(size: u16) -> Duration {
     Duration::from_secs_f64(f64::from(size) / a_second)
 }
 
-/// Looks for the limit. Answers all steps, and at the end the finding.
+/// Looks for the limit. Adds to `steps`, which is empty, each step when it is over, and at the end the finding.
 ///
 /// # Errors
 /// As [`calls::run`], and the program does not tell whether it is at rest between two steps.
-pub async fn find(target: &Target, limit: Limit) -> anyhow::Result<Vec<Scenario>> {
+pub async fn find(target: &Target, limit: Limit, steps: &mut Vec<Scenario>) -> anyhow::Result<()> {
     let mut search = Search::new(limit.parts, MOST.min(calls::most()));
-    let mut steps: Vec<Scenario> = Vec::new();
     let mut broken = String::new();
     while let Some(size) = search.next() {
         let calls = Calls { count: size, length: limit.length, ramp: ramp(size), room: Room::ForQuality };
@@ -93,10 +92,10 @@ pub async fn find(target: &Target, limit: Limit) -> anyhow::Result<Vec<Scenario>
         step.verdict = if gave_way.is_some() { Verdict::Warning } else { Verdict::Fine };
         broken = gave_way.unwrap_or(broken);
         steps.push(step);
-        AtRest::of(target).await?;
+        leaks::rests(target).await?;
     }
-    steps.push(finding(search, &broken, &steps));
-    Ok(steps)
+    steps.push(finding(search, &broken, steps));
+    Ok(())
 }
 
 /// What of a step did not hold, the gravest first, and who was short of the machine; none if all did.

@@ -8,18 +8,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use switchboard::loadtest::result::{LoadTest, Scenario, Verdict};
 use switchboard::sim::realtime;
 use switchboard::sim::report::CallsReport;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use crate::support::app::{AUTH_TOKEN, TestApp};
 use crate::support::certificates::Authority;
+use crate::support::eventually;
 use crate::support::postgres::{TestDatabase, client};
 
 /// `--quick` is over in well under two minutes, with the start of the private instance.
@@ -80,6 +83,57 @@ async fn all_scenarios_end_green_on_a_private_instance() {
 
 fn counted(scenario: &Scenario) -> u64 {
     scenario.distribution.iter().map(|bucket| bucket.count).sum()
+}
+
+/// Waits until a process that `parent` has started runs this command of the program.
+async fn child(parent: u32, command: &str) -> Pid {
+    let is_it = |pid: &str| {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        // The name in the second field may have spaces; the parent is the second after its parenthesis.
+        let stat = read("stat");
+        let parent_of_it = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
+        parent_of_it == Some(&parent.to_string()) && read("cmdline").split('\0').nth(1) == Some(command)
+    };
+    let mut found = None;
+    eventually("the process runs", async || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let names = processes.filter_map(|entry| entry.file_name().into_string().ok());
+        found = names.into_iter().filter(|name| is_it(name)).find_map(|pid| pid.parse().ok());
+        found.is_some()
+    })
+    .await;
+    Pid::from_raw(found.unwrap()).unwrap()
+}
+
+#[actix_rt::test]
+async fn an_instance_that_dies_is_critical_and_what_was_found_before_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let sizes = "--calls 2 --seconds 3 --webhooks 20 --webhook-seconds 2 --queries 10 --query-seconds 1";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command.args(["loadtest", "all", "--report"]).arg(folder.path()).args(sizes.split(' '));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut running = command.spawn().unwrap();
+    let mut progress = BufReader::new(running.stderr.take().unwrap()).lines();
+    let the_second_begins = async {
+        while let Some(line) = progress.next_line().await.unwrap() {
+            if line.starts_with("webhooks: ") {
+                return;
+            }
+        }
+        panic!("it ended before");
+    };
+    timeout(QUICK, the_second_begins).await.expect("it comes to the second scenario");
+    kill_process(child(running.id().unwrap(), "serve").await, Signal::KILL).unwrap();
+    let ended = timeout(QUICK, running.wait_with_output()).await.expect("it ends in time").unwrap();
+    let said = String::from_utf8(ended.stdout).unwrap();
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(said.contains("calls completed                 2\n"), "{said}");
+    assert!(says_that_was_breached(&said, "end", "programs that did not end well 1"), "{said}");
+    assert!(said.contains("the program did not end well: see "), "{said}");
+    let test: LoadTest = read(&folder.path().join("result.json"));
+    let names: Vec<_> = test.scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
+    assert_eq!(names, ["calls", "webhooks", "database", "end"]);
+    assert!(folder.path().join("report.html").exists());
 }
 
 /// Every second query of the log, and what comes with it, waits until a lock is gone.
