@@ -12,8 +12,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use url::Url;
 
+use super::arguments::{Origin, seconds, secret};
 use super::{FAILED, USAGE};
-use crate::loadtest::calls::{Calls, Room};
+use crate::loadtest::calls::{Calls, Overload, Room};
 use crate::loadtest::instance::Setup;
 use crate::loadtest::limit::Limit;
 use crate::loadtest::requests::MOST_UNANSWERED;
@@ -126,10 +127,10 @@ struct DatabaseSize {
 #[derive(Debug, Args)]
 struct Common {
     /// The program to be put under load; without it one is started, with a database of its own
-    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    #[arg(long, value_name = "ORIGIN", value_parser = Origin::Any)]
     url: Option<Url>,
     /// The simulated Realtime service behind that program, whose report is read after the calls
-    #[arg(long, value_name = "ORIGIN", value_parser = origin, requires = "url")]
+    #[arg(long, value_name = "ORIGIN", value_parser = Origin::Loopback, requires = "url")]
     realtime: Option<Url>,
     /// What webhooks are signed with
     #[arg(long, value_name = "TOKEN", env = "TWILIO_AUTH_TOKEN", hide_env_values = true, value_parser = secret)]
@@ -161,6 +162,12 @@ pub fn run(command: Command) -> u8 {
         eprintln!("the simulated callers ring programs on this machine only: {origin}");
         return USAGE;
     }
+    if let (Work::FindLimit(_), Where::There { realtime: None, .. }) = (&plan.work, &plan.where_to) {
+        eprintln!(
+            "--find-limit wants --realtime: only the service behind the program tells whether no frame is lost"
+        );
+        return USAGE;
+    }
     let old = match common.compare.as_deref().map(read).transpose() {
         Ok(old) => old,
         Err(error) => {
@@ -190,10 +197,10 @@ fn plan(command: &Command) -> (Plan, &Common) {
             let work = if *find_limit {
                 let (usual, parts) = if common.quick { (10, 3) } else { (20, 8) };
                 let length = size.seconds.unwrap_or(Duration::from_secs(usual));
-                Work::FindLimit(Limit { length, parts })
+                Work::FindLimit(Limit { length, parts, quick: common.quick })
             } else if *overload {
-                let Calls { length, ramp, .. } = size.calls(common.quick);
-                Work::Scenarios(vec![Load::Overload { length, ramp }])
+                let Calls { length, ramp, quick, .. } = size.calls(common.quick);
+                Work::Scenarios(vec![Load::Overload(Overload { length, ramp, quick })])
             } else {
                 Work::Scenarios(vec![Load::Calls(size.calls(common.quick))])
             };
@@ -241,7 +248,7 @@ fn ceiling(work: &Work) -> u16 {
         Work::Scenarios(loads) => {
             let counts = loads.iter().filter_map(|load| match load {
                 Load::Calls(calls) => Some(calls.count),
-                Load::Overload { .. } | Load::Webhooks(_) | Load::Database(_) => None,
+                Load::Overload(_) | Load::Webhooks(_) | Load::Database(_) => None,
             });
             counts.max().unwrap_or_default().max(USUAL_CEILING)
         }
@@ -251,16 +258,14 @@ fn ceiling(work: &Work) -> u16 {
 fn has_calls(work: &Work) -> bool {
     match work {
         Work::FindLimit(_) => true,
-        Work::Scenarios(loads) => {
-            loads.iter().any(|load| matches!(load, Load::Calls(_) | Load::Overload { .. }))
-        }
+        Work::Scenarios(loads) => loads.iter().any(|load| matches!(load, Load::Calls(_) | Load::Overload(_))),
     }
 }
 
 /// One scenario of calls, once.
 fn is_one_of_calls(plan: &Plan) -> bool {
     let Work::Scenarios(loads) = &plan.work else { return false };
-    plan.soak.is_none() && matches!(loads[..], [Load::Calls(_) | Load::Overload { .. }])
+    plan.soak.is_none() && matches!(loads[..], [Load::Calls(_) | Load::Overload(_)])
 }
 
 impl CallsSize {
@@ -270,7 +275,7 @@ impl CallsSize {
         let length = self.seconds.unwrap_or(Duration::from_secs(if quick { 20 } else { 300 }));
         let ramp = self.ramp.unwrap_or((length / 4).min(LONGEST_RAMP));
         let count = self.calls.unwrap_or(if quick { QUICK_CALLS } else { 20 });
-        Calls { count, length, ramp, room: Room::ForAll }
+        Calls { count, length, ramp, room: Room::ForAll, quick }
     }
 }
 
@@ -330,23 +335,6 @@ fn read(path: &Path) -> anyhow::Result<LoadTest> {
         .with_context(|| format!("{}: not the result.json of a load test", path.display()))
 }
 
-fn origin(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
-    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    if matches!(url.scheme(), "http" | "https") && is_bare {
-        Ok(url)
-    } else {
-        Err("an origin is wanted: https://voice.example.com".to_owned())
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let wanted = || "a number of seconds up to a day is wanted".to_owned();
-    let seconds: f64 = text.parse().map_err(|_| wanted())?;
-    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| wanted())?;
-    if duration <= Duration::from_secs(24 * 60 * 60) { Ok(duration) } else { Err(wanted()) }
-}
-
 /// `90s`, `30m`, `1h`.
 fn time(text: &str) -> Result<Duration, String> {
     let parsed = || {
@@ -360,10 +348,6 @@ fn time(text: &str) -> Result<Duration, String> {
         number.parse::<u32>().ok().map(|number| Duration::from_secs(u64::from(number) * unit))
     };
     parsed().ok_or_else(|| "a time is wanted: 90s, 30m, 1h".to_owned())
-}
-
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::new(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -393,7 +377,13 @@ mod tests {
         let seconds = Duration::from_secs;
         let Work::Scenarios(loads) = &plan.work else { panic!("{plan:?}") };
         let expected = [
-            Load::Calls(Calls { count: 20, length: seconds(300), ramp: seconds(30), room: Room::ForAll }),
+            Load::Calls(Calls {
+                count: 20,
+                length: seconds(300),
+                ramp: seconds(30),
+                room: Room::ForAll,
+                quick: false,
+            }),
             Load::Webhooks(Schedule { count: 500, within: seconds(60), at_once: 1 }),
             Load::Database(Schedule { count: 100, within: seconds(10), at_once: 10 }),
         ];
@@ -428,8 +418,14 @@ mod tests {
             "all --url ftp://a",
             "all --url http://a/b",
             "all --realtime http://127.0.0.1:1",
+            "all --url http://a --realtime http://a",
+            "all --url http://me:hidden@a",
+            "all --url http://hidden@a",
+            "all --url ftp://me:hidden@a",
+            "all --url http://a --realtime http://me:hidden@127.0.0.1",
         ] {
-            assert!(parsed(line).is_err(), "{line}");
+            let refused = parsed(line).expect_err(line).to_string();
+            assert!(!refused.contains("hidden"), "{refused}");
         }
         assert_eq!(planned("all --for 2h").soak, Some(Duration::from_secs(7_200)));
     }

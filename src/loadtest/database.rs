@@ -28,6 +28,6 @@ pub async fn run(target: &Target, schedule: Schedule, label: &str) -> Scenario {
     let (within, at_once) = (schedule.within.as_secs_f64(), schedule.at_once);
     let task =
         format!("{asked} queries of the call log within {within} s, {at_once} at a time: P95 within 500 ms");
-    let checks = judge::of_queries(&tally);
+    let checks = vec![judge::of_queries(&tally), judge::of_lag(&tally.lag_ms(), judge::LAG_MS)];
     sum_up(("database", task), (started, asked), &tally, seen, tally.lag_ms(), checks)
 }

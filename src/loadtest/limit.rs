@@ -25,6 +25,8 @@ pub struct Limit {
     pub length: Duration,
     /// How exactly: to one of so many parts.
     pub parts: u16,
+    /// As in [`Calls`].
+    pub quick: bool,
 }
 
 /// The search, without the calls.
@@ -79,7 +81,8 @@ pub async fn find(target: &Target, limit: Limit, steps: &mut Vec<Scenario>) -> a
     let mut search = Search::new(limit.parts, MOST.min(calls::most()));
     let mut broken = String::new();
     while let Some(size) = search.next() {
-        let calls = Calls { count: size, length: limit.length, ramp: ramp(size), room: Room::ForQuality };
+        let Limit { length, quick, .. } = limit;
+        let calls = Calls { count: size, length, ramp: ramp(size), room: Room::ForQuality, quick };
         let label = format!("step {}: {size} calls, {} held", steps.len() + 1, search.holds);
         let mut step = calls::run(target, calls, &format!("calls {size}"), &label).await?;
         let gave_way = gave_way(&step);
@@ -212,12 +215,15 @@ mod tests {
     #[test]
     fn what_gave_way_is_said_with_its_figure() {
         let check = |what, value| Check::new(what, Some(value), "ms", 20.0, 400.0);
-        let checks = vec![check("own lag P99", 1.0), check("added latency P99", 31.0), check("worse", 500.0)];
+        let checks = vec![check("within", 1.0), check("added latency P99", 31.0), check("worse", 500.0)];
         let step = Scenario { checks, ..Scenario::default() };
         let said = gave_way(&step).unwrap();
         let expected = "worse 500 ms (warning above 20, critical above 400); added latency P99 31 ms (warning above 20, critical above 400)";
         assert_eq!(said, expected);
         assert_eq!(gave_way(&Scenario::default()), None);
+        let given_up =
+            Scenario { checks: vec![check("within", 1.0), judge::of_giving_up()], ..Scenario::default() };
+        assert!(gave_way(&given_up).unwrap().starts_with("times given up"), "whatever its figures are");
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub mod target;
 pub mod watch;
 pub mod webhooks;
 
-use calls::Calls;
+use calls::{Calls, Overload};
 use instance::{Instance, Setup};
 use leaks::AtRest;
 use limit::Limit;
@@ -84,11 +84,7 @@ pub enum Work {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
     Calls(Calls),
-    /// Calls of this length, started within this time, half as many again as the ceiling.
-    Overload {
-        length: Duration,
-        ramp: Duration,
-    },
+    Overload(Overload),
     Webhooks(Schedule),
     Database(Schedule),
 }
@@ -211,8 +207,8 @@ async fn round(
         let label = |name: &str| format!("{name}{which}");
         done.push(match *load {
             Load::Calls(calls) => calls::run(target, calls, "calls", &label("calls")).await?,
-            Load::Overload { length, ramp } => {
-                let calls = calls::overload(target, length, ramp).await?;
+            Load::Overload(overload) => {
+                let calls = calls::overload(target, overload).await?;
                 calls::run(target, calls, "overload", &label("overload")).await?
             }
             Load::Webhooks(schedule) => webhooks::run(target, schedule, &label("webhooks")).await,

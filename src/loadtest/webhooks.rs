@@ -43,7 +43,8 @@ pub async fn run(target: &Target, schedule: Schedule, label: &str) -> Scenario {
     let ((accepted, delays), seen) = watched(target, &tally, &progress, work).await;
     let on_time = delays.as_deref().and_then(in_time);
     let delay_p95_ms = delays.as_deref().and_then(judge::p95_of_buckets).map(|seconds| seconds * 1e3);
-    let checks = judge::of_webhooks(asked, tally.errors_by("429"), accepted, on_time, delay_p95_ms);
+    let mut checks = judge::of_webhooks(asked, tally.errors_by("429"), accepted, on_time, delay_p95_ms);
+    checks.push(judge::of_lag(&tally.lag_ms(), judge::LAG_MS));
     let task = format!(
         "{asked} status callbacks of conferences and recordings within {} s: none answered 429, all processed within 5 s",
         schedule.within.as_secs_f64()

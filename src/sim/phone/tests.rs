@@ -493,7 +493,7 @@ async fn several_scripted_callers_talk_interrupt_and_are_all_fine() {
 async fn a_lost_frame_of_the_agent_is_seen() {
     let bridge = Bridge::start(Manner::Loses).await;
     let outcome = simulate(Options { seconds: 2 * SECOND, ..bridge.options() }).await.unwrap();
-    assert_eq!(outcome.report.frames.lost, 1);
+    assert_eq!(outcome.report.frames.as_ref().unwrap().lost, 1);
     assert!(!outcome.is_fine());
 }
 
@@ -557,14 +557,6 @@ async fn when_the_observer_has_seen_enough_all_hang_up_and_nobody_rings_any_more
     let outcome = timeout(10 * SECOND, run).await.expect("nobody waits for the others").unwrap();
     let calls = &outcome.report.calls;
     assert!((1..=3).contains(&calls.asked) && calls.completed == calls.asked, "{calls:?}");
-}
-
-#[test]
-fn only_loopback_origins_are_taken() {
-    assert!(loopback("http://127.0.0.1:8080").is_ok() && loopback("http://localhost").is_ok());
-    for refused in ["http://example.com", "https://127.0.0.1", "http://10.0.0.1", "nonsense"] {
-        assert!(loopback(refused).is_err(), "{refused}");
-    }
 }
 
 #[test]
