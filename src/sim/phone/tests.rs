@@ -59,6 +59,8 @@ pub(super) enum Manner {
     Closes,
     /// Never says a word.
     Mute,
+    /// Greets, and never answers.
+    Greets,
     /// Leaves out a frame of the greeting.
     Loses,
     /// Says a phrase so many times, one every four seconds, and greets four seconds after the last.
@@ -215,7 +217,7 @@ impl Agent {
 
     /// `frames` frames in one message and a mark after each half.
     async fn says(&mut self, clip: u16, frames: u32) {
-        if self.manner == Manner::Mute {
+        if self.manner == Manner::Mute || self.manner == Manner::Greets && self.response > 0 {
             return;
         }
         let lost = (self.manner == Manner::Loses).then_some(3);
@@ -505,6 +507,16 @@ async fn a_call_without_a_greeting_fails() {
     assert!(outcome.calls[0].silence_ms >= 10_000);
     let outcome = simulate(Options { seconds: SECOND, ..bridge.options() }).await.unwrap();
     assert_eq!(outcome.calls[0].verdict, Verdict::Failed("the agent was never heard".into()));
+}
+
+#[actix_rt::test]
+async fn whoever_hangs_up_without_an_answer_has_waited_for_one_all_the_same() {
+    let bridge = Bridge::start(Manner::Greets).await;
+    let outcome = simulate(Options { seconds: 10 * SECOND, ..bridge.options() }).await.unwrap();
+    let call = &outcome.calls[0];
+    assert_eq!(call.verdict, Verdict::Completed);
+    assert!(matches!(call.answers[..], [waited] if waited > 2 * SECOND), "{:?}", call.answers);
+    assert!(outcome.report.turn_ms.p50.is_some_and(|ms| ms > 2_000.0));
 }
 
 #[actix_rt::test]
