@@ -204,15 +204,15 @@ async fn a_soak_loads_the_same_process_again_and_looks_for_what_it_keeps() {
     }
 }
 
-/// Answers every request on this connection with what `/healthz` answers, after so long.
-fn answers(mut stream: impl Read + Write, after: Duration) {
+/// Answers every request on this connection with what `/healthz` answers, so long after its first line has come.
+fn answers(mut stream: impl Read + Write, after: impl Fn(&str) -> Duration) {
     const HEALTHY: &str = r#"{"status":"healthy","poolStats":{"total":1,"idle":1,"waiting":0},"calls":{"active":0,"limit":20}}"#;
     let (mut head, mut byte) = (Vec::new(), [0]);
     while stream.read_exact(&mut byte).is_ok() {
         head.push(byte[0]);
         if head.ends_with(b"\r\n\r\n") {
+            std::thread::sleep(after(&String::from_utf8_lossy(&head)));
             head.clear();
-            std::thread::sleep(after);
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{HEALTHY}", HEALTHY.len());
             if stream.write_all(answer.as_bytes()).is_err() {
                 return;
@@ -249,7 +249,7 @@ async fn a_certificate_of_a_private_authority_is_believed_where_it_is_trusted_an
     let port = serves(move |stream| {
         counted.fetch_add(1, Ordering::Relaxed);
         let connection = ServerConnection::new(config.clone()).unwrap();
-        answers(StreamOwned::new(connection, stream), Duration::ZERO);
+        answers(StreamOwned::new(connection, stream), |_| Duration::ZERO);
     });
     let origin = format!("https://127.0.0.1:{port}");
     let queries = ["database", "--url", &origin, "--queries", "40", "--query-seconds", "2", "--at-once", "1"];
@@ -268,8 +268,19 @@ async fn a_certificate_of_a_private_authority_is_believed_where_it_is_trusted_an
 }
 
 #[actix_rt::test]
+async fn a_page_of_metrics_that_is_long_in_coming_is_no_lack_of_health() {
+    let slow_page = |head: &str| Duration::from_secs(if head.starts_with("GET /metrics ") { 8 } else { 0 });
+    let port = serves(move |stream| answers(stream, slow_page));
+    let origin = format!("http://127.0.0.1:{port}");
+    let queries = ["--queries", "7", "--query-seconds", "7", "--at-once", "1"];
+    let (said, _) = loadtest(&[&["database", "--url", &origin], &queries[..]].concat()).await;
+    assert!(says_that_was_breached(&said, "database", "memory unknown"), "{said}");
+    assert!(!says_that_was_breached(&said, "database", "looks at /healthz"), "{said}");
+}
+
+#[actix_rt::test]
 async fn what_this_machine_lacks_is_a_warning_and_no_error_of_the_program() {
-    let port = serves(|stream| answers(stream, Duration::from_millis(300)));
+    let port = serves(|stream| answers(stream, |_| Duration::from_millis(300)));
     let origin = format!("http://127.0.0.1:{port}");
     let with = |descriptors: u32| {
         let mut command = Command::new("sh");
