@@ -10,8 +10,8 @@
 //! no error of the program, and a warning.
 //!
 //! **The pool.** What counts is the demand: connections in use and queries that wait for one, in percent of the
-//! connections allowed. Above 80 % it is nearly exhausted; above 100 % somebody waits. A group of queries that comes at
-//! once fills any pool for a moment and harms nobody, so it is the demand that lasted for [`LASTING`] seconds in a row.
+//! connections allowed. Above 80 % it is nearly exhausted; at 100 % it is. A group of queries that comes at once
+//! fills any pool for a moment and harms nobody, so it is the demand that lasted for [`LASTING`] seconds in a row.
 //!
 //! **The load itself.** A request counts from when it was due; how late this program was in sending it is judged, too,
 //! because then the result is about this machine, not about the program under load. Its P99 is taken off the delay of
@@ -24,6 +24,8 @@ use crate::sim::report::{CallCounts, CallsReport, Percentiles, UpDown};
 
 /// What is expected of all is not met by some of them: so many of a hundred are critical.
 const CRITICAL_SHARE: f64 = 5.0;
+/// All of a pool's connections are in use, in percent of them: what is not above it is at least one short.
+const POOL_CRITICAL: f64 = 99.9;
 /// For how many samples a pool has to be in demand.
 const LASTING: usize = 5;
 /// The response time of the call log, in milliseconds, P95.
@@ -72,7 +74,7 @@ pub fn of_all(asked: u64, tally: &Tally, seen: &Seen) -> Vec<Check> {
     let mut checks = vec![
         Check::new("response time P95", tally.response_ms().p95, "ms", 2_000.0, 5_000.0),
         Check::new("error rate", share(tally.error_count(), asked - ours), "%", 1.0, 5.0),
-        Check::new("database pool in demand", pool_demand(&seen.samples), "%", 80.0, 100.0),
+        Check::new("database pool in demand", pool_demand(&seen.samples), "%", 80.0, POOL_CRITICAL),
         Check::new("memory", memory(&seen.samples), "%", 70.0, 85.0),
         none_of("looks at /healthz that found it unwell", seen.unhealthy, seen.samples.len() as u64),
     ];
@@ -278,7 +280,9 @@ mod tests {
         let judged =
             |samples: Vec<Sample>| verdict(&of(&tally(&[1], 0), &seen(samples)), "database pool in demand");
         assert_eq!(judged(vec![pool(16, 0); 9]), Verdict::Fine);
-        assert_eq!(judged(vec![pool(20, 0); 9]), Verdict::Warning, "all are in use, and nobody waits");
+        assert_eq!(judged(vec![pool(17, 0); 9]), Verdict::Warning);
+        assert_eq!(judged(vec![pool(19, 0); 9]), Verdict::Warning, "one is left");
+        assert_eq!(judged(vec![pool(20, 0); 9]), Verdict::Critical, "all are in use");
         assert_eq!(judged(vec![pool(20, 1); 9]), Verdict::Critical, "somebody waits");
         let mut moments = vec![pool(2, 0); 9];
         moments[3..7].fill(pool(20, 30));
