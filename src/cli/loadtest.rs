@@ -2,7 +2,7 @@
 //!
 //! The sizes are the document's unless others are asked for (reference: load-testing-and-pooling.md).
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -168,9 +168,10 @@ pub fn run(command: Command) -> u8 {
         );
         return USAGE;
     }
-    let old = match common.compare.as_deref().map(read).transpose() {
-        Ok(old) => old,
-        Err(error) => {
+    let old_and_files = || Ok((common.compare.as_deref().map(read).transpose()?, Files::open(common)?));
+    let (old, files) = match old_and_files() {
+        Ok(both) => both,
+        Err::<_, anyhow::Error>(error) => {
             eprintln!("{error:#}");
             return USAGE;
         }
@@ -182,11 +183,13 @@ pub fn run(command: Command) -> u8 {
             return FAILED;
         }
     };
-    match publish(&test, old.as_ref(), common, is_one_of_calls(&plan)) {
-        Ok(()) => test.verdict.exit_status(),
+    let status = test.verdict.exit_status();
+    // A terminal that is gone does not cost the files.
+    match files.write(&test, is_one_of_calls(&plan)).and_then(|()| print(&test, old.as_ref())) {
+        Ok(()) => status,
         Err(error) => {
             eprintln!("{error:#}");
-            FAILED.max(test.verdict.exit_status())
+            FAILED.max(status)
         }
     }
 }
@@ -297,36 +300,71 @@ impl DatabaseSize {
     }
 }
 
-/// Prints the table and writes the files. The JSON of `calls` alone is what `sim phone` and `demo` write as well.
-fn publish(
-    test: &LoadTest,
-    old: Option<&LoadTest>,
-    common: &Common,
-    calls_alone: bool,
-) -> anyhow::Result<()> {
+/// The files that the result goes to. They are opened before the load is made, and not changed until it is over.
+struct Files {
+    result: Option<Output>,
+    page: Option<Output>,
+    json: Option<Output>,
+}
+
+struct Output {
+    path: PathBuf,
+    file: File,
+}
+
+impl Files {
+    fn open(common: &Common) -> anyhow::Result<Self> {
+        if let Some(folder) = &common.report {
+            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        let in_report = |name| common.report.as_ref().map(|folder| folder.join(name));
+        let open = |path: Option<PathBuf>| path.map(Output::open).transpose();
+        let (result, page) = (open(in_report(RESULT))?, open(in_report(PAGE))?);
+        Ok(Self { result, page, json: open(common.json.clone())? })
+    }
+
+    /// The JSON of `calls` alone is what `sim phone` and `demo` write as well.
+    fn write(self, test: &LoadTest, calls_alone: bool) -> anyhow::Result<()> {
+        if let Some(result) = self.result {
+            result.write(&serde_json::to_vec_pretty(test)?)?;
+        }
+        if let Some(page) = self.page {
+            page.write(page::html(test).as_bytes())?;
+        }
+        let calls = test.scenarios.first().and_then(|scenario| scenario.calls.as_ref());
+        match (self.json, calls) {
+            (Some(json), Some(calls)) if calls_alone => json.write(&serde_json::to_vec(calls)?),
+            (Some(json), _) => json.write(&serde_json::to_vec(test)?),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+impl Output {
+    fn open(path: PathBuf) -> anyhow::Result<Self> {
+        let opened = File::options().write(true).create(true).truncate(false).open(&path);
+        let file = opened.with_context(|| path.display().to_string())?;
+        Ok(Self { path, file })
+    }
+
+    fn write(mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        let mut write = || {
+            if self.file.metadata()?.is_file() {
+                self.file.set_len(0)?; // what was there before may be longer
+            }
+            self.file.write_all(bytes)
+        };
+        write().with_context(|| self.path.display().to_string())
+    }
+}
+
+fn print(test: &LoadTest, old: Option<&LoadTest>) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     write!(stdout, "{}", Table(test)).context("stdout")?;
     if let Some(old) = old {
         write!(stdout, "\n{}", compare::table(old, test)).context("stdout")?;
     }
-    if let Some(folder) = &common.report {
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        write(&folder.join(RESULT), &serde_json::to_vec_pretty(test)?)?;
-        write(&folder.join(PAGE), page::html(test).as_bytes())?;
-    }
-    if let Some(file) = &common.json {
-        let calls = test.scenarios.first().and_then(|scenario| scenario.calls.as_ref());
-        let json = match calls {
-            Some(calls) if calls_alone => serde_json::to_vec(calls)?,
-            _ => serde_json::to_vec(test)?,
-        };
-        write(file, &json)?;
-    }
     Ok(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    fs::write(path, bytes).with_context(|| path.display().to_string())
 }
 
 fn read(path: &Path) -> anyhow::Result<LoadTest> {

@@ -17,11 +17,12 @@ use super::progress::Progress;
 use super::result::{ErrorCount, Scenario};
 use super::summary::sum_up;
 use super::tally::Tally;
-use super::target::Target;
+use super::target::{Fault, Target, WITHOUT_TOKENS};
 use super::watch::{Health, watched};
 use crate::sim::phone::report::percentiles;
 use crate::sim::phone::{self, Glance, Verdict};
 
+const MONITOR: &str = "/api/call-monitor";
 /// The live picture is for people: nobody needs it more often, and it counts against the API's limit.
 const LOOKS_EVERY: Duration = Duration::from_secs(5);
 /// For so long at least all have to be on the line for a look to find them there.
@@ -126,8 +127,8 @@ pub async fn overload(target: &Target, overload: Overload) -> anyhow::Result<Cal
 /// Makes the calls. `name` is the scenario's, `label` the progress's.
 ///
 /// # Errors
-/// The calls cannot be made, whatever the program under load does: it is not on this machine, or this process has too few
-/// file descriptors.
+/// The calls cannot be made, whatever the program under load does: it is not on this machine, this process has too few
+/// file descriptors, or nobody may look at the monitor.
 pub async fn run(target: &Target, calls: Calls, name: &str, label: &str) -> anyhow::Result<Scenario> {
     let Calls { count, length, ramp, room, .. } = calls;
     ensure!(
@@ -135,6 +136,8 @@ pub async fn run(target: &Target, calls: Calls, name: &str, label: &str) -> anyh
         "this process has file descriptors for {} calls, and {count} are asked for: raise `ulimit -n`",
         most()
     );
+    let refusal = target.get(MONITOR).await.err().filter(Fault::is_refusal);
+    ensure!(refusal.is_none(), "{MONITOR} is refused: {WITHOUT_TOKENS}");
     let (started, tally) = (Instant::now(), Rc::new(Tally::default()));
     let (at_once, given_up) = (Cell::new(None), Cell::new(false));
     let options = phone::Options {
@@ -233,7 +236,7 @@ async fn looks_at_the_monitor(target: &Target, first: Duration, most: &Cell<Opti
     loop {
         due.tick().await;
         // An answer that takes longer must not move the next look.
-        let picture = timeout(LOOKS_EVERY / 2, target.json::<Picture>("/api/call-monitor")).await;
+        let picture = timeout(LOOKS_EVERY / 2, target.json::<Picture>(MONITOR)).await;
         if let Ok(Ok(picture)) = picture {
             most.set(most.get().max(Some(picture.capacity.active)));
         }

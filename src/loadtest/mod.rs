@@ -211,8 +211,8 @@ async fn round(
                 let calls = calls::overload(target, overload).await?;
                 calls::run(target, calls, "overload", &label("overload")).await?
             }
-            Load::Webhooks(schedule) => webhooks::run(target, schedule, &label("webhooks")).await,
-            Load::Database(schedule) => database::run(target, schedule, &label("database")).await,
+            Load::Webhooks(schedule) => webhooks::run(target, schedule, &label("webhooks")).await?,
+            Load::Database(schedule) => database::run(target, schedule, &label("database")).await?,
         });
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use anyhow::ensure;
 use tokio::time::{Instant, sleep};
 
 use super::judge;
@@ -23,7 +24,10 @@ const PROCESSING: Duration = Duration::from_secs(15);
 const LOOKS_EVERY: Duration = Duration::from_millis(500);
 
 /// Posts all callbacks and waits until they are processed. `label` is the progress's.
-pub async fn run(target: &Target, schedule: Schedule, label: &str) -> Scenario {
+///
+/// # Errors
+/// The program does not believe that they are Twilio's.
+pub async fn run(target: &Target, schedule: Schedule, label: &str) -> anyhow::Result<Scenario> {
     let (started, asked) = (Instant::now(), u64::from(schedule.count));
     let tally = Rc::new(Tally::default());
     let before = target.metrics().await.ok();
@@ -41,6 +45,11 @@ pub async fn run(target: &Target, schedule: Schedule, label: &str) -> Scenario {
     };
     let progress = Progress::of(label, asked);
     let ((accepted, delays), seen) = watched(target, &tally, &progress, work).await;
+    let origin = target.origin.origin().ascii_serialization();
+    ensure!(
+        !tally.is_refused(),
+        "webhooks are refused: the program needs PUBLIC_URL={origin}, and the TWILIO_AUTH_TOKEN of this test"
+    );
     let on_time = delays.as_deref().and_then(in_time);
     let delay_p95_ms = delays.as_deref().and_then(judge::p95_of_buckets).map(|seconds| seconds * 1e3);
     let mut checks = judge::of_webhooks(asked, tally.errors_by("429"), accepted, on_time, delay_p95_ms);
@@ -49,7 +58,7 @@ pub async fn run(target: &Target, schedule: Schedule, label: &str) -> Scenario {
         "{asked} status callbacks of conferences and recordings within {} s: none answered 429, all processed within 5 s",
         schedule.within.as_secs_f64()
     );
-    sum_up(("webhooks", task), (started, asked), &tally, seen, tally.lag_ms(), checks)
+    Ok(sum_up(("webhooks", task), (started, asked), &tally, seen, tally.lag_ms(), checks))
 }
 
 /// One that was never sent before: path and parameters (reference: twilio.md sections 6.4 and 6.5).

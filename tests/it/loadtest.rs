@@ -309,6 +309,9 @@ async fn wrong_arguments_and_a_result_that_is_none_are_told_before_anything_is_s
         &["calls", "--url", "https://voice.example.com"][..],
         &["webhooks", "--calls", "3"],
         &["all", "--compare", old],
+        &["all", "--report", "/proc/nowhere"],
+        &["all", "--json", "/proc/nowhere/result.json"],
+        &["calls", "--find-limit", "--url", "http://127.0.0.1:1"],
         &["everything"],
     ] {
         let (said, status) = loadtest(wrong).await;
