@@ -97,7 +97,13 @@ pub fn of_webhooks(
     vec![
         none_of("answers 429", too_many, asked),
         Check::new("not processed within 5 s", late, "%", 0.0, CRITICAL_SHARE),
-        Check::new("webhook delay P95", delay_p95_ms, "ms", PROCESSED_WITHIN_MS, 3.0 * PROCESSED_WITHIN_MS),
+        Check::new(
+            "webhook delay P95, at most",
+            delay_p95_ms,
+            "ms",
+            PROCESSED_WITHIN_MS,
+            3.0 * PROCESSED_WITHIN_MS,
+        ),
     ]
 }
 

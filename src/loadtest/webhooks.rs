@@ -97,9 +97,10 @@ async fn processed(target: &Target, before: Option<&MetricsPage>, accepted: u64)
     let delays = |page: &MetricsPage| page.buckets("switchboard_webhook_delay_seconds", "route", &ROUTES);
     let known = delays(before?);
     let deadline = Instant::now() + PROCESSING;
+    let mut more = None;
     loop {
-        let page = target.metrics().await.ok();
-        let more = page.map(|page| since(&known, &delays(&page)));
+        // What was told last is known, even if the program tells no more.
+        more = target.metrics().await.ok().map(|page| since(&known, &delays(&page))).or(more);
         let done = more.as_ref().and_then(|more| more.last()).map_or(0.0, |(_, all)| *all);
         if done >= accepted as f64 || Instant::now() > deadline {
             return more;
