@@ -25,6 +25,7 @@ use actors::wire::twilio::token::TokenKey;
 use anyhow::Context as _;
 use chrono::Utc;
 use listenfd::ListenFd;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 use url::Url;
@@ -38,6 +39,7 @@ use crate::left_behind;
 use crate::memory_limit;
 use crate::process_metrics::ProcessMetrics;
 use crate::settings::{DatabaseSettings, Settings, TwilioSettings};
+use crate::tasks::Tasks;
 use crate::traces;
 
 /// HTTP workers. With one, a call's sockets and its actor share a thread; with more, its stream is mostly accepted on another
@@ -67,6 +69,7 @@ pub struct App {
     pub limits: Limits,
     phrases: Arc<PhraseBook>,
     pub metrics: prometheus::Registry,
+    tasks: Tasks,
     pub requests: RequestMetrics,
     pub started_at: Instant,
     draining: AtomicBool,
@@ -119,6 +122,8 @@ impl App {
         let process = ProcessMetrics::new().context("the metrics of the process")?;
         metrics.register(Box::new(process)).context("the metrics of the process")?;
         memory_limit::register(metrics).context("the metrics of the process")?;
+        let tasks = Tasks::new().context("the metrics of the process")?;
+        metrics.register(Box::new(tasks.clone())).context("the metrics of the process")?;
         traces::register(metrics).context("the metrics of the traces")?;
         let requests = RequestMetrics::register(metrics).context("the metrics of the doors")?;
         let public_url = match &settings.http.public_url {
@@ -126,6 +131,8 @@ impl App {
             None => Url::parse(&format!("http://{listening_on}")).context("where it listens")?,
         };
         let db = Db::start(db_settings(&settings.instance_id, &settings.db), metrics)?;
+        tasks.count(Handle::current());
+        tasks.count(db.runtime());
         db.beat(&settings.instance_id);
         db.process_webhooks();
         let call_metrics = Metrics::register(metrics);
@@ -144,6 +151,7 @@ impl App {
             limits,
             phrases,
             metrics: registry,
+            tasks,
             requests,
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
@@ -228,16 +236,18 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     check_schema(&app.db).await?;
 
     let data = app.clone();
-    let server =
-        HttpServer::new(move || actix_web::App::new().app_data(data.clone()).configure(http::routes))
-            .workers(workers)
-            .tcp_nodelay(true)
-            .client_disconnect_timeout(LINGER)
-            .disable_signals()
-            .shutdown_timeout(FINISH_DEADLINE.as_secs())
-            .listen(listener)
-            .map_err(|cause| StartError::Bind { address, cause })?
-            .run();
+    let server = HttpServer::new(move || {
+        data.tasks.count(Handle::current()); // each worker has a runtime of its own
+        actix_web::App::new().app_data(data.clone()).configure(http::routes)
+    })
+    .workers(workers)
+    .tcp_nodelay(true)
+    .client_disconnect_timeout(LINGER)
+    .disable_signals()
+    .shutdown_timeout(FINISH_DEADLINE.as_secs())
+    .listen(listener)
+    .map_err(|cause| StartError::Bind { address, cause })?
+    .run();
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);
     announce(address);

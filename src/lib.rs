@@ -16,4 +16,5 @@ pub mod process_metrics;
 pub mod rate_limit;
 pub mod settings;
 pub mod sim;
+mod tasks;
 pub mod traces;

@@ -2,7 +2,7 @@
 //!
 //! The sizes are the document's unless others are asked for (reference: load-testing-and-pooling.md).
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,8 +12,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use url::Url;
 
+use super::arguments::{Origin, seconds, secret};
 use super::{FAILED, USAGE};
-use crate::loadtest::calls::{Calls, Room};
+use crate::loadtest::calls::{Calls, Overload, Room};
 use crate::loadtest::instance::Setup;
 use crate::loadtest::limit::Limit;
 use crate::loadtest::requests::MOST_UNANSWERED;
@@ -126,10 +127,10 @@ struct DatabaseSize {
 #[derive(Debug, Args)]
 struct Common {
     /// The program to be put under load; without it one is started, with a database of its own
-    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    #[arg(long, value_name = "ORIGIN", value_parser = Origin::Any)]
     url: Option<Url>,
     /// The simulated Realtime service behind that program, whose report is read after the calls
-    #[arg(long, value_name = "ORIGIN", value_parser = origin, requires = "url")]
+    #[arg(long, value_name = "ORIGIN", value_parser = Origin::Loopback, requires = "url")]
     realtime: Option<Url>,
     /// What webhooks are signed with
     #[arg(long, value_name = "TOKEN", env = "TWILIO_AUTH_TOKEN", hide_env_values = true, value_parser = secret)]
@@ -154,7 +155,6 @@ struct Common {
 /// The exit status is the verdict's; 1 also if the test could not be made.
 pub fn run(command: Command) -> u8 {
     let (plan, common) = plan(&command);
-    let calls_alone = matches!(command, Command::Calls(_));
     if let Where::There { origin, .. } = &plan.where_to
         && has_calls(&plan.work)
         && !(is_loopback(origin) && origin.scheme() == "http")
@@ -162,9 +162,16 @@ pub fn run(command: Command) -> u8 {
         eprintln!("the simulated callers ring programs on this machine only: {origin}");
         return USAGE;
     }
-    let old = match common.compare.as_deref().map(read).transpose() {
-        Ok(old) => old,
-        Err(error) => {
+    if let (Work::FindLimit(_), Where::There { realtime: None, .. }) = (&plan.work, &plan.where_to) {
+        eprintln!(
+            "--find-limit wants --realtime: only the service behind the program tells whether no frame is lost"
+        );
+        return USAGE;
+    }
+    let old_and_files = || Ok((common.compare.as_deref().map(read).transpose()?, Files::open(common)?));
+    let (old, files) = match old_and_files() {
+        Ok(both) => both,
+        Err::<_, anyhow::Error>(error) => {
             eprintln!("{error:#}");
             return USAGE;
         }
@@ -176,11 +183,13 @@ pub fn run(command: Command) -> u8 {
             return FAILED;
         }
     };
-    match publish(&test, old.as_ref(), common, calls_alone) {
-        Ok(()) => test.verdict.exit_status(),
+    let status = test.verdict.exit_status();
+    // A terminal that is gone does not cost the files.
+    match files.write(&test, is_one_of_calls(&plan)).and_then(|()| print(&test, old.as_ref())) {
+        Ok(()) => status,
         Err(error) => {
             eprintln!("{error:#}");
-            FAILED.max(test.verdict.exit_status())
+            FAILED.max(status)
         }
     }
 }
@@ -191,10 +200,10 @@ fn plan(command: &Command) -> (Plan, &Common) {
             let work = if *find_limit {
                 let (usual, parts) = if common.quick { (10, 3) } else { (20, 8) };
                 let length = size.seconds.unwrap_or(Duration::from_secs(usual));
-                Work::FindLimit(Limit { length, parts })
+                Work::FindLimit(Limit { length, parts, quick: common.quick })
             } else if *overload {
-                let Calls { length, ramp, .. } = size.calls(common.quick);
-                Work::Scenarios(vec![Load::Overload { length, ramp }])
+                let Calls { length, ramp, quick, .. } = size.calls(common.quick);
+                Work::Scenarios(vec![Load::Overload(Overload { length, ramp, quick })])
             } else {
                 Work::Scenarios(vec![Load::Calls(size.calls(common.quick))])
             };
@@ -242,7 +251,7 @@ fn ceiling(work: &Work) -> u16 {
         Work::Scenarios(loads) => {
             let counts = loads.iter().filter_map(|load| match load {
                 Load::Calls(calls) => Some(calls.count),
-                Load::Overload { .. } | Load::Webhooks(_) | Load::Database(_) => None,
+                Load::Overload(_) | Load::Webhooks(_) | Load::Database(_) => None,
             });
             counts.max().unwrap_or_default().max(USUAL_CEILING)
         }
@@ -252,10 +261,14 @@ fn ceiling(work: &Work) -> u16 {
 fn has_calls(work: &Work) -> bool {
     match work {
         Work::FindLimit(_) => true,
-        Work::Scenarios(loads) => {
-            loads.iter().any(|load| matches!(load, Load::Calls(_) | Load::Overload { .. }))
-        }
+        Work::Scenarios(loads) => loads.iter().any(|load| matches!(load, Load::Calls(_) | Load::Overload(_))),
     }
+}
+
+/// One scenario of calls, once.
+fn is_one_of_calls(plan: &Plan) -> bool {
+    let Work::Scenarios(loads) = &plan.work else { return false };
+    plan.soak.is_none() && matches!(loads[..], [Load::Calls(_) | Load::Overload(_)])
 }
 
 impl CallsSize {
@@ -265,7 +278,7 @@ impl CallsSize {
         let length = self.seconds.unwrap_or(Duration::from_secs(if quick { 20 } else { 300 }));
         let ramp = self.ramp.unwrap_or((length / 4).min(LONGEST_RAMP));
         let count = self.calls.unwrap_or(if quick { QUICK_CALLS } else { 20 });
-        Calls { count, length, ramp, room: Room::ForAll }
+        Calls { count, length, ramp, room: Room::ForAll, quick }
     }
 }
 
@@ -287,58 +300,77 @@ impl DatabaseSize {
     }
 }
 
-/// Prints the table and writes the files. The JSON of `calls` alone is what `sim phone` and `demo` write as well.
-fn publish(
-    test: &LoadTest,
-    old: Option<&LoadTest>,
-    common: &Common,
-    calls_alone: bool,
-) -> anyhow::Result<()> {
+/// The files that the result goes to. They are opened before the load is made, and not changed until it is over.
+struct Files {
+    result: Option<Output>,
+    page: Option<Output>,
+    json: Option<Output>,
+}
+
+struct Output {
+    path: PathBuf,
+    file: File,
+}
+
+impl Files {
+    fn open(common: &Common) -> anyhow::Result<Self> {
+        if let Some(folder) = &common.report {
+            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        let in_report = |name| common.report.as_ref().map(|folder| folder.join(name));
+        let open = |path: Option<PathBuf>| path.map(Output::open).transpose();
+        let (result, page) = (open(in_report(RESULT))?, open(in_report(PAGE))?);
+        Ok(Self { result, page, json: open(common.json.clone())? })
+    }
+
+    /// The JSON of `calls` alone is what `sim phone` and `demo` write as well.
+    fn write(self, test: &LoadTest, calls_alone: bool) -> anyhow::Result<()> {
+        if let Some(result) = self.result {
+            result.write(&serde_json::to_vec_pretty(test)?)?;
+        }
+        if let Some(page) = self.page {
+            page.write(page::html(test).as_bytes())?;
+        }
+        let calls = test.scenarios.first().and_then(|scenario| scenario.calls.as_ref());
+        match (self.json, calls) {
+            (Some(json), Some(calls)) if calls_alone => json.write(&serde_json::to_vec(calls)?),
+            (Some(json), _) => json.write(&serde_json::to_vec(test)?),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+impl Output {
+    fn open(path: PathBuf) -> anyhow::Result<Self> {
+        let opened = File::options().write(true).create(true).truncate(false).open(&path);
+        let file = opened.with_context(|| path.display().to_string())?;
+        Ok(Self { path, file })
+    }
+
+    fn write(mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        let mut write = || {
+            if self.file.metadata()?.is_file() {
+                self.file.set_len(0)?; // what was there before may be longer
+            }
+            self.file.write_all(bytes)
+        };
+        write().with_context(|| self.path.display().to_string())
+    }
+}
+
+fn print(test: &LoadTest, old: Option<&LoadTest>) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     write!(stdout, "{}", Table(test)).context("stdout")?;
     if let Some(old) = old {
         write!(stdout, "\n{}", compare::table(old, test)).context("stdout")?;
     }
-    if let Some(folder) = &common.report {
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        write(&folder.join(RESULT), &serde_json::to_vec_pretty(test)?)?;
-        write(&folder.join(PAGE), page::html(test).as_bytes())?;
-    }
-    if let Some(file) = &common.json {
-        let json = match test.scenarios.as_slice() {
-            [scenario] if calls_alone => serde_json::to_vec(&scenario.calls)?,
-            _ => serde_json::to_vec(test)?,
-        };
-        write(file, &json)?;
-    }
     Ok(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    fs::write(path, bytes).with_context(|| path.display().to_string())
 }
 
 fn read(path: &Path) -> anyhow::Result<LoadTest> {
     let bytes = fs::read(path).with_context(|| path.display().to_string())?;
     serde_json::from_slice(&bytes)
         .with_context(|| format!("{}: not the result.json of a load test", path.display()))
-}
-
-fn origin(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
-    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    if matches!(url.scheme(), "http" | "https") && is_bare {
-        Ok(url)
-    } else {
-        Err("an origin is wanted: https://voice.example.com".to_owned())
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let wanted = || "a number of seconds up to a day is wanted".to_owned();
-    let seconds: f64 = text.parse().map_err(|_| wanted())?;
-    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| wanted())?;
-    if duration <= Duration::from_secs(24 * 60 * 60) { Ok(duration) } else { Err(wanted()) }
 }
 
 /// `90s`, `30m`, `1h`.
@@ -354,10 +386,6 @@ fn time(text: &str) -> Result<Duration, String> {
         number.parse::<u32>().ok().map(|number| Duration::from_secs(u64::from(number) * unit))
     };
     parsed().ok_or_else(|| "a time is wanted: 90s, 30m, 1h".to_owned())
-}
-
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::new(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -387,7 +415,13 @@ mod tests {
         let seconds = Duration::from_secs;
         let Work::Scenarios(loads) = &plan.work else { panic!("{plan:?}") };
         let expected = [
-            Load::Calls(Calls { count: 20, length: seconds(300), ramp: seconds(30), room: Room::ForAll }),
+            Load::Calls(Calls {
+                count: 20,
+                length: seconds(300),
+                ramp: seconds(30),
+                room: Room::ForAll,
+                quick: false,
+            }),
             Load::Webhooks(Schedule { count: 500, within: seconds(60), at_once: 1 }),
             Load::Database(Schedule { count: 100, within: seconds(10), at_once: 10 }),
         ];
@@ -422,8 +456,14 @@ mod tests {
             "all --url ftp://a",
             "all --url http://a/b",
             "all --realtime http://127.0.0.1:1",
+            "all --url http://a --realtime http://a",
+            "all --url http://me:hidden@a",
+            "all --url http://hidden@a",
+            "all --url ftp://me:hidden@a",
+            "all --url http://a --realtime http://me:hidden@127.0.0.1",
         ] {
-            assert!(parsed(line).is_err(), "{line}");
+            let refused = parsed(line).expect_err(line).to_string();
+            assert!(!refused.contains("hidden"), "{refused}");
         }
         assert_eq!(planned("all --for 2h").soak, Some(Duration::from_secs(7_200)));
     }

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::StartError;
 
+pub mod arguments;
 mod demo;
 mod loadtest;
 mod migrate;

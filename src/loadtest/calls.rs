@@ -17,11 +17,12 @@ use super::progress::Progress;
 use super::result::{ErrorCount, Scenario};
 use super::summary::sum_up;
 use super::tally::Tally;
-use super::target::Target;
+use super::target::{Fault, Target, WITHOUT_TOKENS};
 use super::watch::{Health, watched};
 use crate::sim::phone::report::percentiles;
 use crate::sim::phone::{self, Glance, Verdict};
 
+const MONITOR: &str = "/api/call-monitor";
 /// The live picture is for people: nobody needs it more often, and it counts against the API's limit.
 const LOOKS_EVERY: Duration = Duration::from_secs(5);
 /// For so long at least all have to be on the line for a look to find them there.
@@ -42,6 +43,16 @@ pub struct Calls {
     /// The time within which all have rung.
     pub ramp: Duration,
     pub room: Room,
+    /// On a machine that has other things to do: this program may be later than it may be otherwise.
+    pub quick: bool,
+}
+
+/// As many calls as half as many again as the ceiling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overload {
+    pub length: Duration,
+    pub ramp: Duration,
+    pub quick: bool,
 }
 
 /// Who has a place.
@@ -83,6 +94,15 @@ impl Calls {
         (self.ramp + SHORTEST_PLATEAU <= end).then_some(self.ramp..end)
     }
 
+    /// How late this program may be before its figures are about itself, in milliseconds, P99.
+    fn most_lag_ms(&self) -> f64 {
+        match self.room {
+            _ if self.quick => judge::LAG_MS,
+            Room::ForAll => judge::LAG_OF_CALLS_MS,
+            Room::ForQuality | Room::For(_) => judge::LAG_OF_QUALITY_MS,
+        }
+    }
+
     /// When the monitor is looked at first, so that one of the looks is in the middle of the plateau.
     fn first_look(&self) -> Duration {
         let middle = self.plateau().map_or(Duration::ZERO, |plateau| (plateau.start + plateau.end) / 2);
@@ -95,26 +115,29 @@ impl Calls {
 ///
 /// # Errors
 /// `/healthz` does not tell the ceiling, or nobody can ring so often.
-pub async fn overload(target: &Target, length: Duration, ramp: Duration) -> anyhow::Result<Calls> {
+pub async fn overload(target: &Target, overload: Overload) -> anyhow::Result<Calls> {
+    let Overload { length, ramp, quick } = overload;
     let health: Health =
         target.json("/healthz").await.map_err(|fault| anyhow::anyhow!("/healthz: {fault}"))?;
     let ceiling = u16::try_from(health.calls.limit)?;
     let count = u16::try_from((u32::from(ceiling) * 3).div_ceil(2))?;
-    Ok(Calls { count, length, ramp, room: Room::For(ceiling) })
+    Ok(Calls { count, length, ramp, room: Room::For(ceiling), quick })
 }
 
 /// Makes the calls. `name` is the scenario's, `label` the progress's.
 ///
 /// # Errors
-/// The calls cannot be made, whatever the program under load does: it is not on this machine, or this process has too few
-/// file descriptors.
+/// The calls cannot be made, whatever the program under load does: it is not on this machine, this process has too few
+/// file descriptors, or nobody may look at the monitor.
 pub async fn run(target: &Target, calls: Calls, name: &str, label: &str) -> anyhow::Result<Scenario> {
-    let Calls { count, length, ramp, room } = calls;
+    let Calls { count, length, ramp, room, .. } = calls;
     ensure!(
         count <= most(),
         "this process has file descriptors for {} calls, and {count} are asked for: raise `ulimit -n`",
         most()
     );
+    let refusal = target.get(MONITOR).await.err().filter(Fault::is_refusal);
+    ensure!(refusal.is_none(), "{MONITOR} is refused: {WITHOUT_TOKENS}");
     let (started, tally) = (Instant::now(), Rc::new(Tally::default()));
     let (at_once, given_up) = (Cell::new(None), Cell::new(false));
     let options = phone::Options {
@@ -170,13 +193,16 @@ pub async fn run(target: &Target, calls: Calls, name: &str, label: &str) -> anyh
     let frames = outcome.calls.iter().map(|call| call.counted.len() as u64).sum();
     let report = outcome.report;
     let mut checks = judge::of_calls(&report, expected, frames, service);
-    if !given_up.get() && calls.plateau().is_some() {
+    if given_up.get() {
+        checks.push(judge::of_giving_up());
+    } else if calls.plateau().is_some() {
         checks.push(judge::of_presence(expected, at_once.get()));
     }
-    checks.extend(match room {
+    checks.push(match room {
         Room::ForAll => judge::of_delay(&report, &outcome.own_lag_ms),
         Room::ForQuality | Room::For(_) => judge::of_quality(&report),
     });
+    checks.push(judge::of_lag(&outcome.own_lag_ms, calls.most_lag_ms()));
     let mut task = task(calls);
     if given_up.get() {
         task += &format!(". Given up when {asked} had rung");
@@ -210,7 +236,7 @@ async fn looks_at_the_monitor(target: &Target, first: Duration, most: &Cell<Opti
     loop {
         due.tick().await;
         // An answer that takes longer must not move the next look.
-        let picture = timeout(LOOKS_EVERY / 2, target.json::<Picture>("/api/call-monitor")).await;
+        let picture = timeout(LOOKS_EVERY / 2, target.json::<Picture>(MONITOR)).await;
         if let Ok(Ok(picture)) = picture {
             most.set(most.get().max(Some(picture.capacity.active)));
         }
@@ -245,6 +271,7 @@ mod tests {
             length: Duration::from_secs_f64(length),
             ramp: Duration::from_secs_f64(ramp),
             room,
+            quick: false,
         }
     }
 

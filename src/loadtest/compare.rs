@@ -4,10 +4,10 @@ use std::fmt::{self, Write};
 
 use super::figure::{figure, known};
 use super::result::{LoadTest, Scenario};
-use crate::sim::report::{CallsReport, Percentiles};
+use crate::sim::report::{CallsReport, FrameCounts, Percentiles};
 
 /// The width of the first column: the longest name of a check fits.
-const NAME: usize = 58;
+const NAME: usize = 72;
 
 /// The scenarios of both results: percentiles, errors, the checks' figures, what the callers heard, and how much each
 /// changed in percent. What only one of them has says so.
@@ -82,17 +82,20 @@ fn rows(scenario: &Scenario) -> Vec<Row> {
 }
 
 fn heard(report: &CallsReport) -> Vec<Row> {
-    let (calls, frames) = (&report.calls, &report.frames);
+    let calls = &report.calls;
+    let frames = |name: &str, count: fn(&FrameCounts) -> u64| {
+        (name.to_owned(), report.frames.as_ref().map(|frames| count(frames) as f64))
+    };
     let mut rows = vec![
         counted("calls completed", calls.completed),
         counted("calls refused", calls.refused),
         counted("calls failed", calls.failed),
         counted("requests for the fallback URL", calls.fallback),
         counted("gaps in the agent's audio", report.gaps),
-        counted("frames lost", frames.lost),
-        counted("frames reordered", frames.reordered),
-        counted("frames corrupted", frames.corrupted),
-        counted("frames crossed", frames.crossed),
+        frames("frames lost", |frames| frames.lost),
+        frames("frames reordered", |frames| frames.reordered),
+        frames("frames corrupted", |frames| frames.corrupted),
+        frames("frames crossed", |frames| frames.crossed),
         counted("violations", report.violations),
         ("processors, of the program".to_owned(), report.bridge_cores),
         ("processors, of the load test".to_owned(), report.own_cores),

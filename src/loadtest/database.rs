@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use anyhow::ensure;
 use tokio::time::Instant;
 
 use super::judge;
@@ -11,13 +12,16 @@ use super::result::Scenario;
 use super::schedule::Schedule;
 use super::summary::sum_up;
 use super::tally::Tally;
-use super::target::Target;
+use super::target::{Target, WITHOUT_TOKENS};
 use super::watch::watched;
 
 const LOG: &str = "/api/call-logs?page=1";
 
 /// Asks for the log's first page, again and again. `label` is the progress's.
-pub async fn run(target: &Target, schedule: Schedule, label: &str) -> Scenario {
+///
+/// # Errors
+/// The program lets nobody ask.
+pub async fn run(target: &Target, schedule: Schedule, label: &str) -> anyhow::Result<Scenario> {
     let (started, asked) = (Instant::now(), u64::from(schedule.count));
     let tally = Rc::new(Tally::default());
     let work = send_all(schedule, &tally, |_| {
@@ -25,9 +29,10 @@ pub async fn run(target: &Target, schedule: Schedule, label: &str) -> Scenario {
         async move { target.get(LOG).await }
     });
     let ((), seen) = watched(target, &tally, &Progress::of(label, asked), work).await;
+    ensure!(!tally.is_refused(), "{LOG} is refused: {WITHOUT_TOKENS}");
     let (within, at_once) = (schedule.within.as_secs_f64(), schedule.at_once);
     let task =
         format!("{asked} queries of the call log within {within} s, {at_once} at a time: P95 within 500 ms");
-    let checks = judge::of_queries(&tally);
-    sum_up(("database", task), (started, asked), &tally, seen, tally.lag_ms(), checks)
+    let checks = vec![judge::of_queries(&tally), judge::of_lag(&tally.lag_ms(), judge::LAG_MS)];
+    Ok(sum_up(("database", task), (started, asked), &tally, seen, tally.lag_ms(), checks))
 }

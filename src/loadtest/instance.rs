@@ -86,7 +86,7 @@ impl Instance {
         if !ended_well {
             self.folder.disable_cleanup(true);
         }
-        ensure!(ended_well, "the instance did not end well: see {}", log(self.folder.path()).display());
+        ensure!(ended_well, "see {}", log(self.folder.path()).display());
         Ok(())
     }
 }

@@ -10,20 +10,22 @@
 //! no error of the program, and a warning.
 //!
 //! **The pool.** What counts is the demand: connections in use and queries that wait for one, in percent of the
-//! connections allowed. Above 80 % it is nearly exhausted; above 100 % somebody waits. A group of queries that comes at
-//! once fills any pool for a moment and harms nobody, so it is the demand that lasted for [`LASTING`] seconds in a row.
+//! connections allowed. Above 80 % it is nearly exhausted; at 100 % it is. A group of queries that comes at once
+//! fills any pool for a moment and harms nobody, so it is the demand that lasted for [`LASTING`] seconds in a row.
 //!
 //! **The load itself.** A request counts from when it was due; how late this program was in sending it is judged, too,
 //! because then the result is about this machine, not about the program under load. Its P99 is taken off the delay of
 //! frames, except where the machine's limit is looked for: callers and program share it.
 
-use super::result::{Check, Sample, Verdict};
+use super::result::{Check, Sample, Scenario, Verdict};
 use super::tally::Tally;
 use super::watch::Seen;
 use crate::sim::report::{CallCounts, CallsReport, Percentiles, UpDown};
 
 /// What is expected of all is not met by some of them: so many of a hundred are critical.
 const CRITICAL_SHARE: f64 = 5.0;
+/// All of a pool's connections are in use, in percent of them: what is not above it is at least one short.
+const POOL_CRITICAL: f64 = 99.9;
 /// For how many samples a pool has to be in demand.
 const LASTING: usize = 5;
 /// The response time of the call log, in milliseconds, P95.
@@ -37,8 +39,13 @@ const DELAY_MS: [f64; 2] = [250.0, 400.0];
 pub const QUALITY_MS: f64 = 20.0;
 /// A step of that search is lost if it was as bad as can be for so many seconds.
 const LATE_FOR: usize = 3;
-/// How late this program may be, in milliseconds, P99: half of what the tightest response time allows.
-const LAG_MS: [f64; 2] = [250.0, 1_000.0];
+/// How late this program may be, in milliseconds, P99, where requests are judged: half of what the tightest response time
+/// allows. It is also what a quick run may be, on a machine that has other things to do.
+pub const LAG_MS: f64 = 250.0;
+/// The same where callers are heard, and where it is their quality that is judged.
+pub const LAG_OF_CALLS_MS: f64 = 50.0;
+pub const LAG_OF_QUALITY_MS: f64 = QUALITY_MS;
+const LAG_CRITICAL_MS: f64 = 1_000.0;
 
 /// The worst of them.
 pub fn worst<'a>(checks: impl IntoIterator<Item = &'a Check>) -> Verdict {
@@ -55,16 +62,21 @@ fn none_of(what: &str, part: u64, all: u64) -> Check {
     Check::new(what, share(part, all), "%", 0.0, CRITICAL_SHARE)
 }
 
-/// What holds for every scenario: response time, errors, pool, memory, health and our own lag.
-pub fn of_all(asked: u64, tally: &Tally, seen: &Seen, own_lag_ms: &Percentiles) -> Vec<Check> {
+/// How late this program was, which may be so much before its figures are about the machine it runs on.
+pub fn of_lag(own_lag_ms: &Percentiles, warning_above: f64) -> Check {
+    let what = "own lag P99, beyond which the load's machine is measured";
+    Check::new(what, own_lag_ms.p99, "ms", warning_above, LAG_CRITICAL_MS)
+}
+
+/// What holds for every scenario: response time, errors, pool, memory and health.
+pub fn of_all(asked: u64, tally: &Tally, seen: &Seen) -> Vec<Check> {
     let ours = tally.our_error_count().min(asked);
     let mut checks = vec![
         Check::new("response time P95", tally.response_ms().p95, "ms", 2_000.0, 5_000.0),
         Check::new("error rate", share(tally.error_count(), asked - ours), "%", 1.0, 5.0),
-        Check::new("database pool in demand", pool_demand(&seen.samples), "%", 80.0, 100.0),
+        Check::new("database pool in demand", pool_demand(&seen.samples), "%", 80.0, POOL_CRITICAL),
         Check::new("memory", memory(&seen.samples), "%", 70.0, 85.0),
         none_of("looks at /healthz that found it unwell", seen.unhealthy, seen.samples.len() as u64),
-        Check::new("own lag P99", own_lag_ms.p99, "ms", LAG_MS[0], LAG_MS[1]),
     ];
     if ours > 0 {
         checks.push(Check::new("not sent for want of something here", share(ours, asked), "%", 0.0, 100.0));
@@ -85,26 +97,33 @@ pub fn of_webhooks(
     vec![
         none_of("answers 429", too_many, asked),
         Check::new("not processed within 5 s", late, "%", 0.0, CRITICAL_SHARE),
-        Check::new("webhook delay P95", delay_p95_ms, "ms", PROCESSED_WITHIN_MS, 3.0 * PROCESSED_WITHIN_MS),
+        Check::new(
+            "webhook delay P95, at most",
+            delay_p95_ms,
+            "ms",
+            PROCESSED_WITHIN_MS,
+            3.0 * PROCESSED_WITHIN_MS,
+        ),
     ]
 }
 
 /// The call log: it answers soon.
-pub fn of_queries(tally: &Tally) -> Vec<Check> {
+pub fn of_queries(tally: &Tally) -> Check {
     let p95 = tally.response_ms().p95;
-    vec![Check::new("call log P95", p95, "ms", LOG_RESPONSE_MS, 10.0 * LOG_RESPONSE_MS)]
+    Check::new("call log P95", p95, "ms", LOG_RESPONSE_MS, 10.0 * LOG_RESPONSE_MS)
 }
 
 /// Calls: `expected` of them are completed, with every frame, and all others are turned away politely.
 pub fn of_calls(report: &CallsReport, expected: u64, frames_sent: u64, service: Service) -> Vec<Check> {
     let CallCounts { asked, completed, refused, .. } = report.calls;
     let neither = asked.saturating_sub(completed + refused);
-    let frames = &report.frames;
-    let faults = frames.lost + frames.reordered + frames.corrupted + frames.crossed;
+    let faulty = report.frames.as_ref().and_then(|frames| {
+        share(frames.lost + frames.reordered + frames.corrupted + frames.crossed, frames_sent)
+    });
     vec![
         none_of("calls not completed", expected.saturating_sub(completed), expected),
         none_of("calls neither completed nor turned away", neither, asked),
-        none_of("frames lost, reordered, corrupted or crossed", faults, frames_sent),
+        Check::new("frames lost, reordered, corrupted or crossed", faulty, "%", 0.0, CRITICAL_SHARE),
         Check::new("complaints of the peers", Some(report.violations as f64), "", 0.0, asked as f64),
         Check::new("failed responses of the Realtime service", service.failed_responses, "%", 1.0, 5.0),
         Check::new("failed connects to the Realtime service", service.failed_connects, "%", 1.0, 5.0),
@@ -119,10 +138,35 @@ pub fn of_presence(expected: u64, seen: Option<u64>) -> Check {
 
 /// What is added to a frame's way, as far as it is more than this program itself was late: the rest may be for want of
 /// a processor here, and the lag is judged by itself.
-pub fn of_delay(report: &CallsReport, own_lag_ms: &Percentiles) -> Vec<Check> {
+pub fn of_delay(report: &CallsReport, own_lag_ms: &Percentiles) -> Check {
     let own_lag = own_lag_ms.p99.unwrap_or_default();
     let added = added_p99(&report.added_latency_ms).map(|added| (added - own_lag).max(0.0));
-    vec![Check::new("added latency P99 beyond own lag", added, "ms", DELAY_MS[0], DELAY_MS[1])]
+    Check::new("added latency P99 beyond own lag", added, "ms", DELAY_MS[0], DELAY_MS[1])
+}
+
+/// The load could not be gone on with.
+pub fn of_what_was_left(error: &anyhow::Error) -> Scenario {
+    told(
+        "unfinished",
+        format!("the rest was not done: {error:#}"),
+        Check::new("what was left", None, "", 0.0, 0.0),
+    )
+}
+
+/// The program under load crashed, or would not stop.
+pub fn of_the_end(error: &anyhow::Error) -> Scenario {
+    let crashed = Check::new("programs that did not end well", Some(1.0), "", 0.0, 0.0);
+    told("end", format!("the program did not end well: {error:#}"), crashed)
+}
+
+fn told(name: &str, task: String, check: Check) -> Scenario {
+    Scenario {
+        name: name.to_owned(),
+        task,
+        verdict: check.verdict,
+        checks: vec![check],
+        ..Scenario::default()
+    }
 }
 
 /// What the program says of its Realtime service, in percent; null where it does not tell.
@@ -133,9 +177,14 @@ pub struct Service {
 }
 
 /// Where the limit is looked for, or exceeded: the calls that are taken do not suffer.
-pub fn of_quality(report: &CallsReport) -> Vec<Check> {
+pub fn of_quality(report: &CallsReport) -> Check {
     let added = added_p99(&report.added_latency_ms);
-    vec![Check::new("added latency P99 at this size", added, "ms", QUALITY_MS, DELAY_MS[1])]
+    Check::new("added latency P99 at this size", added, "ms", QUALITY_MS, DELAY_MS[1])
+}
+
+/// A step that was [lost](is_lost), whatever its figures are over all of the time: it did not hold.
+pub fn of_giving_up() -> Check {
+    Check::new("times given up, as frames were late for seconds or calls failed", Some(1.0), "", 0.0, 0.0)
 }
 
 /// Whether the search for the limit need not wait for the end of a step: frames were late by more than a conversation
@@ -145,9 +194,9 @@ pub fn is_lost(p99_ms: &[f64], failed: u64, asked: u64) -> bool {
     last.is_some_and(|last| last.iter().all(|ms| *ms > DELAY_MS[1])) || failed * 10 > asked
 }
 
-/// The worse way; null if neither is known.
-pub fn added_p99(added: &UpDown) -> Option<f64> {
-    [added.up.p99, added.down.p99].into_iter().flatten().reduce(f64::max)
+/// The worse way; null unless both are known.
+fn added_p99(added: &UpDown) -> Option<f64> {
+    added.up.p99.zip(added.down.p99).map(|(up, down)| up.max(down))
 }
 
 /// How long at least the slowest twentieth took, of a histogram's buckets: bound and count up to it, rising. Null
@@ -215,8 +264,7 @@ mod tests {
     }
 
     fn of(tally: &Tally, seen: &Seen) -> Vec<Check> {
-        let own_lag_ms = Percentiles { p50: Some(0.1), p95: Some(1.0), p99: Some(2.0) };
-        of_all(100, tally, seen, &own_lag_ms)
+        of_all(100, tally, seen)
     }
 
     #[test]
@@ -238,7 +286,9 @@ mod tests {
         let judged =
             |samples: Vec<Sample>| verdict(&of(&tally(&[1], 0), &seen(samples)), "database pool in demand");
         assert_eq!(judged(vec![pool(16, 0); 9]), Verdict::Fine);
-        assert_eq!(judged(vec![pool(20, 0); 9]), Verdict::Warning, "all are in use, and nobody waits");
+        assert_eq!(judged(vec![pool(17, 0); 9]), Verdict::Warning);
+        assert_eq!(judged(vec![pool(19, 0); 9]), Verdict::Warning, "one is left");
+        assert_eq!(judged(vec![pool(20, 0); 9]), Verdict::Critical, "all are in use");
         assert_eq!(judged(vec![pool(20, 1); 9]), Verdict::Critical, "somebody waits");
         let mut moments = vec![pool(2, 0); 9];
         moments[3..7].fill(pool(20, 30));
@@ -249,15 +299,42 @@ mod tests {
     }
 
     #[test]
-    fn looks_that_find_the_program_unwell_count_and_so_does_our_own_lag() {
+    fn looks_that_find_the_program_unwell_count() {
         let unwell = Seen { samples: vec![pool(1, 0); 100], unhealthy: 1 };
         assert_eq!(
             verdict(&of(&tally(&[1], 0), &unwell), "looks at /healthz that found it unwell"),
             Verdict::Warning
         );
-        let lag = Percentiles { p99: Some(251.0), ..Percentiles::default() };
-        let checks = of_all(1, &tally(&[1], 0), &unwell, &lag);
-        assert_eq!(verdict(&checks, "own lag P99"), Verdict::Warning);
+    }
+
+    #[test]
+    fn a_result_that_measures_the_loads_own_machine_says_so() {
+        let lag = |p99| Percentiles { p99: Some(p99), ..Percentiles::default() };
+        let check = of_lag(&lag(61.0), LAG_OF_CALLS_MS);
+        assert_eq!(
+            check.to_string(),
+            "own lag P99, beyond which the load's machine is measured 61 ms (warning above 50, critical above 1,000)"
+        );
+        assert_eq!(check.verdict, Verdict::Warning);
+        assert_eq!(of_lag(&lag(61.0), LAG_MS).verdict, Verdict::Fine);
+        assert_eq!(of_lag(&lag(21.0), LAG_OF_QUALITY_MS).verdict, Verdict::Warning);
+        assert_eq!(of_lag(&lag(1_001.0), LAG_MS).verdict, Verdict::Critical);
+    }
+
+    #[test]
+    fn what_nobody_tells_of_the_frames_is_not_taken_for_fine() {
+        let service = Service { failed_responses: Some(0.0), failed_connects: Some(0.0) };
+        let mut untold = report(30, 0);
+        untold.frames = None;
+        untold.added_latency_ms.up = Percentiles::default();
+        assert_eq!(worst(&of_calls(&untold, 30, 30_000, service)), Verdict::Warning);
+        assert_eq!(of_quality(&untold).verdict, Verdict::Warning);
+        assert_eq!(of_delay(&untold, &Percentiles::default()).verdict, Verdict::Warning);
+    }
+
+    #[test]
+    fn a_step_that_was_given_up_did_not_hold() {
+        assert_eq!(of_giving_up().verdict, Verdict::Critical);
     }
 
     #[test]
@@ -291,9 +368,9 @@ mod tests {
 
     #[test]
     fn the_call_log_has_half_a_second() {
-        assert_eq!(worst(&of_queries(&tally(&[490; 10], 0))), Verdict::Fine);
-        assert_eq!(worst(&of_queries(&tally(&[510; 10], 0))), Verdict::Warning);
-        assert_eq!(worst(&of_queries(&tally(&[], 0))), Verdict::Warning);
+        assert_eq!(of_queries(&tally(&[490; 10], 0)).verdict, Verdict::Fine);
+        assert_eq!(of_queries(&tally(&[510; 10], 0)).verdict, Verdict::Warning);
+        assert_eq!(of_queries(&tally(&[], 0)).verdict, Verdict::Warning);
     }
 
     fn report(completed: u64, refused: u64) -> CallsReport {
@@ -302,6 +379,7 @@ mod tests {
         let spread = |p99| Percentiles { p50: Some(0.2), p95: Some(0.5), p99: Some(p99) };
         CallsReport {
             calls,
+            frames: Some(FrameCounts::default()),
             added_latency_ms: UpDown { up: spread(1.0), down: spread(2.0) },
             ..CallsReport::default()
         }
@@ -332,7 +410,7 @@ mod tests {
     #[test]
     fn a_lost_frame_a_complaint_and_a_failing_service_are_told() {
         let mut lossy = report(30, 0);
-        lossy.frames = FrameCounts { lost: 1, ..FrameCounts::default() };
+        lossy.frames = Some(FrameCounts { lost: 1, ..FrameCounts::default() });
         assert_eq!(calls(&lossy, 30, 30), Verdict::Warning);
         let mut complained = report(30, 0);
         complained.violations = 1;
@@ -346,9 +424,9 @@ mod tests {
     fn the_worse_way_of_a_frame_counts() {
         let mut slow = report(30, 0);
         slow.added_latency_ms.up.p99 = Some(21.0);
-        assert_eq!(worst(&of_quality(&slow)), Verdict::Warning);
-        assert_eq!(worst(&of_quality(&report(30, 0))), Verdict::Fine);
-        assert_eq!(worst(&of_delay(&slow, &Percentiles::default())), Verdict::Fine, "nobody notices");
+        assert_eq!(of_quality(&slow).verdict, Verdict::Warning);
+        assert_eq!(of_quality(&report(30, 0)).verdict, Verdict::Fine);
+        assert_eq!(of_delay(&slow, &Percentiles::default()).verdict, Verdict::Fine, "nobody notices");
     }
 
     #[test]
@@ -356,10 +434,10 @@ mod tests {
         let mut slow = report(30, 0);
         slow.added_latency_ms.down.p99 = Some(754.0);
         let lag = |p99| Percentiles { p99: Some(p99), ..Percentiles::default() };
-        assert_eq!(worst(&of_delay(&slow, &lag(2.0))), Verdict::Critical);
-        assert_eq!(worst(&of_delay(&slow, &lag(567.0))), Verdict::Fine);
-        assert_eq!(worst(&of_delay(&report(30, 0), &lag(567.0))), Verdict::Fine);
-        assert_eq!(worst(&of_delay(&CallsReport::default(), &lag(2.0))), Verdict::Warning, "it is not known");
+        assert_eq!(of_delay(&slow, &lag(2.0)).verdict, Verdict::Critical);
+        assert_eq!(of_delay(&slow, &lag(567.0)).verdict, Verdict::Fine);
+        assert_eq!(of_delay(&report(30, 0), &lag(567.0)).verdict, Verdict::Fine);
+        assert_eq!(of_delay(&CallsReport::default(), &lag(2.0)).verdict, Verdict::Warning, "it is not known");
     }
 
     #[test]

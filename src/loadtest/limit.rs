@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::calls::{self, Calls, Room};
 use super::figure::figure;
 use super::judge;
-use super::leaks::AtRest;
+use super::leaks;
 use super::result::{Check, Scenario, Verdict};
 use super::target::Target;
 
@@ -25,6 +25,8 @@ pub struct Limit {
     pub length: Duration,
     /// How exactly: to one of so many parts.
     pub parts: u16,
+    /// As in [`Calls`].
+    pub quick: bool,
 }
 
 /// The search, without the calls.
@@ -71,16 +73,16 @@ fn ramp(size: u16) -> Duration {
     Duration::from_secs_f64(f64::from(size) / a_second)
 }
 
-/// Looks for the limit. Answers all steps, and at the end the finding.
+/// Looks for the limit. Adds to `steps`, which is empty, each step when it is over, and at the end the finding.
 ///
 /// # Errors
 /// As [`calls::run`], and the program does not tell whether it is at rest between two steps.
-pub async fn find(target: &Target, limit: Limit) -> anyhow::Result<Vec<Scenario>> {
+pub async fn find(target: &Target, limit: Limit, steps: &mut Vec<Scenario>) -> anyhow::Result<()> {
     let mut search = Search::new(limit.parts, MOST.min(calls::most()));
-    let mut steps: Vec<Scenario> = Vec::new();
     let mut broken = String::new();
     while let Some(size) = search.next() {
-        let calls = Calls { count: size, length: limit.length, ramp: ramp(size), room: Room::ForQuality };
+        let Limit { length, quick, .. } = limit;
+        let calls = Calls { count: size, length, ramp: ramp(size), room: Room::ForQuality, quick };
         let label = format!("step {}: {size} calls, {} held", steps.len() + 1, search.holds);
         let mut step = calls::run(target, calls, &format!("calls {size}"), &label).await?;
         let gave_way = gave_way(&step);
@@ -93,10 +95,10 @@ pub async fn find(target: &Target, limit: Limit) -> anyhow::Result<Vec<Scenario>
         step.verdict = if gave_way.is_some() { Verdict::Warning } else { Verdict::Fine };
         broken = gave_way.unwrap_or(broken);
         steps.push(step);
-        AtRest::of(target).await?;
+        leaks::rests(target).await?;
     }
-    steps.push(finding(search, &broken, &steps));
-    Ok(steps)
+    steps.push(finding(search, &broken, steps));
+    Ok(())
 }
 
 /// What of a step did not hold, the gravest first, and who was short of the machine; none if all did.
@@ -213,12 +215,15 @@ mod tests {
     #[test]
     fn what_gave_way_is_said_with_its_figure() {
         let check = |what, value| Check::new(what, Some(value), "ms", 20.0, 400.0);
-        let checks = vec![check("own lag P99", 1.0), check("added latency P99", 31.0), check("worse", 500.0)];
+        let checks = vec![check("within", 1.0), check("added latency P99", 31.0), check("worse", 500.0)];
         let step = Scenario { checks, ..Scenario::default() };
         let said = gave_way(&step).unwrap();
         let expected = "worse 500 ms (warning above 20, critical above 400); added latency P99 31 ms (warning above 20, critical above 400)";
         assert_eq!(said, expected);
         assert_eq!(gave_way(&Scenario::default()), None);
+        let given_up =
+            Scenario { checks: vec![check("within", 1.0), judge::of_giving_up()], ..Scenario::default() };
+        assert!(gave_way(&given_up).unwrap().starts_with("times given up"), "whatever its figures are");
     }
 
     #[test]

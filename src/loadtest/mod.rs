@@ -42,7 +42,7 @@ pub mod target;
 pub mod watch;
 pub mod webhooks;
 
-use calls::Calls;
+use calls::{Calls, Overload};
 use instance::{Instance, Setup};
 use leaks::AtRest;
 use limit::Limit;
@@ -84,11 +84,7 @@ pub enum Work {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
     Calls(Calls),
-    /// Calls of this length, started within this time, half as many again as the ceiling.
-    Overload {
-        length: Duration,
-        ramp: Duration,
-    },
+    Overload(Overload),
     Webhooks(Schedule),
     Database(Schedule),
 }
@@ -96,8 +92,8 @@ pub enum Load {
 /// Carries out the plan. To be called within an actix system.
 ///
 /// # Errors
-/// The load could not be made, or the private instance did not start or end well; how the program bears the load is no
-/// error, it is the result.
+/// No load could be made at all, or it was interrupted. What fails later, and a private instance that does not end well,
+/// are part of the result, beside what was found until then.
 pub async fn run(plan: &Plan) -> anyhow::Result<LoadTest> {
     tokio::select! {
         done = carry_out(plan) => done,
@@ -120,13 +116,18 @@ async fn carry_out(plan: &Plan) -> anyhow::Result<LoadTest> {
             (instance.target.clone(), Some(instance))
         }
     };
-    let done = work(plan, &target).await;
-    let stopped = match instance {
+    let mut scenarios = Vec::new();
+    let done = work(plan, &target, &mut scenarios).await;
+    let ended = match instance {
         Some(instance) => instance.stop().await,
         None => Ok(()),
     };
-    let scenarios = done?;
-    stopped?;
+    match done {
+        Err(error) if scenarios.is_empty() && ended.is_ok() => return Err(error),
+        Err(error) => scenarios.push(judge::of_what_was_left(&error)),
+        Ok(()) => {}
+    }
+    scenarios.extend(ended.err().map(|error| judge::of_the_end(&error)));
     Ok(LoadTest {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at,
@@ -137,7 +138,7 @@ async fn carry_out(plan: &Plan) -> anyhow::Result<LoadTest> {
     })
 }
 
-/// The worst of all; of the search for a limit, the finding's.
+/// The worst of all; of the search for a limit, the finding's, or that of what came in its place.
 fn verdict(work: &Work, scenarios: &[Scenario]) -> result::Verdict {
     match work {
         Work::Scenarios(_) => scenarios.iter().map(|scenario| scenario.verdict).max(),
@@ -153,46 +154,66 @@ fn raise_descriptors() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-async fn work(plan: &Plan, target: &Target) -> anyhow::Result<Vec<Scenario>> {
+/// Adds to `done` what is found, as it is found.
+async fn work(plan: &Plan, target: &Target, done: &mut Vec<Scenario>) -> anyhow::Result<()> {
     let loads = match &plan.work {
-        Work::FindLimit(limit) => return limit::find(target, *limit).await,
+        Work::FindLimit(limit) => return limit::find(target, *limit, done).await,
         Work::Scenarios(loads) => loads,
     };
-    let Some(soak) = plan.soak else { return round(plan, target, loads, "").await };
-    let (started, mut rounds) = (Instant::now(), Rounds::default());
-    rounds.add(round(plan, target, loads, ", round 1").await?);
-    let first = AtRest::of(target).await?;
-    let mut last = first;
-    // A leak shows between two rounds, however long they take.
-    while rounds.count() < 2 || started.elapsed() < soak {
+    let Some(soak) = plan.soak else { return round(plan, target, loads, "", done).await };
+    let mut rounds = Rounds::default();
+    let leaks = soaked(plan, target, (loads, soak), &mut rounds).await;
+    done.extend(rounds.into_scenarios());
+    done.push(leaks?);
+    Ok(())
+}
+
+/// Round after round for so long, and what they leave behind.
+async fn soaked(
+    plan: &Plan,
+    target: &Target,
+    (loads, soak): (&[Load], Duration),
+    rounds: &mut Rounds,
+) -> anyhow::Result<Scenario> {
+    let started = Instant::now();
+    let mut first = None;
+    loop {
+        let (mut done, label) = (Vec::new(), format!(", round {}", rounds.count() + 1));
+        let ended = round(plan, target, loads, &label, &mut done).await;
+        rounds.add(done);
+        ended?;
+        let last = AtRest::of(target).await?;
+        let first = *first.get_or_insert(last);
+        // A leak shows between two rounds, however long they take.
+        if rounds.count() >= 2 && started.elapsed() >= soak {
+            return Ok(leaks::judged(rounds.count(), first, last));
+        }
         sleep(plan.pause).await;
-        let label = format!(", round {}", rounds.count() + 1);
-        rounds.add(round(plan, target, loads, &label).await?);
-        last = AtRest::of(target).await?;
     }
-    let leaks = leaks::judged(rounds.count(), first, last);
-    let mut all = rounds.into_scenarios();
-    all.push(leaks);
-    Ok(all)
 }
 
 /// All scenarios, one after the other. `which` is added to their names in the progress.
-async fn round(plan: &Plan, target: &Target, loads: &[Load], which: &str) -> anyhow::Result<Vec<Scenario>> {
-    let mut scenarios = Vec::new();
+async fn round(
+    plan: &Plan,
+    target: &Target,
+    loads: &[Load],
+    which: &str,
+    done: &mut Vec<Scenario>,
+) -> anyhow::Result<()> {
     for (index, load) in loads.iter().enumerate() {
         if index > 0 {
             sleep(plan.pause).await;
         }
         let label = |name: &str| format!("{name}{which}");
-        scenarios.push(match *load {
+        done.push(match *load {
             Load::Calls(calls) => calls::run(target, calls, "calls", &label("calls")).await?,
-            Load::Overload { length, ramp } => {
-                let calls = calls::overload(target, length, ramp).await?;
+            Load::Overload(overload) => {
+                let calls = calls::overload(target, overload).await?;
                 calls::run(target, calls, "overload", &label("overload")).await?
             }
-            Load::Webhooks(schedule) => webhooks::run(target, schedule, &label("webhooks")).await,
-            Load::Database(schedule) => database::run(target, schedule, &label("database")).await,
+            Load::Webhooks(schedule) => webhooks::run(target, schedule, &label("webhooks")).await?,
+            Load::Database(schedule) => database::run(target, schedule, &label("database")).await?,
         });
     }
-    Ok(scenarios)
+    Ok(())
 }

@@ -9,7 +9,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use self::plots::Plot;
 use super::figure::{UNKNOWN, figure, known};
 use super::result::{Check, LoadTest, Scenario, Verdict};
-use crate::sim::report::{CallsReport, Percentiles};
+use crate::sim::report::{CallsReport, FrameCounts, Percentiles};
 
 const STYLE: &str = include_str!("page/style.css");
 /// The browser holds the page to its word.
@@ -259,18 +259,19 @@ fn percentiles(scenario: &Scenario) -> Markup {
 }
 
 fn calls_report(report: &CallsReport) -> Markup {
-    let (calls, frames) = (&report.calls, &report.frames);
+    let (calls, frames) = (&report.calls, report.frames.as_ref());
     let count = |value: u64| figure(value as f64);
+    let of_frames = |value: fn(&FrameCounts) -> u64| known(frames.map(|frames| value(frames) as f64));
     let figures = [
         ("Completed", count(calls.completed)),
         ("Refused", count(calls.refused)),
         ("Failed", count(calls.failed)),
         ("Fallback", count(calls.fallback)),
         ("Gaps in the agent's audio", count(report.gaps)),
-        ("Frames lost", count(frames.lost)),
-        ("Frames reordered", count(frames.reordered)),
-        ("Frames corrupted", count(frames.corrupted)),
-        ("Frames crossed", count(frames.crossed)),
+        ("Frames lost", of_frames(|frames| frames.lost)),
+        ("Frames reordered", of_frames(|frames| frames.reordered)),
+        ("Frames corrupted", of_frames(|frames| frames.corrupted)),
+        ("Frames crossed", of_frames(|frames| frames.crossed)),
         ("Violations", count(report.violations)),
         ("Processors, of the program", known(report.bridge_cores)),
         ("Processors, of the load test", known(report.own_cores)),

@@ -19,7 +19,8 @@ pub const MOST_UNANSWERED: u32 = 900;
 /// How long another request waits for one of them to be answered. Then it is not sent; the wait is this program's lag.
 const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
-/// Sends all requests of `schedule`, made by `send` from their numbers, and returns when the last one is answered.
+/// Sends all requests of `schedule`, made by `send` from their numbers, and returns when the last one is answered; or,
+/// where the first answers are [refusals](Tally::is_refused), when these are.
 pub async fn send_all<F>(schedule: Schedule, tally: &Rc<Tally>, send: impl Fn(u32) -> F)
 where
     F: Future<Output = Result<(), Fault>> + 'static,
@@ -35,6 +36,9 @@ where
     for index in 0..schedule.count {
         let due = started + schedule.due(index);
         sleep_until(due).await;
+        if tally.is_refused() {
+            break;
+        }
         let place = timeout_at(due + ROOM_WITHIN, room.clone().acquire_owned()).await;
         tally.lagged(due.elapsed());
         let Ok(place) = place else {
@@ -84,6 +88,21 @@ mod tests {
         .await;
         assert_eq!(tally.errors_by("500"), 2);
         assert!(tally.lag_ms().p99.is_some_and(|p99| p99 >= 200.0), "{:?}", tally.lag_ms());
+    }
+
+    #[actix_rt::test]
+    async fn nothing_more_is_sent_to_whom_refuses_from_the_first_on() {
+        let tally = Rc::new(Tally::default());
+        let schedule = Schedule { count: 10, within: Duration::from_secs(1), at_once: 1 };
+        let answer = |status: &str| Err(Fault::Theirs(status.to_owned()));
+        send_all(schedule, &tally, |_| std::future::ready(answer("403"))).await;
+        assert_eq!((tally.done(), tally.is_refused()), (1, true));
+        let tally = Rc::new(Tally::default());
+        send_all(schedule, &tally, |index| {
+            std::future::ready(if index == 0 { Ok(()) } else { answer("403") })
+        })
+        .await;
+        assert_eq!((tally.done(), tally.is_refused()), (10, false), "that is the program's own affair");
     }
 
     #[actix_rt::test]

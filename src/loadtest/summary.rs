@@ -18,7 +18,7 @@ pub fn sum_up(
     own_lag_ms: Percentiles,
     checks: Vec<Check>,
 ) -> Scenario {
-    let mut all = judge::of_all(asked, tally, &seen, &own_lag_ms);
+    let mut all = judge::of_all(asked, tally, &seen);
     all.extend(checks);
     Scenario {
         name: name.to_owned(),

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::figure::{figure, known};
 use super::result::{Check, ErrorCount, LoadTest, Scenario, Verdict};
-use crate::sim::report::{CallsReport, Percentiles};
+use crate::sim::report::{CallsReport, FrameCounts, Percentiles};
 
 /// The table of a result.
 pub struct Table<'a>(pub &'a LoadTest);
@@ -52,12 +52,15 @@ fn write_scenario(f: &mut Formatter<'_>, scenario: &Scenario) -> fmt::Result {
 }
 
 fn write_calls(f: &mut Formatter<'_>, report: &CallsReport) -> fmt::Result {
-    let (calls, frames) = (&report.calls, &report.frames);
+    let calls = &report.calls;
+    let frames =
+        |count: fn(&FrameCounts) -> u64| known(report.frames.as_ref().map(|frames| count(frames) as f64));
     row(f, "calls completed", calls.completed)?;
     row(f, "  turned away", calls.refused)?;
     row(f, "  failed", calls.failed)?;
-    row(f, "frames lost", frames.lost)?;
-    row(f, "  reordered, corrupted, crossed", frames.reordered + frames.corrupted + frames.crossed)?;
+    row(f, "frames lost", frames(|frames| frames.lost))?;
+    let others = frames(|frames| frames.reordered + frames.corrupted + frames.crossed);
+    row(f, "  reordered, corrupted, crossed", others)?;
     row(f, "added latency up (ms)", spread(&report.added_latency_ms.up))?;
     row(f, "added latency down (ms)", spread(&report.added_latency_ms.down))?;
     row(f, "first audio (ms)", spread(&report.first_audio_ms))?;
@@ -76,7 +79,7 @@ fn write_check(f: &mut Formatter<'_>, check: &Check) -> fmt::Result {
     let value = format!("{} {unit}", known(*value));
     writeln!(
         f,
-        "  {verdict:<9}{what:<48}{value:>12}   (above {}, {})",
+        "  {verdict:<9}{what:<64}{value:>12}   (above {}, {})",
         figure(*warning_above),
         figure(*critical_above)
     )

@@ -141,6 +141,12 @@ impl Tally {
         self.errors.borrow().get(cause).copied().unwrap_or_default()
     }
 
+    /// There are answers, and all of them say that nobody knows us.
+    pub fn is_refused(&self) -> bool {
+        let refused = self.errors_by("401") + self.errors_by("403");
+        refused > 0 && refused == self.done()
+    }
+
     /// The most frequent first.
     pub fn errors(&self) -> Vec<ErrorCount> {
         let errors = self.errors.borrow();

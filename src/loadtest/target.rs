@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
 
+/// What is said where the program's API refuses us.
+pub const WITHOUT_TOKENS: &str = "a load test has no token, so the program needs API_AUTH=off";
+
 /// Where the load goes. A cheap clone, on one thread.
 #[derive(Clone)]
 pub struct Target {
@@ -54,6 +57,13 @@ impl fmt::Display for Fault {
             Self::Theirs(cause) => f.write_str(cause),
             Self::Ours(want) => f.write_str(want),
         }
+    }
+}
+
+impl Fault {
+    /// Nobody knows us.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Theirs(cause) if cause == "401" || cause == "403")
     }
 }
 

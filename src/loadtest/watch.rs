@@ -63,10 +63,9 @@ pub async fn watched<T>(
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             due.tick().await;
-            let asked = join(target.metrics(), target.json::<Health>("/healthz"));
-            let late = || Fault::Theirs("timeout".to_owned());
+            // A page of metrics that is long in coming says nothing of the health.
             let (metrics, health) =
-                timeout(PATIENCE, asked).await.unwrap_or_else(|_| (Err(late()), Err(late())));
+                join(soon(target.metrics()), soon(target.json::<Health>("/healthz"))).await;
             let sample = sample(started.elapsed(), tally, metrics.ok().as_ref(), health.as_ref().ok());
             progress.show(tally, &sample);
             let mut seen = seen.borrow_mut();
@@ -82,6 +81,10 @@ pub async fn watched<T>(
         () = watching => unreachable!("it watches until the work is done"),
     };
     (done, seen.into_inner())
+}
+
+async fn soon<T>(asked: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(Fault::Theirs("timeout".to_owned())))
 }
 
 /// What is on neither page is not known.

@@ -79,7 +79,8 @@ pub struct Violation {
 #[serde(rename_all = "camelCase")]
 pub struct CallsReport {
     pub calls: CallCounts,
-    pub frames: FrameCounts,
+    /// In both directions; null when the Realtime service did not tell what arrived there, and nothing was found wrong here.
+    pub frames: Option<FrameCounts>,
     /// What the bridge adds to each frame's way.
     pub added_latency_ms: UpDown,
     /// From the stream's start to the first audio the caller hears.

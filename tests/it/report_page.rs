@@ -140,12 +140,21 @@ fn test() -> LoadTest {
     }
 }
 
-/// The folder with the page and its ruler.
+/// A folder with the page.
 fn laid_out() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("report.html"), page::html(&test())).unwrap();
-    std::fs::write(folder.path().join("ruler.html"), RULER).unwrap();
     folder
+}
+
+/// Opens the page of this folder; answers the titles of its plots, each of which is seen.
+pub async fn plots_on_a_screen(folder: &Path) -> Vec<String> {
+    let (_, screen) = layouts(folder).await;
+    assert_eq!(screen.width, SCREEN, "nothing sticks out");
+    for plot in &screen.plots {
+        assert!(plot.width >= 290.0 && plot.height >= 150.0 && plot.texts_within, "{plot:?}");
+    }
+    screen.plots.into_iter().map(|plot| plot.title).collect()
 }
 
 /// What Chromium says of a page of the folder.
@@ -157,6 +166,7 @@ async fn chromium(folder: &Path, page: &str, options: &[String]) -> String {
 
 /// The page's layout on a telephone and on a screen.
 async fn layouts(folder: &Path) -> (Layout, Layout) {
+    std::fs::write(folder.join("ruler.html"), RULER).unwrap();
     let dom = chromium(folder, "ruler.html", &["--dump-dom".to_owned()]).await;
     let (_, found) = dom.split_once("<pre>").unwrap();
     let (found, _) = found.split_once("</pre>").unwrap();

@@ -223,6 +223,11 @@ impl Db {
         Ok(Self { shared, actor, lifeline, _handles: handles })
     }
 
+    /// The runtime its connections live on.
+    pub fn runtime(&self) -> tokio::runtime::Handle {
+        self.shared.runtime.handle()
+    }
+
     /// Ends when the actor has panicked too often, or is gone: the process cannot go on then.
     pub fn lifeline(&self) -> &Lifeline {
         &self.lifeline

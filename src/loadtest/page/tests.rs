@@ -127,8 +127,8 @@ fn the_judges_thresholds_are_those_that_are_drawn() {
     let seen = Seen { samples: samples(9, |_| busy.clone()), unhealthy: 0 };
     let tally = Tally::default();
     let mut scenario = scenario(seen.samples.clone());
-    scenario.checks = judge::of_all(20, &tally, &seen, &Percentiles::default());
-    scenario.checks.extend(judge::of_queries(&tally));
+    scenario.checks = judge::of_all(20, &tally, &seen);
+    scenario.checks.push(judge::of_queries(&tally));
     let page = html(&test(vec![scenario]));
     for (title, level) in [
         ("Response time (ms)", "warning above 500 ms"),

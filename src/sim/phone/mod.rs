@@ -35,6 +35,7 @@ use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use super::speech;
+use crate::cli::arguments::{Origin, seconds, secret};
 use crate::cli::{FAILED, FINE, INTERNAL, USAGE};
 use span::Span;
 
@@ -79,10 +80,10 @@ const HANG_UP_EVERY: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// The bridge that answers the calls: an http origin on this machine
-    #[arg(long, value_name = "ORIGIN", default_value = "http://127.0.0.1:8080", value_parser = loopback)]
+    #[arg(long, value_name = "ORIGIN", default_value = "http://127.0.0.1:8080", value_parser = Origin::Loopback)]
     pub url: Url,
     /// The simulated Realtime service, whose report is read at the end
-    #[arg(long, value_name = "ORIGIN", value_parser = loopback)]
+    #[arg(long, value_name = "ORIGIN", value_parser = Origin::Loopback)]
     pub realtime: Option<Url>,
     /// How many calls
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
@@ -307,27 +308,9 @@ fn sid(prefix: &str) -> String {
     format!("{prefix}{:032x}", rand::random::<u128>())
 }
 
-fn loopback(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
-    if url.scheme() == "http" && webhook::is_loopback(&url) {
-        Ok(url)
-    } else {
-        Err("an http origin on a loopback address is wanted".to_owned())
-    }
-}
-
 fn loopback_address(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text.parse().map_err(|error: std::net::AddrParseError| error.to_string())?;
     if address.ip().is_loopback() { Ok(address) } else { Err("a loopback address is wanted".to_owned()) }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
-}
-
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::new(text.to_owned()))
 }
 
 fn millis(text: &str) -> Result<Duration, String> {

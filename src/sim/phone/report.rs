@@ -49,6 +49,7 @@ impl Outcome {
         }
         frames.crossed += heard_by_several(&calls);
         let mut up = histogram();
+        let both_ways = realtime.is_some();
         let realtime_violations = realtime.map_or_else(Vec::new, |realtime| {
             add(&mut frames, &arrivals(&calls, &realtime.sessions, &mut up));
             frames.lost += missing(&calls, &realtime.sessions);
@@ -66,7 +67,7 @@ impl Outcome {
                 failed: count(|verdict| matches!(verdict, Verdict::Failed(_))),
                 fallback: measured.fallback,
             },
-            frames,
+            frames: (both_ways || frames != FrameCounts::default()).then_some(frames),
             added_latency_ms: UpDown { up: percentiles(&up), down: percentiles(&measured.spanned.down) },
             first_audio_ms: of_durations(calls.iter().filter_map(|call| call.first_audio)),
             barge_in_ms: of_durations(calls.iter().flat_map(|call| call.reactions.iter().copied())),
@@ -87,12 +88,12 @@ impl Outcome {
         Self { report, violations, realtime_violations, calls, own_lag_ms }
     }
 
-    /// Whether every call asked for was completed and nothing was wrong with any frame or message.
+    /// Whether every call asked for was completed and nothing was found wrong with any frame or message.
     pub fn is_fine(&self) -> bool {
         let CallsReport { calls, frames, violations, .. } = &self.report;
         calls.completed == calls.asked
             && calls.fallback == 0
-            && *frames == FrameCounts::default()
+            && frames.as_ref().is_none_or(|frames| *frames == FrameCounts::default())
             && *violations == 0
     }
 }
@@ -204,6 +205,10 @@ mod tests {
     }
 
     fn outcome(calls: Vec<CallDetail>, sessions: Vec<SessionReport>) -> Outcome {
+        with_report(calls, Some(RealtimeReport { sessions, violations: Vec::new() }))
+    }
+
+    fn with_report(calls: Vec<CallDetail>, realtime: Option<RealtimeReport>) -> Outcome {
         let measured = Measured {
             fallback: 0,
             spanned: &Spanned {
@@ -217,7 +222,7 @@ mod tests {
             cpu_seconds: Some(0.1),
             memory_kib_per_call: None,
         };
-        Outcome::of(calls, measured, Some(RealtimeReport { sessions, violations: Vec::new() }))
+        Outcome::of(calls, measured, realtime)
     }
 
     #[test]
@@ -235,21 +240,28 @@ mod tests {
     #[test]
     fn frames_that_did_not_arrive_arrived_twice_or_out_of_order_are_counted() {
         let lost = outcome(vec![call(0, 7, 2)], vec![session(7, &[0], &[0, 2])]);
-        assert_eq!(lost.report.frames, FrameCounts { lost: 1, ..FrameCounts::default() });
+        assert_eq!(lost.report.frames, Some(FrameCounts { lost: 1, ..FrameCounts::default() }));
         let reordered = outcome(vec![call(0, 7, 2)], vec![session(7, &[0], &[0, 2, 1])]);
-        assert_eq!(reordered.report.frames, FrameCounts { reordered: 1, ..FrameCounts::default() });
+        assert_eq!(reordered.report.frames, Some(FrameCounts { reordered: 1, ..FrameCounts::default() }));
         let twice = outcome(vec![call(0, 7, 2)], vec![session(7, &[0], &[0, 1, 1, 2])]);
-        assert_eq!(twice.report.frames.reordered, 1);
+        assert_eq!(twice.report.frames.as_ref().unwrap().reordered, 1);
         let none = outcome(vec![call(0, 7, 2)], Vec::new());
-        assert_eq!(none.report.frames.lost, 3);
+        assert_eq!(none.report.frames.as_ref().unwrap().lost, 3);
         assert!([lost, reordered, twice, none].iter().all(|outcome| !outcome.is_fine()));
+    }
+
+    #[test]
+    fn without_the_services_report_nobody_knows_that_no_frame_was_lost() {
+        assert_eq!(with_report(vec![call(0, 7, 2)], None).report.frames, None);
+        let crossed = with_report(vec![call(0, 7, 5), call(1, 7, 2)], None).report.frames;
+        assert_eq!(crossed, Some(FrameCounts { crossed: 2, ..FrameCounts::default() }));
     }
 
     #[test]
     fn only_the_frames_that_count_are_missed() {
         let mut call = call(0, 7, 2);
         call.counted = 1..2;
-        assert_eq!(outcome(vec![call], vec![session(7, &[0], &[])]).report.frames.lost, 1);
+        assert_eq!(outcome(vec![call], vec![session(7, &[0], &[])]).report.frames.as_ref().unwrap().lost, 1);
     }
 
     #[test]
@@ -261,9 +273,9 @@ mod tests {
     #[test]
     fn a_session_with_two_callers_and_a_session_in_two_ears_are_crossed() {
         let up = outcome(vec![call(0, 7, 2)], vec![session(7, &[0, 1], &[0, 1, 2])]);
-        assert_eq!(up.report.frames.crossed, 1);
+        assert_eq!(up.report.frames.as_ref().unwrap().crossed, 1);
         let down = outcome(vec![call(0, 7, 5), call(1, 7, 2)], Vec::new());
-        assert_eq!(down.report.frames.crossed, 2);
+        assert_eq!(down.report.frames.as_ref().unwrap().crossed, 2);
     }
 
     #[test]
@@ -273,7 +285,7 @@ mod tests {
             ResponseReport { response: 0, frames: 6, status: "completed".into(), truncated_at_ms: None },
             ResponseReport { response: 0, frames: 9, status: "cancelled".into(), truncated_at_ms: None },
         ];
-        assert_eq!(outcome(vec![call(0, 7, 2)], vec![session]).report.frames.lost, 4);
+        assert_eq!(outcome(vec![call(0, 7, 2)], vec![session]).report.frames.as_ref().unwrap().lost, 4);
     }
 
     #[test]

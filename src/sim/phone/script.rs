@@ -1,6 +1,7 @@
 //! What each of many callers does: hears the greeting, asks, listens, interrupts every third time, and hangs up when
 //! its time is over, whatever is being said.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::sim::speech::Clip;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How far into an answer an interruption comes.
 const INTO_ANSWER: Duration = Duration::from_secs(1);
+/// Whoever hangs up having waited for so long has met a slow answer; until then nobody knows what it would have been.
+const LONG_WAIT: Duration = Duration::from_secs(2);
 /// Every so many turns the caller interrupts.
 const INTERRUPT_EVERY: usize = 3;
 
@@ -44,7 +47,8 @@ pub struct CallDetail {
     pub first_audio: Option<Duration>,
     /// For each interruption, how long the agent went on.
     pub reactions: Vec<Duration>,
-    /// For each question, the time from its last word to the first of the answer.
+    /// For each question, the time from its last word to the first of the answer; of the last one, the time that it was
+    /// waited for, if that was long: else the slowest answers of all would be missing.
     pub answers: Vec<Duration>,
     /// Times the agent broke off for less than a pause: its audio was not there when it was to be played.
     pub gaps: u64,
@@ -65,12 +69,15 @@ pub async fn call(
     mut all_hang_up: watch::Receiver<bool>,
 ) -> anyhow::Result<CallDetail> {
     let (caller, rang_at) = (net.rings()?, Instant::now());
+    let asked = Cell::new(None);
     let trouble = tokio::select! {
         biased;
         () = sleep_until(until) => None,
         _ = all_hang_up.wait_for(|hang_up| *hang_up) => None,
-        trouble = talk(&caller, clips) => Some(trouble),
+        trouble = talk(&caller, clips, &asked) => Some(trouble),
     };
+    let unanswered = asked.get().map(|asked: Instant| asked.elapsed()).filter(|waited| *waited > LONG_WAIT);
+    caller.line().with(|state| state.answers.extend(unanswered));
     let end = caller.end();
     caller.hangs_up().await;
     let (connected, told) =
@@ -103,14 +110,19 @@ pub async fn call(
 }
 
 /// Talks until something goes wrong.
-async fn talk(caller: &Caller, clips: &[Clip]) -> Trouble {
-    match converse(caller, clips).await {
+async fn talk(caller: &Caller, clips: &[Clip], asked: &Cell<Option<Instant>>) -> Trouble {
+    match converse(caller, clips, asked).await {
         Err(trouble) => trouble,
         Ok(never) => match never {},
     }
 }
 
-async fn converse(caller: &Caller, clips: &[Clip]) -> Result<std::convert::Infallible, Trouble> {
+/// `asked` is when the question that is not answered yet was put.
+async fn converse(
+    caller: &Caller,
+    clips: &[Clip],
+    asked: &Cell<Option<Instant>>,
+) -> Result<std::convert::Infallible, Trouble> {
     caller.is_connected().await;
     caller.hears_agent_before_silence_of(PATIENCE).await?;
     let number = usize::from(caller.number());
@@ -127,9 +139,11 @@ async fn converse(caller: &Caller, clips: &[Clip]) -> Result<std::convert::Infal
             sleep(Duration::from_millis(dice.random_range(200..800))).await;
             caller.say(next()).await?;
         }
-        let asked = Instant::now();
+        let since = Instant::now();
+        asked.set(Some(since));
         caller.hears_agent_before_silence_of(PATIENCE).await?;
-        caller.line().with(|state| state.answers.push(asked.elapsed()));
+        asked.set(None);
+        caller.line().with(|state| state.answers.push(since.elapsed()));
     }
     unreachable!("a call does not last for 2^64 turns")
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::report::Outcome;
 use super::script::Verdict;
-use crate::sim::report::Percentiles;
+use crate::sim::report::{FrameCounts, Percentiles};
 
 /// Complaints and failures that are written out; the rest is only counted.
 const WRITTEN_OUT: usize = 10;
@@ -15,17 +15,20 @@ pub struct Table<'a>(pub &'a Outcome);
 impl Display for Table<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let report = &self.0.report;
-        let (calls, frames) = (&report.calls, &report.frames);
+        let calls = &report.calls;
+        let frames = |count: fn(&FrameCounts) -> u64| {
+            report.frames.as_ref().map_or_else(unknown, |frames| count(frames).to_string())
+        };
         let mut row = |name: &str, value: String| writeln!(f, "{name:<32}{value}");
         row("calls asked", calls.asked.to_string())?;
         row("  completed", calls.completed.to_string())?;
         row("  refused", calls.refused.to_string())?;
         row("  failed", calls.failed.to_string())?;
         row("requests for the fallback URL", calls.fallback.to_string())?;
-        row("frames lost", frames.lost.to_string())?;
-        row("  reordered", frames.reordered.to_string())?;
-        row("  corrupted", frames.corrupted.to_string())?;
-        row("  crossed", frames.crossed.to_string())?;
+        row("frames lost", frames(|frames| frames.lost))?;
+        row("  reordered", frames(|frames| frames.reordered))?;
+        row("  corrupted", frames(|frames| frames.corrupted))?;
+        row("  crossed", frames(|frames| frames.crossed))?;
         row("added latency up (ms)", spread(&report.added_latency_ms.up))?;
         row("added latency down (ms)", spread(&report.added_latency_ms.down))?;
         row("first audio (ms)", format!("p50 {}", figure(report.first_audio_ms.p50)))?;

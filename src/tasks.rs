@@ -1,0 +1,69 @@
+//! How many of tokio's tasks are alive, over the runtimes of this process.
+//!
+//! An actix system runs what is bound to its thread, as actors, streams and requests are, in a set of its own, which tokio
+//! does not count: these are in `switchboard_actors_live` and the metrics of the doors. What is counted is the rest: the
+//! drivers of the database's connections, what writes records and processes webhooks, and what libraries start.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::IntGauge;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use tokio::runtime::Handle;
+
+/// The runtimes that are asked. A cheap clone.
+#[derive(Clone)]
+pub struct Tasks {
+    runtimes: Arc<Mutex<Vec<Handle>>>,
+    live: IntGauge,
+}
+
+impl Tasks {
+    pub fn new() -> prometheus::Result<Self> {
+        let live = IntGauge::new(
+            "switchboard_tasks_live",
+            "Tokio tasks that are alive and not bound to a thread, such as the drivers of database connections; actors, streams and requests are bound to one",
+        )?;
+        Ok(Self { runtimes: Arc::default(), live })
+    }
+
+    /// Counts the tasks of this runtime, too.
+    pub fn count(&self, runtime: Handle) {
+        self.runtimes.lock().unwrap_or_else(PoisonError::into_inner).push(runtime);
+    }
+}
+
+impl Collector for Tasks {
+    fn desc(&self) -> Vec<&Desc> {
+        self.live.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        let live: usize = runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks()).sum();
+        self.live.set(i64::try_from(live).unwrap_or(i64::MAX));
+        self.live.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn tasks_are_counted_unless_they_are_bound_to_the_thread() {
+        let tasks = Tasks::new().unwrap();
+        tasks.count(Handle::current());
+        let live = || tasks.collect()[0].get_metric()[0].get_gauge().get_value();
+        let before = live();
+        let free = [0, 1].map(|_| tokio::spawn(std::future::pending::<()>()));
+        let bound = actix_rt::spawn(std::future::pending::<()>());
+        assert_eq!(live() - before, 2.0);
+        for task in free {
+            task.abort();
+            assert!(task.await.unwrap_err().is_cancelled());
+        }
+        assert_eq!(live(), before);
+        bound.abort();
+    }
+}
