@@ -105,6 +105,14 @@ impl Setup {
         self.run(command)
     }
 
+    /// Starts the program where it may have so many file descriptors, unless it asks for more.
+    pub fn start_with_descriptors(self, soft_limit: u32) -> TestApp {
+        let mut command = Command::new("sh");
+        let script = r#"ulimit -S -n "$1"; exec "$0" serve"#;
+        command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_switchboard")).arg(soft_limit.to_string());
+        self.run(command)
+    }
+
     fn run(self, mut command: Command) -> TestApp {
         let mut child = command
             .env_clear()
