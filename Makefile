@@ -1,6 +1,10 @@
 # `make demo` and `make test` install what they need from the distribution's packages, build and run.
 
-.PHONY: demo test bench bench-baseline bench-compare check
+.PHONY: demo test bench bench-baseline bench-compare released check
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# A missed aim is told and is no failure; a bench that fails keeps none of the others from running.
+BENCH = BENCH_PROGRAM=$(TARGET)/released/switchboard cargo bench --workspace --locked --no-fail-fast
 
 demo:
 	@./.ci/need gcc libc6-dev postgresql
@@ -10,18 +14,21 @@ test:
 	@./.ci/need gcc libc6-dev postgresql pgbouncer chromium prometheus
 	RUST_TEST_THREADS=4 cargo test --workspace --locked # they wait more than they compute
 
-bench:
-	@./.ci/need gcc libc6-dev postgresql
-	cargo bench --workspace --locked
+bench: released
+	$(BENCH)
 
 # Keeps what is measured now, for `make bench-compare`.
-bench-baseline:
-	@./.ci/need gcc libc6-dev postgresql
-	cargo bench --workspace --locked -- --save-baseline kept
+bench-baseline: released
+	$(BENCH) -- --save-baseline kept
 
-bench-compare:
+bench-compare: released
+	$(BENCH) -- --baseline kept
+
+# The program as it is released, kept apart: what cargo builds for tests and benches can be told to panic.
+released:
 	@./.ci/need gcc libc6-dev postgresql
-	cargo bench --workspace --locked -- --baseline kept
+	cargo build --release --locked
+	@mkdir -p $(TARGET)/released && cp $(TARGET)/release/switchboard $(TARGET)/released/
 
 # What CI runs.
 check:

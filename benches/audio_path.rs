@@ -1,13 +1,15 @@
-//! What a 20 ms frame costs on its way up, and a piece of the agent's voice on its way down, without the sockets'
-//! system calls: parsing, bookkeeping and writing.
+//! What a 20 ms frame costs on its way up, and a piece of the agent's voice on its way down, without actors and sockets:
+//! parsing, bookkeeping and writing, as a call does them.
 
 use std::hint::black_box;
 use std::time::Duration;
 
+use actors::call::Millis;
+use actors::call::checkpoint::Checkpointed;
 use actors::call::conversation::{Conversation, Effect, Input, Rules};
 use actors::wire::realtime::events;
 use actors::wire::realtime::socket::write_append;
-use actors::wire::twilio::frames::{Inbound, write_mark, write_media};
+use actors::wire::twilio::frames::{Inbound, Mark, write_mark, write_media};
 use actors::wire::twilio::sid::StreamSid;
 use actors::wire::twilio::stream::unmask_text;
 use bytes::{Bytes, BytesMut};
@@ -37,7 +39,7 @@ fn delta() -> Bytes {
 }
 
 /// A conversation that is playing a response.
-fn speaking() -> Conversation {
+fn speaking() -> Checkpointed<Conversation> {
     let mut effects = vec![];
     let mut conversation = Conversation::begin(Rules::default(), 0, &mut effects);
     conversation.step(&Input::StreamOpened, 0, &mut effects);
@@ -50,7 +52,32 @@ fn speaking() -> Conversation {
         let event = events::parse(&message).expect("the event is valid");
         conversation.step(&Input::Service(event), 0, &mut effects);
     }
-    conversation
+    Checkpointed::new(conversation)
+}
+
+/// As the call's actor takes it; answers the mark that was sent.
+fn take(
+    conversation: &mut Checkpointed<Conversation>,
+    input: &Input<'_>,
+    now: Millis,
+    effects: &mut Vec<Effect>,
+    out: &mut BytesMut,
+    stream: StreamSid,
+) -> Option<Mark> {
+    conversation.step(|conversation, effects| conversation.step(input, now, effects), effects);
+    let mut sent = None;
+    for effect in effects.drain(..) {
+        match effect {
+            Effect::Play(payload) => write_media(out, stream, &payload),
+            Effect::Mark(mark) => {
+                write_mark(out, stream, mark);
+                sent = Some(mark);
+            }
+            _ => unreachable!("audio is played and marked"),
+        }
+    }
+    conversation.complete(|conversation, effects| conversation.step(input, now, effects));
+    sent
 }
 
 fn up(criterion: &mut Criterion) {
@@ -83,16 +110,10 @@ fn down(criterion: &mut Criterion) {
         bencher.iter(|| {
             let event = events::parse(black_box(&message)).expect("the event is valid");
             now += 20;
-            conversation.step(&Input::Service(event), now, &mut effects);
-            for effect in effects.drain(..) {
-                match effect {
-                    Effect::Play(payload) => write_media(&mut out, stream, &payload),
-                    Effect::Mark(mark) => {
-                        write_mark(&mut out, stream, mark);
-                        conversation.step(&Input::Mark(mark), now, &mut vec![]);
-                    }
-                    _ => unreachable!("audio is played and marked"),
-                }
+            let mut take =
+                |input: &Input<'_>| take(&mut conversation, input, now, &mut effects, &mut out, stream);
+            if let Some(mark) = take(&Input::Service(event)) {
+                take(&Input::Mark(mark)); // its echo
             }
             if out.len() > 60_000 {
                 out.clear();

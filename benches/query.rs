@@ -5,11 +5,10 @@
 //! pooler. Ours also builds the statement with diesel, and reads its rows with it. With a limit, the server is told in
 //! the same flight after how long to give up.
 //!
-//! `cargo bench --bench query`; exits with 1 when ours costs over 20 % more. Without `--bench`, as under `cargo test`, nothing
-//! is measured.
+//! `cargo bench --bench query`. The aim is that ours with a limit, which is what the program pays, costs at most 20 % more.
+//! Without `--bench`, as under `cargo test`, nothing is measured.
 
 use std::hint::black_box;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use actors::db::{Connection, migrate};
@@ -32,7 +31,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the program has
 const ROUNDS: usize = 200;
 /// Queries in a turn.
 const QUERIES: u32 = 50;
-/// Ours over plain.
+/// Ours with a limit over plain.
 const AIM: f64 = 1.2;
 /// As the program sets it for its questions.
 const LIMIT: Duration = Duration::from_secs(6);
@@ -71,18 +70,13 @@ async fn ours(connection: &mut Connection, rows: i32) -> Vec<Turn> {
         .expect("an answer")
 }
 
-/// Mean time of a query over a turn.
+/// Mean time of a query over a turn, in microseconds.
 async fn turn(mut query: impl AsyncFnMut() -> Vec<Turn>) -> f64 {
     let begun = Instant::now();
     for _ in 0..QUERIES {
         black_box(query().await);
     }
-    begun.elapsed().as_secs_f64() / f64::from(QUERIES)
-}
-
-fn median(times: &mut [f64]) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+    begun.elapsed().as_secs_f64() * 1e6 / f64::from(QUERIES)
 }
 
 #[derive(Parser)]
@@ -91,7 +85,7 @@ struct Arguments {
     asked: Asked,
 }
 
-async fn bench(asked: &Asked) -> anyhow::Result<bool> {
+async fn bench(asked: &Asked) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("switchboard-bench-").tempdir_in("/tmp")?;
     let cluster = PrivatePostgres::start(folder.path())?;
     migrate::migrate(cluster.url()).await?;
@@ -107,7 +101,6 @@ async fn bench(asked: &Asked) -> anyhow::Result<bool> {
     limited.limit(Some(LIMIT));
 
     let mut figures = Figures::of("query");
-    let mut within = true;
     for rows in [1, 50] {
         assert_eq!(plain(&client, rows).await, ours(&mut connection, rows).await);
         let mut times = [vec![], vec![], vec![]];
@@ -116,31 +109,30 @@ async fn bench(asked: &Asked) -> anyhow::Result<bool> {
             times[1].push(turn(async || ours(&mut connection, rows).await).await);
             times[2].push(turn(async || ours(&mut limited, rows).await).await);
         }
-        let [plain, ours, limited] = times.map(|mut times| median(&mut times));
+        let [plain, ours, limited] = times;
+        let over_plain = |times: &[f64]| times.iter().zip(&plain).map(|(time, plain)| time / plain).collect();
+        let (ours_over, limited_over) = (over_plain(&ours), over_plain(&limited));
+        let mut add = |name: &str, turns: Vec<f64>| figures.add(format!("{rows} rows: {name}"), turns);
+        let (ratio, ratio_limited) =
+            (add("ours over plain", ours_over), add("with a limit over plain", limited_over));
         println!(
-            "query of {rows} rows: plain {:.1} µs, ours {:.1} µs ({:.2}), with a limit {:.1} µs ({:.2})",
-            plain * 1e6,
-            ours * 1e6,
-            ours / plain,
-            limited * 1e6,
-            limited / plain,
+            "query of {rows} rows, µs: plain {}, ours {}, with a limit {}; over plain: ours {ratio}, with a limit \
+             {ratio_limited}, aim at most {AIM}: {}",
+            add("plain, µs", plain),
+            add("ours, µs", ours),
+            add("with a limit, µs", limited),
+            if ratio_limited.median <= AIM { "met" } else { "NOT met" }
         );
-        figures.add(format!("{rows} rows: ours, µs"), ours * 1e6);
-        figures.add(format!("{rows} rows: ours over plain"), ours / plain);
-        figures.add(format!("{rows} rows: with a limit over plain"), limited / plain);
-        within &= ours / plain <= AIM;
     }
-    println!("aim: ours at most {AIM} of plain: {}", if within { "met" } else { "missed" });
-    figures.finish(asked)?;
-    Ok(within)
+    figures.finish(asked)
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> anyhow::Result<()> {
     let Arguments { asked } = Arguments::parse();
     if !asked.is_for("query") {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     // One worker for the drivers, as the program has it.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    Ok(if runtime.block_on(bench(&asked))? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    runtime.block_on(bench(&asked))
 }

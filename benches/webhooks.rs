@@ -161,9 +161,9 @@ fn report(pace: Option<u32>, window: &Histogram<u64>, caught_up: Duration, figur
         None => rate >= RATE_AIM,
     };
     let pace = pace.map_or_else(|| "as fast as possible".to_owned(), |pace| format!("{pace} a second"));
-    figures.add(format!("{pace}: acknowledged a second"), rate);
-    figures.add(format!("{pace}: p99, ms"), ms(0.99));
-    figures.add(format!("{pace}: all processed, s later"), caught_up.as_secs_f64());
+    figures.add(format!("{pace}: acknowledged a second"), [rate]);
+    figures.add(format!("{pace}: p99, ms"), [ms(0.99)]);
+    figures.add(format!("{pace}: all processed, s later"), [caught_up.as_secs_f64()]);
     println!(
         "webhooks, {pace}: {rate:.0} a second acknowledged, {:.1}/{:.1}/{:.1} ms (p50/p99/most), all processed {:.1} s \
          later; aim {}",

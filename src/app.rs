@@ -31,6 +31,7 @@ use tokio::time::{sleep, timeout};
 use url::Url;
 
 use crate::background;
+use crate::descriptors;
 use crate::http;
 use crate::http::limits::Limits;
 use crate::http::requests::RequestMetrics;
@@ -82,6 +83,11 @@ pub enum StartError {
     Bind { address: SocketAddr, cause: std::io::Error },
     #[error("the socket handed over by LISTEN_FDS cannot be used: {0}; hand over a listening TCP socket")]
     Inherited(std::io::Error),
+    #[error(
+        "MAX_CONCURRENT_CALLS={calls} takes {needed} file descriptors, and the hard limit (`ulimit -Hn`) is {allowed}: lower the \
+         one or raise the other"
+    )]
+    Descriptors { calls: usize, needed: u64, allowed: u64 },
     #[error("the database's schema is older than this program ({} missing); run `switchboard migrate`", .missing.join(", "))]
     SchemaOlder { missing: Vec<String> },
     #[error(transparent)]
@@ -230,6 +236,11 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
 /// The same with so many HTTP workers, for the bench that compares.
 pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError> {
     let mut signals = Signals::new()?;
+    let calls = settings.registry.max_concurrent_calls;
+    let (needed, allowed) = (descriptors::needed(calls, settings.db.pool_max), descriptors::raise());
+    if needed > allowed {
+        return Err(StartError::Descriptors { calls, needed, allowed });
+    }
     let listener = listen(settings.http.bind)?;
     let address = listener.local_addr().map_err(StartError::Inherited)?;
     let app = web::Data::new(App::start(settings, address)?);

@@ -4,6 +4,7 @@ pub mod app;
 mod background;
 mod child;
 pub mod cli;
+pub mod descriptors;
 pub mod http;
 mod left_behind;
 pub mod loadtest;

@@ -1,10 +1,12 @@
 //! The benches that criterion does not run take its arguments, and keep and compare their figures, as it does.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 
 /// What `cargo bench` says, and what may follow its `--`.
 #[derive(Debug, clap::Args)]
@@ -29,20 +31,55 @@ impl Asked {
     }
 }
 
+/// A figure, as often as it was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    pub least: f64,
+    pub median: f64,
+    pub most: f64,
+}
+
+impl Figure {
+    /// # Panics
+    /// It was never measured.
+    pub fn of(measured: impl IntoIterator<Item = f64>) -> Self {
+        let mut measured: Vec<_> = measured.into_iter().collect();
+        measured.sort_by(f64::total_cmp);
+        let (least, most) = (measured[0], measured[measured.len() - 1]);
+        Self { least, median: measured[measured.len() / 2], most }
+    }
+}
+
+impl fmt::Display for Figure {
+    /// `1.17 (1.12 to 1.31)`; of one that was measured once, itself.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { least, median, most } = self;
+        let text = if least < most {
+            format!("{median:.2} ({least:.2} to {most:.2})")
+        } else {
+            format!("{median:.2}")
+        };
+        formatter.pad(&text)
+    }
+}
+
 /// What a bench has measured.
 pub struct Figures {
-    bench: &'static str,
-    measured: Vec<(String, f64)>,
+    bench: String,
+    measured: Vec<(String, Figure)>,
 }
 
 impl Figures {
-    pub fn of(bench: &'static str) -> Self {
-        Self { bench, measured: vec![] }
+    /// What changes the figures, such as a size, belongs into the bench's name: others are not compared with them.
+    pub fn of(bench: impl Into<String>) -> Self {
+        Self { bench: bench.into(), measured: vec![] }
     }
 
-    /// The name says the unit, too.
-    pub fn add(&mut self, name: impl Into<String>, figure: f64) {
+    /// The name says the unit, too; answers the figure.
+    pub fn add(&mut self, name: impl Into<String>, measured: impl IntoIterator<Item = f64>) -> Figure {
+        let figure = Figure::of(measured);
         self.measured.push((name.into(), figure));
+        figure
     }
 
     /// Keeps them, or shows them beside those that were kept, if that is asked for. Fails if none were.
@@ -55,24 +92,29 @@ impl Figures {
         if let Some(name) = &asked.baseline {
             let kept = fs::read(self.file(name))
                 .with_context(|| format!("no figures of {} are kept as {name}", self.bench))?;
-            self.compare(name, &serde_json::from_slice(&kept)?);
+            let kept =
+                serde_json::from_slice(&kept).with_context(|| self.file(name).display().to_string())?;
+            self.compare(name, &kept);
         }
         Ok(())
     }
 
-    fn compare(&self, name: &str, kept: &BTreeMap<String, f64>) {
-        println!("{:<48} {name:>10} {:>10} {:>10}", self.bench, "now", "change");
+    fn compare(&self, name: &str, kept: &BTreeMap<String, Figure>) {
+        println!("{:<48} {name:>26} {:>26} {:>10}", self.bench, "now", "change");
         for (figure, now) in &self.measured {
             let (before, change) = match kept.get(figure) {
-                Some(before) => (format!("{before:.2}"), format!("{:+.1} %", (now / before - 1.0) * 100.0)),
+                Some(before) => {
+                    let change = (now.median / before.median - 1.0) * 100.0;
+                    (before.to_string(), format!("{change:+.1} %"))
+                }
                 None => ("-".to_owned(), String::new()),
             };
-            println!("{figure:<48} {before:>10} {now:>10.2} {change:>10}");
+            println!("{figure:<48} {before:>26} {now:>26} {change:>10}");
         }
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        folder(name).join(self.bench).with_extension("json")
+        folder(name).join(&self.bench).with_extension("json")
     }
 }
 

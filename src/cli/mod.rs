@@ -58,6 +58,7 @@ fn status_of(error: &StartError) -> u8 {
     match error {
         StartError::Bind { .. }
         | StartError::Inherited(_)
+        | StartError::Descriptors { .. }
         | StartError::SchemaOlder { .. }
         | StartError::Spool(_)
         | StartError::DatabaseUrl(_) => USAGE,

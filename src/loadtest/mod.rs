@@ -14,11 +14,11 @@ use std::time::Duration;
 use actors::secret::Secret;
 use anyhow::bail;
 use chrono::Utc;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
 use crate::child::asked_to_stop;
+use crate::descriptors;
 
 pub mod calls;
 pub mod compare;
@@ -105,7 +105,8 @@ pub async fn run(plan: &Plan) -> anyhow::Result<LoadTest> {
 }
 
 async fn carry_out(plan: &Plan) -> anyhow::Result<LoadTest> {
-    raise_descriptors();
+    // Every call and every request takes some here, and without them the result says so; a private instance inherits them.
+    descriptors::raise();
     let started_at = Utc::now();
     let (target, instance) = match &plan.where_to {
         Where::There { origin, realtime, auth_token } => {
@@ -145,13 +146,6 @@ fn verdict(work: &Work, scenarios: &[Scenario]) -> result::Verdict {
         Work::FindLimit(_) => scenarios.last().map(|scenario| scenario.verdict),
     }
     .unwrap_or_default()
-}
-
-/// Every call and every request takes some descriptors here; a private instance inherits the limit.
-fn raise_descriptors() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Without it, less can be sent, and the result says so.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// Adds to `done` what is found, as it is found.

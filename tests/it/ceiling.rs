@@ -1,5 +1,8 @@
 //! The ceiling is exact, and every slot comes free.
 
+use std::process::Command;
+
+use rustix::process::{Resource, getrlimit};
 use switchboard::sim::realtime::{self, Options};
 
 use crate::support::app::{Setup, TestApp};
@@ -52,6 +55,32 @@ async fn the_call_over_the_ceiling_hears_a_sentence_whatever_the_timing() {
     assert!(rings(&app, &call_sid(100)).await.body.contains("<Connect"));
     over(&app, 100).await;
     app.empties().await;
+}
+
+#[actix_rt::test]
+async fn as_many_descriptors_are_had_as_the_hard_limit_allows() {
+    let database = TestDatabase::create().await;
+    let app = Setup::new(&database.url, "http://127.0.0.1:1").start_with_descriptors(50);
+    let hard_limit = getrlimit(Resource::Nofile).maximum.expect("a limit");
+    assert_eq!(app.metric("process_max_fds").await, hard_limit as f64);
+}
+
+#[test]
+fn a_ceiling_that_the_descriptors_cannot_hold_is_refused() {
+    let output = Command::new("sh")
+        .args(["-c", r#"ulimit -n 280; exec timeout 20 "$0" serve"#, env!("CARGO_BIN_EXE_switchboard")])
+        .env_clear()
+        .envs(Setup::new("postgres://127.0.0.1:1/none", "http://127.0.0.1:1").environment())
+        .env("MAX_CONCURRENT_CALLS", "100")
+        .env("DB_POOL_MAX", "20")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(
+        said.contains("MAX_CONCURRENT_CALLS=100 takes 284 file descriptors") && said.contains("is 280"),
+        "{said}"
+    );
 }
 
 #[actix_rt::test]

@@ -39,7 +39,7 @@ use crate::wire::twilio::frames::Mark;
 use crate::wire::twilio::sid::{CallSid, StreamSid};
 use crate::wire::twilio::stream::StreamOut;
 
-mod checkpoint;
+pub mod checkpoint;
 pub mod conversation;
 pub mod end;
 pub mod exchange;

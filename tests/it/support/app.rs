@@ -1,25 +1,32 @@
 //! The real program under test: `switchboard serve` as a process of its own.
 
 use std::cell::Cell;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, copy, sink};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::eventually;
 use super::postgres::{TestDatabase, phrases_dir, spool_dir};
+use super::{DEADLINE, eventually};
 
 /// What Twilio and the program under test share.
 pub const AUTH_TOKEN: &str = "12345678901234567890123456789012";
 
-/// A running program. Its drop fails the test if a slot is still held, an actor panicked, a record stayed unwritten or
-/// the program did not end well.
+/// A program that was told to end has done so within this, whoever is on the line.
+const ENDS_WITHIN: Duration = Duration::from_secs(90);
+
+/// A running program. Its drop fails the test if a slot is still held, anything panicked up to its end, a record stayed
+/// unwritten or the program did not end well.
 pub struct TestApp {
     child: Child,
+    /// What it says on standard error, up to its end.
+    log: Option<JoinHandle<Vec<String>>>,
     pub origin: String,
     /// Whether the database is expected to be there at the end.
     expect_written: bool,
@@ -53,7 +60,7 @@ impl Setup {
             ("OPENAI_API_KEY", "sk-test"),
             ("OPENAI_REALTIME_URL", &realtime_url),
             ("TWILIO_AUTH_TOKEN", AUTH_TOKEN),
-            ("RUST_LOG", "error"),
+            ("RUST_LOG", "error,switchboard::app=info"), // of which the drop reads the end
             ("SPOOL_DIR", spool_dir.to_str().expect("UTF-8")),
             ("SWITCHBOARD_FAULTS", faults.to_str().expect("UTF-8")),
             ("PHRASES_DIR", phrases_dir.to_str().expect("UTF-8")),
@@ -105,19 +112,40 @@ impl Setup {
         self.run(command)
     }
 
+    /// Starts the program where it may have so many file descriptors, unless it asks for more.
+    pub fn start_with_descriptors(self, soft_limit: u32) -> TestApp {
+        let mut command = Command::new("sh");
+        let script = r#"ulimit -S -n "$1"; exec "$0" serve"#;
+        command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_switchboard")).arg(soft_limit.to_string());
+        self.run(command)
+    }
+
     fn run(self, mut command: Command) -> TestApp {
         let mut child = command
             .env_clear()
             .envs(self.environment)
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let mut line = String::new();
-        let stdout = child.stdout.as_mut().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("a line of standard output");
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let log = thread::spawn(move || {
+            let lines = stderr.lines().map_while(Result::ok);
+            lines.inspect(|line| eprintln!("{line}")).collect()
+        });
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (first, said) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            let _ = stdout.read_line(&mut line);
+            let _ = first.send(line);
+            let _ = copy(&mut stdout, &mut sink()); // it stays open
+        });
+        let line = said.recv_timeout(DEADLINE).expect("a line of standard output");
         let origin = line.trim().strip_prefix("switchboard listening on ").expect("the address").to_owned();
         TestApp {
             child,
+            log: Some(log),
             origin,
             expect_written: self.expect_written,
             terminated: Cell::new(false),
@@ -220,6 +248,21 @@ impl TestApp {
         eventually("the program drains", async || self.get("/healthz").await["status"] == "draining").await;
     }
 
+    /// Waits until the program has ended; one that does not is killed.
+    fn wait(&mut self) -> Option<ExitStatus> {
+        let until = Instant::now() + ENDS_WITHIN;
+        loop {
+            match self.child.try_wait() {
+                Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
+                Ok(status @ Some(_)) => return status,
+                Ok(None) | Err(_) => {
+                    let _ = self.child.kill();
+                    return None;
+                }
+            }
+        }
+    }
+
     fn scrape(&self) -> Option<String> {
         let address = self.origin.strip_prefix("http://")?;
         let mut socket = std::net::TcpStream::connect(address).ok()?;
@@ -244,21 +287,23 @@ impl Drop for TestApp {
         let metrics = self.scrape().unwrap_or_default();
         let pid = rustix::process::Pid::from_child(&self.child);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let status = self.child.wait();
-        if std::thread::panicking() {
+        let status = self.wait();
+        if thread::panicking() {
             return;
         }
-        assert!(status.is_ok_and(|status| status.success()), "the program ended well");
+        assert!(status.is_some_and(|status| status.success()), "the program ended well");
+        let log = self.log.take().and_then(|log| log.join().ok()).expect("what it said");
+        let panics = log.iter().filter(|line| line.starts_with("thread '") && line.contains("panicked at"));
+        assert_eq!(panics.count(), self.ordered.get() as usize, "nothing panicked unless it was ordered to");
         assert!(self.terminated.get() || !metrics.is_empty(), "the program told its metrics");
-        let panics = sum(&metrics, "switchboard_actor_panics_total");
-        assert_eq!(panics, f64::from(self.ordered.get()), "no actor panicked unless it was ordered to");
         assert_eq!(sum(&metrics, "switchboard_calls_active"), 0.0, "no call is live");
         assert_eq!(sum(&metrics, "switchboard_calls_reserved"), 0.0, "no slot is reserved");
         if self.expect_written {
-            assert_eq!(
-                sum(&metrics, "switchboard_db_unwritten_records_total"),
-                0.0,
-                "every record is written"
+            assert_eq!(sum(&metrics, "switchboard_db_unwritten_records_total"), 0.0, "no record is lost");
+            let stopped = log.iter().rfind(|line| line.contains(" stopped "));
+            assert!(
+                stopped.is_some_and(|line| line.ends_with(" unwritten=0")),
+                "every record is written: {stopped:?}"
             );
         }
     }
