@@ -293,7 +293,7 @@ mod tests {
             ("//8=", r"\/8="),
             (STREAM, r"\u004dZ"),
             ("}", " }"),
-            ("}}", "}"),
+            ("},", r#","more":1},"#),
         ] {
             let nearly = usual.replace(part, other);
             assert_eq!(usual_media(nearly.as_bytes()), None, "{nearly}");
