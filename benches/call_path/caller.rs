@@ -69,7 +69,11 @@ pub async fn talk(state: &State, line: Line) -> anyhow::Result<()> {
                     echoes.push_back((played_at, echo(&stream_sid, mark)));
                 }
             }
-            _ = ticks.tick() => if !state.is_quiet() {
+            due = ticks.tick() => {
+                state.ticked(due);
+                if state.is_quiet() {
+                    continue;
+                }
                 let tag = state.tag(&state.up, number, &mut sequence);
                 socket.send(frame(&stream_sid, sequence, tag, &tail).into()).await?;
             },

@@ -20,8 +20,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, interval_at, sleep_until};
 use tokio_rustls::TlsAcceptor;
 
+use crate::place::Place;
 use crate::subject::Kind;
-use crate::{caller, pin, service};
+use crate::{caller, service};
 
 /// Of a frame, and of the schedule.
 pub const FRAME: Duration = Duration::from_millis(20);
@@ -51,8 +52,34 @@ impl fmt::Display for Pace {
     }
 }
 
-/// Latencies of one direction, in microseconds.
-pub type Latencies = Histogram<u64>;
+/// Latencies of both directions, in microseconds.
+pub struct Latencies {
+    pub up: Histogram<u64>,
+    pub down: Histogram<u64>,
+}
+
+impl Latencies {
+    pub fn none() -> Self {
+        Self { up: none_yet(), down: none_yet() }
+    }
+
+    pub fn add(&mut self, more: &Self) -> anyhow::Result<()> {
+        self.up.add(&more.up)?;
+        Ok(self.down.add(&more.down)?)
+    }
+}
+
+impl fmt::Display for Latencies {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [up, down] = [&self.up, &self.down].map(|way| (ms(way, 0.5), ms(way, 0.99)));
+        write!(formatter, "up {:.2}/{:.2} ms, down {:.2}/{:.2} ms (p50/p99)", up.0, up.1, down.0, down.1)
+    }
+}
+
+/// In milliseconds.
+pub fn ms(microseconds: &Histogram<u64>, quantile: f64) -> f64 {
+    microseconds.value_at_quantile(quantile) as f64 / 1000.0
+}
 
 /// What has passed in a direction since the calls began.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,18 +97,17 @@ pub struct Way {
     misplaced: AtomicU64,
     /// Calls of which something was heard.
     live: AtomicU32,
-    latencies: Mutex<Latencies>,
+    latencies: Mutex<Histogram<u64>>,
 }
 
 impl Way {
     fn new() -> Self {
-        let latencies = Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are valid");
         Self {
             sent: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             misplaced: AtomicU64::new(0),
             live: AtomicU32::new(0),
-            latencies: Mutex::new(latencies),
+            latencies: Mutex::new(none_yet()),
         }
     }
 
@@ -93,9 +119,17 @@ impl Way {
         }
     }
 
-    fn latencies(&self) -> MutexGuard<'_, Latencies> {
-        self.latencies.lock().unwrap_or_else(PoisonError::into_inner)
+    fn latencies(&self) -> MutexGuard<'_, Histogram<u64>> {
+        locked(&self.latencies)
     }
+}
+
+fn none_yet() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are valid")
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What both ends of all calls share.
@@ -107,6 +141,8 @@ pub struct State {
     quiet: AtomicBool,
     pub up: Way,
     pub down: Way,
+    /// How late callers were to speak, in microseconds.
+    lag: Mutex<Histogram<u64>>,
     fault: Mutex<Option<String>>,
 }
 
@@ -115,7 +151,7 @@ impl State {
         if self.burst.load(Relaxed) { Pace::Burst } else { Pace::Realtime }
     }
 
-    /// Nothing more is to be sent.
+    /// Nothing is to be sent.
     pub fn is_quiet(&self) -> bool {
         self.quiet.load(Relaxed)
     }
@@ -124,6 +160,11 @@ impl State {
     pub fn ticks(&self, offset: Duration) -> (u64, Interval) {
         let number = (self.origin.elapsed().as_micros() / FRAME.as_micros()) as u64 + 1;
         (number, interval_at(self.origin + FRAME * number as u32 + offset, FRAME))
+    }
+
+    /// A caller's tick of this moment has come.
+    pub fn ticked(&self, due: Instant) {
+        locked(&self.lag).saturating_record(due.elapsed().as_micros() as u64);
     }
 
     /// The tag of the next piece that `call` sends on this way.
@@ -154,10 +195,9 @@ impl State {
         way.latencies().saturating_record(u64::from(self.now_us().saturating_sub(tag.sent_us)));
     }
 
-    /// One end of a call failed: the figures would be of fewer calls than they say.
+    /// One end of a call failed; the first fault is kept.
     pub fn failed(&self, error: &anyhow::Error) {
-        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        fault.get_or_insert_with(|| format!("{error:#}"));
+        locked(&self.fault).get_or_insert_with(|| format!("{error:#}"));
     }
 
     fn now_us(&self) -> u32 {
@@ -207,8 +247,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts the service's end, on this core if there is one. A subject that has TLS finds it there.
-    pub fn start(kind: Kind, core: usize, tls: TlsAcceptor) -> anyhow::Result<Self> {
+    /// Starts the service's end. A subject that has TLS finds it there.
+    pub fn start(kind: Kind, place: Place, tls: TlsAcceptor) -> anyhow::Result<Self> {
         let state = Arc::new(State {
             kind,
             origin: Instant::now(),
@@ -216,13 +256,14 @@ impl Load {
             quiet: AtomicBool::new(false),
             up: Way::new(),
             down: Way::new(),
+            lag: Mutex::new(none_yet()),
             fault: Mutex::new(None),
         });
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, start) = mpsc::channel();
         let shared = state.clone();
         let thread = thread::Builder::new().name("load".into()).spawn(move || {
-            pin(core);
+            place.take_for_load().expect("the CPU was there a moment ago");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.expect("a runtime needs an epoll and a pipe");
             runtime.block_on(async {
@@ -274,6 +315,11 @@ impl Load {
         self.state.burst.store(pace == Pace::Burst, Relaxed);
     }
 
+    /// Whether the calls are silent, both ways. The program takes a silence of over 750 ms for a hole, and fills it.
+    pub fn set_quiet(&self, is_quiet: bool) {
+        self.state.quiet.store(is_quiet, Relaxed);
+    }
+
     /// Latencies count from here.
     pub fn forget_latencies(&self) {
         self.state.up.latencies().reset();
@@ -281,26 +327,40 @@ impl Load {
     }
 
     /// Those of the way up and down since they were forgotten.
-    pub fn latencies(&self) -> (Latencies, Latencies) {
-        (self.state.up.latencies().clone(), self.state.down.latencies().clone())
+    pub fn latencies(&self) -> Latencies {
+        Latencies { up: self.state.up.latencies().clone(), down: self.state.down.latencies().clone() }
+    }
+
+    /// How late its callers were to speak.
+    pub fn lag(&self) -> Histogram<u64> {
+        locked(&self.state.lag).clone()
+    }
+
+    /// # Errors
+    /// A call has failed: what was measured is of fewer calls than it says.
+    pub fn check(&self) -> anyhow::Result<()> {
+        match &*locked(&self.state.fault) {
+            Some(fault) => bail!("{fault}"),
+            None => Ok(()),
+        }
     }
 
     /// Sends nothing more, lets arrive what is under way, and answers what passed up and down.
     pub fn finish(&self) -> anyhow::Result<[Passed; 2]> {
-        self.state.quiet.store(true, Relaxed);
+        self.set_quiet(true);
         let passed = || [self.state.up.passed(), self.state.down.passed()];
         let has_arrived = |_: &State| passed().iter().all(|way| way.heard >= way.sent);
-        match self.wait("all frames have arrived", has_arrived) {
-            Err(error) if self.fault().is_some() => Err(error),
-            _ => Ok(passed()), // what has not arrived by now is lost, and counted so
-        }
+        let _ = self.wait("all frames have arrived", has_arrived); // what has not by now is lost, and counted so
+        self.check()?;
+        Ok(passed())
     }
 
     fn wait(&self, what: &str, holds: impl Fn(&State) -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + DEADLINE;
-        while !holds(&self.state) {
-            if let Some(fault) = self.fault() {
-                bail!("{fault}");
+        loop {
+            self.check()?;
+            if holds(&self.state) {
+                return Ok(());
             }
             if Instant::now() > deadline {
                 bail!(
@@ -311,11 +371,6 @@ impl Load {
             }
             thread::sleep(FRAME);
         }
-        Ok(())
-    }
-
-    fn fault(&self) -> Option<String> {
-        self.state.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -3,28 +3,34 @@
 //! Both run as processes of their own, at the same time on the same core, each with its own calls, so that whatever
 //! else happens on the machine falls on both alike; this process plays the callers and the Realtime service on another
 //! core. With them runs a relay that sends marks as the program must, which tells what of the difference is theirs; and
-//! the program with a second HTTP worker, whose calls have their stream on another thread than their actor. After them
-//! a relay and a program that reach the service by TLS.
+//! the program with a second HTTP worker, whose calls have their stream on another thread than their actor, and on a core of
+//! its own where there is a third one. After them a relay and a program that reach the service by TLS.
 //!
-//! Marks are echoed when the audio before them would have been played. Measured are the CPU time of each process
-//! alone, the time from one end of a call to the other, whether every frame arrives, and what each call more adds to
-//! the program's memory. A process that has a core to itself wakes more often and finds colder caches, so it takes more
-//! than is said here, and the program, whose code is the larger, perhaps by more than the relay.
+//! So the CPU time of each process is measured. The time from one end of a call to the other is measured while only one of
+//! them has anything to do, by turns: one that kept the core for long would delay the other alike. A turn is too short
+//! for the program to take the silence before it for a hole.
+//!
+//! Marks are echoed when the audio before them would have been played. Measured are also whether every frame arrives,
+//! and what each call more adds to the program's memory. A process that has a core to itself wakes more often and finds
+//! colder caches, so it takes more CPU than is said here, and the program, whose code is the larger, perhaps by more than
+//! the relay.
 //!
 //! `cargo bench --bench call_path`; with `-- --quick` the windows are shorter; with `-- --calls 1000` the program has so many
 //! calls and a core to itself. Without `--bench`, as under `cargo test`, nothing is measured.
 
 use std::ops::Range;
 use std::process::ExitCode;
+use std::slice;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
+use switchboard::descriptors;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use figures::{Asked, Figures};
-use load::{Latencies, Load, Pace, Passed};
+use load::{Latencies, Load, Pace, Passed, ms};
 use subject::{Ground, Kind, Subject};
 
 mod across;
@@ -34,6 +40,7 @@ mod certificate;
 #[path = "../support/figures.rs"]
 mod figures;
 mod load;
+mod place;
 #[path = "../support/program.rs"]
 mod program;
 mod service;
@@ -44,18 +51,23 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the program has
 
 const CALLS: u32 = 100;
 /// Who runs at the same time, the relay first; and how many windows they have for each pace.
-const GROUPS: [(&[Kind], usize); 2] =
-    [(&[Kind::Relay, Kind::RelayMarks, Kind::Program, Kind::Across], 5), (&[Kind::RelayTls, Kind::ProgramTls], 3)];
+const GROUPS: [(&[Kind], usize); 2] = [
+    (&[Kind::Relay, Kind::RelayMarks, Kind::Program, Kind::Across], 5),
+    (&[Kind::RelayTls, Kind::ProgramTls], 3),
+];
 const ALONE_WINDOWS: usize = 9;
-const WINDOW: Duration = Duration::from_millis(2_500);
+/// Windows of latency for each pace, and turns that each process has in one of them: each a fifth of a window long.
+const LATENCY_WINDOWS: usize = 3;
+const TURNS: usize = 4;
+const WINDOW: Duration = Duration::from_secs(2);
 const QUICK_WINDOW: Duration = Duration::from_secs(1);
 /// Between a change of the load and the window.
 const SETTLE: Duration = Duration::from_millis(500);
+/// Between the begin of a turn and what is measured of it.
+const TURN_SETTLE: Duration = Duration::from_millis(100);
 /// For buffers to grow as far as they will.
 const MEMORY_SETTLE: Duration = Duration::from_secs(3);
 const PACES: [Pace; 2] = [Pace::Realtime, Pace::Burst];
-const SUBJECT_CORE: usize = 0;
-const LOAD_CORE: usize = 1;
 /// CPU of the program over that of the relay.
 const RATIO_AIM: f64 = 1.1;
 /// What the program adds to the relay's latency, at the 99th percentile.
@@ -86,13 +98,8 @@ fn main() -> ExitCode {
         Ok(kind) if kind == Kind::Across.as_str() => across::run().map(|()| true),
         Ok(kind) => bare::run(kind == Kind::RelayMarks.as_str()).map(|()| true),
         Err(_) => {
-            let Arguments { quick, calls, asked } = Arguments::parse();
-            let window = if quick { QUICK_WINDOW } else { WINDOW };
-            match calls {
-                _ if !asked.is_for("call_path") => Ok(true),
-                Some(calls) => alone(window, calls),
-                None => bench(window, &asked),
-            }
+            let arguments = Arguments::parse();
+            if arguments.asked.is_for("call_path") { bench(&arguments) } else { Ok(true) }
         }
     };
     match result {
@@ -106,46 +113,58 @@ fn main() -> ExitCode {
 }
 
 /// Whether no frame was lost.
-fn bench(window: Duration, asked: &Asked) -> anyhow::Result<bool> {
+fn bench(arguments: &Arguments) -> anyhow::Result<bool> {
+    descriptors::raise(); // a call has two here, and two in its subject
+    let (window, quick) = if arguments.quick { (QUICK_WINDOW, "-quick") } else { (WINDOW, "") };
+    let bench = match arguments.calls {
+        Some(calls) => format!("call_path-{calls}{quick}"),
+        None => format!("call_path{quick}"),
+    };
     let ground = Ground::lay()?;
-    let place = take_place();
-    println!("call_path: {CALLS} calls each, windows of {window:?}, all at once {place}");
-
-    let mut figures = Figures::of("call_path");
-    let mut passed = vec![];
-    for (kinds, rounds) in GROUPS {
-        passed.extend(compare(&ground, kinds, rounds, window, &mut figures)?);
+    let (mut figures, mut passed) = (Figures::of(bench), vec![]);
+    if let Some(calls) = arguments.calls {
+        println!("call_path: {calls} calls of the program alone, windows of {window:?}, {}", ground.place);
+        passed.extend(alone(&ground, calls, window, &mut figures)?);
+    } else {
+        println!("call_path: {CALLS} calls each, windows of {window:?}, {}", ground.place);
+        for (kinds, rounds) in GROUPS {
+            passed.extend(compare(&ground, kinds, rounds, window, &mut figures)?);
+        }
+        passed.extend(added_latency(&ground, window / 5, &mut figures)?);
+        passed.extend(memory(&ground, &mut figures)?);
     }
-    report_memory(&ground, &mut figures)?;
-    figures.finish(asked)?;
+    figures.finish(&arguments.asked)?;
     Ok(report_frames(&passed))
 }
 
-/// The program with so many calls; whether no frame was lost.
-fn alone(window: Duration, calls: u32) -> anyhow::Result<bool> {
-    let ground = Ground::lay()?;
-    let place = take_place();
-    println!("call_path: {calls} calls of the program alone, windows of {window:?}, {place}");
-    let side = Side::start(Kind::Program, &ground, calls)?;
+/// The program with so many calls.
+fn alone(
+    ground: &Ground,
+    calls: u32,
+    window: Duration,
+    figures: &mut Figures,
+) -> anyhow::Result<[Passed; 2]> {
+    let side = Side::start(Kind::Program, ground, calls)?;
     side.load.set_pace(Pace::Burst);
     side.call(0..calls)?;
-    let (sides, mut p99s) = ([side], vec![]);
+    let (effort, sides) = (Effort::begin(), [side]);
+    let (mut cpu, mut p99s) = (vec![], vec![]);
     for number in 1..=ALONE_WINDOWS {
-        for window in measure(&sides, Pace::Burst, window)? {
-            println!("{number}. {:<9} {:<12} {window}", Pace::Burst, Kind::Program);
-            p99s.push(ms(&window.up, 0.99).max(ms(&window.down, 0.99)));
+        for window in measure(&sides, Pace::Burst, SETTLE, window)? {
+            let Window { cpu: seconds, latencies } = window;
+            println!("{number}. {seconds:.4} CPU s/call-minute, {latencies}");
+            cpu.push(seconds);
+            p99s.push(ms(&latencies.up, 0.99).max(ms(&latencies.down, 0.99)));
         }
     }
-    p99s.sort_by(f64::total_cmp);
-    let p99 = p99s[p99s.len() / 2];
-    println!(
-        "p99 {p99:.2} ms, the median of the windows; aim under {ALONE_MS_AIM} ms: {}",
-        verdict(p99 < ALONE_MS_AIM)
-    );
-    Ok(report_frames(&sides[0].load.finish()?))
+    effort.report(&sides)?;
+    figures.add("CPU s/call-minute", cpu);
+    let p99 = figures.add("p99 of the slower way, ms", p99s);
+    println!("p99 {p99} ms; aim under {ALONE_MS_AIM} ms: {}", verdict(p99.median < ALONE_MS_AIM));
+    sides[0].load.finish()
 }
 
-/// Runs these at once, and reports what the others take beside the first one; answers what passed both ways of each.
+/// Runs these at once, and reports what CPU the others take beside the first one; answers what passed both ways of each.
 fn compare(
     ground: &Ground,
     kinds: &[Kind],
@@ -159,27 +178,59 @@ fn compare(
         side.call(0..CALLS)?;
         sides.push(side);
     }
+    let effort = Effort::begin();
     let mut measured = PACES.map(|pace| (pace, vec![]));
     for number in 1..=rounds {
         for (pace, round) in &mut measured {
-            let windows = measure(&sides, *pace, window)?;
-            for (kind, window) in kinds.iter().zip(&windows) {
-                println!("{number}. {pace:<9} {kind:<12} {window}");
-            }
-            round.push(windows);
+            let cpu: Vec<_> =
+                measure(&sides, *pace, SETTLE, window)?.iter().map(|window| window.cpu).collect();
+            let each: Vec<_> = kinds.iter().zip(&cpu).map(|(kind, cpu)| format!("{kind} {cpu:.4}")).collect();
+            println!("{number}. {pace:<9} CPU s/call-minute: {}", each.join(", "));
+            round.push(cpu);
         }
     }
+    effort.report(&sides)?;
     for (pace, rounds) in &measured {
-        for (at, &kind) in kinds.iter().enumerate().skip(1) {
-            let beside = rounds.iter().map(|windows| (&windows[0], &windows[at]));
-            report_beside(*pace, kind, &beside.collect::<Vec<_>>(), figures);
+        for (at, kind) in kinds.iter().enumerate().skip(1) {
+            let name = format!("{pace}, {kind}");
+            figures.add(format!("{name}: CPU s/call-minute"), rounds.iter().map(|cpu| cpu[at]));
+            let ratios = rounds.iter().map(|cpu| cpu[at] / cpu[0]);
+            let ratio = figures.add(format!("{name}: CPU over the relay's"), ratios);
+            let met = verdict(ratio.median <= RATIO_AIM);
+            println!("{name}: {ratio} times the CPU of the relay, aim at most {RATIO_AIM}: {met}");
         }
     }
-    let mut passed = vec![];
-    for side in &sides {
-        passed.extend(side.load.finish()?);
+    finish(&sides)
+}
+
+/// What the program adds to the relay's latency, by turns of this length, each with nothing to do while the other is
+/// measured; answers what passed both ways of each.
+fn added_latency(ground: &Ground, turn: Duration, figures: &mut Figures) -> anyhow::Result<Vec<Passed>> {
+    let start = |kind| {
+        let side = Side::start(kind, ground, CALLS)?;
+        side.call(0..CALLS)?;
+        side.load.set_quiet(true);
+        anyhow::Ok(side)
+    };
+    let sides = [start(Kind::Relay)?, start(Kind::Program)?];
+    let effort = Effort::begin();
+    for pace in PACES {
+        let (mut up, mut down) = (vec![], vec![]);
+        for number in 1..=LATENCY_WINDOWS {
+            let [relay, program] = by_turns(&sides, pace, turn)?;
+            println!("{number}. {pace:<9} relay {relay}; program {program}");
+            up.push(ms(&program.up, 0.99) - ms(&relay.up, 0.99));
+            down.push(ms(&program.down, 0.99) - ms(&relay.down, 0.99));
+        }
+        let up = figures.add(format!("{pace}: added to p99 up, ms"), up);
+        let down = figures.add(format!("{pace}: added to p99 down, ms"), down);
+        let met = verdict(up.median.max(down.median) < ADDED_MS_AIM);
+        println!(
+            "{pace}: the program adds {up} ms to p99 up and {down} ms down, aim under {ADDED_MS_AIM} ms: {met}"
+        );
     }
-    Ok(passed)
+    effort.report(&sides)?;
+    finish(&sides)
 }
 
 /// A process and its load.
@@ -190,7 +241,7 @@ struct Side {
 
 impl Side {
     fn start(kind: Kind, ground: &Ground, calls: u32) -> anyhow::Result<Self> {
-        let load = Load::start(kind, LOAD_CORE, ground.tls.clone())?;
+        let load = Load::start(kind, ground.place, ground.tls.clone())?;
         let subject = Subject::start(kind, load.service, ground, calls)?;
         Ok(Self { subject, load })
     }
@@ -201,78 +252,84 @@ impl Side {
     }
 }
 
+/// Ends the load, and answers what passed both ways of each.
+fn finish(sides: &[Side]) -> anyhow::Result<Vec<Passed>> {
+    let passed: anyhow::Result<Vec<_>> = sides.iter().map(|side| side.load.finish()).collect();
+    Ok(passed?.concat())
+}
+
+/// What the load itself takes: where that is most of its CPU, or it speaks late, the latencies are its own.
+struct Effort {
+    began: Instant,
+    cpu_time: Duration,
+}
+
+impl Effort {
+    fn begin() -> Self {
+        Self { began: Instant::now(), cpu_time: own_cpu_time() }
+    }
+
+    fn report(&self, sides: &[Side]) -> anyhow::Result<()> {
+        let share = (own_cpu_time() - self.cpu_time).as_secs_f64() / self.began.elapsed().as_secs_f64();
+        let mut lag = sides[0].load.lag();
+        for side in &sides[1..] {
+            lag.add(side.load.lag())?;
+        }
+        println!("the load: {:.0} % of its CPU, {:.2} ms late (p99)", share * 100.0, ms(&lag, 0.99));
+        Ok(())
+    }
+}
+
+/// CPU time of this process: of the load's threads, as nothing else has much to do.
+fn own_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
+}
+
 /// What one process took for its calls.
 struct Window {
     /// CPU seconds per call-minute.
     cpu: f64,
-    up: Latencies,
-    down: Latencies,
+    latencies: Latencies,
 }
 
-impl std::fmt::Display for Window {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "{:.4} CPU s/call-minute, up {:.2}/{:.2} ms, down {:.2}/{:.2} ms (p50/p99)",
-            self.cpu,
-            ms(&self.up, 0.5),
-            ms(&self.up, 0.99),
-            ms(&self.down, 0.5),
-            ms(&self.down, 0.99),
-        )
-    }
-}
-
-fn ms(way: &Latencies, quantile: f64) -> f64 {
-    way.value_at_quantile(quantile) as f64 / 1000.0
-}
-
-/// All processes over one window of time.
-fn measure(sides: &[Side], pace: Pace, window: Duration) -> anyhow::Result<Vec<Window>> {
+/// All processes over one window of time, at this pace for so long before it.
+fn measure(sides: &[Side], pace: Pace, settle: Duration, window: Duration) -> anyhow::Result<Vec<Window>> {
     sides.iter().for_each(|side| side.load.set_pace(pace));
-    sleep(SETTLE);
+    sleep(settle);
     sides.iter().for_each(|side| side.load.forget_latencies());
     let cpu_times = || sides.iter().map(|side| side.subject.cpu_time()).collect::<anyhow::Result<Vec<_>>>();
     let (began, before) = (Instant::now(), cpu_times()?);
     sleep(window);
     let (elapsed, after) = (began.elapsed(), cpu_times()?);
+    sides.iter().try_for_each(|side| side.load.check())?;
     let windows = sides.iter().zip(after.iter().zip(before)).map(|(side, (after, before))| {
-        let (up, down) = side.load.latencies();
         let call_minutes = elapsed.as_secs_f64() / 60.0 * f64::from(side.load.calls());
-        Window { cpu: after.saturating_sub(before).as_secs_f64() / call_minutes, up, down }
+        Window {
+            cpu: after.saturating_sub(before).as_secs_f64() / call_minutes,
+            latencies: side.load.latencies(),
+        }
     });
     Ok(windows.collect())
 }
 
-/// What `kind` takes beside the relay, in windows of both.
-fn report_beside(pace: Pace, kind: Kind, windows: &[(&Window, &Window)], figures: &mut Figures) {
-    let of = |figure: fn(&Window, &Window) -> f64| {
-        let mut each: Vec<_> = windows.iter().map(|(relay, other)| figure(relay, other)).collect();
-        each.sort_by(f64::total_cmp);
-        each
-    };
-    let median = |figure: fn(&Window, &Window) -> f64| {
-        let each = of(figure);
-        each[each.len() / 2]
-    };
-    let ratios = of(|relay, other| other.cpu / relay.cpu);
-    let (least, ratio, most) = (ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
-    let up = median(|relay, other| ms(&other.up, 0.99) - ms(&relay.up, 0.99));
-    let down = median(|relay, other| ms(&other.down, 0.99) - ms(&relay.down, 0.99));
-    println!(
-        "{pace}, {kind}: {ratio:.2} times the CPU of the relay ({least:.2} to {most:.2}), aim at most {RATIO_AIM}: {}; \
-         p99 {up:+.2} ms up and {down:+.2} ms down, aim under {ADDED_MS_AIM} ms: {}",
-        verdict(ratio <= RATIO_AIM),
-        verdict(up.max(down) < ADDED_MS_AIM)
-    );
-    figures.add(format!("{pace}, {kind}: CPU over the relay's"), ratio);
-    figures.add(format!("{pace}, {kind}: CPU s/call-minute"), median(|_, other| other.cpu));
-    figures.add(format!("{pace}, {kind}: p99 up, ms"), median(|_, other| ms(&other.up, 0.99)));
-    figures.add(format!("{pace}, {kind}: p99 down, ms"), median(|_, other| ms(&other.down, 0.99)));
+/// Latencies of both, over several turns; the other one is quiet meanwhile.
+fn by_turns(sides: &[Side; 2], pace: Pace, turn: Duration) -> anyhow::Result<[Latencies; 2]> {
+    let mut latencies = [Latencies::none(), Latencies::none()];
+    for _ in 0..TURNS {
+        for (side, latencies) in sides.iter().zip(&mut latencies) {
+            side.load.set_quiet(false);
+            for window in measure(slice::from_ref(side), pace, TURN_SETTLE, turn)? {
+                latencies.add(&window.latencies)?;
+            }
+            side.load.set_quiet(true);
+        }
+    }
+    Ok(latencies)
 }
 
 /// What the second hundred calls add to the program's resident memory.
-fn report_memory(ground: &Ground, figures: &mut Figures) -> anyhow::Result<()> {
+fn memory(ground: &Ground, figures: &mut Figures) -> anyhow::Result<[Passed; 2]> {
     let side = Side::start(Kind::Program, ground, 2 * CALLS)?;
     let resident_kib = |calls: Range<u32>| -> anyhow::Result<f64> {
         side.call(calls)?;
@@ -281,7 +338,7 @@ fn report_memory(ground: &Ground, figures: &mut Figures) -> anyhow::Result<()> {
     };
     let (one, two) = (resident_kib(0..CALLS)?, resident_kib(CALLS..2 * CALLS)?);
     let a_call = (two - one) / f64::from(CALLS);
-    figures.add("memory, KiB a call", a_call);
+    figures.add("memory, KiB a call", [a_call]);
     let met = verdict(a_call <= KIB_A_CALL_AIM);
     println!(
         "memory: {a_call:.0} KiB a call ({:.1} MiB at {CALLS} calls, {:.1} MiB at {}); aim at most {KIB_A_CALL_AIM} KiB: {met}",
@@ -289,7 +346,7 @@ fn report_memory(ground: &Ground, figures: &mut Figures) -> anyhow::Result<()> {
         two / 1024.0,
         2 * CALLS
     );
-    Ok(())
+    side.load.finish()
 }
 
 /// Whether none was lost.
@@ -306,17 +363,4 @@ fn report_frames(ways: &[Passed]) -> bool {
 
 fn verdict(is_met: bool) -> &'static str {
     if is_met { "met" } else { "NOT met" }
-}
-
-/// Binds this process, from which the subjects are started, to their core; answers where subjects and load are.
-fn take_place() -> &'static str {
-    let is_pinned = pin(LOAD_CORE) && pin(SUBJECT_CORE); // there are both
-    if is_pinned { "on one core, the load on another" } else { "not pinned to a core" }
-}
-
-/// Binds this thread, and what it starts from now on, to a core; false if there is no such core.
-fn pin(core: usize) -> bool {
-    let mut cores = CpuSet::new();
-    cores.set(core);
-    sched_setaffinity(None, &cores).is_ok()
 }

@@ -22,7 +22,12 @@ const SPREAD_US: u64 = 200;
 /// Takes connections until the load ends; those of a subject that has TLS by `tls`.
 pub async fn serve(state: Arc<State>, listener: TcpListener, tls: TlsAcceptor) {
     for number in 0.. {
-        let Ok((socket, _)) = listener.accept().await else { return };
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                return state.failed(&anyhow::Error::new(error).context("the service takes no session"));
+            }
+        };
         let (state, tls) = (state.clone(), tls.clone());
         tokio::spawn(async move {
             if let Err(error) = accepted(&state, socket, tls, number).await {

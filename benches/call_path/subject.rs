@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
 use crate::certificate;
+use crate::place::Place;
 use crate::program::{self, Process};
 
 /// The environment variable that makes this program a subject; it says which.
@@ -75,6 +76,7 @@ impl fmt::Display for Kind {
 pub struct Ground {
     postgres: PrivatePostgres,
     folder: TempDir,
+    pub place: Place,
     /// The service's end of TLS.
     pub tls: TlsAcceptor,
 }
@@ -86,7 +88,7 @@ impl Ground {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(actors::db::migrate::migrate(postgres.url()))?;
         let tls = certificate::issue(&ca_file(&folder))?;
-        Ok(Self { postgres, folder, tls })
+        Ok(Self { postgres, folder, place: Place::choose()?, tls })
     }
 }
 
@@ -109,6 +111,7 @@ impl Subject {
             .env("MAX_CONCURRENT_CALLS", calls.to_string())
             .env(SERVICE, format!("{scheme}://{service}/v1/realtime"))
             .env("SSL_CERT_FILE", ca_file(&ground.folder));
+        ground.place.take_for(kind)?;
         Ok(Self(Process::start(command).with_context(|| format!("the {kind}"))?))
     }
 
