@@ -44,7 +44,7 @@ use crate::tasks::Tasks;
 use crate::traces;
 
 /// HTTP workers. With one, a call's sockets and its actor share a thread; with more, its stream is mostly accepted on another
-/// one, and its frames cross over, for a tenth more CPU a call (`benches/call_path`).
+/// one, and its frames cross over, for about a sixth more CPU a call (`benches/call_path`).
 const WORKERS: usize = 1;
 /// Connections that wait to be accepted, so that a storm of webhooks is delayed, not refused.
 const BACKLOG: u32 = 1024;
