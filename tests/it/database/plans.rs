@@ -12,6 +12,7 @@ use serde_json::Value;
 use switchboard::private_postgres::PrivatePostgres;
 
 use super::start;
+use crate::support::eventually;
 use crate::support::postgres::{Folder, TestDatabase};
 
 #[path = "../../../benches/call_log/fill.rs"]
@@ -77,8 +78,13 @@ impl Log {
         let what = format!("{query:?}");
         let answered = self.db.find_calls(query).await.unwrap();
         assert!(!answered.calls.is_empty(), "{what}");
-        let plans = self.plans();
-        assert!(!plans.is_empty(), "{what}: no plan was written down");
+        let mut plans = vec![];
+        // The server writes it down when it ends the statement, which may be after the answer.
+        eventually("a plan is written down", async || {
+            plans.extend(self.plans());
+            !plans.is_empty()
+        })
+        .await;
         (plans, what)
     }
 }
