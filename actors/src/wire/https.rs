@@ -1,13 +1,17 @@
 //! The client for whoever is asked by HTTP: its roots are compiled in, and its cryptography is *ring*.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use actix_tls::connect::{Resolve, Resolver};
 use awc::{Client, Connector};
+use futures_util::future::LocalBoxFuture;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::net::lookup_host;
 
-use super::roots;
+use super::{dial, roots};
 
 /// Limit of a connect, and of the TLS handshake after it.
 pub(crate) const CONNECT: Duration = Duration::from_secs(3);
@@ -27,6 +31,29 @@ pub fn trusting(roots: RootCertStore) -> Arc<ClientConfig> {
 /// A client for this thread. The deadline of a whole request is its caller's; a redirect, which would carry credentials
 /// elsewhere, is not followed.
 pub fn client() -> Client {
-    let connector = Connector::new().timeout(CONNECT).handshake_timeout(CONNECT).rustls_0_23(TLS.clone());
+    let dialer = actix_tls::connect::Connector::new(Resolver::custom(Reachable)).service();
+    let connector = Connector::new().connector(dialer);
+    let connector = connector.timeout(CONNECT).handshake_timeout(CONNECT).rustls_0_23(TLS.clone());
     Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
+}
+
+/// Resolves a name to its addresses; of several, to the one that answers first. The library would try them one after the
+/// other, and never reach the second one if the first swallows packets.
+struct Reachable;
+
+impl Resolve for Reachable {
+    fn lookup<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> LocalBoxFuture<'a, Result<Vec<SocketAddr>, Box<dyn std::error::Error>>> {
+        Box::pin(async move {
+            let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
+            if addresses.len() < 2 {
+                return Ok(addresses);
+            }
+            let probe = dial::dial_any(addresses).await?;
+            Ok(vec![probe.peer_addr()?])
+        })
+    }
 }

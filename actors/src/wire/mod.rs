@@ -1,5 +1,6 @@
 //! The two protocols: Twilio's and the Realtime service's.
 
+pub mod dial;
 pub mod https;
 pub mod realtime;
 pub mod roots;

@@ -22,10 +22,11 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use super::holes::{FRAME_MS, Holes};
 use crate::secret::Secret;
+use crate::wire::dial::dial;
 use crate::wire::https::trusting;
 use crate::wire::roots;
 use crate::wire::twilio::frames::payload_ms;
@@ -91,7 +92,13 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Socket, ConnectError> {
         .write_buffer_size(0)
         .max_write_buffer_size(WRITE_BUFFER_BYTES);
     let connector = endpoint.url.starts_with("wss:").then(|| Connector::Rustls(tls()));
-    let connected = connect_async_tls_with_config(request, Some(config), true, connector);
+    let connected = async {
+        let uri = request.uri();
+        let port = uri.port_u16().unwrap_or(if connector.is_some() { 443 } else { 80 });
+        let tcp = dial(uri.host().unwrap_or_default(), port).await?;
+        tcp.set_nodelay(true)?;
+        client_async_tls_with_config(request, tcp, Some(config), connector).await
+    };
     match tokio::time::timeout(CONNECT_WITHIN, connected).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(WsError::Http(response))) => match response.status().as_u16() {
