@@ -6,7 +6,8 @@
 //! their own process have none: a trace has several roots. Nobody waits for a collector: spans that find no room, or
 //! whose batch it does not take, are counted and lost. Without the variable no span is made.
 
-use std::sync::LazyLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use actors::metrics::Registrar;
@@ -68,24 +69,31 @@ impl Traces {
     pub fn start(settings: &TraceSettings, instance: &str) -> Result<Option<Self>, ExporterBuildError> {
         let Some(endpoint) = &settings.endpoint else { return Ok(None) };
         let headers = settings.headers.iter();
+        let client = CollectorClient::default();
+        let rejected = client.rejected.clone();
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
-            .with_http_client(CollectorClient)
+            .with_http_client(client)
             .with_endpoint(endpoint.as_str())
             .with_headers(headers.map(|(name, value)| (name.clone(), value.expose().to_owned())).collect())
             .with_timeout(TAKEN_WITHIN)
             .build()?;
-        Ok(Some(Self::to(exporter, &settings.service_name, instance)))
+        Ok(Some(Self::to(exporter, rejected, &settings.service_name, instance)))
     }
 
-    fn to(exporter: impl SpanExporter + 'static, service_name: &str, instance: &str) -> Self {
+    fn to(
+        exporter: impl SpanExporter + 'static,
+        rejected: Arc<AtomicU64>,
+        service_name: &str,
+        instance: &str,
+    ) -> Self {
         let about = [("service.version", env!("CARGO_PKG_VERSION")), ("service.instance.id", instance)];
         let resource = Resource::builder()
             .with_service_name(service_name.to_owned())
             .with_attributes(about.map(|(name, value)| KeyValue::new(name, value.to_owned())))
             .build();
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(CountedBatches::to(exporter))
+            .with_span_processor(CountedBatches::to(exporter, rejected))
             .with_id_generator(CallIds::default())
             .with_sampler(Sampler::AlwaysOn)
             .with_max_events_per_span(MAX_NOTES)

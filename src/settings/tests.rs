@@ -227,6 +227,16 @@ fn no_secret_is_ever_shown() {
 }
 
 #[test]
+fn blanks_around_the_headers_of_a_collector_are_no_part_of_them() {
+    let traces = with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://all.example.com"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=abc, tenant = 1 "),
+    ]);
+    let headers = traces.unwrap().traces.headers;
+    assert_eq!((headers["api-key"].expose(), headers["tenant"].expose()), ("abc", "1"));
+}
+
+#[test]
 fn what_is_meant_for_traces_alone_goes_before_what_is_meant_for_all_telemetry() {
     let traces = with(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://all.example.com/otlp/"),

@@ -59,7 +59,7 @@ fn collector(reader: &mut Reader<'_>, variable: &str) -> Option<Url> {
     url
 }
 
-/// `api-key=…,other=…`; a faulty one is not shown.
+/// `api-key=…,other=…`, with blanks around names and values, as the specification allows; a faulty one is not shown.
 fn headers(reader: &mut Reader<'_>, variable: &str) -> Option<HashMap<String, Secret>> {
     let headers: Option<_> = reader.optional(variable)?.split(',').map(header).collect();
     if headers.is_none() {
@@ -70,7 +70,7 @@ fn headers(reader: &mut Reader<'_>, variable: &str) -> Option<HashMap<String, Se
 }
 
 fn header(text: &str) -> Option<(String, Secret)> {
-    let (name, value) = text.split_once('=')?;
+    let (name, value) = text.split_once('=').map(|(name, value)| (name.trim(), value.trim()))?;
     let is_value = value.bytes().all(|byte| byte.is_ascii_graphic())
         && percent_decode_str(value).all(|byte| (b' '..=b'~').contains(&byte));
     let fits = is_value && HeaderName::from_bytes(name.as_bytes()).is_ok();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use opentelemetry::Context;
@@ -29,10 +29,15 @@ pub(super) struct CountedBatches {
 }
 
 impl CountedBatches {
-    pub(super) fn to(exporter: impl SpanExporter + 'static) -> Self {
+    /// `rejected`: the spans of the last batch that the collector says it did not keep.
+    pub(super) fn to(exporter: impl SpanExporter + 'static, rejected: Arc<AtomicU64>) -> Self {
         let under_way = Arc::new(AtomicUsize::new(0));
-        let exporter =
-            CountedExporter { exporter, under_way: under_way.clone(), refused: AtomicBool::new(false) };
+        let exporter = CountedExporter {
+            exporter,
+            rejected,
+            under_way: under_way.clone(),
+            refused: AtomicBool::new(false),
+        };
         let config = BatchConfigBuilder::default()
             .with_max_queue_size(QUEUE)
             .with_max_export_batch_size(BATCH)
@@ -72,6 +77,7 @@ impl SpanProcessor for CountedBatches {
 /// An exporter; the log tells when it begins to fail.
 struct CountedExporter<E> {
     exporter: E,
+    rejected: Arc<AtomicU64>,
     under_way: Arc<AtomicUsize>,
     /// Was the last batch?
     refused: AtomicBool,
@@ -79,16 +85,18 @@ struct CountedExporter<E> {
 
 impl<E: SpanExporter> SpanExporter for CountedExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let spans = batch.len();
+        let spans = batch.len() as u64;
+        self.rejected.store(0, Ordering::Relaxed);
         let sent = self.exporter.export(batch).await;
-        self.under_way.fetch_sub(spans, Ordering::Relaxed);
-        let result = if sent.is_ok() { "sent" } else { "refused" };
-        SPANS.with_label_values(&[result]).inc_by(spans as u64);
-        let was_refused = self.refused.swap(sent.is_err(), Ordering::Relaxed);
-        if let Err(error) = &sent
-            && !was_refused
-        {
-            tracing::warn!(%error, "spans are lost: the collector does not take them");
+        self.under_way.fetch_sub(spans as usize, Ordering::Relaxed);
+        let refused = if sent.is_ok() { self.rejected.load(Ordering::Relaxed).min(spans) } else { spans };
+        SPANS.with_label_values(&["sent"]).inc_by(spans - refused);
+        SPANS.with_label_values(&["refused"]).inc_by(refused);
+        let was_refused = self.refused.swap(refused > 0, Ordering::Relaxed);
+        if refused > 0 && !was_refused {
+            let error = sent.as_ref().err().map(ToString::to_string);
+            let error = error.as_deref().unwrap_or("it answered with success and rejected them");
+            tracing::warn!(error, refused, spans, "spans are lost: the collector does not take them");
         }
         sent
     }

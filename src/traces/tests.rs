@@ -28,7 +28,8 @@ impl SpanExporter for Collector {
 
 fn traced(within: impl FnOnce()) -> Vec<SpanData> {
     let (taken, spans) = mpsc::channel();
-    let traces = Traces::to(Collector { taken, gate: Arc::default() }, "switchboard", "here:8080");
+    let traces =
+        Traces::to(Collector { taken, gate: Arc::default() }, Arc::default(), "switchboard", "here:8080");
     let subscriber = tracing_subscriber::registry().with(traces.layer());
     tracing::subscriber::with_default(subscriber, within);
     drop(traces);
@@ -116,7 +117,8 @@ fn of_a_long_call_the_first_notes_are_kept() {
 fn a_span_that_finds_no_room_is_counted_and_lost() {
     let (taken, spans) = mpsc::channel();
     let gate = Arc::new(Mutex::new(()));
-    let traces = Traces::to(Collector { taken, gate: gate.clone() }, "switchboard", "here:8080");
+    let traces =
+        Traces::to(Collector { taken, gate: gate.clone() }, Arc::default(), "switchboard", "here:8080");
     let dropped = SPANS.with_label_values(&["dropped"]);
     let before = dropped.get();
     let standing = gate.lock().unwrap();
@@ -137,7 +139,8 @@ fn a_span_that_finds_no_room_is_counted_and_lost() {
 fn the_end_waits_no_longer_for_a_collector_that_takes_nothing() {
     let (taken, spans) = mpsc::channel();
     let gate = Arc::new(Mutex::new(()));
-    let traces = Traces::to(Collector { taken, gate: gate.clone() }, "switchboard", "here:8080");
+    let traces =
+        Traces::to(Collector { taken, gate: gate.clone() }, Arc::default(), "switchboard", "here:8080");
     let _standing = gate.lock().unwrap();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(traces.layer()), || {
         drop(tracing::info_span!("call", call.sid = SID));
