@@ -105,6 +105,14 @@ fn text(attributes: &[KeyValue], name: &str) -> String {
     }
 }
 
+fn number(attributes: &[KeyValue], name: &str) -> i64 {
+    let attribute = attributes.iter().find(|attribute| attribute.key == name);
+    match attribute.and_then(|attribute| attribute.value.clone()) {
+        Some(AnyValue { value: Some(Value::IntValue(number)) }) => number,
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
 async fn world(database: &TestDatabase, collector: &str) -> World {
     let mut world = World::around(&database.url).await;
     world.setup = world
@@ -131,6 +139,10 @@ async fn a_call_is_one_trace_with_its_sid_for_an_id() {
     let (_, call) = collector.span(caller.call_sid(), "call").await;
     let (_, stream) = collector.span(caller.call_sid(), "media stream").await;
     assert_eq!(stream.parent_span_id, call.span_id);
+    let (_, session) = collector.span(caller.call_sid(), "realtime session").await;
+    for (span, name) in [(&call, "epoch"), (&stream, "epoch"), (&session, "session")] {
+        assert_eq!(number(&span.attributes, name), 1, "{}", span.name);
+    }
     assert_eq!(call.parent_span_id, b"");
     assert_eq!(text(&call.attributes, "call.sid"), caller.call_sid());
     assert_eq!(text(&call.attributes, "outcome"), "completed");

@@ -94,7 +94,7 @@ impl Pump {
                 return Ok(CallerNews::Lost);
             }
             tracing::info!(
-                parent: &line.span, call.sid = %line.call_sid, epoch = line.epoch, "the media stream is open"
+                parent: &line.span, call.sid = %line.call_sid, epoch = i64::from(line.epoch), "the media stream is open"
             );
             match self.pass(stream, line, out).await {
                 Ok(CallerNews::Lost) if out.is_overflown() => Err(StreamFault::Overflow),
@@ -138,7 +138,8 @@ impl Pump {
         let epoch = self.tokens.check(token, call_sid, now).map_err(|_| StreamFault::BadToken)?;
         match self.registry.claim(call_sid, epoch).await {
             Ok(Ok(claimed)) => {
-                let span = tracing::info_span!(parent: &claimed.span, "media stream", epoch);
+                let span =
+                    tracing::info_span!(parent: &claimed.span, "media stream", epoch = i64::from(epoch));
                 let counts = self.metrics.of_actor("call");
                 Ok(Line { call_sid, epoch, claimed, start, counts, span })
             }
@@ -233,7 +234,7 @@ impl Pump {
 
     async fn finish(&self, line: &Line, news: CallerNews) {
         tracing::info!(
-            parent: &line.span, call.sid = %line.call_sid, epoch = line.epoch, ?news,
+            parent: &line.span, call.sid = %line.call_sid, epoch = i64::from(line.epoch), ?news,
             "the media stream has ended"
         );
         tell(line, news).await;

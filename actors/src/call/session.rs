@@ -32,7 +32,9 @@ impl CallActor {
                 self.uplink.close();
             }
             Ok(session) => {
-                self.session_span = tracing::info_span!(parent: &self.span, "realtime session", session);
+                self.session_span = tracing::info_span!(
+                    parent: &self.span, "realtime session", session = i64::from(session)
+                );
                 self.socket_lives = Some(Counted::one_of(&self.setup.metrics.realtime_sockets));
                 self.read(session, ctx);
             }

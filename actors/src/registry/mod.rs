@@ -203,7 +203,7 @@ impl CallRegistry {
             let status = Arc::new(Mutex::new(LiveStatus::default()));
             let identity = CallIdentity { call_sid, serial, first_epoch: epoch, started_at };
             let span = tracing::info_span!(
-                parent: None, "call", call.sid = %call_sid, epoch, outcome = Empty, reason = Empty
+                parent: None, "call", call.sid = %call_sid, epoch = i64::from(epoch), outcome = Empty, reason = Empty
             );
             let shared = Shared { uplink: uplink.clone(), status: status.clone(), span: span.clone() };
             let call = Supervisor::start_in_arbiter(&home, move |_| {
