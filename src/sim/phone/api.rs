@@ -27,6 +27,7 @@ use reply::{Fault, Reply};
 mod calls;
 mod conferences;
 mod messages;
+mod numbers;
 mod params;
 mod recordings;
 mod reply;
@@ -174,6 +175,7 @@ impl Desk {
         match (asked.method.as_str(), path) {
             ("GET", ["Calls"]) => calls::list(net, &params()?),
             ("POST", ["Calls"]) => calls::create(net, &params()?),
+            ("DELETE", ["Calls", sid]) => calls::delete(net, sid, &params()?),
             ("GET", ["Calls", sid]) => calls::fetch(net, sid, &params()?),
             ("POST", ["Calls", sid]) => calls::update(net, sid, &params()?),
             ("GET", ["Calls", sid, "Recordings"]) => recordings::list(net, sid, &params()?),
@@ -181,6 +183,7 @@ impl Desk {
             ("POST", ["Calls", sid, "Recordings", recording]) => {
                 recordings::update(net, sid, recording, &params()?)
             }
+            ("GET", ["Recordings"]) => recordings::list_all(net, &params()?),
             ("GET", ["Recordings", sid]) => recordings::fetch(net, sid, &params()?),
             ("DELETE", ["Recordings", sid]) => recordings::delete(net, sid, &params()?),
             ("GET", ["Conferences"]) => conferences::list(net, &params()?),
@@ -200,6 +203,12 @@ impl Desk {
             ("GET", ["Messages"]) => messages::list(net, &params()?),
             ("POST", ["Messages"]) => messages::create(net, &params()?),
             ("GET", ["Messages", sid]) => messages::fetch(net, sid, &params()?),
+            ("GET", ["IncomingPhoneNumbers"]) => numbers::list(&params()?),
+            ("GET", ["Queues"]) => {
+                let params = params()?;
+                params.check(&params::PAGING, &[])?;
+                Ok(Reply::page(&params, "Queues", "queues", vec![]))
+            }
             // The network has no queues: nobody waits in one.
             ("POST", ["Queues", _, "Members", _]) => {
                 params()?.check(&[("Url", params::Kind::Url), ("Method", params::Kind::Method)], &["Url"])?;
@@ -207,7 +216,7 @@ impl Desk {
             }
             (
                 _,
-                ["Calls" | "Conferences" | "Messages"]
+                ["Calls" | "Conferences" | "Messages" | "Recordings" | "Queues" | "IncomingPhoneNumbers"]
                 | ["Calls" | "Recordings" | "Conferences" | "Messages", _]
                 | ["Calls", _, "Recordings"]
                 | ["Calls", _, "Recordings", _]

@@ -33,6 +33,8 @@ pub struct CallRecord {
     pub status: Cell<Status>,
     pub created: DateTime<Utc>,
     pub ended: Cell<Option<DateTime<Utc>>>,
+    /// Its log was deleted.
+    pub deleted: Cell<bool>,
     /// The line to it, as long as there is a leg.
     line: Weak<Line>,
 }
@@ -129,6 +131,7 @@ impl Ledger {
             status: Cell::new(status),
             created: Utc::now(),
             ended: Cell::new(None),
+            deleted: Cell::new(false),
             line: Rc::downgrade(line),
         });
         self.calls.borrow_mut().push(call.clone());
@@ -136,7 +139,7 @@ impl Ledger {
     }
 
     pub fn call(&self, sid: &str) -> Option<Rc<CallRecord>> {
-        self.calls.borrow().iter().rev().find(|call| call.sid == sid).cloned()
+        self.calls.borrow().iter().rev().find(|call| call.sid == sid && !call.deleted.get()).cloned()
     }
 
     /// The lines of all calls that are not over yet, and of those whose callers have not forgotten them.

@@ -27,9 +27,12 @@ const LIST: &Known = &[
     ("From", Kind::Text(64)),
     ("Status", Kind::OneOf(STATUSES)),
     ("ParentCallSid", Kind::Text(34)),
-    ("StartTime", Kind::Day),
-    ("StartTime>", Kind::Day),
-    ("StartTime<", Kind::Day),
+    ("StartTime", Kind::When),
+    ("StartTime>", Kind::When),
+    ("StartTime<", Kind::When),
+    ("EndTime", Kind::When),
+    ("EndTime>", Kind::When),
+    ("EndTime<", Kind::When),
 ];
 const CREATE: &Known = &[
     ("To", Kind::Number),
@@ -44,6 +47,31 @@ const CREATE: &Known = &[
     ("StatusCallbackEvent", PROGRESS),
     ("Timeout", Kind::Within(1, 600)),
     ("TimeLimit", Kind::Within(1, 86_400)),
+    // What follows is checked and has no effect: the network has no other ear, no machine and no trunk.
+    ("ApplicationSid", Kind::Text(34)),
+    ("SendDigits", Kind::Text(32)),
+    ("Record", Kind::Bool),
+    ("RecordingChannels", Kind::OneOf(&["mono", "dual"])),
+    ("RecordingTrack", Kind::OneOf(&["inbound", "outbound", "both"])),
+    ("RecordingStatusCallback", Kind::Url),
+    ("RecordingStatusCallbackMethod", Kind::Method),
+    ("RecordingStatusCallbackEvent", Kind::Several(&["in-progress", "completed", "absent"])),
+    ("Trim", Kind::OneOf(&["trim-silence", "do-not-trim"])),
+    ("SipAuthUsername", Kind::Text(128)),
+    ("SipAuthPassword", Kind::Text(128)),
+    ("MachineDetection", Kind::OneOf(&["Enable", "DetectMessageEnd"])),
+    ("MachineDetectionTimeout", Kind::Within(3, 120)),
+    ("MachineDetectionSpeechThreshold", Kind::Within(1_000, 6_000)),
+    ("MachineDetectionSpeechEndThreshold", Kind::Within(500, 5_000)),
+    ("MachineDetectionSilenceTimeout", Kind::Within(2_000, 10_000)),
+    ("AsyncAmd", Kind::Bool),
+    ("AsyncAmdStatusCallback", Kind::Url),
+    ("AsyncAmdStatusCallbackMethod", Kind::Method),
+    ("CallerId", Kind::Text(64)),
+    ("CallReason", Kind::Text(50)),
+    ("CallToken", Kind::Text(4_096)),
+    ("Byoc", Kind::Text(34)),
+    ("ClientNotificationUrl", Kind::Url),
 ];
 const UPDATE: &Known = &[
     ("Url", Kind::Url),
@@ -59,17 +87,17 @@ const UPDATE: &Known = &[
 
 pub fn list(net: &Inner, params: &Params) -> Result<Reply, Fault> {
     params.check(LIST, &[])?;
-    let day = |name: &str| params.get(name).and_then(|text| text.parse::<chrono::NaiveDate>().ok());
     let calls = net.ledger.calls.borrow();
     let wanted = calls.iter().rev().filter(|call| {
-        let started = call.created.date_naive();
-        params.admits("To", &call.to)
+        let ends = ["EndTime", "EndTime>", "EndTime<"];
+        let asks_for_end = ends.iter().any(|name| params.get(name).is_some());
+        !call.deleted.get()
+            && params.admits("To", &call.to)
             && params.admits("From", &call.from)
             && params.admits("Status", call.status.get().as_str())
             && params.get("ParentCallSid").is_none()
-            && day("StartTime").is_none_or(|day| started == day)
-            && day("StartTime>").is_none_or(|day| started >= day)
-            && day("StartTime<").is_none_or(|day| started <= day)
+            && params.admits_time(["StartTime", "StartTime>", "StartTime<"], call.created)
+            && call.ended.get().map_or(!asks_for_end, |ended| params.admits_time(ends, ended))
     });
     Ok(Reply::page(params, "Calls", "calls", wanted.map(|call| json(net, call)).collect()))
 }
@@ -77,6 +105,17 @@ pub fn list(net: &Inner, params: &Params) -> Result<Reply, Fault> {
 pub fn fetch(net: &Inner, sid: &str, params: &Params) -> Result<Reply, Fault> {
     params.check(&[], &[])?;
     Ok(Reply::ok(json(net, &*net.ledger.call(sid).ok_or_else(Fault::not_found)?)))
+}
+
+/// Forgets a call that is over; the log of one that is not cannot be deleted.
+pub fn delete(net: &Inner, sid: &str, params: &Params) -> Result<Reply, Fault> {
+    params.check(&[], &[])?;
+    let call = net.ledger.call(sid).ok_or_else(Fault::not_found)?;
+    if !call.is_over() {
+        return Err(Fault::new(400, 20009, "Cannot delete this resource before its lifecycle has ended"));
+    }
+    call.deleted.set(true);
+    Ok(Reply::deleted())
 }
 
 pub fn create(net: &Rc<Inner>, params: &Params) -> Result<Reply, Fault> {

@@ -18,9 +18,9 @@ const LIST: &Known = &[
     PAGING[1],
     ("To", Kind::Text(64)),
     ("From", Kind::Text(64)),
-    ("DateSent", Kind::Day),
-    ("DateSent>", Kind::Day),
-    ("DateSent<", Kind::Day),
+    ("DateSent", Kind::When),
+    ("DateSent>", Kind::When),
+    ("DateSent<", Kind::When),
 ];
 const CREATE: &Known = &[
     ("To", Kind::Number),
@@ -33,15 +33,11 @@ const CREATE: &Known = &[
 
 pub fn list(net: &Inner, params: &Params) -> Result<Reply, Fault> {
     params.check(LIST, &[])?;
-    let day = |name: &str| params.get(name).and_then(|text| text.parse::<chrono::NaiveDate>().ok());
     let messages = net.ledger.messages.borrow();
     let wanted = messages.iter().rev().filter(|message| {
-        let sent = message.created.date_naive();
         params.admits("To", &message.to)
             && params.admits("From", &message.from)
-            && day("DateSent").is_none_or(|day| sent == day)
-            && day("DateSent>").is_none_or(|day| sent >= day)
-            && day("DateSent<").is_none_or(|day| sent <= day)
+            && params.admits_time(["DateSent", "DateSent>", "DateSent<"], message.created)
     });
     Ok(Reply::page(
         params,

@@ -1,5 +1,6 @@
 //! The parameters of a request, checked against what an operation knows.
 
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use url::Url;
 
 use super::Asked;
@@ -29,9 +30,44 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// May be repeated, or hold several separated by spaces.
     Several(&'static [&'static str]),
-    /// `YYYY-MM-DD`.
-    Day,
+    /// `YYYY-MM-DD`, or a moment in ISO 8601, as Twilio's own clients write it.
+    When,
     Twiml,
+}
+
+/// A checked [`Kind::When`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    Day(NaiveDate),
+    Moment(DateTime<Utc>),
+}
+
+impl When {
+    fn parse(text: &str) -> Option<Self> {
+        let moment = || text.parse().or_else(|_| text.parse().map(|local: NaiveDateTime| local.and_utc()));
+        text.parse().map(Self::Day).or_else(|_| moment().map(Self::Moment)).ok()
+    }
+
+    fn day(self) -> NaiveDate {
+        match self {
+            Self::Day(day) => day,
+            Self::Moment(at) => at.date_naive(),
+        }
+    }
+
+    fn first(self) -> DateTime<Utc> {
+        match self {
+            Self::Day(day) => day.and_time(NaiveTime::MIN).and_utc(),
+            Self::Moment(at) => at,
+        }
+    }
+
+    fn last(self) -> DateTime<Utc> {
+        match self {
+            Self::Day(_) => self.first() + TimeDelta::days(1) - TimeDelta::milliseconds(1),
+            Self::Moment(at) => at,
+        }
+    }
 }
 
 /// Names and kinds of an operation's parameters.
@@ -121,6 +157,14 @@ impl Params {
             .map(|(verbs, _)| verbs)
     }
 
+    /// Whether `at` passes the three filters of a time: `Name` (on that day), `Name>` and `Name<` (from, up to).
+    pub fn admits_time(&self, [on, from, to]: [&str; 3], at: DateTime<Utc>) -> bool {
+        let given = |name| self.get(name).and_then(When::parse);
+        given(on).is_none_or(|when| when.day() == at.date_naive())
+            && given(from).is_none_or(|when| when.first() <= at)
+            && given(to).is_none_or(|when| at <= when.last())
+    }
+
     /// Whether `value` passes the filter `name`, which may not be given.
     pub fn admits(&self, name: &str, value: &str) -> bool {
         self.get(name).is_none_or(|wanted| wanted == value)
@@ -154,7 +198,7 @@ fn check(name: &str, kind: Kind, value: &str) -> Result<(), Fault> {
         }
         Kind::OneOf(words) => (words.contains(&value), 20001),
         Kind::Several(words) => (value.split(' ').all(|word| words.contains(&word)), 20001),
-        Kind::Day => (value.parse::<chrono::NaiveDate>().is_ok(), 20001),
+        Kind::When => (When::parse(value).is_some(), 20001),
         Kind::Twiml => return check_twiml(value),
     };
     // The value may be a number of somebody's: it is not repeated.
@@ -189,6 +233,37 @@ mod tests {
     fn check(form: &str) -> Result<(), u32> {
         let params = Params(form_urlencoded::parse(form.as_bytes()).into_owned().collect());
         params.check(KNOWN, &["To"]).map_err(|fault| fault.code)
+    }
+
+    #[test]
+    fn a_time_is_a_day_or_a_moment_and_each_filter_includes_its_own() {
+        let names = ["StartTime", "StartTime>", "StartTime<"];
+        let at: DateTime<Utc> = "2026-03-04T12:00:00Z".parse().unwrap();
+        let admits = |form: &str| {
+            let params = Params(form_urlencoded::parse(form.as_bytes()).into_owned().collect());
+            params.check(&names.map(|name| (name, Kind::When)), &[]).map_err(|fault| fault.code)?;
+            Ok::<_, u32>(params.admits_time(names, at))
+        };
+        for form in [
+            "StartTime%3E=2026-01-01T00%3A00%3A00Z",
+            "StartTime%3E=2026-03-04",
+            "StartTime%3C=2026-03-04",
+            "StartTime=2026-03-04",
+            "StartTime=2026-03-04T23%3A00%3A00Z",
+            "StartTime%3C=2026-03-04T12%3A00%3A00",
+            "StartTime%3E=2026-03-04T12%3A00%3A00%2B00%3A00",
+        ] {
+            assert_eq!(admits(form), Ok(true), "{form}");
+        }
+        for form in [
+            "StartTime%3E=2026-03-05",
+            "StartTime%3C=2026-03-03",
+            "StartTime=2026-03-05",
+            "StartTime%3C=2026-03-04T11%3A59%3A59Z",
+        ] {
+            assert_eq!(admits(form), Ok(false), "{form}");
+        }
+        assert_eq!(admits("StartTime=yesterday"), Err(20001));
     }
 
     #[test]

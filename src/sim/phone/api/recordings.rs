@@ -22,6 +22,16 @@ const CREATE: &Known = &[
     ("RecordingStatusCallbackMethod", Kind::Method),
     ("RecordingStatusCallbackEvent", Kind::Several(&["in-progress", "completed", "absent"])),
 ];
+const LIST: &Known = &[
+    PAGING[0],
+    PAGING[1],
+    ("CallSid", Kind::Text(34)),
+    ("ConferenceSid", Kind::Text(34)),
+    ("IncludeSoftDeleted", Kind::Bool),
+    ("DateCreated", Kind::When),
+    ("DateCreated>", Kind::When),
+    ("DateCreated<", Kind::When),
+];
 const UPDATE: &Known = &[
     ("Status", Kind::OneOf(&["paused", "in-progress", "stopped"])),
     ("PauseBehavior", Kind::OneOf(&["skip", "silence"])),
@@ -34,6 +44,19 @@ pub fn list(net: &Inner, call: &str, params: &Params) -> Result<Reply, Fault> {
     let call = net.ledger.call(call).ok_or_else(Fault::not_found)?;
     let recordings = net.ledger.recordings_of(&call.sid).iter().map(|recording| json(recording)).collect();
     Ok(Reply::page(params, &format!("Calls/{}/Recordings", call.sid), "recordings", recordings))
+}
+
+pub fn list_all(net: &Inner, params: &Params) -> Result<Reply, Fault> {
+    params.check(LIST, &[])?;
+    let wanted = |recording: &&Rc<Recording>| {
+        (!recording.deleted.get() || params.flag("IncludeSoftDeleted") == Some(true))
+            && params.admits("CallSid", &recording.call.sid)
+            && params.get("ConferenceSid").is_none()
+            && params.admits_time(["DateCreated", "DateCreated>", "DateCreated<"], recording.created)
+    };
+    let recordings = net.ledger.recordings.borrow();
+    let entries = recordings.iter().rev().filter(wanted).map(|recording| json(recording)).collect();
+    Ok(Reply::page(params, "Recordings", "recordings", entries))
 }
 
 pub fn create(net: &Rc<Inner>, call: &str, params: &Params) -> Result<Reply, Fault> {
