@@ -34,7 +34,39 @@ pub enum Fault {
     Stall(Duration),
     /// `drop=MS`: the connection is reset, that long after the first `session.updated`.
     Drop(Duration),
+    /// `deaf=MS`: no speech is heard any more, that long after the first `session.updated`.
+    Deaf(Duration),
+    /// `slow-first-sound=MS`: a response begins at once, and its first sound comes that much later than usual.
+    SlowFirstSound(Duration),
+    /// `never-done[=PERCENT]`: so many of a hundred responses have no `response.done`.
+    NeverDone(u32),
+    /// `no-sound[=PERCENT]`: so many of a hundred responses are completed without any output.
+    NoSound(u32),
+    /// `already-active[=PERCENT]`: so many of a hundred `response.create` are refused as if a response were active.
+    AlreadyActive(u32),
+    /// `ignores-cancel[=PERCENT]`: so many of a hundred responses cannot be cancelled, and nothing says so.
+    IgnoresCancel(u32),
+    /// `other-format`: the session speaks 24 kHz PCM whatever it was asked for, and says so in `session.updated`.
+    OtherFormat,
+    /// `omit=EVENT`: no event of this type is sent.
+    Omit(&'static str),
+    /// `repeat=EVENT`: every event of this type is sent twice.
+    Repeat(&'static str),
 }
+
+/// The types of events that can be omitted or repeated.
+const EVENTS: &[&str] = &[
+    "session.created",
+    "session.updated",
+    "input_audio_buffer.speech_started",
+    "input_audio_buffer.speech_stopped",
+    "input_audio_buffer.committed",
+    "conversation.item.input_audio_transcription.completed",
+    "response.created",
+    "response.output_audio.done",
+    "response.output_item.done",
+    "response.done",
+];
 
 impl FromStr for Fault {
     type Err = String;
@@ -47,6 +79,14 @@ impl FromStr for Fault {
                 .ok_or_else(|| format!("{name} needs a number: {name}=…"))
         };
         let millis = || number().map(|ms: u32| Duration::from_millis(ms.into()));
+        let percent = || value.map_or(Ok(100), |_| number());
+        let event = || {
+            EVENTS
+                .iter()
+                .copied()
+                .find(|event| Some(*event) == value)
+                .ok_or_else(|| format!("{name} needs the type of an event, one of {}", EVENTS.join(", ")))
+        };
         let fault = match name {
             "accept-delay" => Self::AcceptDelay(millis()?),
             "session-delay" => Self::SessionDelay(millis()?),
@@ -56,12 +96,21 @@ impl FromStr for Fault {
             "close" => Self::Close(millis()?),
             "stall" => Self::Stall(millis()?),
             "drop" => Self::Drop(millis()?),
+            "deaf" => Self::Deaf(millis()?),
+            "slow-first-sound" => Self::SlowFirstSound(millis()?),
+            "never-done" => Self::NeverDone(percent()?),
+            "no-sound" => Self::NoSound(percent()?),
+            "already-active" => Self::AlreadyActive(percent()?),
+            "ignores-cancel" => Self::IgnoresCancel(percent()?),
+            "omit" => Self::Omit(event()?),
+            "repeat" => Self::Repeat(event()?),
             _ if value.is_some() => return Err(format!("no fault of the name {name} takes a value")),
             "refuse" => Self::Refuse,
             "quota" => Self::Quota,
             "unknown-events" => Self::UnknownEvents,
             "benign-errors" => Self::BenignErrors,
             "burst" => Self::Burst,
+            "other-format" => Self::OtherFormat,
             _ => return Err(format!("there is no fault {name}")),
         };
         Ok(fault)
@@ -91,6 +140,21 @@ pub struct Faults {
     pub burst: bool,
     /// What happens how long after the first `session.updated`.
     pub ending: Option<(Duration, Ending)>,
+    /// How long after the first `session.updated` nothing is heard any more.
+    pub deaf: Option<Duration>,
+    pub slow_first_sound: Duration,
+    pub never_done_percent: u32,
+    pub no_sound_percent: u32,
+    pub already_active_percent: u32,
+    pub ignores_cancel_percent: u32,
+    pub other_format: bool,
+    pub omitted: Vec<&'static str>,
+    pub repeated: Vec<&'static str>,
+}
+
+/// Whether a fault of so many of a hundred strikes the response of this number: evenly, and the first one for sure.
+pub fn strikes(percent: u32, number: u32) -> bool {
+    percent > 0 && u64::from(number.saturating_sub(1)) * u64::from(percent) % 100 < u64::from(percent)
 }
 
 impl From<&[Fault]> for Faults {
@@ -110,6 +174,15 @@ impl From<&[Fault]> for Faults {
                 Fault::Burst => all.burst = true,
                 Fault::Close(after) => all.ending = Some((after, Ending::Close)),
                 Fault::Stall(after) => all.ending = Some((after, Ending::Stall)),
+                Fault::Deaf(after) => all.deaf = Some(after),
+                Fault::SlowFirstSound(delay) => all.slow_first_sound = delay,
+                Fault::NeverDone(percent) => all.never_done_percent = percent,
+                Fault::NoSound(percent) => all.no_sound_percent = percent,
+                Fault::AlreadyActive(percent) => all.already_active_percent = percent,
+                Fault::IgnoresCancel(percent) => all.ignores_cancel_percent = percent,
+                Fault::OtherFormat => all.other_format = true,
+                Fault::Omit(event) => all.omitted.push(event),
+                Fault::Repeat(event) => all.repeated.push(event),
                 Fault::Drop(after) => all.ending = Some((after, Ending::Reset)),
             }
         }
@@ -126,7 +199,23 @@ mod tests {
         assert_eq!("stall=250".parse(), Ok(Fault::Stall(Duration::from_millis(250))));
         assert_eq!("rate-limit=2".parse(), Ok(Fault::RateLimit(2)));
         assert_eq!("quota".parse(), Ok(Fault::Quota));
-        for wrong in ["", "stall", "stall=soon", "quota=1", "earthquake", "earthquake=7", "drop=-1"] {
+        assert_eq!("never-done".parse(), Ok(Fault::NeverDone(100)));
+        assert_eq!("no-sound=30".parse(), Ok(Fault::NoSound(30)));
+        assert_eq!("omit=response.done".parse(), Ok(Fault::Omit("response.done")));
+        for wrong in [
+            "",
+            "omit",
+            "omit=nothing",
+            "repeat=",
+            "no-sound=often",
+            "deaf",
+            "stall",
+            "stall=soon",
+            "quota=1",
+            "earthquake",
+            "earthquake=7",
+            "drop=-1",
+        ] {
             assert!(wrong.parse::<Fault>().is_err(), "{wrong}");
         }
     }

@@ -49,7 +49,9 @@ pub struct Options {
     #[arg(long, value_name = "MS", default_value_t = TRANSCRIPT_DELAY_MS)]
     pub transcript_delay_ms: u64,
     /// Something to do wrong, as often as wanted: accept-delay=MS, session-delay=MS, refuse, quota, rate-limit=N,
-    /// errors=PERCENT, function-call=N, unknown-events, benign-errors, burst, close=MS, stall=MS, drop=MS
+    /// errors=PERCENT, function-call=N, unknown-events, benign-errors, burst, close=MS, stall=MS, drop=MS,
+    /// deaf=MS, slow-first-sound=MS, never-done[=PERCENT], no-sound[=PERCENT], already-active[=PERCENT],
+    /// ignores-cancel[=PERCENT], other-format, omit=EVENT, repeat=EVENT
     #[arg(long = "fault", value_name = "NAME[=VALUE]")]
     pub faults: Vec<Fault>,
     /// The number before the first session's. A service that takes the place of another one draws it, so that what a

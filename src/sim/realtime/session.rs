@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::config::Config;
 use super::events::{self, ClientEvent, Refusal};
-use super::faults::{Ending, Faults};
+use super::faults::{Ending, Faults, strikes};
 use super::record::Record;
 use super::schema;
 use super::vad::Vad;
@@ -62,6 +62,10 @@ pub struct Session {
     expires_at: u64,
     /// When the fault that ends the session strikes; known from the first `session.updated` on.
     ends_at: Option<u64>,
+    /// When it hears no more speech; known likewise.
+    deaf_at: Option<u64>,
+    /// `response.create` events so far.
+    asked: u32,
     over: bool,
     updates: VecDeque<PendingUpdate>,
     client_events: u32,
@@ -115,14 +119,16 @@ impl Session {
     /// Begins a session: `session.created` and `conversation.created` are already waiting. `unix_s` is the calendar's
     /// time.
     pub fn new(number: u16, model: String, manners: Arc<Manners>, now: u64, unix_s: i64) -> Self {
-        let sprinkle = manners.faults.unknown_events;
+        let out = Outbox::new(&manners.faults);
         let mut session = Self {
             manners,
             record: Record::new(number),
             config: Config::new(format!("sess_{number:05}"), model, unix_s + (MAX_AGE_US / 1_000_000) as i64),
-            out: Outbox::new(sprinkle),
+            out,
             expires_at: now + MAX_AGE_US,
             ends_at: None,
+            deaf_at: None,
+            asked: 0,
             over: false,
             updates: VecDeque::new(),
             client_events: 0,
@@ -289,6 +295,11 @@ impl Session {
             ClientEvent::ResponseCreate { response, checked } => {
                 let asked = Asked::by_client(&self.config, response, &checked)?;
                 checked.input.iter().flatten().try_for_each(|item| self.check_reference(item))?;
+                self.asked += 1;
+                if strikes(self.manners.faults.already_active_percent, self.asked) {
+                    let message = "Conversation already has an active response in progress.";
+                    return Err(Refusal::benign("conversation_already_has_active_response", message));
+                }
                 self.respond(asked, now)
             }
             ClientEvent::Cancel(id) => self.cancel(id.as_deref(), now),
@@ -307,7 +318,13 @@ impl Session {
         if self.config.detection().and_then(|detection| detection.idle_timeout_ms).is_none() {
             self.idle_at = None;
         }
-        self.out.event("session.updated", json!({"session": self.config.json()}));
+        let mut session = self.config.json();
+        if self.manners.faults.other_format {
+            session["audio"]["output"]["format"] = json!({"type": "audio/pcm", "rate": 24_000});
+        }
+        self.out.event("session.updated", json!({ "session": session }));
+        let deaf = self.manners.faults.deaf.map(|after| now + after.as_micros() as u64);
+        self.deaf_at = self.deaf_at.or(deaf);
         if let (None, Some((after, _))) = (self.ends_at, self.manners.faults.ending) {
             self.ends_at = Some(now + after.as_micros() as u64);
         }

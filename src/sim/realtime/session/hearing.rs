@@ -76,6 +76,9 @@ impl Session {
         {
             self.clips.push(clip);
         }
+        if self.deaf_at.is_some_and(|at| at <= now) {
+            return;
+        }
         let Some(detection) = self.config.detection() else { return };
         match self.vad.hear(frame, &detection) {
             Some(Edge::Started) => {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::events::Refusal;
+use super::super::faults::Faults;
 
 /// One thing for the socket to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,19 +25,28 @@ pub struct Outbox {
     events: u64,
     /// Whether to add fields and events that nobody knows.
     sprinkle: bool,
+    omitted: Vec<&'static str>,
+    repeated: Vec<&'static str>,
 }
 
 impl Outbox {
-    pub fn new(sprinkle: bool) -> Self {
-        Self { sprinkle, ..Self::default() }
+    pub fn new(faults: &Faults) -> Self {
+        let (omitted, repeated) = (faults.omitted.clone(), faults.repeated.clone());
+        Self { sprinkle: faults.unknown_events, omitted, repeated, ..Self::default() }
     }
 
     /// Adds an event of this type; `fields` is an object.
     pub fn event(&mut self, kind: &str, mut fields: Value) {
+        if self.omitted.contains(&kind) {
+            return;
+        }
         if self.sprinkle {
             sprinkle(&mut fields);
         }
         self.push(kind, &fields);
+        if self.repeated.contains(&kind) {
+            self.push(kind, &fields);
+        }
         if self.sprinkle && self.events % 4 == 1 {
             self.push("response.foreshadowed", &json!({"certainty": 0.5, "of": [{"type": "nothing"}]}));
         }

@@ -6,6 +6,7 @@ use super::conversation::{Item, Speech, Tokens, text_tokens, usage};
 use super::{FunctionCall, Session};
 use crate::sim::realtime::config::Config;
 use crate::sim::realtime::events::Refusal;
+use crate::sim::realtime::faults::strikes;
 use crate::sim::realtime::schema::{self, Format, Modality};
 use crate::sim::realtime::voice::{self, Voice, pcm_24k};
 use crate::sim::speech::Clip;
@@ -193,7 +194,7 @@ impl Session {
             turn: self.turns,
             asked,
             voice: Voice::new(clip),
-            due: now + self.manners.think_us,
+            due: now + self.manners.think_us + self.manners.faults.slow_first_sound.as_micros() as u64,
             item_id: None,
             number: None,
             input,
@@ -224,6 +225,9 @@ impl Session {
             None => self.active(),
         };
         let position = position.ok_or_else(|| Refusal::benign("response_cancel_not_active", NOT_ACTIVE))?;
+        if strikes(self.manners.faults.ignores_cancel_percent, self.responses[position].turn) {
+            return Ok(());
+        }
         let response = self.responses.remove(position);
         self.finish(response, Outcome::Cancelled("client_cancelled"), now);
         Ok(())
@@ -252,6 +256,10 @@ impl Session {
         if response.item_id.is_none() && !self.record.renders && self.manners.next_response_fails() {
             let message = "The server had an error while processing your request.";
             return self.finish(response, Outcome::Failed("server_error", message), now);
+        }
+        let has_no_sound = strikes(faults.no_sound_percent, response.turn) && !self.record.renders;
+        if response.item_id.is_none() && has_no_sound {
+            return self.finish(response, Outcome::Completed, now);
         }
         if response.item_id.is_none() {
             self.open_message(&mut response);
@@ -316,7 +324,7 @@ impl Session {
                 let fields = response.place(json!({"delta": delta.text}));
                 self.out.event("response.output_audio_transcript.delta", fields);
             }
-            let audio = match response.asked.mulaw {
+            let audio = match response.asked.mulaw && !self.manners.faults.other_format {
                 true => STANDARD.encode(&delta.audio),
                 false => STANDARD.encode(pcm_24k(&delta.audio)),
             };
@@ -369,7 +377,10 @@ impl Session {
             "failed" => usage(Tokens::default(), Tokens::default(), Tokens::default()),
             _ => usage(response.input, response.cached, spoken),
         };
-        self.out.event("response.done", json!({ "response": done }));
+        let is_told = self.record.renders || !strikes(self.manners.faults.never_done_percent, response.turn);
+        if is_told {
+            self.out.event("response.done", json!({ "response": done }));
+        }
         let timeout = self.config.detection().and_then(|detection| detection.idle_timeout_ms);
         if response.asked.in_conversation && self.utterance.is_none() {
             let silent_ms = timeout.map(|timeout| timeout + response.voice.spoken_ms());

@@ -514,6 +514,69 @@ fn a_share_of_the_responses_fails_evenly_and_from_the_first_on() {
 }
 
 #[test]
+fn a_response_can_end_without_sound_without_an_end_or_late() {
+    let mut client = Client::patient(&[Fault::NoSound(50)]);
+    client.greet().greet();
+    let done = client.all("response.done");
+    let output: Vec<_> = done.iter().map(|done| done["response"]["output"] == json!([])).collect();
+    assert_eq!(output, [true, false]);
+    assert_eq!(done[0]["response"]["status"], "completed");
+
+    let mut client = Client::patient(&[Fault::NeverDone(100)]);
+    client.greet();
+    assert_eq!(client.all("response.created").len(), 1);
+    assert_eq!((client.audio_ms(), client.all("response.done").len()), (spoken_ms(&AGENT[0]), 0));
+
+    let mut client = Client::patient(&[Fault::SlowFirstSound(Duration::from_secs(9)), Fault::Burst]);
+    client.send(json!({"type": "response.create"})).pass(Duration::from_secs(9));
+    assert_eq!((client.all("response.created").len(), client.audio_ms()), (1, 0));
+    client.pass(Duration::from_millis(200));
+    assert_eq!(client.audio_ms(), spoken_ms(&AGENT[0]));
+    assert_eq!(client.violations(), [""; 0]);
+}
+
+#[test]
+fn a_request_can_be_refused_or_ignored_though_it_is_right() {
+    let mut client = Client::patient(&[Fault::AlreadyActive(50)]);
+    client.greet();
+    assert_eq!(client.last("error")["error"]["code"], "conversation_already_has_active_response");
+    assert_eq!(client.all("response.created").len(), 0);
+    client.greet();
+    assert_eq!(client.all("response.created").len(), 1);
+    assert_eq!(client.violations(), [""; 0]);
+
+    let mut client = Client::patient(&[Fault::IgnoresCancel(100)]);
+    client.send(json!({"type": "response.create"})).pass(Duration::from_millis(300));
+    client.send(json!({"type": "response.cancel"})).pass(Duration::from_secs(10));
+    assert_eq!(client.last("response.done")["response"]["status"], "completed");
+}
+
+#[test]
+fn a_deaf_session_hears_nothing_from_then_on() {
+    let mut client = Client::patient(&[Fault::Deaf(Duration::from_secs(5))]);
+    client.say(&CALLER[0]).silence(3_000).say(&CALLER[1]).silence(3_000);
+    assert_eq!(client.all("input_audio_buffer.speech_started").len(), 1);
+}
+
+#[test]
+fn events_can_be_omitted_and_repeated_by_type() {
+    let faults = [Fault::Omit("input_audio_buffer.speech_started"), Fault::Repeat("response.done")];
+    let mut client = Client::patient(&faults);
+    client.greet().say(&CALLER[0]).silence(3_000);
+    assert_eq!(client.all("input_audio_buffer.speech_started").len(), 0);
+    assert_eq!(client.all("input_audio_buffer.committed").len(), 1);
+    assert_eq!(client.all("response.done").len(), 4);
+}
+
+#[test]
+fn a_session_can_insist_on_another_format() {
+    let mut client = Client::patient(&[Fault::OtherFormat]);
+    assert_eq!(client.last("session.updated")["session"]["audio"]["output"]["format"]["type"], "audio/pcm");
+    client.greet();
+    assert_eq!(client.audio_ms(), spoken_ms(&AGENT[0]) * 6, "as many bytes as 24 kHz PCM has");
+}
+
+#[test]
 fn a_burst_brings_all_the_audio_at_once_in_long_deltas() {
     let mut client = Client::patient(&[Fault::Burst]);
     client.send(json!({"type": "response.create"})).pass(Duration::from_millis(200));
