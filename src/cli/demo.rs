@@ -11,12 +11,23 @@ use rand::distr::{Alphanumeric, SampleString as _};
 use super::{FAILED, FINE, INTERNAL};
 use crate::child::{asked_to_stop, start, stop, switchboard};
 use crate::private_postgres::{PrivatePostgres, data_home};
-use crate::settings::environment;
 
 /// The ceiling of the design, so that the default demo fills the house.
 const USUAL_CEILING: u32 = 20;
 /// Status callbacks a minute that the runtime takes for each call of its ceiling: for the usual one, as many as usual.
 const CALLBACKS_PER_CALL: u32 = 25;
+
+/// What the service does wrong where that is asked for. Each is something that a conversation gets over.
+const FAULTS: &[&str] = &[
+    "errors=10",
+    "no-sound=10",
+    "never-done=10",
+    "already-active=20",
+    "ignores-cancel=20",
+    "repeat=response.done",
+    "benign-errors",
+    "close=25000",
+];
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -29,6 +40,12 @@ pub struct Arguments {
     /// Where the runtime listens; 0 is any free port
     #[arg(long, default_value_t = 8080)]
     port: u16,
+    /// Use this database instead of a private one: it is migrated, and simulated calls are written to it
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// Let the simulated Realtime service refuse, stall, repeat and lose its thread
+    #[arg(long)]
+    faults: bool,
     /// Leave everything running when the callers have hung up
     #[arg(long)]
     keep: bool,
@@ -57,8 +74,8 @@ pub fn run(arguments: Arguments) -> u8 {
 async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
     let home = data_home();
     std::fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
-    let (_postgres, database_url) = match environment("DATABASE_URL") {
-        Some(url) => (None, url),
+    let (_postgres, database_url) = match &arguments.database_url {
+        Some(url) => (None, url.clone()),
         None => {
             let postgres = PrivatePostgres::start(&home.join("postgres"))?;
             let url = postgres.url().to_owned();
@@ -70,6 +87,8 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
     let realtime_log = home.join("demo-realtime.log");
     let (mut realtime, realtime_origin) = start("sim realtime", &realtime_log, |command| {
         command.args(["sim", "realtime", "--listen", "127.0.0.1:0"]);
+        let faults = if arguments.faults { FAULTS } else { &[] };
+        command.args(faults.iter().flat_map(|fault| ["--fault", fault]));
     })
     .await?;
     let serve_log = home.join("demo-serve.log");
@@ -78,7 +97,8 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
         let ceiling = USUAL_CEILING.max(arguments.calls);
         command
             .arg("serve")
-            .env_remove("PUBLIC_URL")
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(concerns_the_machine)))
             .env("BIND_ADDR", "127.0.0.1")
             .env("PORT", arguments.port.to_string())
             .env("API_AUTH", "off")
@@ -93,6 +113,7 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
     .await?;
     println!("dashboard: {origin}/");
     println!("log:       {}", serve_log.display());
+    println!("{} calls of about {} s begin", arguments.calls, arguments.seconds);
     std::io::stdout().flush()?;
 
     let mut phone = switchboard()?;
@@ -109,7 +130,9 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
         }
     };
     if arguments.keep {
-        println!("still running; Ctrl-C ends it");
+        println!("still running; Ctrl-C ends it. To call it again, from another terminal:");
+        println!("{}", call_again(&token, &origin, &realtime_origin));
+        std::io::stdout().flush()?;
         asked_to_stop().await?;
     }
     let served = stop(&mut serve).await?;
@@ -118,4 +141,73 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
         bail!("the runtime did not end well: see {}", serve_log.display());
     }
     Ok(if called.success() { FINE } else { FAILED })
+}
+
+/// Whether the runtime of the demo inherits this variable. The settings of a real installation, such as its database or
+/// its accounts, must not reach it.
+fn concerns_the_machine(name: &str) -> bool {
+    matches!(name, "PATH" | "HOME" | "TMPDIR" | "LANG" | "TZ" | "RUST_LOG" | "RUST_BACKTRACE" | "LOG_FORMAT")
+        || name.starts_with("XDG_")
+}
+
+/// The command that calls the demo's runtime again, ready to paste.
+fn call_again(token: &str, origin: &str, realtime_origin: &str) -> String {
+    let program =
+        std::env::current_exe().map_or_else(|_| "switchboard".into(), |path| path.display().to_string());
+    format!(
+        "TWILIO_AUTH_TOKEN={token} {program} sim phone --url {origin} --realtime {realtime_origin} --calls 1 --seconds 20"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::sim::realtime::Fault;
+
+    #[derive(Debug, clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn a_real_installation_in_the_environment_does_not_reach_the_demo() {
+        for name in [
+            "DATABASE_URL",
+            "SUPABASE_URL",
+            "DIRECT_DATABASE_URL",
+            "REDIS_URL",
+            "PUBLIC_URL",
+            "TWILIO_ACCOUNT_SID",
+            "OPENAI_API_KEY",
+            "HUMAN_FALLBACK_NUMBER",
+            "AGENT_FILE",
+            "SPOOL_DIR",
+            "INSTANCE_ID",
+            "LISTEN_FDS",
+        ] {
+            assert!(!concerns_the_machine(name), "{name}");
+        }
+        assert!(["PATH", "HOME", "XDG_DATA_HOME", "RUST_LOG"].into_iter().all(concerns_the_machine));
+        assert_eq!(Command::parse_from(["demo"]).arguments.database_url, None, "unless a flag names it");
+    }
+
+    #[test]
+    fn the_faults_are_faults_that_the_service_knows() {
+        for fault in FAULTS {
+            fault.parse::<Fault>().unwrap();
+        }
+    }
+
+    #[test]
+    fn the_command_that_calls_again_has_the_token_and_both_addresses() {
+        let command = call_again("t0ken", "http://127.0.0.1:8080", "http://127.0.0.1:9100");
+        assert!(command.starts_with("TWILIO_AUTH_TOKEN=t0ken "), "{command}");
+        assert!(
+            command.contains("--url http://127.0.0.1:8080 --realtime http://127.0.0.1:9100"),
+            "{command}"
+        );
+    }
 }
