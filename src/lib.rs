@@ -18,4 +18,5 @@ pub mod rate_limit;
 pub mod settings;
 pub mod sim;
 mod tasks;
+mod terminal;
 pub mod traces;

@@ -1,7 +1,6 @@
 //! The progress of a scenario, on stderr: a line that stays in place on a terminal, a plain one now and then elsewhere.
 
 use std::cell::Cell;
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,6 +8,7 @@ use tokio::time::Instant;
 
 use super::result::Sample;
 use super::tally::Tally;
+use crate::terminal::draws_over_lines;
 
 /// Between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ enum Look {
 impl Progress {
     /// With so much to do; `label` stands before it.
     pub fn of(label: &str, work: u64) -> Self {
-        let look = if std::io::stderr().is_terminal() {
+        let look = if draws_over_lines() {
             let template = "{prefix:<10} {bar:24} {pos}/{len}  {elapsed_precise}  {msg}";
             let style = ProgressStyle::with_template(template).expect("a valid template");
             Look::Bar(ProgressBar::new(work).with_style(style).with_prefix(label.to_owned()))

@@ -21,6 +21,16 @@ const MAX_PAGE_BYTES: usize = 4 << 20;
 struct Reading {
     cpu_seconds: f64,
     resident_bytes: f64,
+    /// Tells one process from another: behind a proxy there may be several.
+    started_at: Option<f64>,
+}
+
+impl Reading {
+    /// Seconds of CPU since `before`; none if another process answered then.
+    fn cpu_since(self, before: Self) -> Option<f64> {
+        let seconds = self.cpu_seconds - before.cpu_seconds;
+        (self.started_at == before.started_at && seconds >= 0.0).then_some(seconds)
+    }
 }
 
 /// Watches the process of the bridge over a run.
@@ -50,6 +60,7 @@ impl Watch {
             due.tick().await;
             if net.live.get() == calls
                 && let Some(reading) = self.read().await
+                && self.before.is_some_and(|before| before.started_at == reading.started_at)
             {
                 let mut most = self.most_resident.borrow_mut();
                 *most = Some(most.unwrap_or_default().max(reading.resident_bytes));
@@ -60,9 +71,10 @@ impl Watch {
     /// Seconds of CPU since the start, and KiB for each of `calls`; none for what is not known.
     pub async fn finish(&self, calls: usize) -> (Option<f64>, Option<f64>) {
         let after = self.read().await;
-        let cpu = self.before.zip(after).map(|(before, after)| after.cpu_seconds - before.cpu_seconds);
+        let cpu = self.before.zip(after).and_then(|(before, after)| after.cpu_since(before));
         let most = *self.most_resident.borrow();
         let bytes = self.before.zip(most).map(|(before, most)| most - before.resident_bytes);
+        let bytes = bytes.filter(|bytes| *bytes >= 0.0);
         (cpu, bytes.map(|bytes| bytes / 1024.0 / calls.max(1) as f64))
     }
 
@@ -89,6 +101,7 @@ fn reading(page: &str) -> Option<Reading> {
     Some(Reading {
         cpu_seconds: value("process_cpu_seconds_total")?,
         resident_bytes: value("process_resident_memory_bytes")?,
+        started_at: value("process_start_time_seconds"),
     })
 }
 
@@ -100,7 +113,19 @@ mod tests {
     fn the_process_metrics_are_found_among_the_others() {
         let page = "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 1.25\n\
                     process_resident_memory_bytes 1.5e7 1700000000\nother 1\n";
-        assert_eq!(reading(page), Some(Reading { cpu_seconds: 1.25, resident_bytes: 15_000_000.0 }));
+        assert_eq!(
+            reading(page),
+            Some(Reading { cpu_seconds: 1.25, resident_bytes: 15_000_000.0, started_at: None })
+        );
         assert_eq!(reading("process_cpu_seconds_total 1\n"), None);
+    }
+
+    #[test]
+    fn the_cpu_of_two_processes_is_not_subtracted() {
+        let of = |cpu_seconds, started_at| Reading { cpu_seconds, resident_bytes: 1.0, started_at };
+        let before = of(2.0, Some(100.0));
+        assert_eq!(of(2.5, Some(100.0)).cpu_since(before), Some(0.5));
+        assert_eq!(of(2.5, Some(101.0)).cpu_since(before), None, "another process answered");
+        assert_eq!(of(0.5, Some(100.0)).cpu_since(before), None);
     }
 }

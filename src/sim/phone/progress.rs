@@ -1,7 +1,6 @@
 //! The progress of a run on stderr: a line that stays in place on a terminal, plain lines elsewhere.
 
 use std::cell::Cell;
-use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::network::{Inner, histogram};
 use super::report::percentiles;
+use crate::terminal::draws_over_lines;
 
 /// How far a run has come.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ impl Progress {
     /// Shows it until dropped.
     pub async fn show(&self, net: &Inner) {
         let started = Instant::now();
-        if std::io::stderr().is_terminal() {
+        if draws_over_lines() {
             let bar = ProgressBar::new_spinner();
             bar.set_style(
                 ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}").expect("a valid template"),

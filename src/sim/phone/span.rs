@@ -95,7 +95,7 @@ impl Span {
         let late = from.realtime.zip(to.realtime).map(|(from, to)| more(&late(&from), &late(&to)));
         let cores = |(cpu, since): (f64, Instant), (after, at): (f64, Instant)| {
             let seconds = (at - since).as_secs_f64();
-            (seconds > 0.0).then(|| (after - cpu) / seconds)
+            (seconds > 0.0 && after >= cpu).then(|| (after - cpu) / seconds)
         };
         Spanned {
             down: more(&from.down, &to.down),
