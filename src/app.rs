@@ -27,11 +27,12 @@ use chrono::Utc;
 use listenfd::ListenFd;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use url::Url;
 
 use crate::background;
 use crate::descriptors;
+use crate::drain;
 use crate::http;
 use crate::http::limits::Limits;
 use crate::http::requests::RequestMetrics;
@@ -53,8 +54,6 @@ const BACKLOG: u32 = 1024;
 const LINGER: Duration = Duration::from_millis(50);
 /// How long live calls may go on after the first signal.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
-/// How often a draining process looks whether the last call is over.
-const DRAIN_POLL: Duration = Duration::from_millis(100);
 /// How long those who are handed over are answered: until they have met another instance, or are done with a person or a
 /// voicemail box. With all other deadlines less than the 90 s that a service manager usually waits.
 const HAND_OVER_DEADLINE: Duration = Duration::from_secs(45);
@@ -203,27 +202,10 @@ impl App {
         }
     }
 
-    /// No new calls from now on; those on the line go on.
-    pub async fn drain(&self) {
+    /// From now on it says of itself that it drains; the registry is told apart.
+    pub(crate) fn drains(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        if let Err(error) = self.registry.drain().await {
-            tracing::error!(%error, "new calls are not refused");
-        }
-    }
-
-    /// Hands over the calls that are left, and answers their callers until they are gone.
-    async fn hand_over(&self) {
-        if let Err(error) = self.registry.shut_down().await {
-            tracing::error!(%error, "the calls that are left were not handed over");
-        }
-        let _ = timeout(HAND_OVER_DEADLINE, self.last_call_is_over()).await;
-    }
-
-    /// Waits until no call is left, nor a caller for whom Twilio is about to ask what comes next.
-    async fn last_call_is_over(&self) {
-        while self.registry.is_idle().await == Ok(false) {
-            sleep(DRAIN_POLL).await;
-        }
+        tracing::info!(calls = self.registry.capacity().active, "draining");
     }
 }
 
@@ -279,20 +261,19 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
             return Err(StartError::Internal(anyhow::anyhow!("the HTTP server ended by itself: {ended:?}")));
         }
     };
-    app.drain().await;
-    tracing::info!(calls = app.registry.capacity().active, "draining");
+    app.drains();
     let drained = tokio::select! {
         biased;
         actor = app.worn_out() => {
             worn_out = Some(actor);
             false
         }
-        ended = timeout(DRAIN_DEADLINE, app.last_call_is_over()) => ended.is_ok(),
+        ended = timeout(DRAIN_DEADLINE, drain::wait_for_the_last_call(&app.registry)) => ended.is_ok(),
         () = signals.next() => false,
     };
     let graceful = drained
         || tokio::select! {
-            () = app.hand_over() => true,
+            _ = timeout(HAND_OVER_DEADLINE, drain::hand_over(&app.registry)) => true,
             () = signals.next() => false,
         };
     tokio::select! {

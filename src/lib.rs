@@ -5,6 +5,7 @@ mod background;
 mod child;
 pub mod cli;
 pub mod descriptors;
+mod drain;
 pub mod http;
 mod left_behind;
 pub mod loadtest;

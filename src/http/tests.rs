@@ -235,7 +235,8 @@ async fn health_is_told_while_the_database_is_away() {
 #[actix_rt::test]
 async fn a_draining_process_is_alive_and_not_ready() {
     let app = app(&[]);
-    app.drain().await;
+    app.drains();
+    app.registry.drain().await.unwrap();
     let health = answer(&app, TestRequest::get().uri("/healthz")).await;
     assert_eq!(health.status(), StatusCode::OK);
     assert_eq!(body(health).await["status"], "draining");

@@ -257,3 +257,48 @@ async fn a_caller_who_finds_the_second_instance_full_is_given_to_a_person() {
     second.empties().await;
     first.ends().await;
 }
+
+/// Every question that a drain asks of the registry may be the one that fails.
+#[actix_rt::test]
+async fn a_registry_that_panics_during_a_drain_cuts_no_call() {
+    let realtime = realtime::start(Options::default()).await.unwrap();
+    let database = TestDatabase::create().await;
+    let app = TestApp::start(&database, &format!("http://{}", realtime.addr()));
+    let call = call_sid(1);
+    let token = rings(&app, &call).await.token();
+    let mut stream = RawStream::open(&app).await;
+    stream.start(&call, &token).await;
+    stream.hears().await;
+
+    app.panics_at("registry", async { app.terminate() }).await; // at the question to refuse new calls
+    let told = async || app.get("/api/call-monitor").await["draining"] == true;
+    eventually("the registry is told again", told).await;
+    app.panics_at("registry", async {}).await; // at the question whether a call is left
+    assert_eq!(app.get("/healthz").await["status"], "draining", "it still answers");
+    assert_eq!(app.capacity().await, (1, 0), "the call goes on");
+    assert!(rings(&app, &call_sid(2)).await.body.contains("<Redirect"), "new calls are refused all the same");
+    app.panics_at("registry", async { app.terminate() }).await; // while the call is handed over
+    assert_eq!(stream.close_code().await, 1000);
+    let row = "SELECT next_step, outcome, reason FROM calls";
+    assert_eq!(database.query(row).await, ["handed-over|failed|shutdown"]);
+    let over = [("CallSid", &*call), ("CallStatus", "completed")];
+    assert_eq!(webhook(&app, "/api/voice/call-status", &over).await.status, 204);
+    app.ends().await;
+}
+
+#[actix_rt::test]
+async fn a_call_that_panics_at_its_hand_over_is_handed_over_all_the_same() {
+    let realtime = realtime::start(Options::default()).await.unwrap();
+    let database = TestDatabase::create().await;
+    let app = TestApp::start(&database, &format!("http://{}", realtime.addr()));
+    let call = call_sid(1);
+    let token = rings(&app, &call).await.token();
+    let mut stream = RawStream::open(&app).await;
+    stream.start(&call, &token).await;
+    stream.hears().await;
+    app.panics_at(&format!("call-{call}-Shutdown"), hands_over(&app)).await;
+    assert_eq!(stream.close_code().await, 1000);
+    let row = "SELECT next_step, outcome, reason FROM calls";
+    assert_eq!(database.query(row).await, ["handed-over|failed|shutdown"]);
+    app.ends().await;
+}
