@@ -1,7 +1,7 @@
 //! Settings -> App -> run -> drain: the only place where parts are wired together.
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,10 +24,7 @@ use actors::wire::twilio::signature::Validator;
 use actors::wire::twilio::token::TokenKey;
 use anyhow::Context as _;
 use chrono::Utc;
-use listenfd::ListenFd;
 use tokio::runtime::Handle;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::timeout;
 use url::Url;
 
 use crate::background;
@@ -41,22 +38,17 @@ use crate::left_behind;
 use crate::memory_limit;
 use crate::process_metrics::ProcessMetrics;
 use crate::settings::{DatabaseSettings, Settings, TwilioSettings};
+use crate::signals::Signals;
+use crate::sockets;
 use crate::tasks::Tasks;
 use crate::traces;
 
 /// HTTP workers. With one, a call's sockets and its actor share a thread; with more, its stream is mostly accepted on another
 /// one, and its frames cross over, for about a sixth more CPU a call (`benches/call_path`).
 const WORKERS: usize = 1;
-/// Connections that wait to be accepted, so that a storm of webhooks is delayed, not refused.
-const BACKLOG: u32 = 1024;
 /// How long a connection that we end is read on, so that what we said last arrives. A media stream whose close is
 /// answered waits so long for its end, and with it the caller for what comes next.
 const LINGER: Duration = Duration::from_millis(50);
-/// How long live calls may go on after the first signal.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
-/// How long those who are handed over are answered: until they have met another instance, or are done with a person or a
-/// voicemail box. With all other deadlines less than the 90 s that a service manager usually waits.
-const HAND_OVER_DEADLINE: Duration = Duration::from_secs(45);
 /// How long requests under way, and then unwritten records, are waited for at the very end.
 pub(crate) const FINISH_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -195,7 +187,7 @@ impl App {
     }
 
     /// Waits until a permanent actor has used up its restarts; answers which.
-    async fn worn_out(&self) -> &'static str {
+    pub(crate) async fn worn_out(&self) -> &'static str {
         tokio::select! {
             () = self.registry.lifeline().ended() => "the call registry",
             () = self.db.lifeline().ended() => "the database's actor",
@@ -223,26 +215,30 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     if needed > allowed {
         return Err(StartError::Descriptors { calls, needed, allowed });
     }
-    let listener = listen(settings.http.bind)?;
-    let address = listener.local_addr().map_err(StartError::Inherited)?;
+    let listeners = sockets::listen(settings.http.bind)?;
+    let address = match listeners.first() {
+        Some(listener) => listener.local_addr().map_err(StartError::Inherited)?,
+        None => settings.http.bind,
+    };
     let app = web::Data::new(App::start(settings, address)?);
     check_schema(&app.db).await?;
 
     let data = app.clone();
-    let server = HttpServer::new(move || {
-        data.tasks.count(Handle::current()); // each worker has a runtime of its own
+    let mut server = HttpServer::new(move || {
+        data.tasks.count_worker(); // each has a runtime of its own
         actix_web::App::new().app_data(data.clone()).configure(http::routes)
     })
     .workers(workers)
     .tcp_nodelay(true)
     .client_disconnect_timeout(LINGER)
     .disable_signals()
-    .shutdown_timeout(FINISH_DEADLINE.as_secs())
-    .listen(listener)
-    .map_err(|cause| StartError::Bind { address, cause })?
-    .run();
+    .shutdown_timeout(FINISH_DEADLINE.as_secs());
+    for listener in listeners {
+        server = server.listen(listener).map_err(|cause| StartError::Bind { address, cause })?;
+    }
+    let server = server.run();
     let handle = server.handle();
-    let mut serving = actix_rt::spawn(server);
+    let serving = actix_rt::spawn(server);
     announce(address);
     app.fill_phrases();
     let twilio = twilio_api(&app.settings.twilio)?;
@@ -254,58 +250,14 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
         actix_rt::spawn(left_behind::take_up(app.clone(), twilio));
     }
 
-    let mut worn_out = tokio::select! {
-        () = signals.next() => None,
-        actor = app.worn_out() => Some(actor),
-        ended = &mut serving => {
-            return Err(StartError::Internal(anyhow::anyhow!("the HTTP server ended by itself: {ended:?}")));
-        }
-    };
-    app.drains();
-    let drained = tokio::select! {
-        biased;
-        actor = app.worn_out() => {
-            worn_out = Some(actor);
-            false
-        }
-        ended = timeout(DRAIN_DEADLINE, drain::wait_for_the_last_call(&app.registry)) => ended.is_ok(),
-        () = signals.next() => false,
-    };
-    let graceful = drained
-        || tokio::select! {
-            _ = timeout(HAND_OVER_DEADLINE, drain::hand_over(&app.registry)) => true,
-            () = signals.next() => false,
-        };
-    tokio::select! {
-        () = handle.stop(graceful) => {}
-        () = signals.next() => handle.stop(false).await,
-    }
-    serving.abort();
+    let (end, drained) = drain::serve(&app, serving, &handle, &mut signals).await;
     jobs.stop().await;
     let unwritten = app.db.finish(FINISH_DEADLINE).await;
     if let Err(error) = app.db.leave(&app.settings.instance_id).await {
         tracing::warn!(%error, "others do not know yet that this instance has ended");
     }
     tracing::info!(drained, unwritten, "stopped");
-    worn_out.map_or(Ok(()), |actor| Err(StartError::WornOut(actor)))
-}
-
-/// The socket handed over by whoever started us, so that a restart refuses nobody; otherwise one of our own.
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let inherited = ListenFd::from_env().take_tcp_listener(0).map_err(StartError::Inherited)?;
-    if let Some(listener) = inherited {
-        return Ok(listener);
-    }
-    let bind = || {
-        let socket = match address {
-            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-        };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)?.into_std()
-    };
-    bind().map_err(|cause| StartError::Bind { address, cause })
+    end.into_result()
 }
 
 /// A schema too old would fail every write: better not to start. A database that is away is no reason not to.
@@ -387,25 +339,5 @@ pub(crate) fn db_settings(instance: &str, settings: &DatabaseSettings) -> DbSett
         connect_timeout: settings.connect_timeout,
         spool_dir: settings.spool_dir.clone(),
         instance: instance.to_owned(),
-    }
-}
-
-/// SIGTERM and SIGINT, which mean the same to us.
-pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    pub(crate) fn new() -> Result<Self, StartError> {
-        let of = |kind| signal(kind).map_err(|error| StartError::Internal(error.into()));
-        Ok(Self { terminate: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
-    }
-
-    pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

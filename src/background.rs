@@ -7,8 +7,9 @@ use actors::metrics::Registrar;
 use actors::wire::twilio::rest::TwilioApi;
 use anyhow::Context as _;
 
-use crate::app::{FINISH_DEADLINE, Signals, StartError, check_schema, db_settings, twilio_api};
+use crate::app::{FINISH_DEADLINE, StartError, check_schema, db_settings, twilio_api};
 use crate::settings::WorkerSettings;
+use crate::signals::Signals;
 
 /// Starts the runner of the jobs, on the current arbiter. Without `twilio` nothing is asked of it.
 ///

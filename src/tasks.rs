@@ -4,6 +4,7 @@
 //! does not count: these are in `switchboard_actors_live` and the metrics of the doors. What is counted is the rest: the
 //! drivers of the database's connections, what writes records and processes webhooks, and what libraries start.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::IntGauge;
@@ -25,6 +26,14 @@ impl Tasks {
             "Tokio tasks that are alive and not bound to a thread, such as the drivers of database connections; actors, streams and requests are bound to one",
         )?;
         Ok(Self { runtimes: Arc::default(), live })
+    }
+
+    /// Counts the tasks of this thread's runtime, which has it to itself, once: it may serve several sockets.
+    pub fn count_worker(&self) {
+        thread_local!(static COUNTED: Cell<bool> = const { Cell::new(false) });
+        if !COUNTED.replace(true) {
+            self.count(Handle::current());
+        }
     }
 
     /// Counts the tasks of this runtime, too.

@@ -85,4 +85,4 @@ fn only(methods: &'static str, path: &str, route: Route) -> Resource {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -25,7 +25,7 @@ mod limits;
 const CALL: &str = "/api/call-logs/CA00000000000000000000000000000001";
 
 /// An app whose database cannot be reached, with these settings besides.
-fn app(more: &[(&str, &str)]) -> web::Data<App> {
+pub(crate) fn app(more: &[(&str, &str)]) -> web::Data<App> {
     let spools = tempfile::tempdir().unwrap(); // gone when the app begins: it keeps its files open
     let settings = Settings::read(|name| {
         let known = [

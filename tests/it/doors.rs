@@ -46,3 +46,16 @@ async fn a_callback_delivered_twice_is_logged_once() {
     );
     app.empties().await;
 }
+
+#[actix_rt::test]
+async fn every_socket_that_is_handed_over_is_answered() {
+    let [first, second] = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let setup = Setup::new("postgres://nobody@127.0.0.1:9/none", "http://127.0.0.1:9").without_database();
+    let app = setup.start_on_both(&first, &second);
+    for listener in [first, second] {
+        let url = format!("http://{}/healthz", listener.local_addr().unwrap());
+        let answer = awc::Client::default().get(url).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    drop(app);
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actors::secret::Secret;
 use futures_util::future::join_all;
+use rustix::process::Signal;
 use serde_json::Value;
 use switchboard::sim::phone::{self, Caller, Event, Heard, Network};
 use switchboard::sim::realtime::{self, Options};
@@ -300,5 +301,29 @@ async fn a_call_that_panics_at_its_hand_over_is_handed_over_all_the_same() {
     assert_eq!(stream.close_code().await, 1000);
     let row = "SELECT next_step, outcome, reason FROM calls";
     assert_eq!(database.query(row).await, ["handed-over|failed|shutdown"]);
+    app.ends().await;
+}
+
+#[actix_rt::test]
+async fn signals_that_ask_for_nothing_change_nothing_and_quit_drains() {
+    let realtime = realtime::start(Options::default()).await.unwrap();
+    let database = TestDatabase::create().await;
+    let app = TestApp::start(&database, &format!("http://{}", realtime.addr()));
+    let call = call_sid(1);
+    let token = rings(&app, &call).await.token();
+    let mut stream = RawStream::open(&app).await;
+    stream.start(&call, &token).await;
+    stream.hears().await;
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2, Signal::ALARM] {
+        app.signal(signal);
+        assert_eq!(app.capacity().await, (1, 0), "{signal:?}");
+        assert_eq!(app.get("/healthz").await["status"], "healthy", "{signal:?}");
+    }
+    app.signal(Signal::QUIT);
+    app.drains().await;
+    assert_eq!(app.capacity().await, (1, 0), "the call goes on");
+    app.signal(Signal::HUP);
+    app.drains().await;
+    stream.stop().await;
     app.ends().await;
 }

@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::io::{BufRead as _, BufReader, Read as _, copy, sink};
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::postgres::{TestDatabase, phrases_dir, spool_dir};
@@ -100,6 +101,17 @@ impl Setup {
         let script = r#"exec 3<&0 0</dev/null; LISTEN_FDS=1 exec "$0" serve"#;
         command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_switchboard"));
         command.stdin(OwnedFd::from(listener.try_clone().expect("a copy of the socket")));
+        self.run(command)
+    }
+
+    /// The same with two sockets.
+    pub fn start_on_both(self, first: &TcpListener, second: &TcpListener) -> TestApp {
+        let second = rustix::io::dup(second).expect("a copy of the socket"); // one that a child inherits
+        let mut command = Command::new("bash");
+        let script = r#"exec 9<&"$1"; exec 3<&0 0</dev/null 4<&9 9<&-; LISTEN_FDS=2 exec "$0" serve"#;
+        command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_switchboard"));
+        command.arg(second.as_raw_fd().to_string());
+        command.stdin(OwnedFd::from(first.try_clone().expect("a copy of the socket")));
         self.run(command)
     }
 
@@ -238,9 +250,13 @@ impl TestApp {
 
     /// Asks the program to end, as a service manager does.
     pub fn terminate(&self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the program runs");
+        self.signal(Signal::TERM);
         self.terminated.set(true);
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the program runs");
     }
 
     /// Waits until the program takes no new calls.
@@ -286,7 +302,7 @@ impl Drop for TestApp {
     fn drop(&mut self) {
         let metrics = self.scrape().unwrap_or_default();
         let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = rustix::process::kill_process(pid, Signal::TERM);
         let status = self.wait();
         if thread::panicking() {
             return;

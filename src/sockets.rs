@@ -1,0 +1,40 @@
+//! The sockets that we listen on: all that were handed over by whoever started us, so that a restart refuses nobody;
+//! otherwise one of our own.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use listenfd::ListenFd;
+
+use crate::app::StartError;
+
+/// Connections that wait to be accepted, so that a storm of webhooks is delayed, not refused.
+const BACKLOG: u32 = 1024;
+
+/// At least one. A socket that was handed over and cannot be served is a refusal: its callers would wait for ever.
+pub(crate) fn listen(address: SocketAddr) -> Result<Vec<TcpListener>, StartError> {
+    let inherited = inherited(ListenFd::from_env()).map_err(StartError::Inherited)?;
+    if !inherited.is_empty() {
+        return Ok(inherited);
+    }
+    let bind = || {
+        let socket = match address {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    bind().map(|listener| vec![listener]).map_err(|cause| StartError::Bind { address, cause })
+}
+
+fn inherited(mut handed_over: ListenFd) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::with_capacity(handed_over.len());
+    for index in 0..handed_over.len() {
+        if let Some(listener) = handed_over.take_tcp_listener(index)? {
+            listeners.push(listener);
+        }
+    }
+    Ok(listeners)
+}
