@@ -17,7 +17,7 @@ use super::link::{AfterLoss, Link, Verdict};
 use super::playback::{Cut, Playback};
 use super::responses::{AfterFailure, Cancel, Responses};
 use super::silence::Silence;
-use super::turns::{TurnUpdate, Turns};
+use super::turns::{TakeBack, TurnUpdate, Turns};
 use crate::registry::picture::{CallState, Speaking};
 use crate::wire::realtime::events::{AudioDelta, Item, Response, ServerEvent, ServiceError};
 use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request, SILENCE_MS};
@@ -157,7 +157,7 @@ impl Conversation {
             Input::Pong => self.link.heard(now),
             Input::StreamOpened => self.stream_opened(now, effects),
             Input::Mark(mark) => {
-                if let Some(heard) = self.playback.mark_played(*mark, now) {
+                for heard in self.playback.mark_played(*mark, now) {
                     self.settle(heard, effects);
                 }
                 return self.bridge_silence(now, effects);
@@ -194,7 +194,8 @@ impl Conversation {
         let response =
             self.responses.deadline(self.speaking_since.is_some()).filter(|_| self.link.is_ready());
         let filler = self.silence.deadline().filter(|_| self.rules.phrases.filler(0).is_some());
-        let due = self.interrupt_at.into_iter().chain(response).chain(filler).fold(link, Millis::min);
+        let due = self.interrupt_at.into_iter().chain(response).chain(filler).chain(self.playback.deadline());
+        let due = due.fold(link, Millis::min);
         (!self.ended).then_some(due)
     }
 
@@ -337,7 +338,8 @@ impl Conversation {
         self.link.heard(now);
         self.responses.progress(now);
         if !self.responses.plays(delta.response_id) {
-            return self.turns.late_audio(delta.item_id, bytes);
+            let unheard = self.turns.late_audio(delta, bytes);
+            return effects.extend(unheard.map(ask_delete));
         }
         let ordinal = self.turns.audio(delta, bytes, now);
         if self.stream == Stream::Open {
@@ -431,13 +433,14 @@ impl Conversation {
     }
 
     fn settle(&mut self, cut: Cut, effects: &mut Vec<Effect>) {
-        let place = self.turns.heard(cut, |turn| write(&mut self.history, turn, effects));
-        if let Some(place) = place {
-            effects.push(Effect::Ask(Request::Truncate {
+        match self.turns.heard(cut, |turn| write(&mut self.history, turn, effects)) {
+            Some(TakeBack::Rest(place)) => effects.push(Effect::Ask(Request::Truncate {
                 item_id: place.item_id,
                 content_index: place.content_index,
                 audio_end_ms: cut.heard_ms,
-            }));
+            })),
+            Some(TakeBack::Item(item_id)) => effects.push(ask_delete(item_id)),
+            None => {}
         }
     }
 
@@ -460,6 +463,7 @@ impl Conversation {
 
     fn response_done(&mut self, response: &Response, now: Millis, effects: &mut Vec<Effect>) {
         self.result.usage += response.usage.unwrap_or_default();
+        effects.extend(self.turns.unheard(response).into_iter().map(ask_delete));
         let ordinals = self.turns.response_done(response, |turn| write(&mut self.history, turn, effects));
         ordinals.into_iter().for_each(|ordinal| self.complete(ordinal, effects));
         response.output.iter().for_each(|item| self.answer_function_call(item, effects));
@@ -534,6 +538,9 @@ impl Conversation {
         if self.interrupt_at.is_some_and(|at| at <= now) {
             self.barge_in(now, effects);
         }
+        for heard in self.playback.overdue(now) {
+            self.settle(heard, effects);
+        }
         let stuck = self.link.is_ready() && self.responses.is_stuck(now);
         let verdict = self.link.verdict(self.is_idle(), now).or(stuck.then_some(Verdict::Stalled));
         if let Some(verdict) = verdict {
@@ -595,6 +602,10 @@ fn write(history: &mut History, turn: TurnUpdate, effects: &mut Vec<Effect>) {
 
 fn ask_cancel(Cancel(response_id): Cancel) -> Effect {
     Effect::Ask(Request::Cancel { response_id })
+}
+
+fn ask_delete(item_id: String) -> Effect {
+    Effect::Ask(Request::Delete { item_id })
 }
 
 /// How long to wait after this error of a response.

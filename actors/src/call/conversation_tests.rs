@@ -5,6 +5,8 @@ use crate::db::record::Speaker;
 use crate::wire::realtime::events;
 use crate::wire::twilio::frames::Mark;
 
+#[path = "heard_tests.rs"]
+mod heard;
 #[path = "conversation_phrase_tests.rs"]
 mod phrases;
 
@@ -429,7 +431,7 @@ fn what_waits_for_a_lost_caller_is_given_up_when_the_caller_had_begun_to_speak()
     call.caller_starts(3_000).caller_stops(4_000, "u1").at(4_100, Input::StreamLost);
     call.says(4_200, "r2", "a2", 5, "one two").take();
     call.caller_starts(4_300);
-    assert_eq!(call.requests(), [truncate("a2", 0)]);
+    assert_eq!(call.requests(), [Request::Delete { item_id: "a2".into() }]);
     call.at(6_000, Input::StreamOpened);
     assert!(!call.take().iter().any(|effect| matches!(effect, Effect::Play(_))));
 }

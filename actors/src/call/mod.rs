@@ -40,6 +40,7 @@ pub mod checkpoint;
 pub mod conversation;
 pub mod end;
 pub mod exchange;
+pub mod heard_part;
 pub mod history;
 mod ledger;
 pub mod link;
@@ -52,6 +53,7 @@ pub mod responses;
 mod session;
 pub mod silence;
 pub mod turns;
+pub mod unheard;
 
 /// Milliseconds since the Unix epoch, by a clock that only goes forward during a call.
 pub type Millis = u64;

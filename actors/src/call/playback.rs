@@ -12,6 +12,8 @@ use crate::wire::twilio::frames::Mark;
 
 /// A mark is asked for after this much audio.
 const MARK_EVERY_MS: u32 = 200;
+/// The echo of the last mark is waited for so long after the audio should have been heard; then it is taken for lost.
+const LAST_MARK_WITHIN_MS: Millis = 4_000;
 /// Phrases are numbered from here, apart from turns: they are played like one and are none in the log or for the service.
 const PHRASES_FROM: u32 = 1 << 31;
 
@@ -51,6 +53,18 @@ impl Turn {
     fn sent_ms(&self) -> u32 {
         (self.sent_bytes / 8) as u32
     }
+
+    /// How much of it was heard after so long: never beyond the next mark that is still out.
+    fn heard_after(&self, elapsed: u32) -> u32 {
+        let limit = self.marks.front().copied().unwrap_or_else(|| self.sent_ms());
+        self.heard_ms.saturating_add(elapsed).min(limit)
+    }
+
+    /// All that was sent of it was heard, and what is heard now comes after it.
+    fn played_out(&self) -> Cut {
+        let sent_ms = self.sent_ms();
+        Cut { ordinal: self.ordinal, heard_ms: sent_ms, sent_ms, complete: true }
+    }
 }
 
 /// A turn whose playback was stopped, and how much of it was heard.
@@ -81,6 +95,9 @@ impl Playback {
     pub fn sent(&mut self, ordinal: u32, bytes: u64, now: Millis) -> Option<Mark> {
         self.resume_if_played_out(now);
         if self.turns.back().is_none_or(|turn| turn.ordinal != ordinal) {
+            if let Some(before) = self.turns.back_mut() {
+                before.complete = true; // audio of another turn follows it, whether or not the service has said so
+            }
             self.turns.push_back(Turn::new(ordinal));
         }
         let turn = self.turns.back_mut().expect("one was just pushed");
@@ -96,24 +113,38 @@ impl Playback {
         Some(turn.mark(generation))
     }
 
-    /// An echoed mark. Answers the turn that has now been heard to its end.
-    pub fn mark_played(&mut self, mark: Mark, now: Millis) -> Option<Cut> {
+    /// An echoed mark. Answers the turns that have now been heard to their end, oldest first. Twilio plays in order, so
+    /// a mark of a later turn says that all before it were heard, though their last marks are missing.
+    pub fn mark_played(&mut self, mark: Mark, now: Millis) -> Vec<Cut> {
         if mark.generation != self.generation {
-            return None;
+            return vec![];
         }
-        let at = self.turns.iter().position(|turn| turn.ordinal == mark.ordinal)?;
-        self.turns.drain(..at); // their last marks were lost, but what follows them was heard
+        let Some(at) = self.turns.iter().position(|turn| turn.ordinal == mark.ordinal) else { return vec![] };
+        let mut heard: Vec<_> = self.turns.drain(..at).map(|turn| turn.played_out()).collect();
         let turn = &mut self.turns[0];
         turn.heard_ms = turn.heard_ms.max(mark.sent_ms.min(turn.sent_ms()));
         while turn.marks.front().is_some_and(|out| *out <= mark.sent_ms) {
             turn.marks.pop_front();
         }
         self.heard_at = now;
-        if !turn.complete || turn.heard_ms < turn.sent_ms() {
-            return None;
+        if turn.complete && turn.heard_ms >= turn.sent_ms() {
+            heard.extend(self.turns.pop_front().map(|turn| turn.played_out()));
         }
-        let turn = self.turns.pop_front()?;
-        Some(Cut { ordinal: turn.ordinal, heard_ms: turn.heard_ms, sent_ms: turn.sent_ms(), complete: true })
+        heard
+    }
+
+    /// When everything was heard, though the last mark was not echoed; never while more audio is to come.
+    pub fn deadline(&self) -> Option<Millis> {
+        let complete = self.turns.back().is_some_and(|turn| turn.complete);
+        complete.then(|| self.heard_at + self.unheard_ms() + LAST_MARK_WITHIN_MS)
+    }
+
+    /// Answers the turns whose last mark is overdue: they were heard to their end.
+    pub fn overdue(&mut self, now: Millis) -> Vec<Cut> {
+        if self.deadline().is_none_or(|due| now < due) {
+            return vec![];
+        }
+        self.turns.drain(..).map(|turn| turn.played_out()).collect()
     }
 
     /// Stops playback: everything not heard by now will not be. The caller of this sends the clear.
@@ -121,18 +152,14 @@ impl Playback {
         if self.turns.is_empty() {
             return vec![];
         }
-        let heard_ms = self.heard_ms(now);
+        let mut elapsed = self.elapsed(now);
         self.generation += 1;
-        self.turns
-            .drain(..)
-            .enumerate()
-            .map(|(at, turn)| Cut {
-                ordinal: turn.ordinal,
-                heard_ms: if at == 0 { heard_ms } else { 0 },
-                sent_ms: turn.sent_ms(),
-                complete: turn.complete,
-            })
-            .collect()
+        let cut = |turn: Turn| {
+            let heard_ms = turn.heard_after(elapsed);
+            elapsed = if turn.marks.is_empty() { elapsed - (heard_ms - turn.heard_ms) } else { 0 };
+            Cut { ordinal: turn.ordinal, heard_ms, sent_ms: turn.sent_ms(), complete: turn.complete }
+        };
+        self.turns.drain(..).map(cut).collect()
     }
 
     /// Where all that was sent has been heard, the line was silent until now.
@@ -148,12 +175,13 @@ impl Playback {
         }
     }
 
-    /// How much of the turn being played was heard by now: never beyond the next mark that is still out.
+    /// How much of the turn being played was heard by now.
     fn heard_ms(&self, now: Millis) -> u32 {
-        let Some(turn) = self.turns.front() else { return 0 };
-        let elapsed = u32::try_from(now.saturating_sub(self.heard_at)).unwrap_or(u32::MAX);
-        let limit = turn.marks.front().copied().unwrap_or_else(|| turn.sent_ms());
-        turn.heard_ms.saturating_add(elapsed).min(limit)
+        self.turns.front().map_or(0, |turn| turn.heard_after(self.elapsed(now)))
+    }
+
+    fn elapsed(&self, now: Millis) -> u32 {
+        u32::try_from(now.saturating_sub(self.heard_at)).unwrap_or(u32::MAX)
     }
 
     /// Whether the caller has something left to hear.
@@ -193,7 +221,7 @@ mod tests {
         for _ in 0..15 {
             playback.sent(1, 200 * MS, 10_000);
         }
-        assert_eq!(playback.mark_played(mark(0, 1, 1200), 11_300), None);
+        assert_eq!(playback.mark_played(mark(0, 1, 1200), 11_300), []);
         let cuts = playback.interrupt(11_450);
         assert_eq!(cuts, [Cut { ordinal: 1, heard_ms: 1350, sent_ms: 3000, complete: false }]);
         assert!(!playback.is_playing());
@@ -244,7 +272,7 @@ mod tests {
         playback.sent(1, 600 * MS, 0);
         playback.interrupt(100);
         playback.sent(2, 600 * MS, 200);
-        assert_eq!(playback.mark_played(mark(0, 1, 600), 210), None);
+        assert_eq!(playback.mark_played(mark(0, 1, 600), 210), []);
         assert_eq!(playback.interrupt(300)[0].heard_ms, 100);
     }
 
@@ -254,12 +282,54 @@ mod tests {
         playback.sent(1, 400 * MS, 0);
         playback.completed(1);
         playback.sent(2, 400 * MS, 0);
-        let heard = playback.mark_played(mark(0, 1, 400), 430).unwrap();
-        assert!(heard.heard_in_full());
+        let heard = playback.mark_played(mark(0, 1, 400), 430);
+        assert!(heard[0].heard_in_full() && heard.len() == 1);
         assert_eq!(playback.unheard_ms(), 400);
         assert_eq!(
             playback.interrupt(530)[0],
             Cut { ordinal: 2, heard_ms: 100, sent_ms: 400, complete: false }
         );
+    }
+
+    #[test]
+    fn a_mark_of_a_later_turn_settles_all_before_it() {
+        let mut playback = Playback::default();
+        playback.sent(1, 1_100 * MS, 0);
+        playback.sent(2, 300 * MS, 0);
+        playback.completed(2);
+        playback.sent(3, 1_000 * MS, 0);
+        assert_eq!(playback.completed(1), None, "a mark of it would come after what was sent of the third");
+        let whole = |ordinal, ms| Cut { ordinal, heard_ms: ms, sent_ms: ms, complete: true };
+        assert_eq!(playback.mark_played(mark(0, 3, 1_000), 2_400), [whole(1, 1_100), whole(2, 300)]);
+        playback.completed(3);
+        assert_eq!(playback.mark_played(mark(0, 3, 1_000), 2_410), [whole(3, 1_000)]);
+    }
+
+    #[test]
+    fn playing_ends_by_the_clock_where_the_last_mark_is_lost() {
+        let mut playback = Playback::default();
+        playback.sent(1, 600 * MS, 1_000);
+        assert_eq!((playback.deadline(), playback.overdue(100_000)), (None, vec![]), "more is to come");
+        playback.completed(1);
+        playback.mark_played(mark(0, 1, 200), 1_250);
+        let due = playback.deadline().unwrap();
+        assert_eq!(due, 1_250 + 400 + LAST_MARK_WITHIN_MS);
+        assert_eq!(playback.overdue(due - 1), []);
+        assert_eq!(playback.overdue(due), [Cut { ordinal: 1, heard_ms: 600, sent_ms: 600, complete: true }]);
+        assert!(!playback.is_playing() && playback.deadline().is_none());
+    }
+
+    #[test]
+    fn a_turn_that_another_one_followed_was_heard_before_it() {
+        let mut playback = Playback::default();
+        for _ in 0..11 {
+            playback.sent(1, 100 * MS, 0);
+        }
+        playback.sent(2, 100 * MS, 0);
+        playback.sent(2, 500 * MS, 0);
+        playback.mark_played(mark(0, 1, 1_000), 1_000);
+        let cuts: Vec<_> =
+            playback.interrupt(1_250).iter().map(|cut| (cut.heard_ms, cut.heard_in_full())).collect();
+        assert_eq!(cuts, [(1_100, true), (150, false)]);
     }
 }

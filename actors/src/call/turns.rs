@@ -2,9 +2,11 @@
 //! became an item; the agent's first sound goes out), and a text that is known later, or cut back to what was heard.
 
 use super::Millis;
+use super::heard_part::heard_part;
 use super::playback::Cut;
+use super::unheard::Unheard;
 use crate::db::record::Speaker;
-use crate::wire::realtime::events::{AudioDelta, Response};
+use crate::wire::realtime::events::{AudioDelta, Item, Response};
 
 /// The turns of a call that are still being written.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -14,6 +16,7 @@ pub struct Turns {
     caller: Vec<CallerTurn>,
     /// The words of an item whose audio has not begun: item id and text.
     early_words: Option<(String, String)>,
+    unheard: Unheard,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +66,14 @@ pub struct TurnUpdate {
 pub struct AudioPlace {
     pub item_id: String,
     pub content_index: u32,
+}
+
+/// What the service is to take back of a turn, as the caller did not hear it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TakeBack {
+    Rest(AudioPlace),
+    /// The item whose id this is: nothing of it was heard.
+    Item(String),
 }
 
 impl AgentTurn {
@@ -136,11 +147,14 @@ impl Turns {
         self.agent[at].ordinal
     }
 
-    /// Audio that came too late to be played.
-    pub fn late_audio(&mut self, item_id: &str, bytes: u64) {
-        if let Some(turn) = self.agent.iter_mut().find(|turn| turn.item_id == item_id) {
+    /// Audio that came too late to be played. Answers the item to delete, if this is the first audio of it and its
+    /// response is final already.
+    pub fn late_audio(&mut self, delta: &AudioDelta<'_>, bytes: u64) -> Option<String> {
+        if let Some(turn) = self.agent.iter_mut().find(|turn| turn.item_id == delta.item_id) {
             turn.made_bytes += bytes;
+            return None;
         }
+        self.unheard.late(delta.response_id, delta.item_id).then(|| delta.item_id.to_owned())
     }
 
     /// More of what the agent says, in writing; it may come before its audio.
@@ -159,18 +173,49 @@ impl Turns {
         self.agent.iter().find(|turn| turn.item_id == item_id).map(|turn| turn.ordinal)
     }
 
-    /// Playback of a turn has ended: at its end, or cut. Answers where the service keeps what was not heard, if it
-    /// does; that may be audio that was never sent.
-    pub fn heard(&mut self, cut: Cut, mut updated: impl FnMut(TurnUpdate)) -> Option<AudioPlace> {
+    /// Playback of a turn has ended: at its end, or cut. Answers what the service is to take back, which may be audio that
+    /// was never sent. An item of which nothing was heard is kept until its response is final: see
+    /// [`unheard`](Self::unheard).
+    pub fn heard(&mut self, cut: Cut, mut updated: impl FnMut(TurnUpdate)) -> Option<TakeBack> {
         let turn = self.agent.iter_mut().find(|turn| turn.ordinal == cut.ordinal)?;
         let whole = cut.heard_in_full() && u64::from(cut.heard_ms) >= turn.made_bytes / 8;
         turn.heard =
             if whole { Heard::Whole { ms: cut.heard_ms } } else { Heard::Until { ms: cut.heard_ms } };
         updated(turn.update());
-        let place = AudioPlace { item_id: turn.item_id.clone(), content_index: turn.content_index };
-        let place = turn.known.then_some(place);
+        let take_back = match turn.heard {
+            _ if whole || !turn.known => None,
+            Heard::Until { ms: 0 } if !turn.response_done => None,
+            Heard::Until { ms: 0 } => {
+                self.unheard.deleted(&turn.response_id, &turn.item_id);
+                Some(TakeBack::Item(turn.item_id.clone()))
+            }
+            _ => Some(TakeBack::Rest(AudioPlace {
+                item_id: turn.item_id.clone(),
+                content_index: turn.content_index,
+            })),
+        };
         self.agent.retain(|turn| !turn.is_written());
-        place.filter(|_| !whole)
+        take_back
+    }
+
+    /// The messages of a response that is final now of which nothing was heard nor will be; each is named once. To be
+    /// called before [`response_done`](Self::response_done), which may forget its turns.
+    pub fn unheard(&mut self, response: &Response) -> Vec<String> {
+        let Some(mut items) = self.unheard.finish(&response.id) else { return vec![] };
+        let says_something = |item: &&Item| item.transcript().is_some_and(|text| !text.is_empty());
+        let messages = response.output.iter().filter(|item| item.kind == "message").filter(says_something);
+        let begun = self.agent.iter().filter(|turn| turn.response_id == response.id);
+        for id in messages.map(|item| &item.id).chain(begun.map(|turn| &turn.item_id)) {
+            if !items.contains(id) {
+                items.push(id.clone());
+            }
+        }
+        items.retain(|id| match self.agent.iter().find(|turn| turn.item_id == *id) {
+            Some(turn) => turn.known && turn.heard == Heard::Until { ms: 0 },
+            None => true,
+        });
+        items.iter().for_each(|id| self.unheard.deleted(&response.id, id));
+        items
     }
 
     /// A response is final: its items' transcripts are whole. Answers the ordinals of its turns.
@@ -194,6 +239,7 @@ impl Turns {
     /// The session is gone: what it made is all there will be, and what it was to write down it never will. Answers the
     /// ordinals of the agent's turns whose audio ends here.
     pub fn session_lost(&mut self, mut updated: impl FnMut(TurnUpdate)) -> Vec<u32> {
+        self.unheard = Unheard::default();
         self.caller.drain(..).for_each(|turn| updated(turn.update(String::new())));
         for turn in &mut self.agent {
             turn.known = false;
@@ -229,27 +275,10 @@ impl Turns {
     }
 }
 
-/// The part of `text` that was heard in `heard_ms` of `total_ms`, cut at the end of a word.
-///
-/// The service does not say when each word is spoken, so speech is taken to be even.
-fn heard_part(text: &str, heard_ms: u64, total_ms: u64) -> &str {
-    if heard_ms >= total_ms {
-        return text;
-    }
-    let mut end = (text.len() as u64 * heard_ms / total_ms) as usize;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    if !text[end..].starts_with(char::is_whitespace) {
-        end = text[..end].rfind(char::is_whitespace).unwrap_or(0);
-    }
-    text[..end].trim_end()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::realtime::events::{Content, Item};
+    use crate::wire::realtime::events::Content;
     use bytes::Bytes;
 
     fn delta<'a>(response_id: &'a str, item_id: &'a str) -> AudioDelta<'a> {
@@ -260,15 +289,6 @@ mod tests {
         let content = vec![Content { transcript: Some(transcript.into()) }];
         let output = vec![Item { id: item_id.into(), kind: "message".into(), content, ..Item::default() }];
         Response { id: id.into(), status: "completed".into(), output, ..Response::default() }
-    }
-
-    #[test]
-    fn what_was_not_heard_is_cut_at_a_word() {
-        assert_eq!(heard_part("one two three four", 500, 1000), "one two");
-        assert_eq!(heard_part("one two three four", 1000, 1000), "one two three four");
-        assert_eq!(heard_part("one", 500, 1000), "");
-        assert_eq!(heard_part("zwölf Böcke", 300, 1000), "");
-        assert_eq!(heard_part("", 0, 1000), "");
     }
 
     #[test]
@@ -295,7 +315,7 @@ mod tests {
         turns.heard(Cut { ordinal: 1, heard_ms: 1000, sent_ms: 2000, complete: false }, |update| {
             last = Some(update);
         });
-        turns.late_audio("i", 16_000);
+        assert_eq!(turns.late_audio(&delta("r", "i"), 16_000), None);
         turns.response_done(&done("r", "i", "one two three four five six seven eight"), |update| {
             last = Some(update);
         });

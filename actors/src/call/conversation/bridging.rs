@@ -73,7 +73,7 @@ impl Conversation {
     ) {
         let next = match input {
             Input::Mark(mark) => {
-                if let Some(heard) = self.playback.mark_played(*mark, now) {
+                for heard in self.playback.mark_played(*mark, now) {
                     self.settle(heard, effects);
                 }
                 (!self.playback.is_playing()).then_some(Next::Human)

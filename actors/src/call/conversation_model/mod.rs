@@ -204,6 +204,8 @@ struct World<'a> {
     forsaken: BTreeSet<u32>,
     updates: BTreeMap<u32, TurnUpdate>,
     truncations: Vec<(usize, u32)>,
+    /// Items the service has deleted.
+    deletions: BTreeSet<usize>,
     /// Responses whose audio must not go out any more.
     silenced: BTreeSet<usize>,
     /// Responses that exist as far as we know.
@@ -244,6 +246,7 @@ impl<'a> World<'a> {
             forsaken: BTreeSet::new(),
             updates: BTreeMap::new(),
             truncations: vec![],
+            deletions: BTreeSet::new(),
             silenced: BTreeSet::new(),
             known: 0,
             silence_next: false,
@@ -503,6 +506,11 @@ impl<'a> World<'a> {
                 let Self { held, service, .. } = self;
                 held.retain(|delta| service.deltas[*delta].item != item);
             }
+            Request::Delete { item_id } => {
+                let item = number(item_id);
+                let Self { held, service, .. } = self;
+                held.retain(|delta| service.deltas[*delta].item != item);
+            }
             Request::Recall { text, .. } if !self.updates.values().any(|turn| turn.text == *text) => {
                 self.fault(Property::Turns, format!("{text:?} is recalled and was never written"));
             }
@@ -594,6 +602,12 @@ impl<'a> World<'a> {
             };
             if let Turn::Agent { item } = turn {
                 self.judge_agents_turn(item, &update);
+            }
+        }
+        for item in std::mem::take(&mut self.deletions) {
+            let heard = self.service.items[item].heard_bytes / 8;
+            if heard > self.tolerance_ms() {
+                self.fault(Property::Truncation, format!("item {item} is deleted, heard {heard} ms"));
             }
         }
         for (item, audio_end_ms) in std::mem::take(&mut self.truncations) {

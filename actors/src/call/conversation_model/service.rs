@@ -195,6 +195,12 @@ impl World<'_> {
                     );
                 }
             }
+            Request::Delete { item_id } => {
+                let item = number(&item_id);
+                if item >= self.service.items.len() || !self.deletions.insert(item) {
+                    self.fault(Property::Truncation, format!("{item_id} is deleted twice or before it is"));
+                }
+            }
             Request::FunctionOutput { call_id, .. } => {
                 let call = number(&call_id);
                 let FunctionCall { session, answers, .. } = &mut self.service.calls[call];

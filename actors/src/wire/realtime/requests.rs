@@ -32,6 +32,8 @@ pub enum Request {
     Cancel { response_id: Option<String> },
     /// Takes back what the caller did not hear of an item.
     Truncate { item_id: String, content_index: u32, audio_end_ms: u32 },
+    /// Takes back an item of which the caller heard nothing.
+    Delete { item_id: String },
     /// Answers a function call.
     FunctionOutput { call_id: String, output: Value },
 }
@@ -61,6 +63,9 @@ impl Request {
             Self::Truncate { item_id, content_index, audio_end_ms } => json!({
                 "type": "conversation.item.truncate", "event_id": format!("truncate-{item_id}"),
                 "item_id": item_id, "content_index": content_index, "audio_end_ms": audio_end_ms,
+            }),
+            Self::Delete { item_id } => json!({
+                "type": "conversation.item.delete", "event_id": format!("delete-{item_id}"), "item_id": item_id,
             }),
             Self::FunctionOutput { call_id, output } => json!({
                 "type": "conversation.item.create", "event_id": format!("output-{call_id}"),
