@@ -28,6 +28,7 @@
 //! close, the jobs stop, and what waits to be written is written or stays in the spool. Registry and database's actor end
 //! with their last handle.
 
+mod ask;
 pub mod call;
 pub mod db;
 #[cfg(feature = "fault-injection")]

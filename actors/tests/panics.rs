@@ -224,7 +224,10 @@ impl House {
     async fn has_given_up(&self, caller: &mut Caller) {
         assert_eq!(caller.close_code().await, 1000);
         self.eventually("the slot is free", |house| house.registry.capacity().active == 1).await;
-        assert_eq!(self.registry.after_stream(caller.call).await.unwrap(), AfterStream::Decided(Next::Human));
+        assert_eq!(
+            self.registry.after_stream(caller.call, None).await.unwrap(),
+            AfterStream::Decided(Next::Human)
+        );
         let ends = &self.metrics.call_ends;
         assert_eq!(ends.with_label_values(&["failed", "actor-failed"]).get(), 1);
     }

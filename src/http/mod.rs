@@ -18,6 +18,7 @@ pub mod metrics;
 mod monitor;
 pub mod problem;
 pub mod requests;
+mod resume;
 pub mod voice;
 
 use problem::ApiError;

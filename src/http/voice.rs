@@ -24,6 +24,7 @@ use url::Url;
 
 use super::last_resort::{person_or_voicemail, voicemail_box};
 use super::problem::ApiError;
+use super::resume;
 use crate::app::App;
 
 const FULL_HOUSE: &str = "Thank you for calling. All our lines are busy at the moment. Please call again in a few minutes. Goodbye.";
@@ -163,7 +164,7 @@ async fn what_next(
     last_epoch: Option<u32>,
     form: &Form,
 ) -> Result<Twiml, RegistryDown> {
-    let after = app.registry.after_stream(call_sid).await?;
+    let after = app.registry.after_stream(call_sid, last_epoch).await?;
     tracing::info!(call.sid = %call_sid, ?after, "what comes after the stream");
     Ok(match after {
         AfterStream::Decided(Next::Nothing) => Twiml::new().hangup(),
@@ -181,7 +182,7 @@ async fn unknown(
     last_epoch: Option<u32>,
     form: &Form,
 ) -> Result<Twiml, RegistryDown> {
-    let decided = app.db.decided(call_sid).await.unwrap_or_default();
+    let decided = resume::decided(call_sid, async || app.db.decided(call_sid).await).await;
     Ok(match decided {
         Some(NextStep::HangUp) => Twiml::new().hangup(),
         Some(NextStep::Human) => person_or_voicemail(app),

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use tracing::Span;
 
 use super::{CallActor, CallerNews, FromCaller, OpenStream};
+use crate::ask::ask;
 use crate::metrics::{ActorMetrics, Counted, Metrics};
 use crate::registry::slots::NotClaimed;
 use crate::registry::{Claimed, Registry};
@@ -241,6 +242,7 @@ impl Pump {
         // Also after a `stop`: should the actor not have taken it, the slot is free in a while all the same.
         for _ in 0..TELL_TRIES {
             if self.registry.stream_lost(line.call_sid, line.epoch).await.is_ok() {
+                line.claimed.claim.is_told();
                 return;
             }
         }
@@ -272,5 +274,5 @@ where
 {
     let Some(call) = line.claimed.call.upgrade() else { return false };
     let _waits = line.counts.waits();
-    matches!(timeout(TAKEN_WITHIN, call.send(message)).await, Ok(Ok(())))
+    ask(&call, message, TAKEN_WITHIN).await.is_some()
 }

@@ -6,9 +6,11 @@ use actix::WeakAddr;
 use actix::prelude::*;
 use tracing::{Instrument as _, Span};
 
+use super::claim::Claim;
 use super::picture::{CallState, Capacity, LiveCall, Picture};
 use super::slots::NotClaimed;
 use super::{ANSWER_WITHIN, CallRegistry};
+use crate::ask::ask;
 use crate::call::conversation::Next;
 use crate::call::end::CallEnd;
 use crate::call::history::Past;
@@ -51,6 +53,8 @@ pub struct Claimed {
     pub uplink: Arc<Uplink>,
     /// The call's.
     pub span: Span,
+    /// Frees the slot for another stream when it is dropped.
+    pub claim: Claim,
 }
 
 /// What a call does whose stream has ended.
@@ -121,9 +125,13 @@ impl Registry {
         picture.is_ok_and(|picture| picture.calls.iter().any(on_the_line))
     }
 
-    /// What comes after a stream that has ended.
-    pub async fn after_stream(&self, call_sid: CallSid) -> Result<AfterStream, RegistryDown> {
-        self.ask_about(call_sid, "after stream", EndStream { call_sid }).await
+    /// What comes after a stream that has ended; of this epoch, where Twilio tells.
+    pub async fn after_stream(
+        &self,
+        call_sid: CallSid,
+        epoch: Option<u32>,
+    ) -> Result<AfterStream, RegistryDown> {
+        self.ask_about(call_sid, "after stream", EndStream { call_sid, epoch }).await
     }
 
     /// Twilio says that the call has ended.
@@ -203,10 +211,7 @@ impl Registry {
         CallRegistry: Handler<M>,
     {
         let _waits = self.counts.waits();
-        match tokio::time::timeout(ANSWER_WITHIN, self.address.send(message)).await {
-            Ok(Ok(Some(answer))) => Ok(answer),
-            Ok(Ok(None) | Err(_)) | Err(_) => Err(RegistryDown),
-        }
+        ask(&self.address, message, ANSWER_WITHIN).await.flatten().ok_or(RegistryDown)
     }
 }
 
@@ -237,6 +242,7 @@ pub(super) struct ClaimStream {
 #[rtype(result = "Option<AfterStream>")]
 pub(super) struct EndStream {
     pub(super) call_sid: CallSid,
+    pub(super) epoch: Option<u32>,
 }
 
 /// Twilio reported the call's end.

@@ -3,7 +3,7 @@
 //! Permanent, started by the app. It holds the only address of every CallActor: releasing a slot ends the actor, which
 //! closes both sockets. After a panic it goes on with its slots; the calls do not notice. One that panics too often, or
 //! is gone, is the [end of the process](Registry::lifeline). Its mailbox takes [`MAILBOX`] messages; who finds it full
-//! waits, up to [`ANSWER_WITHIN`], and is then told [`RegistryDown`].
+//! waits for a place, up to [`ANSWER_WITHIN`], and is then told [`RegistryDown`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use tracing::Span;
 use tracing::field::Empty;
 
+pub use self::claim::Claim;
 pub(crate) use self::handle::CallEnded;
 pub use self::handle::{Admission, AfterStream, Claimed, Registry, RegistryDown};
 use self::handle::{
@@ -22,6 +23,7 @@ use self::handle::{
 };
 use self::picture::{Capacity, LiveCall, Picture};
 use self::slots::{CLAIM_WITHIN, NotClaimed, Reserved, Resumed, Slots};
+use crate::ask::ask;
 use crate::call::conversation::Next;
 use crate::call::end::{CallEnd, Outcome, Reason};
 use crate::call::{
@@ -33,6 +35,7 @@ use crate::supervise::{Life, caught, fault_point};
 use crate::wire::realtime::socket::Uplink;
 use crate::wire::twilio::sid::CallSid;
 
+mod claim;
 mod handle;
 pub mod picture;
 pub mod slots;
@@ -272,7 +275,8 @@ impl CallRegistry {
         !is_known
     }
 
-    fn after_stream(&mut self, call_sid: CallSid, ctx: &mut Context<Self>) -> AfterStream {
+    fn after_stream(&mut self, message: EndStream, ctx: &mut Context<Self>) -> AfterStream {
+        let EndStream { call_sid, epoch: ended } = message;
         if let Some(decision) = self.decided.get_mut(&call_sid) {
             if !decision.sends_elsewhere() && decision.next == Next::Elsewhere {
                 decision.next = Next::Human;
@@ -283,7 +287,7 @@ impl CallRegistry {
             }
             return AfterStream::Decided(decision.next);
         }
-        match self.slots.resume(call_sid, Instant::now()) {
+        match self.slots.resume(call_sid, ended, Instant::now()) {
             Resumed::Epoch(epoch) => {
                 expire_later(call_sid, epoch, ctx);
                 AfterStream::Resume { epoch }
@@ -316,7 +320,7 @@ impl CallRegistry {
             return;
         };
         let call = slot.call.call.clone();
-        match self.slots.resume(call_sid, Instant::now()) {
+        match self.slots.resume(call_sid, Some(epoch), Instant::now()) {
             Resumed::Epoch(epoch) => expire_later(call_sid, epoch, ctx),
             Resumed::TooOften | Resumed::NoSlot => self.tell(call, Unclaimed),
         }
@@ -436,7 +440,7 @@ impl CallRegistry {
     {
         let waits = self.setup.metrics.of_actor("call").waits();
         actix_rt::spawn(async move {
-            if !matches!(tokio::time::timeout(ANSWER_WITHIN, call.send(message)).await, Ok(Ok(()))) {
+            if ask(&call, message, ANSWER_WITHIN).await.is_none() {
                 tracing::debug!("a call ended before it could be told");
             }
             drop(waits);
@@ -471,10 +475,14 @@ impl Handler<ClaimStream> for CallRegistry {
     type Result = Option<Result<Claimed, NotClaimed>>;
 
     fn handle(&mut self, message: ClaimStream, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded_for(message.call_sid, ctx, |registry, _| {
-            let slot = registry.slots.claim(message.call_sid, message.epoch)?;
+        let ClaimStream { call_sid, epoch } = message;
+        self.guarded_for(call_sid, ctx, |registry, ctx| {
+            let registry_address = ctx.address();
+            let slot = registry.slots.claim(call_sid, epoch)?;
             let Line { call, uplink, span, .. } = &slot.call;
-            let claimed = Claimed { call: call.downgrade(), uplink: uplink.clone(), span: span.clone() };
+            let claim = Claim::new(registry_address, call_sid, epoch);
+            let claimed =
+                Claimed { call: call.downgrade(), uplink: uplink.clone(), span: span.clone(), claim };
             registry.publish();
             Ok(claimed)
         })
@@ -485,7 +493,7 @@ impl Handler<EndStream> for CallRegistry {
     type Result = Option<AfterStream>;
 
     fn handle(&mut self, message: EndStream, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded_for(message.call_sid, ctx, |registry, ctx| registry.after_stream(message.call_sid, ctx))
+        self.guarded_for(message.call_sid, ctx, |registry, ctx| registry.after_stream(message, ctx))
     }
 }
 

@@ -105,10 +105,14 @@ impl<T> Slots<T> {
         Ok(slot)
     }
 
-    /// The call's stream has ended though the call has not: another one is promised, of the next epoch.
-    pub fn resume(&mut self, call_sid: CallSid, now: Instant) -> Resumed {
+    /// The call's stream has ended though the call has not: another one is promised, of the next epoch. Where `ended`
+    /// tells of an earlier stream than the one that is open, nothing has ended, and nothing changes.
+    pub fn resume(&mut self, call_sid: CallSid, ended: Option<u32>, now: Instant) -> Resumed {
         let Some(slot) = self.held.get_mut(&call_sid) else { return Resumed::NoSlot };
         if slot.claimed {
+            if ended.is_some_and(|ended| ended < slot.epoch) {
+                return Resumed::Epoch(slot.epoch);
+            }
             if !slot.resumes.allows(now) {
                 return Resumed::TooOften;
             }
@@ -199,7 +203,7 @@ mod tests {
         let mut slots = Slots::new(1);
         let now = Instant::now();
         slots.reserve(sid(1), 0, now, |_| ());
-        slots.resume(sid(1), now + Duration::from_secs(10));
+        slots.resume(sid(1), None, now + Duration::from_secs(10));
         assert!(slots.revoke(sid(1), 1, now + CLAIM_WITHIN).is_none());
         assert!(slots.revoke(sid(1), 1, now + Duration::from_secs(25)).is_some());
     }
@@ -219,19 +223,39 @@ mod tests {
     }
 
     #[test]
+    fn an_old_streams_end_that_is_told_again_takes_nothing_from_the_open_stream() {
+        let mut slots = Slots::new(1);
+        let now = Instant::now();
+        slots.reserve(sid(1), 0, now, |_| ());
+        assert!(slots.claim(sid(1), 1).is_ok());
+        assert_eq!(slots.resume(sid(1), Some(1), now), Resumed::Epoch(2));
+        assert_eq!(slots.resume(sid(1), Some(1), now), Resumed::Epoch(2), "promised, not open yet");
+        assert!(slots.claim(sid(1), 2).is_ok());
+        for _ in 0..9 {
+            assert_eq!(
+                slots.resume(sid(1), Some(1), now),
+                Resumed::Epoch(2),
+                "used: it cannot be claimed again"
+            );
+            assert!(slots.get(sid(1)).is_some_and(|slot| slot.claimed), "the stream of epoch 2 is open");
+        }
+        assert_eq!(slots.resume(sid(1), Some(2), now), Resumed::Epoch(3), "this one has ended");
+    }
+
+    #[test]
     fn a_lost_stream_is_promised_again_with_the_next_epoch_but_not_for_ever() {
         let mut slots = Slots::new(1);
         let now = Instant::now();
-        assert_eq!(slots.resume(sid(1), now), Resumed::NoSlot);
+        assert_eq!(slots.resume(sid(1), None, now), Resumed::NoSlot);
         slots.reserve(sid(1), 0, Instant::now(), |_| ());
         for epoch in 1..=3 {
             assert!(slots.claim(sid(1), epoch).is_ok());
-            assert_eq!(slots.resume(sid(1), now), Resumed::Epoch(epoch + 1));
-            assert_eq!(slots.resume(sid(1), now), Resumed::Epoch(epoch + 1), "asked twice");
+            assert_eq!(slots.resume(sid(1), None, now), Resumed::Epoch(epoch + 1));
+            assert_eq!(slots.resume(sid(1), None, now), Resumed::Epoch(epoch + 1), "asked twice");
         }
         assert!(slots.claim(sid(1), 4).is_ok());
-        assert_eq!(slots.resume(sid(1), now), Resumed::TooOften);
-        assert_eq!(slots.resume(sid(1), now + Duration::from_secs(61)), Resumed::Epoch(5));
+        assert_eq!(slots.resume(sid(1), None, now), Resumed::TooOften);
+        assert_eq!(slots.resume(sid(1), None, now + Duration::from_secs(61)), Resumed::Epoch(5));
     }
 }
 

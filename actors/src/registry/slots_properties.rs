@@ -100,7 +100,7 @@ proptest! {
                         seen.open = true;
                     }
                 }
-                Step::Resume => match slots.resume(call_sid, now) {
+                Step::Resume => match slots.resume(call_sid, None, now) {
                     Resumed::Epoch(epoch) => {
                         prop_assert!(seen.held && !seen.claimed.contains(&epoch) && !seen.revoked.contains(&epoch));
                         seen.open = false;
