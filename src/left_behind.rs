@@ -1,13 +1,15 @@
-//! What a starting process does about calls that a process left behind: it asks Twilio about each, by its SID and never
-//! by absence from a list, closes the rows of those that are over, and takes up those that are not. One that does not
-//! come back by itself within 2 s is redirected by REST.
+//! What a process does about calls that another one left behind, when it starts and then every 30 s: it asks Twilio about
+//! each, by its SID and never by absence from a list, closes the rows of those that are over, and takes up those that are
+//! not. One that does not come back by itself within 2 s is redirected by REST. What fails is tried again the next time.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use actix_web::web::Data;
 use actors::db::OpenCall;
 use actors::registry::Admission;
 use actors::wire::twilio::rest::{self, CallStatus, Instructions, TwilioApi};
+use actors::wire::twilio::sid::CallSid;
 use chrono::Utc;
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -20,33 +22,47 @@ use crate::app::App;
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(2);
 /// At once; Twilio limits the requests of an account.
 const AT_ONCE: usize = 4;
-/// The database may be away at the start: it is asked again for an hour or so, as long as calls may last.
-const TRIES: u32 = 1_000;
+/// At the start the database may be away: it is asked again soon.
 const TRY_EVERY: Duration = Duration::from_secs(5);
+/// Another instance may go at any time. An instance that is not heard of for 15 s is gone.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// Takes care of every call that was left behind.
+/// Takes care of every call that is left behind, until the process goes down.
 pub async fn take_up(app: Data<App>, twilio: TwilioApi) {
-    let calls = found(&app).await;
-    let one = |call: OpenCall| {
-        let span = tracing::info_span!("left behind", call.sid = %call.call_sid);
-        one(&app, &twilio, call).instrument(span)
-    };
-    stream::iter(calls).for_each_concurrent(AT_ONCE, one).await;
+    let mut seen: Option<HashSet<OpenCall>> = None;
+    while !app.is_draining() {
+        let pause = match app.db.left_behind(&app.settings.instance_id).await {
+            Ok(found) => {
+                if let Ok(picture) = app.registry.picture().await {
+                    let here = picture.calls.iter().map(|call| call.call_sid).collect();
+                    all(&app, &twilio, due(&found, seen.as_ref(), &here)).await;
+                    seen = Some(found.into_iter().collect());
+                }
+                LOOK_EVERY
+            }
+            Err(error) => {
+                tracing::warn!(%error, "calls that were left behind cannot be found yet");
+                if seen.is_none() { TRY_EVERY } else { LOOK_EVERY }
+            }
+        };
+        sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+    }
 }
 
-async fn found(app: &App) -> Vec<OpenCall> {
-    for attempt in 1..=TRIES {
-        match app.db.left_behind(&app.settings.instance_id).await {
-            Ok(calls) => return calls,
-            Err(error) if attempt == 1 => {
-                tracing::warn!(%error, "calls that were left behind cannot be found yet");
-            }
-            Err(_) => {}
-        }
-        sleep(TRY_EVERY.mul_f64(rand::random_range(0.5..1.0))).await;
-    }
-    tracing::error!("calls that were left behind were not found");
-    Vec::new()
+/// Whom to ask about: at the start all; later those that nobody has taken since the look before, and that are not here.
+/// The time between two looks is for an instance that comes back with its database, and for ends that wait to be written.
+fn due(found: &[OpenCall], seen: Option<&HashSet<OpenCall>>, here: &HashSet<CallSid>) -> Vec<OpenCall> {
+    let is_due =
+        |call: &&OpenCall| seen.is_none_or(|seen| seen.contains(*call) && !here.contains(&call.call_sid));
+    found.iter().filter(is_due).cloned().collect()
+}
+
+async fn all(app: &App, twilio: &TwilioApi, calls: Vec<OpenCall>) {
+    let one = |call: OpenCall| {
+        let span = tracing::info_span!("left behind", call.sid = %call.call_sid);
+        one(app, twilio, call).instrument(span)
+    };
+    stream::iter(calls).for_each_concurrent(AT_ONCE, one).await;
 }
 
 async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
@@ -95,5 +111,40 @@ async fn not_on_the_line(app: &App, call: &OpenCall, at_twilio: Option<rest::Cal
     match app.db.close_lost(call.call_sid, call.epoch, ended_at).await {
         Ok(_) => tracing::info!(call.sid = %call.call_sid, "a call ended while nobody had it"),
         Err(error) => tracing::error!(call.sid = %call.call_sid, %error, "a call's end could not be written"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(number: u8, instance: &str) -> OpenCall {
+        OpenCall {
+            call_sid: format!("CA{number:032x}").parse().unwrap(),
+            epoch: 1,
+            from: None,
+            to: None,
+            started_at: chrono::DateTime::UNIX_EPOCH,
+            instance: instance.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_starting_process_asks_about_every_call_at_once() {
+        let found = [call(1, "gone"), call(2, "own")];
+        assert_eq!(due(&found, None, &HashSet::new()), found);
+    }
+
+    #[test]
+    fn a_call_that_nobody_has_at_two_looks_is_asked_about_later_too() {
+        let found = [call(1, "gone"), call(2, "own"), call(3, "own")];
+        let here = HashSet::from([found[2].call_sid]);
+        let nothing = HashSet::new();
+        assert_eq!(due(&found, Some(&nothing), &here), [], "an instance may be about to come back");
+        let seen: HashSet<_> = found.iter().cloned().collect();
+        assert_eq!(due(&found, Some(&seen), &here), found[..2], "not about one that is on the line here");
+        assert_eq!(due(&found, Some(&seen), &here), found[..2], "what failed is tried again");
+        let taken = [call(1, "other")];
+        assert_eq!(due(&taken, Some(&seen), &here), [], "another has taken it meanwhile");
     }
 }

@@ -15,7 +15,7 @@ use crate::wire::twilio::sid::CallSid;
 const MOST: i64 = 1_000;
 
 /// A call without end whose process is gone. Whether it is still on the line only Twilio knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OpenCall {
     pub call_sid: CallSid,
     pub epoch: u32,
