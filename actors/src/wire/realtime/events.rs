@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::lenient::{from_objects, optional, or_default, without_lone_surrogates};
 use super::usage::Usage;
 use crate::wire::scan::{self, Raw, Unusual};
 
@@ -97,11 +98,16 @@ pub struct AudioDelta<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Item {
+    #[serde(deserialize_with = "or_default")]
     pub id: String,
+    #[serde(deserialize_with = "or_default")]
     #[serde(rename = "type")]
     pub kind: String,
+    #[serde(deserialize_with = "optional")]
     pub call_id: Option<String>,
+    #[serde(deserialize_with = "optional")]
     pub name: Option<String>,
+    #[serde(deserialize_with = "or_default")]
     pub content: Vec<Content>,
 }
 
@@ -109,6 +115,7 @@ pub struct Item {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Content {
+    #[serde(deserialize_with = "optional")]
     pub transcript: Option<String>,
 }
 
@@ -123,17 +130,23 @@ impl Item {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Response {
+    #[serde(deserialize_with = "or_default")]
     pub id: String,
     /// `completed`, `cancelled`, `incomplete` or `failed`.
+    #[serde(deserialize_with = "or_default")]
     pub status: String,
+    #[serde(deserialize_with = "optional")]
     pub status_details: Option<StatusDetails>,
+    #[serde(deserialize_with = "or_default")]
     pub output: Vec<Item>,
+    #[serde(deserialize_with = "optional")]
     pub usage: Option<Usage>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct StatusDetails {
+    #[serde(deserialize_with = "optional")]
     pub error: Option<ServiceError>,
 }
 
@@ -141,11 +154,15 @@ pub struct StatusDetails {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct ServiceError {
+    #[serde(deserialize_with = "optional")]
     pub code: Option<String>,
+    #[serde(deserialize_with = "optional")]
     #[serde(rename = "type")]
     pub kind: Option<String>,
+    #[serde(deserialize_with = "optional")]
     pub message: Option<String>,
     /// Of the client's event that caused it.
+    #[serde(deserialize_with = "optional")]
     pub event_id: Option<String>,
 }
 
@@ -167,6 +184,8 @@ impl ServiceError {
     }
 }
 
+from_objects!(Item, Content, Response, StatusDetails, ServiceError);
+
 /// Reads one message of the service.
 ///
 /// # Errors
@@ -175,82 +194,116 @@ pub fn parse(message: &Bytes) -> Result<ServerEvent<'_>, serde_json::Error> {
     if let Ok(delta) = scan_audio(message) {
         return Ok(ServerEvent::Audio(delta));
     }
-    Ok(match serde_json::from_slice::<Event<'_>>(message)? {
-        Event::Audio { response_id, item_id, content_index, delta } => ServerEvent::Audio(AudioDelta {
-            response_id,
-            item_id,
-            content_index,
-            payload: match delta {
-                Cow::Borrowed(delta) => message.slice_ref(delta.as_bytes()),
-                Cow::Owned(delta) => Bytes::from(delta),
-            },
-        }),
-        Event::SessionCreated {} => ServerEvent::SessionCreated,
-        Event::SessionUpdated {} => ServerEvent::SessionUpdated,
-        Event::SpeechStarted {} => ServerEvent::SpeechStarted,
-        Event::SpeechStopped {} => ServerEvent::SpeechStopped,
-        Event::Committed { item_id } => ServerEvent::Committed { item_id },
-        Event::ItemAdded { item } => ServerEvent::ItemAdded { kind: item.kind, call_id: item.call_id },
-        Event::TranscriptCompleted { item_id, transcript } => {
-            ServerEvent::TranscriptCompleted { item_id, transcript }
+    let Kind { kind } = serde_json::from_slice(message)?;
+    match &*kind {
+        "response.output_audio.delta" => audio(message),
+        "session.created" => Ok(ServerEvent::SessionCreated),
+        "session.updated" => Ok(ServerEvent::SessionUpdated),
+        "input_audio_buffer.speech_started" => Ok(ServerEvent::SpeechStarted),
+        "input_audio_buffer.speech_stopped" => Ok(ServerEvent::SpeechStopped),
+        "input_audio_buffer.committed"
+        | "conversation.item.added"
+        | "conversation.item.input_audio_transcription.completed"
+        | "conversation.item.input_audio_transcription.failed"
+        | "response.created"
+        | "response.output_audio.done"
+        | "response.output_audio_transcript.delta"
+        | "response.output_item.done"
+        | "response.done"
+        | "error" => understood(&kind, fields(message)?),
+        _ => Ok(ServerEvent::Other),
+    }
+}
+
+/// What is read first; the other fields decide nothing about whether an event is known.
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+}
+
+/// The fields of all events but the audio's.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Fields {
+    #[serde(deserialize_with = "or_default")]
+    response_id: String,
+    #[serde(deserialize_with = "or_default")]
+    item_id: String,
+    #[serde(deserialize_with = "or_default")]
+    delta: String,
+    #[serde(deserialize_with = "or_default")]
+    transcript: String,
+    #[serde(deserialize_with = "or_default")]
+    error: ServiceError,
+    #[serde(deserialize_with = "optional")]
+    item: Option<Item>,
+    #[serde(deserialize_with = "optional")]
+    response: Option<Box<Response>>,
+}
+
+/// Reads texts lossily: half of a surrogate pair is no character.
+fn fields(message: &[u8]) -> Result<Fields, serde_json::Error> {
+    serde_json::from_slice(message).or_else(|error| {
+        without_lone_surrogates(message).map_or(Err(error), |mended| serde_json::from_slice(&mended))
+    })
+}
+
+fn understood(kind: &str, fields: Fields) -> Result<ServerEvent<'static>, serde_json::Error> {
+    let Fields { response_id, item_id, delta, transcript, error, item, response } = fields;
+    let missing = <serde_json::Error as serde::de::Error>::missing_field;
+    let named = |id: String| if id.is_empty() { Err(missing("item_id")) } else { Ok(id) };
+    Ok(match kind {
+        "input_audio_buffer.committed" => ServerEvent::Committed { item_id: named(item_id)? },
+        "conversation.item.added" => {
+            let item = item.ok_or_else(|| missing("item"))?;
+            ServerEvent::ItemAdded { kind: item.kind, call_id: item.call_id }
         }
-        Event::TranscriptFailed { item_id, error } => {
-            ServerEvent::TranscriptFailed { item_id, code: error.and_then(|error| error.code) }
+        "conversation.item.input_audio_transcription.completed" => {
+            ServerEvent::TranscriptCompleted { item_id: named(item_id)?, transcript }
         }
-        Event::ResponseCreated { response } => ServerEvent::ResponseCreated { id: response.id },
-        Event::AudioDone { response_id, item_id } => ServerEvent::AudioDone { response_id, item_id },
-        Event::TranscriptDelta { response_id, item_id, delta } => {
-            ServerEvent::TranscriptDelta { response_id, item_id, delta }
+        "conversation.item.input_audio_transcription.failed" => {
+            ServerEvent::TranscriptFailed { item_id: named(item_id)?, code: error.code }
         }
-        Event::OutputItemDone { item } => ServerEvent::OutputItemDone { item },
-        Event::ResponseDone { response } => ServerEvent::ResponseDone(response),
-        Event::Error { error } => ServerEvent::Error(error),
-        Event::Other => ServerEvent::Other,
+        "response.created" => {
+            ServerEvent::ResponseCreated { id: response.ok_or_else(|| missing("response"))?.id }
+        }
+        "response.output_audio.done" => ServerEvent::AudioDone { response_id, item_id: named(item_id)? },
+        "response.output_audio_transcript.delta" => {
+            ServerEvent::TranscriptDelta { response_id, item_id: named(item_id)?, delta }
+        }
+        "response.output_item.done" => {
+            ServerEvent::OutputItemDone { item: item.ok_or_else(|| missing("item"))? }
+        }
+        "response.done" => ServerEvent::ResponseDone(response.ok_or_else(|| missing("response"))?),
+        "error" => ServerEvent::Error(error),
+        _ => ServerEvent::Other,
     })
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type")]
-enum Event<'a> {
-    #[serde(rename = "response.output_audio.delta")]
-    Audio {
-        response_id: &'a str,
-        item_id: &'a str,
-        #[serde(default)]
-        content_index: u32,
-        #[serde(borrow)]
-        delta: Cow<'a, str>,
-    },
-    #[serde(rename = "session.created")]
-    SessionCreated {},
-    #[serde(rename = "session.updated")]
-    SessionUpdated {},
-    #[serde(rename = "input_audio_buffer.speech_started")]
-    SpeechStarted {},
-    #[serde(rename = "input_audio_buffer.speech_stopped")]
-    SpeechStopped {},
-    #[serde(rename = "input_audio_buffer.committed")]
-    Committed { item_id: String },
-    #[serde(rename = "conversation.item.added")]
-    ItemAdded { item: Item },
-    #[serde(rename = "conversation.item.input_audio_transcription.completed")]
-    TranscriptCompleted { item_id: String, transcript: String },
-    #[serde(rename = "conversation.item.input_audio_transcription.failed")]
-    TranscriptFailed { item_id: String, error: Option<ServiceError> },
-    #[serde(rename = "response.created")]
-    ResponseCreated { response: Response },
-    #[serde(rename = "response.output_audio.done")]
-    AudioDone { response_id: String, item_id: String },
-    #[serde(rename = "response.output_audio_transcript.delta")]
-    TranscriptDelta { response_id: String, item_id: String, delta: String },
-    #[serde(rename = "response.output_item.done")]
-    OutputItemDone { item: Item },
-    #[serde(rename = "response.done")]
-    ResponseDone { response: Box<Response> },
-    #[serde(rename = "error")]
-    Error { error: ServiceError },
-    #[serde(other)]
-    Other,
+struct Audio<'a> {
+    response_id: &'a str,
+    item_id: &'a str,
+    #[serde(default, deserialize_with = "or_default")]
+    content_index: u32,
+    #[serde(borrow)]
+    delta: Cow<'a, str>,
+}
+
+/// An audio delta that the scan left: its payload goes into Twilio's JSON as it is, so one that had escapes is checked.
+fn audio(message: &Bytes) -> Result<ServerEvent<'_>, serde_json::Error> {
+    let Audio { response_id, item_id, content_index, delta } = serde_json::from_slice(message)?;
+    let payload = match delta {
+        Cow::Borrowed(delta) => message.slice_ref(delta.as_bytes()),
+        Cow::Owned(delta) if delta.bytes().all(is_base64) => Bytes::from(delta),
+        Cow::Owned(_) => return Err(serde::de::Error::custom("the delta is not base64")),
+    };
+    Ok(ServerEvent::Audio(AudioDelta { response_id, item_id, content_index, payload }))
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
 }
 
 fn scan_audio(message: &Bytes) -> Result<AudioDelta<'_>, Unusual> {
@@ -308,8 +361,7 @@ mod tests {
         let delta = scan_audio(&line).unwrap();
         assert_eq!((delta.response_id, delta.item_id, delta.content_index), ("resp_0001", "item_A001", 0));
         assert!(line.as_ptr_range().contains(&delta.payload.as_ptr()));
-        let by_serde: Event<'_> = serde_json::from_slice(&line).unwrap();
-        assert!(matches!(by_serde, Event::Audio { item_id: "item_A001", .. }));
+        assert_eq!(audio(&line).unwrap(), ServerEvent::Audio(delta));
     }
 
     #[test]
@@ -333,6 +385,61 @@ mod tests {
     fn what_is_no_json_is_an_error() {
         for wrong in ["", "{", r#"{"type":"input_audio_buffer.committed"}"#, "[]"] {
             assert!(parse(&Bytes::from_static(wrong.as_bytes())).is_err(), "{wrong}");
+        }
+    }
+
+    fn done(json: &'static str) -> Box<Response> {
+        match parse(&Bytes::from_static(json.as_bytes())) {
+            Ok(ServerEvent::ResponseDone(response)) => response,
+            other => panic!("{json}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn odd_fields_of_a_finished_response_are_ignored_and_its_id_and_status_are_read() {
+        for odd in ["null", "true", "-5", "1.5", "10.0", r#""10""#, "[]", "[null,1]", "{}", r#"{"a":[{}]}"#] {
+            for field in ["output", "usage", "status_details"] {
+                let json = format!(
+                    r#"{{"type":"response.done","response":{{"{field}":{odd},"id":"r","status":"s"}}}}"#
+                );
+                let response = done(json.leak());
+                assert_eq!((response.id.as_str(), response.status.as_str()), ("r", "s"), "{field}: {odd}");
+            }
+        }
+        let response = done(
+            r#"{"type":"response.done","response":{"id":"r","status":"failed",
+                "status_details":{"error":{"code":7,"type":null,"message":"no"}},
+                "output":[null,{"id":"i","content":null},{"id":"j","content":[1,{"transcript":null}]}],
+                "usage":{"input_tokens":"10","output_tokens":10.0,"input_token_details":-5,
+                "output_token_details":{"text_tokens":null,"audio_tokens":3}}}}"#,
+        );
+        let usage = response.usage.unwrap();
+        assert_eq!((usage.input_tokens, usage.output_tokens), (0, 10));
+        assert_eq!(usage.output_token_details.audio_tokens, 3);
+        assert_eq!(response.output.iter().map(|item| item.id.as_str()).collect::<Vec<_>>(), ["i", "j"]);
+        assert_eq!(response.status_details.unwrap().error.unwrap().message.as_deref(), Some("no"));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_read_as_a_replacement_character() {
+        let json = r#"{"type":"response.output_audio_transcript.delta","response_id":"r","item_id":"i",
+            "delta":"a\ud83d b\ud83d\ude00 c\ude00 \\ud83d"}"#;
+        let message = Bytes::from(json);
+        let Ok(ServerEvent::TranscriptDelta { delta, .. }) = parse(&message) else { panic!("unreadable") };
+        assert_eq!(delta, "a\u{fffd} b\u{1f600} c\u{fffd} \\ud83d");
+    }
+
+    #[test]
+    fn an_escaped_delta_is_taken_only_if_it_is_base64() {
+        let event = |delta: &str| {
+            let open = r#"{"type":"response.output_audio.delta","response_id":"r","item_id":"i","content_index":null"#;
+            Bytes::from(format!(r#"{open},"delta":"{delta}"}}"#))
+        };
+        let good = event(r"\/\/8=");
+        let Ok(ServerEvent::Audio(delta)) = parse(&good) else { panic!("unreadable") };
+        assert_eq!((&delta.payload[..], delta.content_index), (&b"//8="[..], 0));
+        for wrong in [r#"AA\"},\"x\":{\"a\":\""#, r"AA\\", r"AA\n", r"AA\u0000", r"AA\u00e9"] {
+            assert!(parse(&event(wrong)).is_err(), "{wrong}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod events;
 pub mod holes;
+mod lenient;
 pub mod rendering;
 pub mod requests;
 pub mod socket;

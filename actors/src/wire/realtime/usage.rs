@@ -4,6 +4,8 @@ use std::ops::{AddAssign, Sub};
 
 use serde::{Deserialize, Serialize};
 
+use super::lenient::{from_objects, or_default};
+
 /// Which edition of the price table a cost was computed with.
 pub const PRICES_AS_OF: &str = "2026-11";
 
@@ -11,7 +13,9 @@ pub const PRICES_AS_OF: &str = "2026-11";
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {
+    #[serde(deserialize_with = "or_default")]
     pub input_tokens: u64,
+    #[serde(deserialize_with = "or_default")]
     pub output_tokens: u64,
     #[serde(deserialize_with = "or_default")]
     pub input_token_details: InputTokens,
@@ -22,7 +26,9 @@ pub struct Usage {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InputTokens {
+    #[serde(deserialize_with = "or_default")]
     pub text_tokens: u64,
+    #[serde(deserialize_with = "or_default")]
     pub audio_tokens: u64,
     #[serde(deserialize_with = "or_default")]
     pub cached_tokens_details: CachedTokens,
@@ -31,40 +37,41 @@ pub struct InputTokens {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CachedTokens {
+    #[serde(deserialize_with = "or_default")]
     pub text_tokens: u64,
+    #[serde(deserialize_with = "or_default")]
     pub audio_tokens: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OutputTokens {
+    #[serde(deserialize_with = "or_default")]
     pub text_tokens: u64,
+    #[serde(deserialize_with = "or_default")]
     pub audio_tokens: u64,
 }
 
-/// The service may send `null` where it has nothing to say.
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
+from_objects!(Usage, InputTokens, CachedTokens, OutputTokens);
 
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
-        self.input_tokens += other.input_tokens;
-        self.output_tokens += other.output_tokens;
-        self.input_token_details.text_tokens += other.input_token_details.text_tokens;
-        self.input_token_details.audio_tokens += other.input_token_details.audio_tokens;
+        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.input_token_details.text_tokens =
+            self.input_token_details.text_tokens.saturating_add(other.input_token_details.text_tokens);
+        self.input_token_details.audio_tokens =
+            self.input_token_details.audio_tokens.saturating_add(other.input_token_details.audio_tokens);
         let (cached, more) = (
             &mut self.input_token_details.cached_tokens_details,
             other.input_token_details.cached_tokens_details,
         );
-        cached.text_tokens += more.text_tokens;
-        cached.audio_tokens += more.audio_tokens;
-        self.output_token_details.text_tokens += other.output_token_details.text_tokens;
-        self.output_token_details.audio_tokens += other.output_token_details.audio_tokens;
+        cached.text_tokens = cached.text_tokens.saturating_add(more.text_tokens);
+        cached.audio_tokens = cached.audio_tokens.saturating_add(more.audio_tokens);
+        self.output_token_details.text_tokens =
+            self.output_token_details.text_tokens.saturating_add(other.output_token_details.text_tokens);
+        self.output_token_details.audio_tokens =
+            self.output_token_details.audio_tokens.saturating_add(other.output_token_details.audio_tokens);
     }
 }
 
@@ -73,15 +80,21 @@ impl Sub for Usage {
     type Output = Self;
 
     fn sub(mut self, earlier: Self) -> Self {
-        self.input_tokens -= earlier.input_tokens;
-        self.output_tokens -= earlier.output_tokens;
+        self.input_tokens = self.input_tokens.saturating_sub(earlier.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_sub(earlier.output_tokens);
         let (input, before) = (&mut self.input_token_details, earlier.input_token_details);
-        input.text_tokens -= before.text_tokens;
-        input.audio_tokens -= before.audio_tokens;
-        input.cached_tokens_details.text_tokens -= before.cached_tokens_details.text_tokens;
-        input.cached_tokens_details.audio_tokens -= before.cached_tokens_details.audio_tokens;
-        self.output_token_details.text_tokens -= earlier.output_token_details.text_tokens;
-        self.output_token_details.audio_tokens -= earlier.output_token_details.audio_tokens;
+        input.text_tokens = input.text_tokens.saturating_sub(before.text_tokens);
+        input.audio_tokens = input.audio_tokens.saturating_sub(before.audio_tokens);
+        input.cached_tokens_details.text_tokens =
+            input.cached_tokens_details.text_tokens.saturating_sub(before.cached_tokens_details.text_tokens);
+        input.cached_tokens_details.audio_tokens = input
+            .cached_tokens_details
+            .audio_tokens
+            .saturating_sub(before.cached_tokens_details.audio_tokens);
+        self.output_token_details.text_tokens =
+            self.output_token_details.text_tokens.saturating_sub(earlier.output_token_details.text_tokens);
+        self.output_token_details.audio_tokens =
+            self.output_token_details.audio_tokens.saturating_sub(earlier.output_token_details.audio_tokens);
         self
     }
 }
@@ -96,10 +109,10 @@ struct Prices {
     audio_out: f64,
 }
 
-/// The first entry whose name begins the model's name counts, so that dated editions are found too.
-const PRICES: [(&str, Prices); 3] = [
+/// By exact name; a dated edition costs what its name without the date costs.
+const PRICES: [(&[&str], Prices); 3] = [
     (
-        "gpt-realtime-2.1-mini",
+        &["gpt-realtime-2.1-mini"],
         Prices {
             text_in: 0.60,
             text_cached: 0.06,
@@ -110,7 +123,7 @@ const PRICES: [(&str, Prices); 3] = [
         },
     ),
     (
-        "gpt-realtime-2",
+        &["gpt-realtime-2", "gpt-realtime-2.1"],
         Prices {
             text_in: 4.0,
             text_cached: 0.40,
@@ -121,7 +134,7 @@ const PRICES: [(&str, Prices); 3] = [
         },
     ),
     (
-        "gpt-realtime-1.5",
+        &["gpt-realtime", "gpt-realtime-1.5"],
         Prices {
             text_in: 4.0,
             text_cached: 0.40,
@@ -136,7 +149,8 @@ const PRICES: [(&str, Prices); 3] = [
 impl Usage {
     /// US dollars, by the table of [`PRICES_AS_OF`]; none for a model whose price is not known.
     pub fn cost_usd(&self, model: &str) -> Option<f64> {
-        let (_, prices) = PRICES.iter().find(|(name, _)| model.starts_with(name))?;
+        let name = undated(model);
+        let (_, prices) = PRICES.iter().find(|(names, _)| names.contains(&name))?;
         let (input, output) = (&self.input_token_details, &self.output_token_details);
         let cached = &input.cached_tokens_details;
         let millionths = input.text_tokens.saturating_sub(cached.text_tokens) as f64 * prices.text_in
@@ -146,6 +160,20 @@ impl Usage {
             + output.text_tokens as f64 * prices.text_out
             + output.audio_tokens as f64 * prices.audio_out;
         Some(millionths / 1e6)
+    }
+}
+
+/// The name without the date of an edition (`-2025-08-28`).
+fn undated(model: &str) -> &str {
+    let is_date = |date: &[u8]| {
+        date.iter().enumerate().all(|(at, byte)| match at {
+            0 | 5 | 8 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
+    };
+    match model.split_at_checked(model.len().saturating_sub(11)) {
+        Some((name, date)) if date.len() == 11 && is_date(date.as_bytes()) => name,
+        _ => model,
     }
 }
 
@@ -175,6 +203,27 @@ mod tests {
     fn the_reference_example_costs_what_the_reference_says() {
         let cost = example().cost_usd("gpt-realtime-1.5").unwrap();
         assert!((cost - 0.006_965_6).abs() < 1e-9, "{cost}");
+    }
+
+    #[test]
+    fn a_dated_edition_costs_what_its_model_costs_and_a_longer_name_is_another_model() {
+        let used =
+            serde_json::from_str::<Usage>(r#"{"output_token_details":{"text_tokens":1000000}}"#).unwrap();
+        for (model, cost) in [
+            ("gpt-realtime", Some(16.0)),
+            ("gpt-realtime-2025-08-28", Some(16.0)),
+            ("gpt-realtime-1.5-2026-02-23", Some(16.0)),
+            ("gpt-realtime-2", Some(24.0)),
+            ("gpt-realtime-2.1-2026-05-01", Some(24.0)),
+            ("gpt-realtime-2.1-mini-2026-05-01", Some(2.4)),
+            ("gpt-realtime-2-mini", None),
+            ("gpt-realtime-2.5", None),
+            ("gpt-realtime-mini", None),
+            ("-2025-08-28", None),
+            ("é-2025-08-2", None),
+        ] {
+            assert_eq!(used.cost_usd(model), cost, "{model}");
+        }
     }
 
     #[test]
