@@ -501,7 +501,8 @@ impl Conversation {
         }
         self.errors.benign += 1;
         if error.code() == "conversation_already_has_active_response" {
-            self.responses.refused();
+            let after = self.responses.refused(now);
+            self.after_failure(after, now, effects);
         } else if about.starts_with(RESPOND_PREFIX) {
             let after = self.responses.not_begun(retry_delay(error), now);
             self.after_failure(after, now, effects);

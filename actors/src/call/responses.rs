@@ -14,6 +14,10 @@ const CATCH_UP_MS: Millis = 500;
 const PROGRESS_WITHIN_MS: Millis = 8_000;
 /// A response that fails so many times in a row will not succeed.
 const MAX_FAILURES: u32 = 3;
+/// The pause after a request that was refused because another response is active. Each further refusal doubles it.
+const REFUSED_PAUSE_MS: Millis = 250;
+/// More refusals in a row than this mean that the active response never ends.
+const MAX_REFUSALS: u32 = 5;
 
 /// The responses of one session.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +30,8 @@ pub struct Responses {
     outputs_unseen: u32,
     asked: u32,
     failures: u32,
+    /// Requests in a row that were refused because another response is active.
+    refusals: u32,
     not_before: Millis,
     /// When something was asked for, or the service last said something.
     progress_at: Millis,
@@ -78,6 +84,7 @@ impl Default for Responses {
             outputs_unseen: 0,
             asked: 0,
             failures: 0,
+            refusals: 0,
             not_before: 0,
             progress_at: 0,
         }
@@ -166,6 +173,7 @@ impl Responses {
         }
         self.stage = Stage::Idle;
         self.outputs_unseen = 0;
+        self.refusals = 0;
         self.wanted = again;
     }
 
@@ -194,12 +202,17 @@ impl Responses {
         if matches!(&self.stage, Stage::Active { id, .. } if id == response_id) {
             self.stage = Stage::Idle;
             self.failures = 0;
+            self.refusals = 0;
         }
     }
 
-    /// A response failed; it may be asked for again after `delay`.
+    /// A response failed; it may be asked for again after `delay`. The late failure of an earlier response does not end
+    /// the active one.
     pub fn failed(&mut self, response_id: &str, delay: Millis, now: Millis) -> AfterFailure {
-        let greeting = matches!(&self.stage, Stage::Active { id, greeting: true, .. } if id == response_id);
+        if matches!(&self.stage, Stage::Active { id, .. } if id != response_id) {
+            return AfterFailure::Retry;
+        }
+        let greeting = matches!(self.stage, Stage::Active { greeting: true, .. });
         self.stage = Stage::Idle;
         self.again(greeting, delay, now)
     }
@@ -216,14 +229,18 @@ impl Responses {
     }
 
     /// The service refused a response because one is active: ours, or its own answer to the caller.
-    pub fn refused(&mut self) {
+    pub fn refused(&mut self, now: Millis) -> AfterFailure {
         if let Stage::Requested { greeting, .. } = self.stage {
             self.greeting_due |= greeting;
+            self.not_before =
+                self.not_before.max(now + (REFUSED_PAUSE_MS << self.refusals.min(MAX_REFUSALS)));
+            self.refusals += 1;
         }
         if !matches!(self.stage, Stage::Active { .. }) {
             self.stage = Stage::Idle;
         }
         self.wanted = true;
+        if self.refusals > MAX_REFUSALS { AfterFailure::GiveUp } else { AfterFailure::Retry }
     }
 
     /// The service could not begin the response we asked for, whatever the reason; it may be asked for again after
@@ -345,13 +362,41 @@ mod tests {
         let mut responses = Responses::default();
         responses.greet();
         responses.ask(false, 0);
-        responses.refused();
-        assert_eq!(responses.ask(false, 0), Some(Ask { number: 2, greeting: true }), "still the greeting");
+        responses.refused(0);
+        assert_eq!(responses.ask(false, 249), None);
+        assert_eq!(responses.ask(false, 250), Some(Ask { number: 2, greeting: true }), "still the greeting");
         responses.created("r1", false);
-        responses.refused();
-        assert_eq!(responses.ask(false, 0), None);
+        responses.refused(250);
+        assert_eq!(responses.ask(false, 250), None);
         responses.done("r1");
-        assert!(responses.ask(false, 0).is_some());
+        assert!(responses.ask(false, 250).is_some());
+    }
+
+    #[test]
+    fn refusals_in_a_row_are_followed_by_doubling_pauses_and_then_given_up() {
+        let mut responses = Responses::default();
+        responses.want();
+        let (mut now, mut asked_at) = (0, vec![]);
+        loop {
+            assert!(responses.ask(false, now).is_some());
+            asked_at.push(now);
+            if responses.refused(now) == AfterFailure::GiveUp {
+                break;
+            }
+            now = responses.deadline(false).unwrap();
+        }
+        assert_eq!(asked_at, [0, 250, 750, 1_750, 3_750, 7_750]);
+    }
+
+    #[test]
+    fn the_late_failure_of_an_earlier_response_does_not_silence_the_active_one() {
+        let mut responses = Responses::default();
+        responses.created("r1", false);
+        responses.created("r2", false);
+        assert_eq!(responses.failed("r1", 1_000, 0), AfterFailure::Retry);
+        assert!(responses.plays("r2"));
+        responses.done("r2");
+        assert_eq!(responses.ask(false, 5_000), None, "nothing is owed");
     }
 
     #[test]
