@@ -183,9 +183,9 @@ metrics! {
     one_way_audio: IntCounter = "switchboard_one_way_audio_total";
     /// Media streams closed because of what they sent, by fault.
     stream_faults: IntCounterVec = "switchboard_stream_faults_total" ["fault" = StreamFault::LABELS];
-    /// Errors of the Realtime service: `benign`, `fatal` (they ended the agent's part of the call) or `malformed` (an
-    /// event that is none).
-    realtime_errors: IntCounterVec = "switchboard_realtime_errors_total" ["severity" = &["benign", "fatal", "malformed"]];
+    /// Errors of the Realtime service: `benign`, `fatal` (they ended the agent's part of the call), `malformed` (an
+    /// event that is none) or `other-session` (a session that is not configured as we asked).
+    realtime_errors: IntCounterVec = "switchboard_realtime_errors_total" ["severity" = &["benign", "fatal", "malformed", "other-session"]];
     /// Realtime sockets that were to be opened, by result: `connected` or `failed`.
     realtime_connects: IntCounterVec = "switchboard_realtime_connects_total" ["result" = &["connected", "failed"]];
     /// Responses of the Realtime service that ended, by how: `completed`, `cancelled`, `incomplete`, `failed` or `other`.

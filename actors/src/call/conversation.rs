@@ -12,6 +12,7 @@ use self::bridging::Parting;
 use super::Millis;
 use super::end::{CallEnd, Outcome, Reason};
 pub use super::exchange::{CallResult, Effect, Errors, Input, Next, Rules, Summary};
+use super::greeting::Greeting;
 use super::history::{History, Past, Said};
 use super::link::{AfterLoss, Link, Verdict};
 use super::playback::{Cut, Playback};
@@ -71,6 +72,7 @@ pub struct Conversation {
     taken_up: bool,
     ended: bool,
     responses: Responses,
+    greeting: Greeting,
     turns: Turns,
     history: History,
     playback: Playback,
@@ -108,6 +110,7 @@ impl Conversation {
             taken_up: false,
             ended: false,
             responses: Responses::default(),
+            greeting: Greeting::default(),
             turns: Turns::default(),
             history: History::default(),
             playback: Playback::default(),
@@ -268,6 +271,12 @@ impl Conversation {
                 effects.push(Effect::Ask(Request::Configure));
             }
             ServerEvent::SessionUpdated if self.link.is_opening() => self.session_ready(now, effects),
+            ServerEvent::SessionDiffers { part, told } => {
+                let data = json!({"part": part, "told": told});
+                effects.push(Effect::WriteEvent { kind: "session-differs", data });
+                self.errors.fatal += 1;
+                self.hand_over(Reason::RealtimeRefused, now, effects); // a person instead of noise
+            }
             ServerEvent::SpeechStarted => {
                 self.speaking_since = Some(now);
                 self.last_word_at = None;
@@ -291,6 +300,9 @@ impl Conversation {
             }
             ServerEvent::TranscriptCompleted { item_id, transcript } => {
                 self.transcribed(item_id, transcript, effects);
+                if self.greeting.is_due_after(transcript) {
+                    self.greet_again(now, effects);
+                }
             }
             ServerEvent::TranscriptFailed { item_id, code } => {
                 self.transcribed(item_id, "", effects);
@@ -300,6 +312,9 @@ impl Conversation {
             ServerEvent::ResponseCreated { id } => {
                 let cancel = self.responses.created(id, self.caller_interrupts());
                 effects.extend(cancel.map(ask_cancel));
+                if self.greeting.is_pending() {
+                    self.greet_again(now, effects); // this one answers a noise
+                }
             }
             ServerEvent::AudioDone { item_id, .. } => self.audio_done(item_id, effects),
             ServerEvent::TranscriptDelta { item_id, delta, .. } => {
@@ -401,6 +416,7 @@ impl Conversation {
     /// The caller speaks: the agent falls silent, and the service forgets what was not heard.
     fn barge_in(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.interrupt_at = None;
+        self.greeting.interrupted();
         let was_heard = self.playback.is_playing();
         let cancel = self.responses.cancel();
         if was_heard {
@@ -410,6 +426,16 @@ impl Conversation {
         effects.extend(cancel.map(ask_cancel));
         self.stop_playing(now, effects);
         self.discard_held(effects);
+    }
+
+    /// The greeting takes the place of whatever answers a noise.
+    fn greet_again(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        if self.playback.is_playing() {
+            effects.push(Effect::Clear);
+        }
+        effects.extend(self.responses.cancel().map(ask_cancel));
+        self.stop_playing(now, effects);
+        self.responses.greet();
     }
 
     /// What waits for the caller to come back answers what is out of date by then.
@@ -433,7 +459,12 @@ impl Conversation {
     }
 
     fn settle(&mut self, cut: Cut, effects: &mut Vec<Effect>) {
-        match self.turns.heard(cut, |turn| write(&mut self.history, turn, effects)) {
+        let greeting = &mut self.greeting;
+        let taken_back = self.turns.heard(cut, |turn| {
+            greeting.heard(&turn);
+            write(&mut self.history, turn, effects);
+        });
+        match taken_back {
             Some(TakeBack::Rest(place)) => effects.push(Effect::Ask(Request::Truncate {
                 item_id: place.item_id,
                 content_index: place.content_index,
@@ -561,6 +592,9 @@ impl Conversation {
         }
         if let Some(ask) = self.responses.ask(self.speaking_since.is_some(), now) {
             let number = ask.number;
+            if ask.greeting {
+                self.greeting.asked();
+            }
             let request = if ask.greeting { Request::Greet { number } } else { Request::Respond { number } };
             effects.push(Effect::Ask(request));
         }

@@ -102,3 +102,59 @@ fn the_agent_does_not_speak_for_ever_where_its_last_mark_is_lost() {
     }
     assert_eq!(call.turns().last().map(|turn| (turn.0, turn.2, turn.3)), Some((3, Some(200), false)));
 }
+
+#[test]
+fn a_session_in_another_format_is_an_event_and_a_person_instead_of_noise() {
+    let mut call = Timeline::admitted();
+    call.service(10, r#"{"type":"session.created","session":{}}"#);
+    let format = json!({"type": "audio/pcm", "rate": 24_000});
+    let updated = json!({"type": "session.updated", "session": {"audio": {"output": {"format": format}}}});
+    call.service(20, &updated.to_string());
+    let noted = |effect: &Effect| matches!(effect, Effect::WriteEvent { kind: "session-differs", .. });
+    assert!(call.done.iter().any(noted) && !call.done.contains(&Effect::OpenGate));
+    let refused = CallEnd::new(Outcome::Failed, Reason::RealtimeRefused);
+    assert_eq!(call.end(), Some((refused, Next::Human)));
+}
+
+fn transcript(item: &str, text: &str) -> String {
+    let kind = "conversation.item.input_audio_transcription.completed";
+    json!({"type": kind, "item_id": item, "transcript": text}).to_string()
+}
+
+/// 400 ms of the greeting are heard before the caller seems to speak.
+fn greeting_cut() -> Timeline {
+    let mut call = Timeline::ready();
+    call.at(1_000, Input::StreamOpened).says(1_000, "r1", "a1", 10, "Hello. This call is recorded.");
+    call.at(1_400, mark(1, 400)).caller_starts(1_400).caller_stops(2_000, "u1").take();
+    call
+}
+
+#[test]
+fn a_greeting_cut_off_by_a_noise_is_said_again() {
+    let mut call = greeting_cut();
+    call.created(2_010, "r2").delta(2_100, "r2", "a2").take();
+    call.service(2_150, &transcript("u1", " "));
+    let done = call.take();
+    assert!(done.contains(&Effect::Clear) && done.contains(&Effect::Ask(cancel("r2"))), "{done:?}");
+    call.response_done(2_200, "r2", "cancelled", "a2", "Pardon?");
+    assert!(call.requests().contains(&Request::Greet { number: 2 }));
+
+    let mut call = greeting_cut();
+    call.service(2_005, &transcript("u1", "")).created(2_010, "r2");
+    assert_eq!(call.requests(), [cancel("r2")], "the noise is not answered");
+    call.response_done(2_200, "r2", "cancelled", "a2", "");
+    assert_eq!(call.requests(), [Request::Greet { number: 2 }]);
+}
+
+#[test]
+fn a_greeting_cut_off_by_words_or_heard_whole_is_not_said_again() {
+    let mut call = greeting_cut();
+    call.created(2_010, "r2").service(2_150, &transcript("u1", "Hi"));
+    call.response_done(2_200, "r2", "completed", "a2", "");
+    assert_eq!(call.requests(), []);
+
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").created(4_010, "r2");
+    call.service(4_100, &transcript("u1", ""));
+    assert_eq!(call.requests(), []);
+}

@@ -40,6 +40,7 @@ pub mod checkpoint;
 pub mod conversation;
 pub mod end;
 pub mod exchange;
+pub mod greeting;
 pub mod heard_part;
 pub mod history;
 mod ledger;

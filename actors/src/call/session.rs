@@ -55,6 +55,9 @@ impl CallActor {
                     if let ServerEvent::ResponseDone(response) = &event {
                         call.setup.metrics.count_response(&response.status);
                     }
+                    if matches!(event, ServerEvent::SessionDiffers { .. }) {
+                        call.setup.metrics.realtime_errors.with_label_values(&["other-session"]).inc();
+                    }
                     call.step(&Input::Service(event), began, ctx);
                 }
                 Err(error) => {

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::acknowledged::difference;
 use super::lenient::{from_objects, optional, or_default, without_lone_surrogates};
 use super::usage::Usage;
 use crate::wire::scan::{self, Raw, Unusual};
@@ -18,6 +20,11 @@ pub enum ServerEvent<'a> {
     Audio(AudioDelta<'a>),
     SessionCreated,
     SessionUpdated,
+    /// The session was configured otherwise than we asked: which part, and its value.
+    SessionDiffers {
+        part: &'static str,
+        told: String,
+    },
     SpeechStarted,
     SpeechStopped,
     /// The caller's utterance became an item of the conversation.
@@ -66,6 +73,7 @@ impl ServerEvent<'_> {
         match self {
             Self::SessionCreated
             | Self::SessionUpdated
+            | Self::SessionDiffers { .. }
             | Self::Committed { .. }
             | Self::ItemAdded { .. }
             | Self::ResponseCreated { .. }
@@ -198,7 +206,7 @@ pub fn parse(message: &Bytes) -> Result<ServerEvent<'_>, serde_json::Error> {
     match &*kind {
         "response.output_audio.delta" => audio(message),
         "session.created" => Ok(ServerEvent::SessionCreated),
-        "session.updated" => Ok(ServerEvent::SessionUpdated),
+        "session.updated" => Ok(session_updated(message)),
         "input_audio_buffer.speech_started" => Ok(ServerEvent::SpeechStarted),
         "input_audio_buffer.speech_stopped" => Ok(ServerEvent::SpeechStopped),
         "input_audio_buffer.committed"
@@ -212,6 +220,15 @@ pub fn parse(message: &Bytes) -> Result<ServerEvent<'_>, serde_json::Error> {
         | "response.done"
         | "error" => understood(&kind, fields(message)?),
         _ => Ok(ServerEvent::Other),
+    }
+}
+
+/// A session that cannot be read is taken to be as asked.
+fn session_updated(message: &[u8]) -> ServerEvent<'static> {
+    let event: Value = serde_json::from_slice(message).unwrap_or_default();
+    match event.get("session").and_then(difference) {
+        Some((part, told)) => ServerEvent::SessionDiffers { part, told },
+        None => ServerEvent::SessionUpdated,
     }
 }
 

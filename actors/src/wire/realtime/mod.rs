@@ -1,5 +1,6 @@
 //! The OpenAI Realtime service: its events, ours, and the socket.
 
+mod acknowledged;
 pub mod events;
 pub mod holes;
 mod lenient;

@@ -31,6 +31,8 @@ pub enum RenderError {
     TimedOut,
     #[error("the service did not say what it was asked to")]
     OtherWords,
+    #[error("the session has {part} = {told:?}, which was not asked for")]
+    OtherSession { part: &'static str, told: String },
     #[error("the length of it is not that of a phrase")]
     Length,
 }
@@ -42,7 +44,7 @@ impl RenderError {
             Self::Connect(error) => matches!(error, ConnectError::Refused { .. }),
             Self::Closed { fatal, .. } => *fatal,
             Self::Failed(error) => error.is_fatal(),
-            Self::TimedOut | Self::OtherWords | Self::Length => false,
+            Self::TimedOut | Self::OtherWords | Self::OtherSession { .. } | Self::Length => false,
         }
     }
 }
@@ -105,6 +107,9 @@ impl Rendering {
         loop {
             match poll_fn(|cx| self.uplink.poll_received(self.session, cx)).await {
                 Some(Received::Event(message)) => match events::parse(&message) {
+                    Ok(ServerEvent::SessionDiffers { part, told }) => {
+                        return Err(RenderError::OtherSession { part, told });
+                    }
                     Ok(ServerEvent::Error(error)) => return Err(RenderError::Failed(error)),
                     Ok(mut event) => {
                         if let Some(found) = found(&mut event) {
