@@ -24,6 +24,12 @@ impl DbError {
     pub(super) fn unanswered(within: Duration) -> Self {
         Self::Unavailable(format!("no answer within {within:?}"))
     }
+
+    /// The server takes no writes: SQLSTATE 25006.
+    pub(super) fn says_read_only(&self) -> bool {
+        let (Self::Unavailable(said) | Self::Busy(said) | Self::Refused(said)) = self;
+        said.starts_with("25006 ")
+    }
 }
 
 impl From<QueryError> for DbError {
@@ -52,4 +58,24 @@ pub(super) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::connection::Failure;
+
+    fn failure(code: &str, said: &str) -> Failure {
+        Failure { code: Some(code.to_owned()), said: format!("{code} {said}") }
+    }
+
+    #[test]
+    fn a_read_only_server_is_told_from_all_others_by_its_code() {
+        let read_only = failure("25006", "cannot execute INSERT in a read-only transaction");
+        assert!(DbError::from(read_only.clone()).says_read_only());
+        assert!(DbError::from(QueryError::from(read_only)).says_read_only());
+        let aborted = failure("25P02", "current transaction is aborted after 25006 ");
+        assert!(!DbError::from(QueryError::from(aborted)).says_read_only());
+        assert!(!DbError::unanswered(Duration::from_secs(2)).says_read_only());
+    }
 }

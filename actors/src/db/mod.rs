@@ -515,7 +515,12 @@ impl Shared {
             connection.limit(Some(deadline + SERVER_GRACE));
             let answer = timeout_at(begun + deadline, question(&mut connection)).await;
             rows = connection.take_rows();
-            answer.unwrap_or_else(|_| Err(DbError::unanswered(deadline)))
+            let answer = answer.unwrap_or_else(|_| Err(DbError::unanswered(deadline)));
+            if answer.as_ref().is_err_and(DbError::says_read_only) {
+                // The primary may have become a standby: a new connection may lead to the new primary.
+                connection.retire();
+            }
+            answer
         }
         .await;
         self.metrics.answered(query, &answer, rows, begun.elapsed().as_secs_f64());
