@@ -10,6 +10,7 @@ mod dead_letters;
 mod inbox;
 mod metrics;
 mod table;
+mod trouble;
 mod worker;
 
 use chrono::{DateTime, Utc};

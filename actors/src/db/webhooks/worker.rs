@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::metrics::Processed;
 use super::table::{self, Leased};
+use super::trouble::Trouble;
 use super::{Route, apply, backlog};
 use crate::db::error::DbError;
 use crate::db::{Shared, spans};
@@ -58,6 +59,7 @@ pub(in crate::db) async fn run(shared: Arc<Shared>, mut handles: watch::Receiver
 async fn work(shared: &Shared) {
     let mut pause = FIRST_PAUSE;
     let mut count_at = Instant::now();
+    let mut trouble = Trouble::default();
     loop {
         let turn = async {
             if Instant::now() >= count_at {
@@ -66,14 +68,15 @@ async fn work(shared: &Shared) {
             }
             take_turn(shared).await
         };
-        match turn.await {
+        let turn = turn.await;
+        trouble.note(&turn);
+        match turn {
             Ok(0) => {
                 let _ = timeout(jittered(LOOK_EVERY), shared.inbox.stored()).await;
                 pause = FIRST_PAUSE;
             }
             Ok(_) => pause = FIRST_PAUSE,
-            Err(error) => {
-                tracing::debug!(%error, "webhooks wait to be processed");
+            Err(_) => {
                 sleep(jittered(pause)).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
