@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::error::DbError;
+use super::url::MISTAKE;
 
 /// Whether the database answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,7 +164,11 @@ impl Seen {
         self.connecting.fetch_sub(1, Ordering::Relaxed);
         let before = self.failed_connect.send_replace(failure.map(str::to_owned));
         if let Some(cause) = failure.filter(|cause| before.as_deref() != Some(*cause)) {
-            tracing::warn!(cause, "no database connection could be opened");
+            if cause.starts_with(MISTAKE) {
+                tracing::error!(cause, "no database connection can be opened until this is mended");
+            } else {
+                tracing::warn!(cause, "no database connection could be opened");
+            }
         }
     }
 

@@ -51,6 +51,8 @@ const OURS: [&str; 18] = [
     "load_balance_hosts",
 ];
 
+const DIRECT_TLS: &str = "TLS without PostgreSQL's own negotiation is not supported; leave it out";
+
 /// What is wrong with a database URL, and what to do. The URL itself is never repeated: it holds a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadUrl {
@@ -85,6 +87,9 @@ impl Target {
                 "sslmode" => mode = Some(value.to_owned()),
                 "sslrootcert" => root = Some(decode(value)),
                 "schema" | "currentSchema" if value == "public" => ignored.push(key.to_owned()),
+                "sslnegotiation" if value != "postgres" => {
+                    return Err(BadUrl::Parameter(format!("sslnegotiation={value}"), DIRECT_TLS.to_owned()));
+                }
                 "sslaccept" if value == "accept_invalid_certs" => ignored.push(key.to_owned()),
                 _ if FOREIGN.contains(&key) => ignored.push(key.to_owned()),
                 _ if OURS.contains(&key) => kept.push(pair),
@@ -110,10 +115,13 @@ impl Target {
     /// Why no connection came about, and what to do where that is known: in one line, without the password.
     pub(super) fn explain(&self, error: &tokio_postgres::Error) -> String {
         let said = chain(error);
-        match self.remedy(error, &said) {
+        let code = error.code().map(|code| code.code());
+        let is_mistake = tls::remedy(error).is_some() || is_mistake(code, &said);
+        let said = match self.remedy(error, &said) {
             Some(remedy) => format!("{said}; {remedy}"),
             None => said,
-        }
+        };
+        if is_mistake { format!("{MISTAKE}: {said}") } else { said }
     }
 
     fn remedy(&self, error: &tokio_postgres::Error, said: &str) -> Option<&'static str> {
@@ -139,6 +147,27 @@ impl Target {
         }
         None
     }
+}
+
+/// How the cause begins where waiting does not help.
+pub(super) const MISTAKE: &str = "wrong settings, not an outage";
+
+/// Whether a failed connect is a permanent mistake in the URL or at the server, by SQLSTATE and text.
+fn is_mistake(code: Option<&str>, said: &str) -> bool {
+    // Wrong user or password, no such database, no right to connect to it.
+    matches!(code, Some("28000" | "28P01" | "3D000" | "42501"))
+        || [
+            "server does not support TLS",
+            "SSL required",
+            "no encryption",
+            "unsupported startup parameter",
+            // As poolers say it, under codes that they also use for an outage.
+            "no such database",
+            "no such user",
+            "Tenant or user not found",
+        ]
+        .iter()
+        .any(|mistake| said.contains(mistake))
 }
 
 /// The URL without its query, and the query. What may be a part of the password stays unsaid.

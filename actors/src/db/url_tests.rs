@@ -106,3 +106,33 @@ fn a_refusal_never_repeats_the_password() {
     assert!(refusal("postgres://user:p@ss@host/db").contains("`%40`"));
     assert!(refusal("postgres://postgres:[YOUR-PASSWORD]@host/db").contains("[YOUR-PASSWORD]"));
 }
+
+#[test]
+fn direct_tls_is_refused_by_name() {
+    let said = refusal("postgres://u@h/d?sslmode=require&sslnegotiation=direct");
+    assert!(said.starts_with("`sslnegotiation=direct`: "), "{said}");
+    target("postgres://u@h/d?sslmode=require&sslnegotiation=postgres");
+}
+
+#[test]
+fn a_permanent_mistake_is_told_from_an_outage() {
+    for (code, said) in [
+        (Some("28P01"), "db error: FATAL: password authentication failed for user \"app\""),
+        (Some("28000"), "db error: FATAL: role \"app\" does not exist"),
+        (Some("3D000"), "db error: FATAL: database \"app\" does not exist"),
+        (Some("42501"), "db error: FATAL: permission denied for database \"app\""),
+        (Some("08P01"), "db error: FATAL: no such database: app"),
+        (Some("XX000"), "db error: FATAL: Tenant or user not found"),
+        (None, "error performing TLS handshake: server does not support TLS"),
+    ] {
+        assert!(is_mistake(code, said), "{said}");
+    }
+    for (code, said) in [
+        (Some("57P03"), "db error: FATAL: the database system is starting up"),
+        (Some("53300"), "db error: FATAL: sorry, too many clients already"),
+        (Some("XX000"), "db error: FATAL: unable to check out a connection"),
+        (None, "error connecting to server: Connection refused"),
+    ] {
+        assert!(!is_mistake(code, said), "{said}");
+    }
+}
