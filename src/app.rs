@@ -241,6 +241,7 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     let serving = actix_rt::spawn(server);
     announce(address);
     app.fill_phrases();
+    actix_rt::spawn(http::health::tell(app.clone()));
     let twilio = twilio_api(&app.settings.twilio)?;
     let (instance, keep) = (&app.settings.instance_id, app.settings.retention);
     let jobs = background::start(app.db.clone(), instance, twilio.clone(), keep, &app.metrics)

@@ -33,6 +33,7 @@ pub mod call;
 pub mod db;
 #[cfg(feature = "fault-injection")]
 mod fault;
+pub mod health;
 pub mod jobs;
 pub mod metrics;
 pub mod registry;

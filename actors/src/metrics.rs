@@ -11,6 +11,7 @@ use prometheus::{
 
 use crate::call::conversation::Errors;
 use crate::call::end::CallEnd;
+use crate::health::RealtimeLog;
 use crate::wire::realtime::usage::Usage;
 use crate::wire::twilio::stream::StreamFault;
 
@@ -107,7 +108,11 @@ macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $field:ident: $kind:ty = $name:literal $([$($label:literal $(= $values:expr)?),+])? $({$buckets:expr})?;)+) => {
         /// The metrics of the calls; a clone counts into the same ones.
         #[derive(Clone)]
-        pub struct Metrics { $($(#[doc = $help])+ pub $field: $kind,)+ }
+        pub struct Metrics {
+            $($(#[doc = $help])+ pub $field: $kind,)+
+            /// What came of the last requests to the Realtime service.
+            pub realtime: RealtimeLog,
+        }
 
         impl Metrics {
             /// Makes the metrics and registers them.
@@ -124,7 +129,7 @@ macro_rules! metrics {
                     combinations(known).iter().for_each(|labels| $field.show(labels));
                     registry.register(Box::new($field.clone())).expect("each metric is registered once");
                 )+
-                Self { $($field,)+ }
+                Self { $($field,)+ realtime: RealtimeLog::default() }
             }
         }
     };

@@ -12,7 +12,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::http::uri::Authority;
 use actix_web::middleware::Next;
-use actix_web::{Error, ResponseError as _, web};
+use actix_web::{Error, HttpRequest, ResponseError as _, web};
 
 use super::limits;
 use super::problem::ApiError;
@@ -25,7 +25,7 @@ pub async fn gate(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    if app.settings.http.api_auth == ApiAuth::Off && is_from_this_machine(&request) {
+    if lets_in(&app, request.request()) {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
     let mut refusal = ApiError::Unauthorized;
@@ -37,7 +37,12 @@ pub async fn gate(
     Ok(request.into_response(refusal.error_response()))
 }
 
-fn is_from_this_machine(request: &ServiceRequest) -> bool {
+/// Whether this request may see what the API tells.
+pub fn lets_in(app: &App, request: &HttpRequest) -> bool {
+    app.settings.http.api_auth == ApiAuth::Off && is_from_this_machine(request)
+}
+
+fn is_from_this_machine(request: &HttpRequest) -> bool {
     let from_loopback = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
     from_loopback && !is_forwarded(request.headers()) && is_for_loopback(request.headers())
 }

@@ -1,22 +1,35 @@
 //! `GET /healthz`: how the process is. `GET /readyz`: whether it should be given new calls. Neither ever waits.
 
+use std::time::{Duration, Instant};
+
+use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 use actors::db::{DbHealth, PoolStats, SchemaState, SpoolStats};
+use actors::health::{self, Database, Known, State};
 use serde::Serialize;
 
+use super::auth;
 use super::problem::ApiError;
 use crate::app::App;
+use crate::settings::ApiAuth;
+
+/// How often the log looks whether the state has changed.
+const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// `healthy`, `degraded` (the database is away; calls go on) or `draining` (about to end, also by itself).
+    /// `healthy`, `degraded` (calls go on) or `draining` (about to end, also by itself).
     status: &'static str,
-    /// `healthy` or `unavailable`.
+    /// `healthy`, `readOnly` or `unavailable`.
     database: &'static str,
-    /// Why it is unavailable; or why no further connection could be opened.
+    /// Why it is unavailable; or why no further connection could be opened. Only for whoever may use the API.
     #[serde(skip_serializing_if = "Option::is_none")]
     database_error: Option<String>,
+    /// `healthy` or `failing`.
+    realtime: &'static str,
+    causes: Vec<&'static str>,
+    warnings: Vec<&'static str>,
     pool_stats: PoolStats,
     calls: Calls,
     spool: SpoolStats,
@@ -35,22 +48,64 @@ pub struct Ready {
     ready: bool,
 }
 
+/// How the process is now.
+pub fn state(app: &App) -> State {
+    let (capacity, spool) = (app.registry.capacity(), app.db.spool_stats());
+    health::assess(&Known {
+        is_ending: app.is_draining() || app.is_worn_out(),
+        database: match app.db.health() {
+            DbHealth::Healthy => Database::Healthy,
+            DbHealth::Unavailable(_) => Database::Unavailable,
+        },
+        oldest_seconds: spool.oldest_seconds,
+        aside: spool.aside,
+        realtime: app.voice.pump.metrics.realtime.recent(),
+        is_full: capacity.active >= capacity.limit,
+        bypasses_validation: app.settings.twilio.bypass_validation,
+        api_is_open: app.settings.http.api_auth == ApiAuth::Off,
+    })
+}
+
+/// Logs each change of the state, and how long the one before lasted.
+pub async fn tell(app: Data<App>) {
+    let (mut before, mut since) = (None::<State>, Instant::now());
+    loop {
+        let now = state(&app);
+        if before.as_ref() != Some(&now) {
+            let (causes, warnings) = (now.causes.join(", "), now.warnings.join(", "));
+            let after_seconds = since.elapsed().as_secs();
+            if now.causes.is_empty() && now.warnings.is_empty() {
+                tracing::info!(status = now.status, after_seconds, "the state of health changed");
+            } else {
+                tracing::warn!(
+                    status = now.status,
+                    causes,
+                    warnings,
+                    after_seconds,
+                    "the state of health changed"
+                );
+            }
+            (before, since) = (Some(now), Instant::now());
+        }
+        actix_rt::time::sleep(LOOK).await;
+    }
+}
+
 /// 200 as long as the process serves.
-pub async fn healthz(app: Data<App>) -> Json<Health> {
-    let (database, database_error) = match app.db.health() {
-        DbHealth::Healthy => ("healthy", app.db.failed_connect()),
-        DbHealth::Unavailable(cause) => ("unavailable", Some(cause)),
-    };
-    let status = match (app.is_draining() || app.is_worn_out(), database) {
-        (true, _) => "draining",
-        (false, "healthy") => "healthy",
-        (false, _) => "degraded",
+pub async fn healthz(app: Data<App>, request: HttpRequest) -> Json<Health> {
+    let state = state(&app);
+    let error = match app.db.health() {
+        DbHealth::Healthy => app.db.failed_connect(),
+        DbHealth::Unavailable(cause) => Some(cause),
     };
     let capacity = app.registry.capacity();
     Json(Health {
-        status,
-        database,
-        database_error,
+        status: state.status,
+        database: state.database.as_str(),
+        database_error: error.filter(|_| auth::lets_in(&app, &request)),
+        realtime: if state.realtime_fails { "failing" } else { "healthy" },
+        causes: state.causes,
+        warnings: state.warnings,
         pool_stats: app.db.pool_stats(),
         calls: Calls { active: capacity.active, limit: capacity.limit },
         spool: app.db.spool_stats(),

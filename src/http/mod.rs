@@ -11,7 +11,7 @@ mod auth;
 mod call_logs;
 mod callbacks;
 mod dashboard;
-mod health;
+pub mod health;
 mod last_resort;
 pub mod limits;
 pub mod metrics;

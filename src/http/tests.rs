@@ -222,14 +222,24 @@ async fn whoever_is_not_answered_in_time_is_told_to_try_again() {
 async fn health_is_told_while_the_database_is_away() {
     let app = app(&[("MAX_CONCURRENT_CALLS", "7")]);
     let mut health = body(answer(&app, TestRequest::get().uri("/healthz")).await).await;
-    assert!(health["databaseError"].take().is_string());
     assert!(health["uptimeSeconds"].take().is_u64());
     let expected = json!({
-        "status": "degraded", "database": "unavailable", "databaseError": null,
+        "status": "degraded", "database": "unavailable", "realtime": "healthy",
+        "causes": ["database-unavailable"], "warnings": [],
         "poolStats": {"total": 0, "idle": 0, "waiting": 0}, "calls": {"active": 0, "limit": 7},
         "spool": {"pending": 0, "oldestSeconds": 0, "aside": 0}, "version": env!("CARGO_PKG_VERSION"), "uptimeSeconds": null,
     });
     assert_eq!(health, expected);
+}
+
+#[actix_rt::test]
+async fn only_whoever_may_use_the_api_reads_why_the_database_is_away() {
+    let app = app(&[("API_AUTH", "off"), ("BYPASS_TWILIO_VALIDATION", "true")]);
+    let health = body(answer(&app, local("/healthz")).await).await;
+    assert!(health["databaseError"].is_string());
+    assert_eq!(health["warnings"], json!(["twilio-validation-bypassed", "api-auth-off"]));
+    let stranger = body(answer(&app, TestRequest::get().uri("/healthz")).await).await;
+    assert!(stranger.get("databaseError").is_none(), "{stranger}");
 }
 
 #[actix_rt::test]

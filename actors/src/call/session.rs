@@ -12,6 +12,7 @@ use tracing::{Instrument as _, Span};
 
 use super::conversation::Input;
 use super::{CallActor, Millis};
+use crate::health::{Outcome, RealtimeLog};
 use crate::metrics::Counted;
 use crate::supervise::fault_point;
 use crate::wire::realtime::events::{self, ServerEvent};
@@ -26,6 +27,11 @@ impl CallActor {
     fn connected(&mut self, result: Result<u32, ConnectError>, ctx: &mut Context<Self>) {
         let label = if result.is_ok() { "connected" } else { "failed" };
         self.setup.metrics.realtime_connects.with_label_values(&[label]).inc();
+        self.setup.metrics.realtime.note(match &result {
+            Ok(_) => Outcome::Connected,
+            Err(ConnectError::Refused { .. }) => Outcome::Refused,
+            Err(ConnectError::TimedOut | ConnectError::Failed(_)) => Outcome::NotConnected,
+        });
         match result {
             Ok(session) if self.ended.is_some() => {
                 tracing::debug!(session, "connected after the call's end");
@@ -52,6 +58,7 @@ impl CallActor {
             match events::parse(message) {
                 Ok(event) => {
                     moves_the_session = event.moves_the_session();
+                    note(&event, &call.setup.metrics.realtime);
                     if let ServerEvent::ResponseDone(response) = &event {
                         call.setup.metrics.count_response(&response.status);
                     }
@@ -70,6 +77,19 @@ impl CallActor {
             }
         });
         self.out_of_step |= !done && moves_the_session;
+    }
+}
+
+/// Keeps what the event says of the service's health. An error that harms nothing says nothing.
+fn note(event: &ServerEvent, log: &RealtimeLog) {
+    match event {
+        ServerEvent::ResponseDone(response) if response.status == "failed" => {
+            let error = response.status_details.as_ref().and_then(|details| details.error.as_ref());
+            log.note_error(&error.cloned().unwrap_or_default());
+        }
+        ServerEvent::ResponseDone(response) if response.status != "cancelled" => log.note(Outcome::Answered),
+        ServerEvent::Error(error) if error.is_fatal() => log.note_error(error),
+        _ => {}
     }
 }
 

@@ -169,6 +169,8 @@ pub struct ServiceError {
     pub kind: Option<String>,
     #[serde(deserialize_with = "optional")]
     pub message: Option<String>,
+    /// Of what was asked, the one at fault.
+    pub param: Option<String>,
     /// Of the client's event that caused it.
     #[serde(deserialize_with = "optional")]
     pub event_id: Option<String>,
