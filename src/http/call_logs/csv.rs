@@ -44,21 +44,35 @@ fn lines(calls: &[CallSummary]) -> String {
     lines
 }
 
-/// A text that comes from outside. What a spreadsheet would take for a formula gets an apostrophe in front; a telephone
-/// number, which is a plus and digits, does no harm and stays as it is.
+/// A text that comes from outside. What a spreadsheet would take for a formula gets an apostrophe in front, also where
+/// the spreadsheet begins a cell at a semicolon, a tab or a line break. A telephone number does no harm and stays.
 fn cell(text: Option<&str>) -> Cow<'_, str> {
     let text = text.unwrap_or_default();
-    let is_number = text.strip_prefix('+').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) && !is_number;
-    let needs_quotes = text.contains([',', '"', '\r', '\n']);
-    match (is_formula, needs_quotes) {
+    let needs_quotes = text.contains([',', ';', '"', '\t', '\r', '\n']);
+    match (needs_quotes, is_formula(text)) {
         (false, false) => text.into(),
-        (true, false) => format!("'{text}").into(),
-        (_, true) => {
-            let apostrophe = if is_formula { "'" } else { "" };
-            format!("\"{apostrophe}{}\"", text.replace('"', "\"\"")).into()
-        }
+        (false, true) => format!("'{text}").into(),
+        (true, _) => format!("\"{}\"", guarded(text).replace('"', "\"\"")).into(),
     }
+}
+
+/// The text with an apostrophe in front of each part that would be a formula.
+fn guarded(text: &str) -> String {
+    let apostrophe = if text.starts_with(['\t', '\r', '\n']) { "'" } else { "" };
+    let mut guarded = String::from(apostrophe);
+    for part in text.split_inclusive([';', '\t', '\r', '\n']) {
+        if is_formula(part.trim_end_matches([';', '\t', '\r', '\n'])) {
+            guarded.push('\'');
+        }
+        guarded.push_str(part);
+    }
+    guarded
+}
+
+/// Spreadsheets read full-width signs like the ASCII ones. A plus and digits are a telephone number.
+fn is_formula(text: &str) -> bool {
+    let is_number = text.strip_prefix('+').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+    text.starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']) && !is_number
 }
 
 fn time(time: Option<DateTime<Utc>>) -> Cow<'static, str> {
@@ -103,7 +117,14 @@ mod tests {
             ("+1+cmd", "'+1+cmd"),
             ("-2", "'-2"),
             ("@SUM(A1)", "'@SUM(A1)"),
-            ("\t=1", "'\t=1"),
+            ("\t=1", "\"'\t'=1\""),
+            ("\u{ff1d}1+1", "'\u{ff1d}1+1"),
+            ("\u{ff0b}1", "'\u{ff0b}1"),
+            ("\u{ff0d}1", "'\u{ff0d}1"),
+            ("\u{ff20}A1", "'\u{ff20}A1"),
+            ("a;=1;+15550100", "\"a;'=1;+15550100\""),
+            ("a\t@A1", "\"a\t'@A1\""),
+            ("a\r\n-1", "\"a\r\n'-1\""),
             ("=HYPERLINK(\"x\",\"y\")", "\"'=HYPERLINK(\"\"x\"\",\"\"y\"\")\""),
             ("a,b", "\"a,b\""),
             ("a\nb", "\"a\nb\""),
