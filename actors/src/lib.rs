@@ -33,6 +33,8 @@ pub mod call;
 pub mod db;
 #[cfg(feature = "fault-injection")]
 mod fault;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod health;
 pub mod jobs;
 pub mod metrics;

@@ -26,7 +26,7 @@ pub(super) struct Metrics {
     durations: HistogramVec,
     /// Rows read or written, by query.
     rows: IntCounterVec,
-    /// Records that could not be kept: no room for them, refused by the database, or unreadable.
+    /// Records that could not be kept: no room for them, or refused by the database.
     unwritten: IntCounter,
 }
 
@@ -59,7 +59,7 @@ impl Metrics {
         )?;
         let unwritten = IntCounter::new(
             "switchboard_db_unwritten_records_total",
-            "Records that could not be kept: no room for them, refused by the database, or unreadable",
+            "Records that could not be kept: no room for them, or refused by the database",
         )?;
         registry.register(Box::new(queries.clone()))?;
         registry.register(Box::new(durations.clone()))?;

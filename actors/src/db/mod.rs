@@ -74,6 +74,20 @@ pub use self::retention::OldRecording;
 pub use self::spool::{SpoolError, SpoolStats};
 pub use self::turns::LoggedTurn;
 pub use self::url::BadUrl;
+
+/// A database URL: what is wrong with it is said without its password.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_database_url(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _judged = self::url::Target::parse(text);
+    }
+}
+
+/// A record on disk, of this version or of any other.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_spooled_record(data: &[u8]) {
+    self::spool::fuzz_record(data);
+}
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream};
 

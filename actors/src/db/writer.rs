@@ -112,8 +112,10 @@ async fn replay(shared: &Shared, pause: &mut Pause, refusals: &mut u32) {
         }
         None => {
             if front.unreadable > 0 {
-                shared.metrics.unwritten(front.unreadable);
-                tracing::error!(records = front.unreadable, "unreadable records of the spool dropped");
+                tracing::error!(
+                    records = front.unreadable,
+                    "this version cannot read some records of the spool: they are set aside for one that can"
+                );
             }
             shared.inbox.wake_the_worker(); // there may have been webhooks among them
             pause.reset();

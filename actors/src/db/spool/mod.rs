@@ -241,3 +241,8 @@ impl Inner {
         result
     }
 }
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz_record(data: &[u8]) {
+    store::fuzz_record(data);
+}

@@ -18,9 +18,10 @@ use crate::wire::twilio::sid::CallSid;
 
 /// By order number; the call's SID (blank: of none) beside it, to be found without reading the value.
 const RECORDS: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("records");
-/// Those that the database refuses, out of the others' way; keys and values are made alike.
+/// Those that the database refuses or this version cannot read, out of the others' way; keys and values are made alike.
 const ASIDE: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("aside");
-/// So many are set aside at most.
+/// At most this many refused records are set aside. What cannot be read is set aside without a limit of its own: it has
+/// been in the spool, whose size is bounded.
 const MOST_ASIDE: usize = 1_000;
 /// The first byte of a value.
 const FORMAT: u8 = 1;
@@ -208,7 +209,8 @@ impl Store {
         })
     }
 
-    /// The records up to this one need not be written any more. A disk that is too full even to take them out is no reason
+    /// The records up to this one need not be written any more. Those among them that this version cannot read are set
+    /// aside with their bytes: a later version may be able to. A disk that is too full even to take them out is no reason
     /// to keep them: they are passed over, and with the last one the file is begun anew.
     pub(super) fn settle(&mut self, through: u64) -> Result<(), SpoolFailure> {
         if self.gone.is_none()
@@ -221,33 +223,57 @@ impl Store {
         self.gone = Some(through);
         self.attempt(|store| store.database().map(drop))?;
         self.count().map_err(|error| failure(&error))?;
-        if self.records == 0 && self.aside == 0 {
+        if self.records == 0 && self.aside == 0 && !self.holds_unreadable()? {
             self.begin_anew()?;
         }
         Ok(())
     }
 
     fn remove(&mut self, through: u64) -> Result<(), SpoolFailure> {
-        let (records, bytes, oldest) = self.attempt(|store| {
-            let mut freed = 0;
+        let (records, bytes, oldest, unreadable) = self.attempt(|store| {
+            let (mut freed, mut unreadable) = (0, Vec::new());
             let transaction = store.database()?.begin_write()?;
             let (records, oldest) = {
                 let mut table = transaction.open_table(RECORDS)?;
-                table.retain_in(..(through + 1, ""), |_, value| {
+                table.retain_in(..(through + 1, ""), |(_, call_sid), value| {
                     freed += value.len() as u64;
+                    if decode(value).is_none() {
+                        unreadable.push((call_sid.to_owned(), value.to_vec()));
+                    }
                     false
                 })?;
                 (table.len()?, oldest(&table, 0)?)
             };
+            {
+                let mut aside = transaction.open_table(ASIDE)?;
+                let first = aside.last()?.map_or(0, |(key, _)| key.value().0 + 1);
+                for (order, (call_sid, value)) in (first..).zip(&unreadable) {
+                    aside.insert((order, call_sid.as_str()), value.as_slice())?;
+                }
+            }
             transaction.commit()?;
-            Ok((records as usize, store.bytes.saturating_sub(freed), oldest))
+            Ok((records as usize, store.bytes.saturating_sub(freed), oldest, unreadable.len()))
         })?;
         (self.records, self.bytes, self.oldest) = (records, bytes, oldest);
+        self.aside += unreadable;
         if records == 0 {
             self.bytes = 0;
             self.compact();
         }
         Ok(())
+    }
+
+    /// Whether the file has records that this version cannot read, and that could not be set aside.
+    fn holds_unreadable(&mut self) -> Result<bool, SpoolFailure> {
+        self.attempt(|store| {
+            let table = store.database()?.begin_read()?.open_table(RECORDS)?;
+            for entry in table.iter()? {
+                if decode(entry?.1.value()).is_none() {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
     }
 
     /// Makes an empty file of one in which nothing waits.
@@ -397,6 +423,16 @@ fn encode(at: DateTime<Utc>, record: &Record, cause: Option<&str>) -> Result<Ent
 /// None if it is damaged, or of a later version of this program.
 fn decode(value: &[u8]) -> Option<Spooled> {
     serde_json::from_slice(value.strip_prefix(&[FORMAT])?).ok()
+}
+
+/// What is read is written again with the same meaning.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz_record(data: &[u8]) {
+    if let Some(spooled) = decode(data) {
+        let (_, written) = encode(spooled.at, &spooled.record, None).expect("it was read");
+        let again = decode(&written).expect("it was just written");
+        assert_eq!(again.record, spooled.record);
+    }
 }
 
 fn set_aside(path: &Path) -> std::io::Result<PathBuf> {

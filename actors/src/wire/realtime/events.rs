@@ -170,6 +170,7 @@ pub struct ServiceError {
     #[serde(deserialize_with = "optional")]
     pub message: Option<String>,
     /// Of what was asked, the one at fault.
+    #[serde(deserialize_with = "optional")]
     pub param: Option<String>,
     /// Of the client's event that caused it.
     #[serde(deserialize_with = "optional")]

@@ -150,6 +150,38 @@ fn what_cannot_be_read_is_counted_and_passed_over() {
 }
 
 #[test]
+fn what_cannot_be_read_is_set_aside_with_its_bytes_and_never_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder, 1 << 20);
+    let later_version = [FORMAT + 1, b'{', b'}'].to_vec();
+    let unknown_kind = [&[FORMAT][..], br#"{"at":"2026-01-01T00:00:00Z","record":{"Unheard":{}}}"#].concat();
+    let unreadable = [(sid(1).to_string(), later_version), (String::new(), unknown_kind)];
+    store.append(&[event(1, "a")]).unwrap();
+    store.append_entries(&unreadable).unwrap();
+    store.settle(2).unwrap();
+    assert_eq!((store.backlog().records, store.backlog().aside), (0, 2));
+    drop(store);
+    let mut store = open(&folder, 1 << 20);
+    assert_eq!(
+        (store.backlog().records, store.front(9).unwrap().unreadable),
+        (2, 2),
+        "tried again at a start"
+    );
+    store.append(&[event(1, "b")]).unwrap();
+    let last = store.front(9).unwrap().last.unwrap();
+    store.settle(last).unwrap();
+    assert_eq!((store.backlog().records, store.backlog().aside), (0, 2));
+    let kept = store.attempt(|store| {
+        let table = store.database()?.begin_read()?.open_table(ASIDE)?;
+        table
+            .iter()?
+            .map(|entry| entry.map(|(_, value)| value.value().to_vec()).map_err(Into::into))
+            .collect::<Result<Vec<_>, redb::Error>>()
+    });
+    assert_eq!(kept.unwrap(), unreadable.map(|(_, value)| value), "byte for byte");
+}
+
+#[test]
 fn what_is_set_aside_waits_for_the_next_start_behind_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(&folder, 1 << 20);
