@@ -14,8 +14,11 @@ use crate::wire::twilio::frames::{self, Inbound, Mark};
 use crate::wire::twilio::stream::unmask_text;
 use crate::wire::twilio::twiml::Twiml;
 
+/// Takes any bytes; panics if they break a promise.
+pub type Target = fn(&[u8]);
+
 /// The targets, by the name of their corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("twilio_frame", twilio_frame),
     ("mark", mark),
     ("form", form),
