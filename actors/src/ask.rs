@@ -7,7 +7,7 @@ use actix::dev::ToEnvelope;
 use actix::prelude::*;
 use tokio::time::timeout;
 
-/// So often a message is offered again to a full mailbox, which wakes nobody when it has room.
+/// The pause before a message is offered again to a full mailbox: the mailbox wakes no sender.
 const OFFER_EVERY: Duration = Duration::from_millis(20);
 
 /// Waits for a place in the mailbox and for the answer; none if the actor is gone, or does not answer within this time.

@@ -8,7 +8,7 @@ use crate::wire::realtime::events::ServiceError;
 
 /// Records may wait so long before it is a fault; a batch is written within a second.
 const MAX_WAIT_SECONDS: i64 = 10;
-/// Outcomes of the Realtime service count for so long.
+/// How long an outcome of the Realtime service counts.
 const WINDOW: Duration = Duration::from_secs(300);
 /// More are not kept; the oldest gives way.
 const MAX_OUTCOMES: usize = 64;

@@ -2,7 +2,7 @@
 
 use super::turns::TurnUpdate;
 
-/// So often it is said again; by then the noise is a lasting one.
+/// How many times the greeting is repeated. Noise that lasts longer will not stop.
 const MAX_AGAIN: u32 = 2;
 
 /// See the module.

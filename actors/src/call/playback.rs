@@ -12,7 +12,7 @@ use crate::wire::twilio::frames::Mark;
 
 /// A mark is asked for after this much audio.
 const MARK_EVERY_MS: u32 = 200;
-/// The echo of the last mark is waited for so long after the audio should have been heard; then it is taken for lost.
+/// A last mark whose echo has not come this long after its audio should have ended counts as lost.
 const LAST_MARK_WITHIN_MS: Millis = 4_000;
 /// Phrases are numbered from here, apart from turns: they are played like one and are none in the log or for the service.
 const PHRASES_FROM: u32 = 1 << 31;
