@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use actors::call::end::Outcome;
 use actors::db::record::{Aftermath, Event};
 use actors::wire::twilio::form::Form;
+use actors::wire::twilio::number::can_be_caller_id;
 use actors::wire::twilio::sid::CallSid;
 use actors::wire::twilio::twiml::{Dial, Record, Twiml};
 use chrono::Utc;
@@ -22,6 +23,9 @@ const NOBODY: &str =
     "We are sorry, we cannot take your call right now. Please leave a message after the tone.";
 const NO_MESSAGE: &str = "We did not receive a message. Please call again in a few minutes. Goodbye.";
 const THANK_YOU: &str = "Thank you for your message. Goodbye.";
+/// The query parameter by which the URL of `transfer-done` tells that our own number was the caller ID.
+pub(super) const CALLER_ID: &str = "caller-id";
+pub(super) const OURS: &str = "ours";
 const GOODBYE: &str = "Thank you for calling. Goodbye.";
 /// How long the person who takes over is rung.
 const RING_SECONDS: u32 = 30;
@@ -29,15 +33,39 @@ const LONGEST_MESSAGE_SECONDS: u32 = 120;
 /// So much silence ends a message.
 const END_OF_MESSAGE_SECONDS: u32 = 5;
 
-/// A person takes over, if there is one; else the caller may leave a message. Needs nobody's answer.
-pub fn person_or_voicemail(app: &App) -> Twiml {
-    match &app.settings.twilio.human_fallback_number {
-        Some(number) => Twiml::new().say(CONNECTING_YOU).dial(Dial {
-            number,
-            action: Some(&app.voice.urls.transfer_done),
-            timeout_seconds: RING_SECONDS,
-        }),
-        None => voicemail_box(app),
+/// A person takes over, if there is one; else the caller may leave a message. Needs nobody's answer. `form` is the
+/// webhook that is answered: it names the caller.
+pub fn person_or_voicemail(app: &App, form: &Form) -> Twiml {
+    let Some(number) = &app.settings.twilio.human_fallback_number else { return voicemail_box(app) };
+    let caller_id = match form.get("From") {
+        Some(from) if can_be_caller_id(from) => None,
+        _ => our_number(app, form),
+    };
+    dial(app, Twiml::new().say(CONNECTING_YOU), number, caller_id)
+}
+
+/// Rings the person. The action learns whether the call was made from our own number.
+fn dial(app: &App, before: Twiml, number: &str, caller_id: Option<&str>) -> Twiml {
+    let urls = &app.voice.urls;
+    let action = if caller_id.is_some() { &urls.transfer_from_us_done } else { &urls.transfer_done };
+    before.dial(Dial { number, action: Some(action), timeout_seconds: RING_SECONDS, caller_id })
+}
+
+/// The number that we make calls from: the one that is set, else the one that was called.
+fn our_number<'a>(app: &'a App, form: &'a Form) -> Option<&'a str> {
+    let is_to_us = form.get("Direction").is_none_or(|direction| direction == "inbound");
+    let called = form.get("To").filter(|to| is_to_us && can_be_caller_id(to));
+    app.settings.twilio.from_number.as_deref().or(called)
+}
+
+/// What comes after a dial that failed: as Twilio refuses a caller's number that it does not like, and a network does
+/// likewise, the person is rung once more, from our own number.
+fn after_failed_dial(app: &App, request: &HttpRequest, form: &Form) -> Twiml {
+    let was_ours = Form::parse(request.query_string().as_bytes()).get(CALLER_ID) == Some(OURS);
+    let person = app.settings.twilio.human_fallback_number.as_deref();
+    match (person, our_number(app, form)) {
+        (Some(person), Some(ours)) if !was_ours => dial(app, Twiml::new(), person, Some(ours)),
+        _ => voicemail_box(app),
     }
 }
 
@@ -56,7 +84,7 @@ pub fn voicemail_box(app: &App) -> Twiml {
 
 /// `POST /api/voice/fallback`: our own redirect of last resort. It works without database and registry.
 pub async fn fallback(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<HttpResponse, ApiError> {
-    signed(&app, &request, &body, async |_| Ok(steer(&person_or_voicemail(&app)))).await
+    signed(&app, &request, &body, async |form| Ok(steer(&person_or_voicemail(&app, form)))).await
 }
 
 /// `POST /api/voice/transfer-done`: the call to a person has ended, or never began. The caller is answered even where
@@ -83,6 +111,7 @@ pub async fn transfer_done(
         Ok(steer(&match answered {
             _ if is_over(form) => Twiml::new(),
             true => Twiml::new().say(GOODBYE).hangup(),
+            false if status == "failed" => after_failed_dial(&app, &request, form),
             false => voicemail_box(&app),
         }))
     })

@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{Instrument as _, Span};
 use url::Url;
 
-use super::last_resort::{person_or_voicemail, voicemail_box};
+use super::last_resort::{CALLER_ID, OURS, person_or_voicemail, voicemail_box};
 use super::problem::ApiError;
 use super::resume;
 use crate::app::App;
@@ -53,6 +53,8 @@ pub(super) struct Urls {
     stream: String,
     stream_status: String,
     pub(super) transfer_done: String,
+    /// The same, where the person was called from our own number.
+    pub(super) transfer_from_us_done: String,
     pub(super) voicemail: String,
     pub(super) recording_status: String,
 }
@@ -71,6 +73,7 @@ impl Voice {
             stream: format!("{websocket}/api/voice/stream"),
             stream_status: door("stream-status"),
             transfer_done: door("transfer-done"),
+            transfer_from_us_done: format!("{}?{CALLER_ID}={OURS}", door("transfer-done")),
             voicemail: door("voicemail"),
             recording_status: door("recording-status"),
         };
@@ -110,7 +113,7 @@ pub async fn incoming(app: Data<App>, request: HttpRequest, body: Bytes) -> Resu
     signed(&app, &request, &body, async |form| {
         let call_sid = call_sid(form)?;
         tracing::info!(call.sid = %call_sid, "a call rings");
-        let answer = in_time(&app, async || {
+        let answer = in_time(&app, form, async || {
             Ok(match admit(&app, call_sid, form).await? {
                 Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
                 Admission::Full => Twiml::new().say(FULL_HOUSE).hangup(),
@@ -135,13 +138,14 @@ pub async fn after_stream(
             return Ok(steer(&Twiml::new()));
         }
         let last_epoch = last_epoch(&request);
-        Ok(steer(&in_time(&app, async || what_next(&app, call_sid, last_epoch, form).await).await))
+        let next = in_time(&app, form, async || what_next(&app, call_sid, last_epoch, form).await);
+        Ok(steer(&next.await))
     })
     .await
 }
 
 /// What the registry lets us answer; it is asked again while it restarts. Without an answer in time, the last resort.
-async fn in_time(app: &App, answer: impl AsyncFn() -> Result<Twiml, RegistryDown>) -> Twiml {
+async fn in_time(app: &App, form: &Form, answer: impl AsyncFn() -> Result<Twiml, RegistryDown>) -> Twiml {
     let asked = timeout(STEERED_WITHIN, async {
         loop {
             match answer().await {
@@ -155,7 +159,7 @@ async fn in_time(app: &App, answer: impl AsyncFn() -> Result<Twiml, RegistryDown
         return answer;
     }
     tracing::error!("a call meets the last resort: the registry does not answer in time");
-    person_or_voicemail(app)
+    person_or_voicemail(app, form)
 }
 
 async fn what_next(
@@ -168,7 +172,7 @@ async fn what_next(
     tracing::info!(call.sid = %call_sid, ?after, "what comes after the stream");
     Ok(match after {
         AfterStream::Decided(Next::Nothing) => Twiml::new().hangup(),
-        AfterStream::Decided(Next::Human) | AfterStream::GiveUp => person_or_voicemail(app),
+        AfterStream::Decided(Next::Human) | AfterStream::GiveUp => person_or_voicemail(app, form),
         AfterStream::Decided(Next::Elsewhere) => elsewhere(app.voice.after_stream(last_epoch)),
         AfterStream::Resume { epoch } => app.voice.connect(call_sid, epoch),
         AfterStream::Unknown => unknown(app, call_sid, last_epoch, form).await?,
@@ -185,11 +189,11 @@ async fn unknown(
     let decided = resume::decided(call_sid, async || app.db.decided(call_sid).await).await;
     Ok(match decided {
         Some(NextStep::HangUp) => Twiml::new().hangup(),
-        Some(NextStep::Human) => person_or_voicemail(app),
+        Some(NextStep::Human) => person_or_voicemail(app, form),
         Some(NextStep::Voicemail) => voicemail_box(app),
         Some(NextStep::HandedOver) | None => match take_up(app, call_sid, last_epoch, form).await? {
             Admission::Admitted { epoch } => app.voice.connect(call_sid, epoch),
-            Admission::Full => person_or_voicemail(app),
+            Admission::Full => person_or_voicemail(app, form),
             Admission::Elsewhere => elsewhere(app.voice.after_stream(last_epoch)),
         },
     })

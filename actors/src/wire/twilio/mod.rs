@@ -2,6 +2,7 @@
 
 pub mod form;
 pub mod frames;
+pub mod number;
 pub mod rest;
 pub mod sid;
 pub mod signature;

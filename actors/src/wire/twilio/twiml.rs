@@ -29,6 +29,9 @@ pub struct Dial<'a> {
     pub action: Option<&'a str>,
     /// How long it rings, in seconds.
     pub timeout_seconds: u32,
+    /// The number that is shown to whoever is dialled: one of ours, in E.164. Without it, the caller's; Twilio refuses to
+    /// dial if the caller has none.
+    pub caller_id: Option<&'a str>,
 }
 
 /// `<Record>`: the caller leaves a message after a beep. One that says nothing meets the next verb, without `action`.
@@ -91,6 +94,9 @@ impl Twiml {
         self.attribute("timeout", &dial.timeout_seconds.to_string());
         if let Some(action) = dial.action {
             self.webhook("action", "method", action);
+        }
+        if let Some(caller_id) = dial.caller_id {
+            self.attribute("callerId", caller_id);
         }
         self.0.push_str("><Number>");
         self.text(dial.number);
@@ -219,7 +225,7 @@ mod tests {
         let twiml = Twiml::new()
             .say("One moment <please> & thanks")
             .pause(2)
-            .dial(Dial { number: "+14155550123", action: None, timeout_seconds: 20 })
+            .dial(Dial { number: "+14155550123", action: None, timeout_seconds: 20, caller_id: None })
             .redirect("https://voice.example.com/next");
         let expected = concat!(
             r#"<?xml version="1.0" encoding="UTF-8"?><Response><Say>One moment &lt;please&gt; &amp; thanks</Say>"#,

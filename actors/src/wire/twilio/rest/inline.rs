@@ -35,7 +35,8 @@ mod tests {
     use crate::wire::twilio::twiml::Dial;
 
     fn dial(action: &str) -> Twiml {
-        Twiml::new().dial(Dial { number: "+14155550123", action: Some(action), timeout_seconds: 20 })
+        let (number, caller_id) = ("+14155550123", None);
+        Twiml::new().dial(Dial { number, action: Some(action), timeout_seconds: 20, caller_id })
     }
 
     #[test]
