@@ -23,7 +23,7 @@ pub struct Health {
     status: &'static str,
     /// `healthy`, `readOnly` or `unavailable`.
     database: &'static str,
-    /// Why it is unavailable; or why no further connection could be opened. Only for whoever may use the API.
+    /// Why it is unavailable or takes no writes; or why no further connection could be opened. Only for whoever may use the API.
     #[serde(skip_serializing_if = "Option::is_none")]
     database_error: Option<String>,
     /// `healthy` or `failing`.
@@ -55,6 +55,7 @@ pub fn state(app: &App) -> State {
         is_ending: app.is_draining() || app.is_worn_out(),
         database: match app.db.health() {
             DbHealth::Healthy => Database::Healthy,
+            DbHealth::ReadOnly(_) => Database::ReadOnly,
             DbHealth::Unavailable(_) => Database::Unavailable,
         },
         oldest_seconds: spool.oldest_seconds,
@@ -96,7 +97,7 @@ pub async fn healthz(app: Data<App>, request: HttpRequest) -> Json<Health> {
     let state = state(&app);
     let error = match app.db.health() {
         DbHealth::Healthy => app.db.failed_connect(),
-        DbHealth::Unavailable(cause) => Some(cause),
+        DbHealth::ReadOnly(cause) | DbHealth::Unavailable(cause) => Some(cause),
     };
     let capacity = app.registry.capacity();
     Json(Health {

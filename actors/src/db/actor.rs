@@ -200,13 +200,17 @@ async fn until_in_doubt(seen: &Seen) {
 async fn beat(shared: &Shared, instance: &str) {
     let mut ticks = tokio::time::interval(BEAT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = None;
     loop {
         ticks.tick().await;
         fault_point!("db-beat");
         // A database that is away is logged where it is noticed.
-        if let Err(error @ DbError::Refused(_)) = shared.heartbeat(instance).await {
+        let refusal =
+            shared.heartbeat(instance).await.err().filter(|error| matches!(error, DbError::Refused(_)));
+        if let Some(error) = refusal.as_ref().filter(|_| refusal != told) {
             tracing::warn!(%error, "the heartbeat is not written");
         }
+        told = refusal;
     }
 }
 

@@ -29,7 +29,7 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 use super::error::{DbError, chain};
 use super::row::Row;
@@ -49,6 +49,8 @@ pub struct Connection {
     unanswered: bool,
     /// There is one connection too many.
     retired: bool,
+    /// Something was written since this was last asked.
+    has_written: bool,
     last_answer: Instant,
     /// What the server gives up after, if anything.
     limit: Option<Duration>,
@@ -78,6 +80,7 @@ impl Connection {
             lost,
             unanswered: false,
             retired: false,
+            has_written: false,
             last_answer: Instant::now(),
             limit: None,
             rows: Arc::default(),
@@ -124,6 +127,11 @@ impl Connection {
         self.rows.swap(0, Ordering::Relaxed)
     }
 
+    /// Whether statements were executed and committed since this was last asked.
+    pub(super) fn take_written(&mut self) -> bool {
+        std::mem::take(&mut self.has_written)
+    }
+
     /// Waits for what nobody waits for any more, for at most 500 ms. If it came, the connection is as it was before the
     /// question; otherwise it is not to be used again, and the server ends the query by its limit.
     ///
@@ -146,6 +154,7 @@ impl Connection {
         let flown = fly(&self.client, &self.begin(), statements).await;
         self.answered();
         self.rows.fetch_add(flown.map_err(|error| Failure::of(&error, &self.lost))?, Ordering::Relaxed);
+        self.has_written = true;
         Ok(())
     }
 
@@ -242,6 +251,8 @@ async fn fly_one<T>(
 pub(super) struct Failure {
     /// SQLSTATE, if it was the server that said so.
     pub(super) code: Option<String>,
+    /// The server has ended the connection over it.
+    pub(super) is_fatal: bool,
     /// One line, without any value of the statement.
     pub(super) said: String,
 }
@@ -250,7 +261,8 @@ impl Failure {
     fn of(error: &tokio_postgres::Error, lost: &OnceLock<String>) -> Self {
         let Some(server) = error.as_db_error() else {
             let reason = lost.get().filter(|_| error.is_closed());
-            return Self { code: None, said: reason.cloned().unwrap_or_else(|| chain(error)) };
+            let said = reason.cloned().unwrap_or_else(|| chain(error));
+            return Self { code: None, is_fatal: true, said };
         };
         let code = server.code().code();
         // Messages of these classes quote the value; the constraint's name says as much.
@@ -258,26 +270,14 @@ impl Failure {
             "22" | "23" => format!("{code} {}", server.constraint().unwrap_or("bad value")),
             _ => format!("{code} {}", server.message()),
         };
-        Self { code: Some(code.to_owned()), said }
+        let is_fatal = matches!(server.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
+        Self { code: Some(code.to_owned()), is_fatal, said }
     }
 
-    /// The statement itself is at fault: bad data, a violated constraint, a value too large. Trying again is useless.
-    pub(super) fn is_the_statements_own(&self) -> bool {
-        matches!(self.class(), Some("22" | "23" | "54"))
-    }
-
-    /// The server may well refuse everything: it is read-only, or its schema or our rights are not what they should be.
-    pub(super) fn is_the_servers_own(&self) -> bool {
-        matches!(self.class(), Some("25" | "28" | "3D" | "42" | "55" | "58"))
-    }
-
-    /// The server is gone, going, or has no connection to spare.
+    /// The server, or a pooler before it, is gone, going, or has no connection to spare.
     fn is_a_lost_connection(&self) -> bool {
-        matches!(self.class(), None | Some("08" | "53" | "57"))
-    }
-
-    fn class(&self) -> Option<&str> {
-        self.code.as_deref().map(|code| &code[..2])
+        let class = self.code.as_deref().map(|code| &code[..2]);
+        self.is_fatal || matches!(class, None | Some("08" | "53" | "57"))
     }
 }
 

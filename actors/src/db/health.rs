@@ -17,6 +17,8 @@ use super::url::MISTAKE;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DbHealth {
     Healthy,
+    /// It does, and takes no writes: why.
+    ReadOnly(String),
     /// It does not, and why.
     Unavailable(String),
 }
@@ -52,6 +54,8 @@ enum Database {
 /// Both, as last seen.
 pub(super) struct Seen {
     database: watch::Sender<Database>,
+    /// Why the last write was refused by a read-only server; none since one was taken.
+    read_only: Mutex<Option<String>>,
     times: Mutex<Times>,
     schema: Mutex<SchemaState>,
     /// Why the last attempt to open a connection failed; none if it did not.
@@ -74,6 +78,7 @@ impl Seen {
     pub(super) fn new() -> Self {
         Self {
             database: watch::Sender::new(Database::NotReachedYet),
+            read_only: Mutex::default(),
             times: Mutex::default(),
             schema: Mutex::new(SchemaState::Unknown),
             failed_connect: watch::Sender::new(None),
@@ -86,7 +91,7 @@ impl Seen {
     pub(super) fn health(&self) -> DbHealth {
         match &*self.database.borrow() {
             Database::NotReachedYet => DbHealth::Unavailable("the database was not reached yet".to_owned()),
-            Database::There => DbHealth::Healthy,
+            Database::There => self.read_only().clone().map_or(DbHealth::Healthy, DbHealth::ReadOnly),
             Database::Away { cause } => DbHealth::Unavailable(cause.clone()),
         }
     }
@@ -112,6 +117,20 @@ impl Seen {
             Ok(_) | Err(DbError::Refused(_)) => self.answered(),
             Err(DbError::Unavailable(_)) if !self.is_away() => self.doubt.notify_one(),
             Err(DbError::Unavailable(_) | DbError::Busy(_)) => {}
+        }
+    }
+
+    /// Learns from how a write went; `written` says that it was one and was taken. A read proves nothing here.
+    pub(super) fn learn_of_writes<T>(&self, result: &Result<T, DbError>, written: bool) {
+        let cause = result.as_ref().err().filter(|error| error.says_read_only()).map(DbError::to_string);
+        if cause.is_none() && !written {
+            return;
+        }
+        let before = std::mem::replace(&mut *self.read_only(), cause.clone());
+        match (before, cause) {
+            (None, Some(cause)) => tracing::warn!(cause, "the database takes no writes"),
+            (Some(_), None) => tracing::info!("the database takes writes again"),
+            _ => {}
         }
     }
 
@@ -195,6 +214,10 @@ impl Seen {
         *self.schema.lock().unwrap_or_else(PoisonError::into_inner) = schema;
     }
 
+    fn read_only(&self) -> MutexGuard<'_, Option<String>> {
+        self.read_only.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn times(&self) -> MutexGuard<'_, Times> {
         // Each is replaced whole: a panic elsewhere cannot leave them half changed.
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
@@ -231,6 +254,21 @@ mod tests {
         assert_eq!(seen.health(), DbHealth::Healthy);
         assert!(seen.found_away().now_or_never().is_none());
         seen.away("a probe that began before the answer", before);
+        assert_eq!(seen.health(), DbHealth::Healthy);
+    }
+
+    #[test]
+    fn a_server_that_takes_no_writes_is_read_only_until_it_takes_one() {
+        let seen = Seen::new();
+        seen.learn(&Ok(()));
+        let refused = DbError::Refused("25006 cannot execute INSERT in a read-only transaction".to_owned());
+        seen.learn_of_writes::<()>(&Err(refused.clone()), false);
+        assert_eq!(seen.health(), DbHealth::ReadOnly(refused.to_string()));
+        seen.learn_of_writes(&Ok(()), false);
+        assert_eq!(seen.health(), DbHealth::ReadOnly(refused.to_string()), "a read proves nothing");
+        seen.learn_of_writes::<()>(&Err(DbError::Refused("23514 bad value".to_owned())), false);
+        assert_eq!(seen.health(), DbHealth::ReadOnly(refused.to_string()), "nor does another refusal");
+        seen.learn_of_writes(&Ok(()), true);
         assert_eq!(seen.health(), DbHealth::Healthy);
     }
 }

@@ -147,7 +147,7 @@ impl Collector for Gauges {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let stats = self.pool.stats();
-        self.up.set(i64::from(self.pool.seen().health() == DbHealth::Healthy));
+        self.up.set(i64::from(!matches!(self.pool.seen().health(), DbHealth::Unavailable(_))));
         self.limit.set(i64::from(self.pool.size()));
         self.total.set(stats.total as i64);
         self.idle.set(stats.idle as i64);

@@ -93,6 +93,7 @@ use futures_util::stream::{self, Stream};
 
 use self::actor::{DbActor, WriteWaiting};
 use self::checkout::Checkout;
+use self::error::Fault;
 use self::health::Seen;
 use self::metrics::Metrics;
 use self::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits};
@@ -442,8 +443,8 @@ impl Db {
         self.spool_pending() + lost
     }
 
-    /// Writes a record now; into the spool if that is not empty, or if the database does not take it within `patience`.
-    /// It is durable when this returns `Ok`.
+    /// Writes a record now; into the spool if that is not empty, or if the database does not take it within `patience`
+    /// for a reason other than the record itself. It is durable when this returns `Ok`.
     async fn keep(
         &self,
         query: &str,
@@ -458,8 +459,9 @@ impl Db {
                 Ok(connection.execute_together(&statements).await?)
             });
             match flight.await {
-                Err(error @ (DbError::Unavailable(_) | DbError::Busy(_))) => error,
-                result => return result,
+                Ok(()) => return Ok(()),
+                Err(error) if error.fault() == Fault::Record => return Err(error),
+                Err(error) => error,
             }
         } else {
             DbError::Unavailable("others wait for it in the spool, which takes no more".to_owned())
@@ -523,12 +525,13 @@ impl Shared {
         question: impl AsyncFnOnce(&mut Connection) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
         let begun = Instant::now();
-        let mut rows = 0;
+        let (mut rows, mut written) = (0, false);
         let answer = async {
             let mut connection = connection.await?;
             connection.limit(Some(deadline + SERVER_GRACE));
             let answer = timeout_at(begun + deadline, question(&mut connection)).await;
             rows = connection.take_rows();
+            written = connection.take_written();
             let answer = answer.unwrap_or_else(|_| Err(DbError::unanswered(deadline)));
             if answer.as_ref().is_err_and(DbError::says_read_only) {
                 // The primary may have become a standby: a new connection may lead to the new primary.
@@ -539,6 +542,7 @@ impl Shared {
         .await;
         self.metrics.answered(query, &answer, rows, begun.elapsed().as_secs_f64());
         self.seen.learn(&answer);
+        self.seen.learn_of_writes(&answer, written);
         if let Err(error) = &answer {
             spans::failed(&Span::current(), error);
         }

@@ -13,7 +13,7 @@ use rand::Rng;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
-use super::error::DbError;
+use super::error::{DbError, Fault};
 use super::log::search;
 use super::record::Record;
 use super::spool::{Front, SpoolFailure};
@@ -157,9 +157,9 @@ impl Pause {
 enum Failed {
     /// A record of it can never be written.
     Record(String),
-    /// The server refuses, perhaps because of a record.
+    /// The server refuses by a rule that is not ours, perhaps because of a record.
     Refused(String),
-    /// It may be written later.
+    /// It may be written later, however often the server refuses it until then.
     Database(DbError),
 }
 
@@ -222,20 +222,14 @@ async fn fly(shared: &Shared, records: &[Arc<Record>], deadline: Duration) -> Re
         return Ok(());
     }
     let statements = statements_of_all(records).map_err(|error| Failed::Record(error.to_string()))?;
-    let mut at_fault = None;
     let flight = shared.ask("write_records", deadline, async |connection| {
-        connection.execute_together(&statements).await.map_err(|failure| {
-            at_fault = Some(failure.clone());
-            failure.into()
-        })
+        Ok(connection.execute_together(&statements).await?)
     });
     let result = spans::flown(spans::writing(records), flight).await;
-    result.map_err(|error| match (error, at_fault) {
-        (_, Some(failure)) if failure.is_the_statements_own() => Failed::Record(failure.said),
-        (DbError::Refused(_), Some(failure)) if !failure.is_the_servers_own() => {
-            Failed::Refused(failure.said)
-        }
-        (error, _) => Failed::Database(error),
+    result.map_err(|error| match (error.fault(), error) {
+        (Fault::Record, DbError::Refused(cause)) => Failed::Record(cause),
+        (Fault::Unknown, DbError::Refused(cause)) => Failed::Refused(cause),
+        (_, error) => Failed::Database(error),
     })
 }
 

@@ -9,6 +9,7 @@ mod outages;
 mod plans;
 mod pool;
 mod records;
+mod refusals;
 mod routes;
 mod row_level_security;
 mod spool;

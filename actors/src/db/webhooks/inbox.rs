@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use super::Webhook;
 use super::metrics::Kept;
 use super::table;
-use crate::db::error::DbError;
+use crate::db::error::{DbError, Fault};
 use crate::db::record::Record;
 use crate::db::{SPOOL_DEADLINE, STORE_PATIENCE, Shared};
 
@@ -119,7 +119,7 @@ async fn fly(shared: Arc<Shared>) {
     }
 }
 
-/// Answers each letter when it is known whether it is kept.
+/// Answers each letter when it is known whether it is kept. Only one that is at fault itself is refused.
 async fn deliver(shared: &Shared, group: Vec<Letter>) {
     let records: Vec<_> = group.iter().map(|letter| Arc::clone(&letter.record)).collect();
     let failed = match store(shared, &records).await {
@@ -127,15 +127,15 @@ async fn deliver(shared: &Shared, group: Vec<Letter>) {
             shared.inbox.wake_the_worker();
             return group.into_iter().for_each(|letter| answer(shared, letter, Ok(Kept::Stored)));
         }
-        Err(DbError::Refused(_)) if group.len() > 1 => {
+        Err(error) if error.fault() == Fault::Record && group.len() > 1 => {
             // One of them is at fault, and is found by halves.
             let mut first = group;
             let second = first.split_off(first.len() / 2);
             Box::pin(deliver(shared, first)).await;
             return Box::pin(deliver(shared, second)).await;
         }
-        Err(refused @ DbError::Refused(_)) => {
-            return group.into_iter().for_each(|letter| answer(shared, letter, Err(refused.clone())));
+        Err(error) if error.fault() == Fault::Record => {
+            return group.into_iter().for_each(|letter| answer(shared, letter, Err(error.clone())));
         }
         Err(failed) => failed,
     };

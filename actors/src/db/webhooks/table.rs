@@ -119,6 +119,20 @@ pub(super) fn failed(id: i64, cause: &str, most_attempts: u32, pause: Duration) 
     )
 }
 
+/// They could not be processed, which does not count as an attempt: they wait for so long.
+pub(super) fn postponed(ids: &[i64], cause: &str, pause: Duration) -> QueryResult<Statement> {
+    Statement::of(
+        &sql_query(
+            "UPDATE webhooks SET state = 'waiting', attempts = GREATEST(attempts - 1, 0),
+                 due_at = now() + make_interval(secs => $2), last_error = $3
+             WHERE id = ANY($1) AND state = 'leased'",
+        )
+        .bind::<Array<BigInt>, _>(ids)
+        .bind::<Double, _>(pause.as_secs_f64())
+        .bind::<Text, _>(text(cause)),
+    )
+}
+
 /// The last `limit` of a conference, in the order in which they happened.
 pub(in crate::db) async fn of_conference(
     connection: &mut Connection,

@@ -20,7 +20,7 @@ use super::metrics::Processed;
 use super::table::{self, Leased};
 use super::trouble::Trouble;
 use super::{Route, apply, backlog};
-use crate::db::error::DbError;
+use crate::db::error::{DbError, Fault};
 use crate::db::{Shared, spans};
 
 /// So many are leased at once.
@@ -39,6 +39,8 @@ const ATTEMPTS: u32 = 10;
 /// The pause before the second attempt; it doubles up to the second one.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
+/// The pause before a webhook is tried again that the database refused for a reason of its own.
+const POSTPONED: Duration = Duration::from_secs(5);
 /// After a panic, so that one that repeats itself is not a busy loop.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is counted what is left to do.
@@ -69,9 +71,9 @@ async fn work(shared: &Shared) {
             take_turn(shared).await
         };
         let turn = turn.await;
-        trouble.note(&turn);
+        trouble.note(&turn.as_ref().map_err(Clone::clone).and_then(Turn::outcome));
         match turn {
-            Ok(0) => {
+            Ok(Turn { leased: 0, .. }) => {
                 let _ = timeout(jittered(LOOK_EVERY), shared.inbox.stored()).await;
                 pause = FIRST_PAUSE;
             }
@@ -92,13 +94,27 @@ async fn count(shared: &Shared) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Leases and processes what is due; returns how many that was.
-async fn take_turn(shared: &Shared) -> Result<usize, DbError> {
+/// What came of a look at the table.
+struct Turn {
+    /// So many were due.
+    leased: usize,
+    /// Why some of them wait again although nothing is wrong with them.
+    postponed: Option<DbError>,
+}
+
+impl Turn {
+    fn outcome(&self) -> Result<(), DbError> {
+        self.postponed.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// Leases and processes what is due.
+async fn take_turn(shared: &Shared) -> Result<Turn, DbError> {
     let until = Instant::now() + LEASE;
     let mut leased = shared
         .ask("lease_webhooks", DEADLINE, async |connection| Ok(table::lease(connection, BATCH, LEASE).await?))
         .await?;
-    let count = leased.len();
+    let mut turn = Turn { leased: leased.len(), postponed: None };
     // Two workers meet in the same order, so that they wait for each other only once.
     leased.sort_by(|a, b| a.webhook.place().cmp(&b.webhook.place()));
     let mut rest = leased.as_slice();
@@ -106,7 +122,10 @@ async fn take_turn(shared: &Shared) -> Result<usize, DbError> {
     while !rest.is_empty() {
         let group = &rest[..group_len(rest)];
         match process(shared, group).await {
-            Ok(()) => rest = &rest[group.len()..],
+            Ok(postponed) => {
+                turn.postponed = turn.postponed.or(postponed);
+                rest = &rest[group.len()..];
+            }
             // What is leased stays ours for a while: the database may be back by then.
             Err(_) if Instant::now() + pause < until => {
                 sleep(jittered(pause)).await;
@@ -115,7 +134,7 @@ async fn take_turn(shared: &Shared) -> Result<usize, DbError> {
             Err(error) => return Err(error),
         }
     }
-    Ok(count)
+    Ok(turn)
 }
 
 /// How many of the first are processed together: all, except that a recording is alone. It locks the row of its call,
@@ -125,20 +144,38 @@ fn group_len(leased: &[Leased]) -> usize {
     leased.iter().position(is_alone).unwrap_or(leased.len()).max(1)
 }
 
-/// All in one transaction; if the database refuses that, each in its own, so that only the one at fault fails.
-async fn process(shared: &Shared, group: &[Leased]) -> Result<(), DbError> {
-    match process_together(shared, group).await {
-        Err(DbError::Refused(_)) if group.len() > 1 => {
-            for one in group {
-                if let Err(error) = process_together(shared, std::slice::from_ref(one)).await {
-                    fail(shared, one, error).await?;
-                }
+/// All in one transaction; if the database refuses that, each in its own, so that only the one at fault fails. Those
+/// that the database refuses for a reason of its own are postponed: that reason is returned.
+async fn process(shared: &Shared, group: &[Leased]) -> Result<Option<DbError>, DbError> {
+    let refused = match process_together(shared, group).await {
+        Ok(()) => return Ok(None),
+        // A database that is away, or takes no writes, takes none of them.
+        Err(error) if !matches!(error, DbError::Refused(_)) || error.says_read_only() => return Err(error),
+        Err(error) => error,
+    };
+    let (mut postponed, mut cause) = (Vec::new(), None);
+    for one in group {
+        let result = match group.len() {
+            1 => Err(refused.clone()),
+            _ => process_together(shared, std::slice::from_ref(one)).await,
+        };
+        match result {
+            Ok(()) => {}
+            Err(error) if error.fault() == Fault::Server => {
+                postponed.push(one.id);
+                cause = Some(error);
             }
-            Ok(())
+            Err(error) => fail(shared, one, error).await?,
         }
-        Err(error) if group.len() == 1 => fail(shared, &group[0], error).await,
-        result => result,
     }
+    if let Some(cause) = &cause {
+        let statement = [table::postponed(&postponed, &cause.to_string(), jittered(POSTPONED))?];
+        let flight = shared.ask("postpone_webhooks", DEADLINE, async |connection| {
+            Ok(connection.execute_together(&statement).await?)
+        });
+        flight.await?;
+    }
+    Ok(cause)
 }
 
 async fn process_together(shared: &Shared, group: &[Leased]) -> Result<(), DbError> {
@@ -157,7 +194,7 @@ async fn process_together(shared: &Shared, group: &[Leased]) -> Result<(), DbErr
     Ok(())
 }
 
-/// It is tried again later, or given up; unless it was the database that failed.
+/// It is tried again later, or given up.
 async fn fail(shared: &Shared, leased: &Leased, error: DbError) -> Result<(), DbError> {
     let DbError::Refused(cause) = error else { return Err(error) };
     let span = spans::processing(&leased.webhook);
