@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpServer, web};
@@ -35,6 +36,7 @@ use crate::http::limits::Limits;
 use crate::http::requests::RequestMetrics;
 use crate::http::voice::Voice;
 use crate::left_behind;
+use crate::logging;
 use crate::memory_limit;
 use crate::process_metrics::ProcessMetrics;
 use crate::settings::{DatabaseSettings, Settings, TwilioSettings};
@@ -121,6 +123,7 @@ impl App {
         memory_limit::register(metrics).context("the metrics of the process")?;
         let tasks = Tasks::new().context("the metrics of the process")?;
         metrics.register(Box::new(tasks.clone())).context("the metrics of the process")?;
+        logging::register(metrics).context("the metrics of the log")?;
         traces::register(metrics).context("the metrics of the traces")?;
         let requests = RequestMetrics::register(metrics).context("the metrics of the doors")?;
         let public_url = match &settings.http.public_url {
@@ -239,7 +242,7 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     let server = server.run();
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
-    announce(address);
+    thread::spawn(move || announce(address)); // whoever started us may not read it
     app.fill_phrases();
     actix_rt::spawn(http::health::tell(app.clone()));
     let twilio = twilio_api(&app.settings.twilio)?;

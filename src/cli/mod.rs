@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::app::StartError;
+use crate::logging::LastLines;
 
 pub mod arguments;
 mod demo;
@@ -75,6 +76,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { FINE });
         }
     };
+    let _last_lines = LastLines;
     ExitCode::from(match arguments.command {
         Command::Serve => serve::run(),
         Command::Worker => worker::run(),

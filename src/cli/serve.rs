@@ -9,14 +9,14 @@ pub fn run() -> u8 {
     let settings = match Settings::read(environment) {
         Ok(settings) => settings,
         Err(faults) => {
-            eprintln!("switchboard serve cannot start: {faults}");
+            logging::say(format_args!("switchboard serve cannot start: {faults}"));
             return super::USAGE;
         }
     };
     let traces = match Traces::start(&settings.traces, &settings.instance_id) {
         Ok(traces) => traces,
         Err(error) => {
-            eprintln!("switchboard serve cannot start: no traces: {error}");
+            logging::say(format_args!("switchboard serve cannot start: no traces: {error}"));
             return super::USAGE;
         }
     };
@@ -24,11 +24,11 @@ pub fn run() -> u8 {
     match actix_rt::System::new().block_on(app::run(settings)) {
         Ok(()) => super::FINE,
         Err(error @ StartError::WornOut(_)) => {
-            eprintln!("switchboard serve ends: {error}");
+            logging::say(format_args!("switchboard serve ends: {error}"));
             super::INTERNAL
         }
         Err(error) => {
-            eprintln!("switchboard serve cannot start: {error:#}");
+            logging::say(format_args!("switchboard serve cannot start: {error:#}"));
             super::status_of(&error)
         }
     }

@@ -8,14 +8,14 @@ pub fn run() -> u8 {
     let settings = match WorkerSettings::read(environment) {
         Ok(settings) => settings,
         Err(faults) => {
-            eprintln!("switchboard worker cannot start: {faults}");
+            logging::say(format_args!("switchboard worker cannot start: {faults}"));
             return super::USAGE;
         }
     };
     let traces = match Traces::start(&settings.traces, &settings.instance_id) {
         Ok(traces) => traces,
         Err(error) => {
-            eprintln!("switchboard worker cannot start: no traces: {error}");
+            logging::say(format_args!("switchboard worker cannot start: no traces: {error}"));
             return super::USAGE;
         }
     };
@@ -23,7 +23,7 @@ pub fn run() -> u8 {
     match actix_rt::System::new().block_on(background::run(settings)) {
         Ok(()) => super::FINE,
         Err(error) => {
-            eprintln!("switchboard worker cannot start: {error:#}");
+            logging::say(format_args!("switchboard worker cannot start: {error:#}"));
             super::status_of(&error)
         }
     }

@@ -16,6 +16,7 @@ mod kill;
 mod last_resort;
 mod limits;
 mod loadtest;
+mod log;
 mod media_stream;
 mod metrics;
 mod outage;
