@@ -5,6 +5,7 @@
 mod bad_input;
 mod calls;
 mod ceiling;
+mod combined;
 mod crowd;
 mod dashboard;
 mod database;

@@ -467,7 +467,10 @@ impl Handler<AdmitCall> for CallRegistry {
     type Result = Option<Admission>;
 
     fn handle(&mut self, message: AdmitCall, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded_for(message.call_sid, ctx, |registry, ctx| registry.admit(message, ctx))
+        self.guarded_for(message.call_sid, ctx, |registry, ctx| {
+            fault_point!("registry-AdmitCall");
+            registry.admit(message, ctx)
+        })
     }
 }
 
@@ -477,6 +480,7 @@ impl Handler<ClaimStream> for CallRegistry {
     fn handle(&mut self, message: ClaimStream, ctx: &mut Self::Context) -> Self::Result {
         let ClaimStream { call_sid, epoch } = message;
         self.guarded_for(call_sid, ctx, |registry, ctx| {
+            fault_point!("registry-ClaimStream");
             let registry_address = ctx.address();
             let slot = registry.slots.claim(call_sid, epoch)?;
             let Line { call, uplink, span, .. } = &slot.call;
@@ -493,7 +497,10 @@ impl Handler<EndStream> for CallRegistry {
     type Result = Option<AfterStream>;
 
     fn handle(&mut self, message: EndStream, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded_for(message.call_sid, ctx, |registry, ctx| registry.after_stream(message, ctx))
+        self.guarded_for(message.call_sid, ctx, |registry, ctx| {
+            fault_point!("registry-EndStream");
+            registry.after_stream(message, ctx)
+        })
     }
 }
 
@@ -526,7 +533,10 @@ impl Handler<CallEnded> for CallRegistry {
     type Result = Option<()>;
 
     fn handle(&mut self, message: CallEnded, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded_for(message.call_sid, ctx, |registry, _| registry.ended(message))
+        self.guarded_for(message.call_sid, ctx, |registry, _| {
+            fault_point!("registry-CallEnded");
+            registry.ended(message);
+        })
     }
 }
 
@@ -550,7 +560,10 @@ impl Handler<AskWhetherIdle> for CallRegistry {
     type Result = Option<bool>;
 
     fn handle(&mut self, _: AskWhetherIdle, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded(ctx, |registry, _| registry.is_idle())
+        self.guarded(ctx, |registry, _| {
+            fault_point!("registry-AskWhetherIdle");
+            registry.is_idle()
+        })
     }
 }
 
@@ -558,7 +571,10 @@ impl Handler<Drain> for CallRegistry {
     type Result = Option<()>;
 
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded(ctx, |registry, _| registry.draining = true)
+        self.guarded(ctx, |registry, _| {
+            fault_point!("registry-Drain");
+            registry.draining = true;
+        })
     }
 }
 
@@ -567,6 +583,7 @@ impl Handler<EndCalls> for CallRegistry {
 
     fn handle(&mut self, _: EndCalls, ctx: &mut Self::Context) -> Self::Result {
         self.guarded(ctx, |registry, _| {
+            fault_point!("registry-EndCalls");
             registry.draining = true;
             registry.slots.iter().for_each(|(_, slot)| registry.tell(slot.call.call.clone(), ShutDown));
         })

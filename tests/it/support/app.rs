@@ -77,6 +77,15 @@ impl Setup {
         self
     }
 
+    /// The same for another process beside this one: with folders of its own.
+    pub fn anew(&self) -> Self {
+        let spool_dir = spool_dir();
+        let faults = spool_dir.with_extension("faults");
+        let another = Self { faults, ..self.clone() };
+        let faults = another.faults.to_str().expect("UTF-8").to_owned();
+        another.with("SPOOL_DIR", spool_dir.to_str().expect("UTF-8")).with("SWITCHBOARD_FAULTS", &faults)
+    }
+
     /// What the program is given to read.
     pub fn environment(self) -> Vec<(String, String)> {
         self.environment

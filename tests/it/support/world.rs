@@ -32,8 +32,25 @@ impl World {
     /// With peers of this kind; their addresses, the token and the REST API of the network are given.
     pub async fn with(database_url: &str, phone: phone::Options, realtime: realtime::Options) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        Self::on(listener, database_url, phone::Options { url, ..phone }, realtime).await
+    }
+
+    /// Around processes that Twilio reaches at this origin.
+    pub async fn behind(origin: &str, database_url: &str) -> Self {
+        let phone = phone::Options { url: origin.parse().unwrap(), ..phone::Options::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let world = Self::on(listener, database_url, phone, realtime::Options::default()).await;
+        Self { setup: world.setup.with("PUBLIC_URL", origin), ..world }
+    }
+
+    async fn on(
+        listener: TcpListener,
+        database_url: &str,
+        phone: phone::Options,
+        realtime: realtime::Options,
+    ) -> Self {
         let options = phone::Options {
-            url: format!("http://{}", listener.local_addr().unwrap()).parse().unwrap(),
             auth_token: Some(Secret::new(AUTH_TOKEN.to_owned())),
             api_listen: Some("127.0.0.1:0".parse().unwrap()),
             quiet: true,
