@@ -76,6 +76,8 @@ pub enum StartError {
     Bind { address: SocketAddr, cause: std::io::Error },
     #[error("the socket handed over by LISTEN_FDS cannot be used: {0}; hand over a listening TCP socket")]
     Inherited(std::io::Error),
+    #[error("{setting} lets in whoever asks, and the socket handed over by LISTEN_FDS is {address}: hand over a loopback one, or unset it")]
+    Exposed { setting: &'static str, address: SocketAddr },
     #[error(
         "MAX_CONCURRENT_CALLS={calls} takes {needed} file descriptors, and the hard limit (`ulimit -Hn`) is {allowed}: lower the \
          one or raise the other"
@@ -219,6 +221,7 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
         return Err(StartError::Descriptors { calls, needed, allowed });
     }
     let listeners = sockets::listen(settings.http.bind)?;
+    sockets::check(&listeners, |address| settings.forbids(address))?;
     let address = match listeners.first() {
         Some(listener) => listener.local_addr().map_err(StartError::Inherited)?,
         None => settings.http.bind,

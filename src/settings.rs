@@ -21,6 +21,7 @@ use crate::private_postgres::data_home;
 use crate::rate_limit::Quotas;
 
 mod agent_file;
+mod exposure;
 mod reader;
 mod traces;
 
@@ -69,7 +70,7 @@ pub struct HttpSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiAuth {
     Required,
-    /// Whoever sits at this machine; only with a loopback `BIND_ADDR`.
+    /// Whoever sits at this machine; only with a loopback `BIND_ADDR` and `PUBLIC_URL`, and without `TRUSTED_PROXIES`.
     Off,
 }
 
@@ -105,7 +106,7 @@ pub struct TwilioSettings {
     pub account_sid: Option<String>,
     /// None only with `bypass_validation`.
     pub auth_token: Option<Secret>,
-    /// Believe every webhook and stream (`BYPASS_TWILIO_VALIDATION`): for load tests only.
+    /// Believe every webhook and stream (`BYPASS_TWILIO_VALIDATION`): for load tests on one machine only.
     pub bypass_validation: bool,
     /// The origin of the REST API (`TWILIO_API_BASE_URL`); http on a loopback host only.
     pub api_base_url: Url,
@@ -167,6 +168,7 @@ impl Settings {
         let mut reader = Reader::new(&lookup);
         let http = HttpSettings::read(&mut reader);
         let twilio = TwilioSettings::read(&mut reader);
+        exposure::check_bypass(twilio.bypass_validation, &http, &mut reader);
         let settings = Self {
             instance_id: instance_id(&mut reader, &http.bind.port().to_string()),
             secret_key: secret_key(&mut reader, twilio.auth_token.as_ref()),
@@ -249,15 +251,13 @@ impl HttpSettings {
             "off" => Some(ApiAuth::Off),
             _ => None,
         });
-        if api_auth == ApiAuth::Off && !ip.is_loopback() {
-            let remedy = "bind to 127.0.0.1, or set API_AUTH=required";
-            reader.fault("API_AUTH", "`off` is for a loopback BIND_ADDR only", remedy);
-        }
         let wanted = "addresses and networks such as `10.0.0.0/8,fd00::1`";
         let trusted_proxies = reader.parsed("TRUSTED_PROXIES", vec![], wanted, |v| {
             v.split(',').map(|one| network(one.trim())).collect()
         });
-        Self { bind: SocketAddr::new(ip, port), public_url, api_auth, trusted_proxies }
+        let http = Self { bind: SocketAddr::new(ip, port), public_url, api_auth, trusted_proxies };
+        exposure::check_api(&http, reader);
+        http
     }
 }
 

@@ -29,6 +29,20 @@ pub(crate) fn listen(address: SocketAddr) -> Result<Vec<TcpListener>, StartError
     bind().map(|listener| vec![listener]).map_err(|cause| StartError::Bind { address, cause })
 }
 
+/// Refuses a socket at an address that a setting forbids.
+pub(crate) fn check(
+    listeners: &[TcpListener],
+    forbids: impl Fn(SocketAddr) -> Option<&'static str>,
+) -> Result<(), StartError> {
+    for listener in listeners {
+        let address = listener.local_addr().map_err(StartError::Inherited)?;
+        if let Some(setting) = forbids(address) {
+            return Err(StartError::Exposed { setting, address });
+        }
+    }
+    Ok(())
+}
+
 fn inherited(mut handed_over: ListenFd) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::with_capacity(handed_over.len());
     for index in 0..handed_over.len() {

@@ -59,6 +59,7 @@ fn status_of(error: &StartError) -> u8 {
     match error {
         StartError::Bind { .. }
         | StartError::Inherited(_)
+        | StartError::Exposed { .. }
         | StartError::Descriptors { .. }
         | StartError::SchemaOlder { .. }
         | StartError::Spool(_)

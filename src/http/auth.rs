@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::uri::Authority;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, ResponseError as _, web};
@@ -18,6 +18,16 @@ use super::limits;
 use super::problem::ApiError;
 use crate::app::App;
 use crate::settings::ApiAuth;
+
+/// Headers by which a proxy says whom it forwards for, besides `Forwarded`, `Via` and `X-Forwarded-…`.
+const FORWARDING: [&str; 6] = [
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+];
 
 /// Stands before every route that is not for Twilio or a monitor.
 pub async fn gate(
@@ -44,17 +54,27 @@ pub fn lets_in(app: &App, request: &HttpRequest) -> bool {
 
 fn is_from_this_machine(request: &HttpRequest) -> bool {
     let from_loopback = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    from_loopback && !is_forwarded(request.headers()) && is_for_loopback(request.headers())
+    from_loopback && !is_forwarded(request.headers()) && is_for_loopback(request)
 }
 
+/// By the headers of any common proxy, content network or tunnel.
 fn is_forwarded(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| name == header::FORWARDED || name.as_str().starts_with("x-forwarded-"))
+    headers.keys().any(|name| {
+        name == header::FORWARDED
+            || name == header::VIA
+            || name.as_str().starts_with("x-forwarded-")
+            || FORWARDING.contains(&name.as_str())
+    })
 }
 
-/// A request without `Host` is no browser's.
-fn is_for_loopback(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST) else { return true };
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+/// Every host that the request names: one that names none is no browser's.
+fn is_for_loopback(request: &HttpRequest) -> bool {
+    let of_target = request.uri().authority().is_none_or(|authority| is_loopback(authority));
+    let is_ours = |host: &HeaderValue| Authority::try_from(host.as_bytes()).is_ok_and(|host| is_loopback(&host));
+    of_target && request.headers().get_all(header::HOST).all(is_ours)
+}
+
+fn is_loopback(authority: &Authority) -> bool {
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

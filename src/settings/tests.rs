@@ -84,7 +84,8 @@ fn every_variable_is_read() {
         ("OPENAI_REALTIME_URL", "ws://127.0.0.1:9/v1/realtime"),
         ("OPENAI_REALTIME_MODEL", "gpt-realtime-9"),
         ("TWILIO_ACCOUNT_SID", "AC00000000000000000000000000000001"),
-        ("BYPASS_TWILIO_VALIDATION", "1"),
+        ("TWILIO_AUTH_TOKEN", "token-of-twilio"),
+        ("BYPASS_TWILIO_VALIDATION", "0"),
         ("TWILIO_API_BASE_URL", "http://127.0.0.1:9200"),
         ("TWILIO_FROM_NUMBER", "+15005550006"),
         ("HUMAN_FALLBACK_NUMBER", "+14155550123"),
@@ -114,8 +115,8 @@ fn every_variable_is_read() {
     assert_eq!(settings.realtime.url.as_str(), "ws://127.0.0.1:9/v1/realtime");
     assert_eq!(settings.realtime.model, "gpt-realtime-9");
     assert_eq!(settings.twilio.account_sid.as_deref(), Some("AC00000000000000000000000000000001"));
-    assert_eq!(settings.twilio.auth_token, None);
-    assert!(settings.twilio.bypass_validation);
+    assert_eq!(settings.twilio.auth_token.unwrap().expose(), "token-of-twilio");
+    assert!(!settings.twilio.bypass_validation);
     assert_eq!(settings.twilio.api_base_url.as_str(), "http://127.0.0.1:9200/");
     assert_eq!(settings.twilio.from_number.as_deref(), Some("+15005550006"));
     assert_eq!(settings.twilio.human_fallback_number.as_deref(), Some("+14155550123"));
@@ -140,11 +141,46 @@ fn all_faults_are_told_at_once_with_name_and_remedy() {
     6 settings are wrong:
       PORT is "eighty": give a port number
       PUBLIC_URL is not set: give the origin that Twilio sees, such as https://voice.example.com
-      API_AUTH `off` is for a loopback BIND_ADDR only: bind to 127.0.0.1, or set API_AUTH=required
+      API_AUTH `off` is for a loopback BIND_ADDR only: keep it to this machine, or set API_AUTH=required
       TWILIO_AUTH_TOKEN is not set: give the account's primary auth token
       DATABASE_URL is not set: give the database, such as postgresql://user:password@host:6543/db
       OPENAI_API_KEY is not set: give an API key of your OpenAI project
     "#);
+}
+
+#[test]
+fn what_lets_in_whoever_asks_is_refused_where_others_than_this_machine_can_ask() {
+    let (bypass, open) = (("BYPASS_TWILIO_VALIDATION", "1"), ("API_AUTH", "off"));
+    let public = ("PUBLIC_URL", "https://voice.example.com");
+    for reached in [
+        &[("BIND_ADDR", "0.0.0.0"), public][..],
+        &[("BIND_ADDR", "::"), ("PUBLIC_URL", "http://localhost:8080")],
+        &[public],
+        &[("PUBLIC_URL", "https://192.0.2.1")],
+        &[("TRUSTED_PROXIES", "127.0.0.1")],
+    ] {
+        for setting in [bypass, open] {
+            assert_eq!(faulty(&[&[setting], reached].concat()), [setting.0], "{reached:?}");
+        }
+        assert!(with(reached).is_ok(), "{reached:?}");
+    }
+    for alone in [&[][..], &[("BIND_ADDR", "::1")], &[("PUBLIC_URL", "http://127.0.0.1:8080")]] {
+        let settings = with(&[&[bypass, open], alone].concat()).unwrap();
+        assert!(settings.twilio.bypass_validation);
+        assert_eq!(settings.http.api_auth, ApiAuth::Off);
+    }
+}
+
+#[test]
+fn a_socket_that_was_handed_over_is_no_way_round_it() {
+    let (bypass, open) = (("BYPASS_TWILIO_VALIDATION", "true"), ("API_AUTH", "off"));
+    let forbids = |set: &[(&str, &str)], address: &str| with(set).unwrap().forbids(address.parse().unwrap());
+    assert_eq!(forbids(&[bypass], "0.0.0.0:80"), Some("BYPASS_TWILIO_VALIDATION=true"));
+    assert_eq!(forbids(&[open], "[::]:80"), Some("API_AUTH=off"));
+    for address in ["127.0.0.1:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+        assert_eq!(forbids(&[bypass, open], address), None, "{address}");
+    }
+    assert_eq!(forbids(&[], "0.0.0.0:80"), None);
 }
 
 #[test]
