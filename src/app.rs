@@ -76,7 +76,9 @@ pub enum StartError {
     Bind { address: SocketAddr, cause: std::io::Error },
     #[error("the socket handed over by LISTEN_FDS cannot be used: {0}; hand over a listening TCP socket")]
     Inherited(std::io::Error),
-    #[error("{setting} lets in whoever asks, and the socket handed over by LISTEN_FDS is {address}: hand over a loopback one, or unset it")]
+    #[error(
+        "{setting} lets in whoever asks, and the socket handed over by LISTEN_FDS is {address}: hand over a loopback one, or unset it"
+    )]
     Exposed { setting: &'static str, address: SocketAddr },
     #[error(
         "MAX_CONCURRENT_CALLS={calls} takes {needed} file descriptors, and the hard limit (`ulimit -Hn`) is {allowed}: lower the \

@@ -21,7 +21,11 @@ fn reached_by(http: &HttpSettings) -> Option<&'static str> {
 /// Refuses an API without logins that a proxy or a network opens to strangers. A proxy need not say that it forwards.
 pub(super) fn check_api(http: &HttpSettings, reader: &mut Reader<'_>) {
     if let (ApiAuth::Off, Some(wrong)) = (http.api_auth, reached_by(http)) {
-        reader.fault("API_AUTH", &format!("`off` {wrong}"), "keep it to this machine, or set API_AUTH=required");
+        reader.fault(
+            "API_AUTH",
+            &format!("`off` {wrong}"),
+            "keep it to this machine, or set API_AUTH=required",
+        );
     }
 }
 
