@@ -48,7 +48,7 @@ mod tests {
     fn an_input_is_called_by_its_variant() {
         assert_eq!(name(&Input::Tick), "Tick");
         assert_eq!(name(&Input::Digit('5')), "Digit");
-        assert_eq!(name(&Input::ServiceLost { fatal: false, cause: "x" }), "ServiceLost");
+        assert_eq!(name(&Input::ServiceLost { fatal: false, cause: "x", wait: None }), "ServiceLost");
         assert_eq!(name(&Input::Service(ServerEvent::SpeechStarted)), "Service-SpeechStarted");
     }
 }

@@ -14,18 +14,22 @@ use super::end::{CallEnd, Outcome, Reason};
 pub use super::exchange::{CallResult, Effect, Errors, Input, Next, Rules, Summary};
 use super::greeting::Greeting;
 use super::history::{History, Past, Said};
-use super::link::{AfterLoss, Link, Verdict};
+use super::link::{AfterLoss, LONGEST_WAIT, Link, Verdict};
+use super::patience::Patience;
 use super::playback::{Cut, Playback};
-use super::responses::{AfterFailure, Cancel, Responses};
+use super::responses::{AfterFailure, Cancel, Ended, Responses};
+use super::retry_after::retry_after;
 use super::silence::Silence;
 use super::turns::{TakeBack, TurnUpdate, Turns};
+use super::unnoticed::Unnoticed;
 use crate::registry::picture::{CallState, Speaking};
 use crate::wire::realtime::events::{AudioDelta, Item, Response, ServerEvent, ServiceError};
-use crate::wire::realtime::requests::{CONFIGURE_ID, RESPOND_PREFIX, Request, SILENCE_MS};
+use crate::wire::realtime::requests::{CONFIGURE_ID, Request, SILENCE_MS, request_number};
 use crate::wire::realtime::socket::RING_MS;
 use crate::wire::twilio::frames::payload_bytes;
 
 mod bridging;
+mod voice;
 
 /// What a session is told of a call of whose history not all is known.
 const START_OVER: &str = "The call was interrupted and goes on, but of what was said so far nothing is left except what \
@@ -43,6 +47,8 @@ const GO_ON: &str = "The connection was interrupted for a moment; the call goes 
 const MAX_CALLS_REMEMBERED: usize = 64;
 /// Errors of the service noted in a call's log; the rest is only counted.
 const MAX_ERRORS_NOTED: u32 = 50;
+/// So many sessions in a row owed the caller an answer and were lost before a sound of it.
+const MAX_FRUITLESS: u32 = 3;
 /// Where a failed response does not say when to try again.
 const RETRY_RESPONSE_MS: Millis = 1_000;
 
@@ -77,6 +83,10 @@ pub struct Conversation {
     history: History,
     playback: Playback,
     silence: Silence,
+    patience: Patience,
+    unnoticed: Unnoticed,
+    /// Sessions in a row that were lost while they owed the caller an answer.
+    fruitless: u32,
     /// The call is about to be given to a person, and the caller is being told so.
     parting: Option<Parting>,
     /// Audio made before the caller is on the line.
@@ -101,11 +111,11 @@ impl Conversation {
     /// the greeting waits for the caller.
     pub fn begin(rules: Rules, now: Millis, effects: &mut Vec<Effect>) -> Self {
         effects.push(Effect::Connect { after: 0 });
-        let jitter_seed = rules.jitter_seed;
+        let link = Link::open(rules.jitter_seed, rules.phrases.filler(0).is_some(), now);
         Self {
             rules,
             stream: Stream::Awaited,
-            link: Link::open(jitter_seed, now),
+            link,
             resumed: None,
             taken_up: false,
             ended: false,
@@ -115,6 +125,9 @@ impl Conversation {
             history: History::default(),
             playback: Playback::default(),
             silence: Silence::default(),
+            patience: Patience::default(),
+            unnoticed: Unnoticed::default(),
+            fruitless: 0,
             parting: None,
             held: VecDeque::new(),
             held_bytes: 0,
@@ -181,7 +194,10 @@ impl Conversation {
             Input::Unclaimed => self.end(Outcome::Failed, Reason::StreamLost, Next::Human, now, effects),
             Input::Shutdown => self.end(Outcome::Failed, Reason::Shutdown, Next::Elsewhere, now, effects),
             Input::ActorFailed => self.end(Outcome::Failed, Reason::ActorFailed, Next::Human, now, effects),
-            Input::ServiceLost { fatal, cause } => self.service_lost(*fatal, cause, now, effects),
+            Input::ServiceLost { fatal, cause, wait } => {
+                self.service_lost(*fatal, cause, *wait, now, effects);
+            }
+            Input::CallerLoud => self.caller_loud(now),
             Input::Tick => self.tick(now, effects),
         }
         self.ask(now, effects);
@@ -199,6 +215,7 @@ impl Conversation {
         let filler = self.silence.deadline().filter(|_| self.rules.phrases.filler(0).is_some());
         let due = self.interrupt_at.into_iter().chain(response).chain(filler).chain(self.playback.deadline());
         let due = due.fold(link, Millis::min);
+        let due = self.voice_deadlines().chain(self.patience.deadline()).fold(due, Millis::min);
         (!self.ended).then_some(due)
     }
 
@@ -242,7 +259,10 @@ impl Conversation {
 
     fn stream_opened(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.stream = Stream::Open;
-        self.opened_at.get_or_insert(now);
+        if self.opened_at.replace(self.opened_at.unwrap_or(now)).is_some() && self.held.is_empty() {
+            self.responses.break_silence(now); // what they said meanwhile is lost
+        }
+        self.patience.owe();
         self.held_bytes = 0;
         for held in std::mem::take(&mut self.held) {
             match held {
@@ -256,7 +276,7 @@ impl Conversation {
     fn stream_lost(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.stream = Stream::Lost;
         if self.playback.is_playing() {
-            effects.extend(self.responses.cancel().map(ask_cancel));
+            effects.extend(self.responses.cancel(now).map(ask_cancel));
             self.responses.want(); // said again to a caller who comes back
             self.stop_playing(now, effects);
         }
@@ -264,7 +284,9 @@ impl Conversation {
 
     fn service(&mut self, event: &ServerEvent<'_>, now: Millis, effects: &mut Vec<Effect>) {
         self.link.heard(now);
-        self.responses.progress(now);
+        if let Some(response_id) = response_of(event) {
+            self.responses.progress(response_id, now);
+        }
         match event {
             ServerEvent::SessionCreated => {
                 self.link.greeted();
@@ -279,6 +301,7 @@ impl Conversation {
             }
             ServerEvent::SpeechStarted => {
                 self.speaking_since = Some(now);
+                self.unnoticed.noticed(now);
                 self.last_word_at = None;
                 self.silence.ends();
                 if self.rules.barge_in_min_ms == 0 {
@@ -294,6 +317,8 @@ impl Conversation {
             ServerEvent::Committed { item_id } => {
                 self.turns.committed(item_id, self.speaking_since.take().unwrap_or(now));
                 self.responses.utterance_committed(now);
+                self.unnoticed.noticed(now);
+                self.patience.owe();
             }
             ServerEvent::ItemAdded { kind, .. } if kind == "function_call_output" => {
                 self.responses.output_seen();
@@ -309,8 +334,8 @@ impl Conversation {
                 effects
                     .push(Effect::WriteEvent { kind: "transcription-failed", data: json!({"code": code}) });
             }
-            ServerEvent::ResponseCreated { id } => {
-                let cancel = self.responses.created(id, self.caller_interrupts());
+            ServerEvent::ResponseCreated { id, number } => {
+                let cancel = self.responses.created(id, *number, self.caller_interrupts(), now);
                 effects.extend(cancel.map(ask_cancel));
                 if self.greeting.is_pending() {
                     self.greet_again(now, effects); // this one answers a noise
@@ -342,6 +367,7 @@ impl Conversation {
         if resumed.is_some() {
             self.responses.want(); // the caller has heard nothing since
         } else if away > RING_MS || self.silence.is_bridged() {
+            self.patience.owe();
             self.responses.break_silence(now); // their first words are lost, or they were asked to wait
         }
         effects.push(Effect::OpenGate);
@@ -351,8 +377,7 @@ impl Conversation {
     fn audio(&mut self, delta: &AudioDelta<'_>, now: Millis, effects: &mut Vec<Effect>) {
         let bytes = payload_bytes(&delta.payload);
         self.link.heard(now);
-        self.responses.progress(now);
-        if !self.responses.plays(delta.response_id) {
+        if !self.responses.audio(delta.response_id, now) {
             let unheard = self.turns.late_audio(delta, bytes);
             return effects.extend(unheard.map(ask_delete));
         }
@@ -365,12 +390,16 @@ impl Conversation {
         }
         if self.held_bytes / 8 > HELD_MS || self.playback.unheard_ms() > UNHEARD_MS {
             effects.push(Effect::WriteEvent { kind: "response-too-long", data: json!({}) });
-            effects.extend(self.responses.cancel().map(ask_cancel));
+            effects.extend(self.responses.cancel(now).map(ask_cancel));
         }
     }
 
     fn play(&mut self, ordinal: u32, payload: Bytes, now: Millis, effects: &mut Vec<Effect>) {
         self.silence.ends();
+        self.patience.answered();
+        self.unnoticed.agent_speaks(now);
+        self.fruitless = 0;
+        self.unnoticed.new_session();
         self.send(ordinal, payload, now, effects);
         if let Some(last_word_at) = self.last_word_at.take() {
             self.last_turn_ms = u32::try_from(now - last_word_at).ok();
@@ -418,7 +447,7 @@ impl Conversation {
         self.interrupt_at = None;
         self.greeting.interrupted();
         let was_heard = self.playback.is_playing();
-        let cancel = self.responses.cancel();
+        let cancel = self.responses.cancel(now);
         if was_heard {
             self.result.barge_ins += 1;
             effects.push(Effect::Clear);
@@ -433,7 +462,7 @@ impl Conversation {
         if self.playback.is_playing() {
             effects.push(Effect::Clear);
         }
-        effects.extend(self.responses.cancel().map(ask_cancel));
+        effects.extend(self.responses.cancel(now).map(ask_cancel));
         self.stop_playing(now, effects);
         self.responses.greet();
     }
@@ -499,9 +528,7 @@ impl Conversation {
         ordinals.into_iter().for_each(|ordinal| self.complete(ordinal, effects));
         response.output.iter().for_each(|item| self.answer_function_call(item, effects));
         if response.status != "failed" {
-            self.responses.done(&response.id);
-            self.last_word_at = self.last_word_at.filter(|_| self.responses.is_due()); // or nothing answers it
-            return;
+            return self.response_ended(response, now, effects);
         }
         let error = response.status_details.as_ref().and_then(|details| details.error.as_ref());
         let error = error.cloned().unwrap_or_default();
@@ -510,8 +537,23 @@ impl Conversation {
             self.errors.fatal += 1;
             return self.hand_over(Reason::RealtimeRefused, now, effects);
         }
-        let after = self.responses.failed(&response.id, retry_delay(&error), now);
+        let after = match retry_delay(&error) {
+            Some(delay) => self.responses.failed(&response.id, delay, now),
+            None => AfterFailure::GiveUp,
+        };
         self.after_failure(after, now, effects);
+    }
+
+    /// A response is completed, incomplete or cancelled. One of which nothing was to be heard has failed as well.
+    fn response_ended(&mut self, response: &Response, now: Millis, effects: &mut Vec<Effect>) {
+        let calls = response.output.iter().any(|item| item.kind == "function_call");
+        let delay = if response.status == "cancelled" { 0 } else { RETRY_RESPONSE_MS };
+        if let Ended::Silent(after) = self.responses.done(&response.id, calls, delay, now) {
+            let data = json!({"status": response.status});
+            effects.push(Effect::WriteEvent { kind: "response-without-sound", data });
+            self.after_failure(after, now, effects);
+        }
+        self.last_word_at = self.last_word_at.filter(|_| self.responses.is_due()); // or nothing answers it
     }
 
     fn after_failure(&mut self, after: AfterFailure, now: Millis, effects: &mut Vec<Effect>) {
@@ -521,35 +563,55 @@ impl Conversation {
     }
 
     fn service_error(&mut self, error: &ServiceError, now: Millis, effects: &mut Vec<Effect>) {
-        if self.errors.benign < MAX_ERRORS_NOTED {
+        let about = error.event_id.as_deref().unwrap_or_default();
+        let number = request_number(about);
+        let is_fatal = error.is_fatal() || (about == CONFIGURE_ID && !self.link.is_ready());
+        let after = match error.code() {
+            _ if is_fatal => AfterFailure::GiveUp,
+            "conversation_already_has_active_response" => self.responses.refused(number, now),
+            _ if number.is_some() => match retry_delay(error) {
+                Some(delay) => self.responses.not_begun(number, delay, now),
+                None => AfterFailure::GiveUp,
+            },
+            _ => AfterFailure::Retry,
+        };
+        let is_known =
+            error.code() == "conversation_already_has_active_response" && !self.responses.is_first_refusal();
+        if self.errors.benign < MAX_ERRORS_NOTED && !is_known {
             let data = json!({"code": error.code, "type": error.kind, "about": error.event_id});
             effects.push(Effect::WriteEvent { kind: "realtime-error", data });
         }
-        let about = error.event_id.as_deref().unwrap_or_default();
-        if error.is_fatal() || (about == CONFIGURE_ID && !self.link.is_ready()) {
+        if is_fatal {
             self.errors.fatal += 1;
             return self.hand_over(Reason::RealtimeRefused, now, effects);
         }
         self.errors.benign += 1;
-        if error.code() == "conversation_already_has_active_response" {
-            let after = self.responses.refused(now);
-            self.after_failure(after, now, effects);
-        } else if about.starts_with(RESPOND_PREFIX) {
-            let after = self.responses.not_begun(retry_delay(error), now);
-            self.after_failure(after, now, effects);
-        }
+        self.after_failure(after, now, effects);
     }
 
-    fn service_lost(&mut self, fatal: bool, cause: &str, now: Millis, effects: &mut Vec<Effect>) {
+    fn service_lost(
+        &mut self,
+        fatal: bool,
+        cause: &str,
+        wait: Option<Millis>,
+        now: Millis,
+        effects: &mut Vec<Effect>,
+    ) {
         effects.push(Effect::WriteEvent { kind: "realtime-lost", data: json!({"cause": cause}) });
         if fatal {
             return self.hand_over(Reason::RealtimeRefused, now, effects);
         }
         let was_ready = self.link.is_ready();
-        match self.link.lost(now) {
+        if was_ready && self.responses.is_due() {
+            self.fruitless += 1;
+        }
+        if self.fruitless >= MAX_FRUITLESS {
+            return self.hand_over(Reason::RealtimeUnavailable, now, effects);
+        }
+        match self.link.lost(wait, now) {
             AfterLoss::Connect { after } => {
                 if was_ready {
-                    self.session_gone(effects);
+                    self.session_gone(now, effects);
                 }
                 effects.push(Effect::Connect { after });
             }
@@ -558,8 +620,11 @@ impl Conversation {
     }
 
     /// What the session was doing will not be finished. Audio that was made goes on to be heard.
-    fn session_gone(&mut self, effects: &mut Vec<Effect>) {
-        let caller_was_speaking = self.speaking_since.take().is_some();
+    fn session_gone(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let caller_was_speaking = self.speaking_since.take().is_some() || self.unnoticed.is_recent(now);
+        if caller_was_speaking {
+            self.patience.owe();
+        }
         self.interrupt_at = None;
         self.responses.session_lost(caller_was_speaking || self.responses.is_due());
         let ended = self.turns.session_lost(|turn| write(&mut self.history, turn, effects));
@@ -573,12 +638,18 @@ impl Conversation {
         for heard in self.playback.overdue(now) {
             self.settle(heard, effects);
         }
+        self.end_speech(now);
+        if self.patience.deadline().is_some_and(|due| due <= now) {
+            effects.push(Effect::WriteEvent { kind: "no-answer", data: json!({}) });
+            return self.hand_over(Reason::RealtimeUnavailable, now, effects);
+        }
         let stuck = self.link.is_ready() && self.responses.is_stuck(now);
-        let verdict = self.link.verdict(self.is_idle(), now).or(stuck.then_some(Verdict::Stalled));
+        let verdict = self.link.verdict(self.is_idle(), now).or(stuck.then_some(Verdict::Stuck));
+        let verdict = verdict.or_else(|| self.deaf_verdict(now, effects));
         if let Some(verdict) = verdict {
             effects.push(Effect::Disconnect);
-            self.service_lost(false, verdict.cause(), now, effects);
-            if verdict == Verdict::Stalled {
+            self.service_lost(false, verdict.cause(), None, now, effects);
+            if matches!(verdict, Verdict::Stalled | Verdict::Stuck | Verdict::Deaf) {
                 self.responses.want(); // what the caller said to it is lost: the next session asks them to repeat
             }
         } else if self.link.ping(now) {
@@ -629,6 +700,16 @@ impl Conversation {
     }
 }
 
+/// The response that has come further with this event. What the caller does, or a sign of life, is no progress of one.
+fn response_of<'a>(event: &'a ServerEvent<'_>) -> Option<&'a str> {
+    match event {
+        ServerEvent::TranscriptDelta { response_id, .. } | ServerEvent::AudioDone { response_id, .. } => {
+            Some(response_id)
+        }
+        _ => None,
+    }
+}
+
 /// A turn is known, or known better.
 fn write(history: &mut History, turn: TurnUpdate, effects: &mut Vec<Effect>) {
     history.learn(&turn);
@@ -643,19 +724,10 @@ fn ask_delete(item_id: String) -> Effect {
     Effect::Ask(Request::Delete { item_id })
 }
 
-/// How long to wait after this error of a response.
-fn retry_delay(error: &ServiceError) -> Millis {
-    retry_after(error.message.as_deref().unwrap_or_default()).unwrap_or(RETRY_RESPONSE_MS)
-}
-
-/// "Please try again in 3.2s." (reference: OpenAI Realtime, "Errors").
-fn retry_after(message: &str) -> Option<Millis> {
-    let (_, rest) = message.split_once("try again in ")?;
-    let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-    let (number, unit) = rest.split_at(digits);
-    let number: f64 = number.trim_end_matches('.').parse().ok()?;
-    let millis = if unit.starts_with("ms") { number } else { number * 1000.0 };
-    Some(millis.clamp(0.0, 20_000.0) as Millis)
+/// How long to wait after this error of a response; none if that is longer than a caller waits.
+fn retry_delay(error: &ServiceError) -> Option<Millis> {
+    let wait = retry_after(error.message.as_deref().unwrap_or_default()).unwrap_or(RETRY_RESPONSE_MS);
+    (wait <= LONGEST_WAIT).then_some(wait)
 }
 
 #[cfg(test)]
@@ -665,3 +737,7 @@ mod tests;
 #[cfg(test)]
 #[path = "conversation_properties.rs"]
 mod properties;
+
+#[cfg(test)]
+#[path = "lying_peer/mod.rs"]
+mod lying_peer;

@@ -75,7 +75,7 @@ fn a_question_that_is_not_answered_in_two_seconds_is_bridged_with_a_filler() {
 #[test]
 fn a_lost_session_is_bridged_by_fillers_that_take_turns_until_it_is_back() {
     let mut call = Timeline::greeted_with_phrases();
-    call.at(3_000, Input::ServiceLost { fatal: false, cause: "closed" }).waits(5_000);
+    call.at(3_000, Input::ServiceLost { fatal: false, cause: "closed", wait: None }).waits(5_000);
     call.hears_phrase(5_950, 1, 900);
     assert_eq!(call.heard(), (900, vec!["moment".into()]));
     call.waits(8_450).hears_phrase(9_800, 2, 1_300);
@@ -146,7 +146,7 @@ fn without_phrases_a_silence_is_a_silence_and_no_tick_is_asked_for() {
 #[test]
 fn before_a_person_takes_over_the_agent_says_so_and_is_heard() {
     let mut call = Timeline::greeted_with_phrases();
-    call.at(3_000, Input::ServiceLost { fatal: true, cause: "401" });
+    call.at(3_000, Input::ServiceLost { fatal: true, cause: "401", wait: None });
     assert!(call.done.contains(&Effect::Disconnect));
     assert_eq!(call.conversation.deadline(), Some(7_000));
     assert_eq!(call.conversation.summary().state, CallState::Ending);
@@ -160,17 +160,18 @@ fn before_a_person_takes_over_the_agent_says_so_and_is_heard() {
 fn last_words_that_are_not_heard_keep_nobody_waiting() {
     let refused = CallEnd::new(Outcome::Failed, Reason::RealtimeRefused);
     let mut call = Timeline::greeted_with_phrases();
-    call.at(3_000, Input::ServiceLost { fatal: true, cause: "401" }).waits(6_999);
+    call.at(3_000, Input::ServiceLost { fatal: true, cause: "401", wait: None }).waits(6_999);
     assert_eq!(call.conversation.summary().state, CallState::Ending);
     assert_eq!(call.end(), None);
     call.waits(7_000);
     assert_eq!(call.end(), Some((refused, Next::Human)));
 
     let mut call = Timeline::greeted_with_phrases();
-    call.at(3_000, Input::ServiceLost { fatal: true, cause: "401" }).at(3_500, Input::StreamStopped);
+    call.at(3_000, Input::ServiceLost { fatal: true, cause: "401", wait: None })
+        .at(3_500, Input::StreamStopped);
     assert_eq!(call.end(), Some((refused, Next::Nothing)), "the caller has hung up");
 
     let mut call = Timeline::greeted_with_phrases();
-    call.at(3_000, Input::StreamLost).at(3_100, Input::ServiceLost { fatal: true, cause: "401" });
+    call.at(3_000, Input::StreamLost).at(3_100, Input::ServiceLost { fatal: true, cause: "401", wait: None });
     assert_eq!(call.end(), Some((refused, Next::Human)), "nobody is there to hear them");
 }

@@ -290,9 +290,9 @@ fn an_answer_is_timed_from_the_callers_last_word() {
     call.caller_stops(9_500, "u3").says(9_600, "r4", "a4", 1, "Yes?");
     assert_eq!(timed(&call), (2, Some(600)));
     call.caller_starts(11_000).caller_stops(12_500, "u4").created(12_600, "r5");
-    call.response_done(12_700, "r5", "completed", "a5", ""); // it has nothing to say
-    call.says(20_000, "r6", "a6", 1, "Are you still there?");
-    assert_eq!(timed(&call), (2, Some(600)), "that is no answer");
+    call.response_done(12_700, "r5", "completed", "a5", ""); // without a sound, so another one is asked for
+    call.says(20_000, "r6", "a6", 1, "I am sorry?");
+    assert_eq!(timed(&call), (3, Some(8_000)), "as late as the caller hears one");
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn a_bad_key_or_no_quota_ends_the_call_and_never_loops() {
     let mut call = Timeline::admitted();
     call.service(10, r#"{"type":"error","error":{"code":"invalid_api_key"}}"#);
     assert_eq!(call.end(), Some(refused));
-    call.at(20, Input::ServiceLost { fatal: false, cause: "closed" });
+    call.at(20, Input::ServiceLost { fatal: false, cause: "closed", wait: None });
     assert_eq!(call.take(), [], "no effect after the end");
 
     let mut call = Timeline::ready();
@@ -390,13 +390,13 @@ fn a_response_that_could_not_begin_is_asked_for_again_and_not_for_ever() {
 }
 
 #[test]
-fn an_unreachable_service_is_tried_a_few_times_and_then_a_person_takes_over() {
+fn an_unreachable_service_is_tried_for_ten_silent_seconds_and_then_a_person_takes_over() {
     let mut call = Timeline::admitted();
-    for _ in 0..3 {
-        call.at(1_000, Input::ServiceLost { fatal: false, cause: "refused" });
+    for attempt in 0..12 {
+        call.at(1_000 + 800 * attempt, Input::ServiceLost { fatal: false, cause: "refused", wait: None });
         assert!(matches!(call.take()[..], [_, Effect::Connect { after: 1.. }]));
     }
-    call.at(5_000, Input::ServiceLost { fatal: false, cause: "refused" });
+    call.at(11_000, Input::ServiceLost { fatal: false, cause: "refused", wait: None });
     let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
     assert_eq!(call.end(), Some((unavailable, Next::Human)));
 }
@@ -516,7 +516,7 @@ fn recalled(requests: &[Request]) -> Vec<(Speaker, &str)> {
 impl Timeline {
     /// The session is lost, and another one is ready.
     fn reconnects(&mut self, now: Millis) -> Vec<Request> {
-        self.at(now, Input::ServiceLost { fatal: false, cause: "closed" });
+        self.at(now, Input::ServiceLost { fatal: false, cause: "closed", wait: None });
         assert!(self.take().contains(&Effect::Connect { after: 0 }), "at once");
         self.service(now + 200, r#"{"type":"session.created","session":{}}"#);
         self.service(now + 300, r#"{"type":"session.updated","session":{}}"#);
@@ -557,7 +557,7 @@ fn a_session_lost_in_mid_answer_leaves_the_ear_its_audio_and_the_agent_goes_on()
         call.delta(4_200, "r2", "a2");
     }
     call.take();
-    call.at(4_500, Input::ServiceLost { fatal: false, cause: "closed" });
+    call.at(4_500, Input::ServiceLost { fatal: false, cause: "closed", wait: None });
     let done = call.take();
     assert!(!done.contains(&Effect::Clear));
     assert!(done.contains(&Effect::Mark(Mark { generation: 0, ordinal: 3, sent_ms: 1_000 })), "{done:?}");
@@ -585,7 +585,7 @@ impl Timeline {
     /// A session that was lost while nobody spoke has a successor after so long; its requests.
     fn is_without_a_session_for(away: Millis) -> (Self, Vec<Request>) {
         let mut call = Self::greeted();
-        call.at(9_000, Input::ServiceLost { fatal: false, cause: "closed" });
+        call.at(9_000, Input::ServiceLost { fatal: false, cause: "closed", wait: None });
         call.service(9_000 + away, r#"{"type":"session.created","session":{}}"#);
         call.service(9_000 + away, r#"{"type":"session.updated","session":{}}"#);
         let requests = call.requests();
@@ -633,8 +633,8 @@ fn a_service_that_stalls_is_given_up_and_replaced() {
     call.take();
     call.at(6_010, Input::Tick);
     assert_eq!(call.take(), [Effect::Ping]);
-    assert_eq!(call.conversation.deadline(), Some(9_010));
-    call.at(9_010, Input::Tick);
+    assert_eq!(call.conversation.deadline(), Some(11_010));
+    call.at(11_010, Input::Tick);
     let done = call.take();
     assert!(done.contains(&Effect::Disconnect) && done.contains(&Effect::Connect { after: 0 }), "{done:?}");
 }

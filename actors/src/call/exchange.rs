@@ -41,6 +41,8 @@ pub enum Input<'a> {
     CallerAudible {
         quiet_ms: Millis,
     },
+    /// The caller's side was as loud as speech for a good part of the last second.
+    CallerLoud,
     /// Twilio said `stop`: nothing more will be heard on this stream.
     StreamStopped,
     /// The stream's socket ended without `stop`.
@@ -60,6 +62,8 @@ pub enum Input<'a> {
     ServiceLost {
         fatal: bool,
         cause: &'a str,
+        /// What the service says of when to try again.
+        wait: Option<Millis>,
     },
     /// Time has passed.
     Tick,

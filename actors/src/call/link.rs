@@ -1,17 +1,22 @@
 //! The link to the Realtime service: when to open a socket, when to try again, when to stop trusting one, and when to
 //! give up. Pure: it is told what happened and when.
 //!
-//! A session is "ready" once it is configured; until then nobody is heard. One that gives no sign of life, or comes near its age limit at a turn boundary, is replaced like one that was lost (reference: OpenAI Realtime,
-//! "Reconnecting and restoring a conversation").
+//! A session is "ready" once it is configured; until then nobody is heard. One that gives no sign of life, or comes near
+//! its age limit at a turn boundary, is replaced like one that was lost (reference: OpenAI Realtime, "Reconnecting and
+//! restoring a conversation").
 
 use super::Millis;
 
 /// From connecting to a configured session.
 const READY_WITHIN: Millis = 10_000;
-/// A conversation that has not begun has a caller who hears nothing: they are not kept waiting long.
-const MAX_FIRST_CONNECTS: u32 = 4;
-/// A conversation that was under way is worth more patience.
+/// How long the service may be away before a person takes over, from the first loss on.
 const OUTAGE: Millis = 30_000;
+/// The same for a caller who is left in silence meanwhile, because nothing has been said yet and no phrase is at hand.
+const SILENT_OUTAGE: Millis = 10_000;
+/// A session that lasts this long was a good one: the next is opened without a pause.
+const GOOD_SESSION: Millis = 5_000;
+/// A wait that the service asks for and that is longer than this is too long for a caller.
+pub const LONGEST_WAIT: Millis = 20_000;
 /// All connections of a call: a service that drops every session is no service.
 const MAX_CONNECTS: u32 = 200;
 /// The first pause, doubled at each retry. The longest leaves time to be back within a second of the service's return.
@@ -19,8 +24,9 @@ const BACKOFF: Millis = 100;
 const MAX_BACKOFF: Millis = 800;
 /// A service that says nothing for so long is asked whether it is there,
 const PING_AFTER: Millis = 2_000;
-/// and answers within this time.
-const PONG_WITHIN: Millis = 3_000;
+/// and answers within this time. A service that stops reading for some seconds and goes on is not dead, and a new session
+/// would not know the sound of what was said.
+const PONG_WITHIN: Millis = 5_000;
 /// Sessions end after 60 minutes; from here on the next turn boundary is used.
 const ROTATE_AFTER: Millis = 55 * 60_000;
 /// From here on any moment is.
@@ -34,8 +40,12 @@ pub struct Link {
     /// Sockets asked for, in the whole call and since a session was ready.
     connects: u32,
     attempts: u32,
-    /// Since when a conversation that was under way has had no session.
+    /// Sessions in a row that did not last.
+    short_sessions: u32,
+    /// Since when there has been no session.
     lost_at: Option<Millis>,
+    /// Callers hear something while the service is away.
+    has_fillers: bool,
     heard_at: Millis,
     pinged_at: Option<Millis>,
     sessions: u32,
@@ -65,6 +75,10 @@ pub enum AfterLoss {
 pub enum Verdict {
     NotReady,
     Stalled,
+    /// A response was asked for or begun, and nothing came of it.
+    Stuck,
+    /// The caller spoke, and it noticed nothing.
+    Deaf,
     Old,
 }
 
@@ -74,6 +88,8 @@ impl Verdict {
         match self {
             Self::NotReady => "the session was not ready in time",
             Self::Stalled => "the service gave no sign of life",
+            Self::Stuck => "nothing came of a response",
+            Self::Deaf => "the service did not notice that the caller spoke",
             Self::Old => "the session is near its age limit",
         }
     }
@@ -84,14 +100,16 @@ fn age_limit(idle: bool) -> Millis {
 }
 
 impl Link {
-    /// A socket is being opened now.
-    pub fn open(jitter_seed: u64, now: Millis) -> Self {
+    /// A socket is being opened now. `has_fillers`: the caller hears something while the service is away.
+    pub fn open(jitter_seed: u64, has_fillers: bool, now: Millis) -> Self {
         Self {
             stage: Stage::Opening { until: now + READY_WITHIN, greeted: false },
             jitter_seed,
             connects: 1,
             attempts: 1,
+            short_sessions: 0,
             lost_at: None,
+            has_fillers,
             heard_at: now,
             pinged_at: None,
             sessions: 0,
@@ -100,7 +118,7 @@ impl Link {
 
     /// The same for a conversation that was under way in another process: it is worth the same patience.
     pub fn reopen(jitter_seed: u64, now: Millis) -> Self {
-        Self { lost_at: Some(now), ..Self::open(jitter_seed, now) }
+        Self { lost_at: Some(now), ..Self::open(jitter_seed, true, now) }
     }
 
     pub fn is_ready(&self) -> bool {
@@ -153,19 +171,22 @@ impl Link {
         self.lost_at.take().map_or(0, |lost_at| now.saturating_sub(lost_at))
     }
 
-    /// The session is gone, or could not be opened.
-    pub fn lost(&mut self, now: Millis) -> AfterLoss {
-        if self.is_ready() {
+    /// The session is gone, or could not be opened. `wait`: what the service says of when to try again.
+    pub fn lost(&mut self, wait: Option<Millis>, now: Millis) -> AfterLoss {
+        if let Stage::Ready { since } = self.stage {
             self.lost_at = Some(now);
+            self.short_sessions = if since + GOOD_SESSION <= now { 0 } else { self.short_sessions + 1 };
+            self.attempts = self.short_sessions.saturating_sub(1); // the first one that does not last may be chance
         }
-        let given_up = match self.lost_at {
-            Some(lost_at) => now.saturating_sub(lost_at) >= OUTAGE,
-            None => self.attempts >= MAX_FIRST_CONNECTS,
-        };
-        if given_up || self.connects >= MAX_CONNECTS {
+        let has_begun = self.has_been_ready() || self.has_fillers;
+        let patience = if has_begun { OUTAGE } else { SILENT_OUTAGE };
+        let given_up = now.saturating_sub(*self.lost_at.get_or_insert(now)) >= patience;
+        let wait = wait.unwrap_or(0);
+        if given_up || wait > LONGEST_WAIT || self.connects >= MAX_CONNECTS {
             return AfterLoss::GiveUp;
         }
         let after = if self.attempts == 0 { 0 } else { self.backoff() };
+        let after = after.max(wait);
         self.connects += 1;
         self.attempts += 1;
         self.stage = Stage::Opening { until: now + after + READY_WITHIN, greeted: false };
@@ -209,32 +230,60 @@ mod tests {
     const MINUTE: Millis = 60_000;
 
     fn ready() -> Link {
-        let mut link = Link::open(7, 0);
+        let mut link = Link::open(7, true, 0);
         link.ready(100);
         link
     }
 
     #[test]
-    fn a_conversation_that_has_not_begun_gives_up_after_a_few_tries() {
-        let mut link = Link::open(7, 0);
-        let tries = (0..10).take_while(|_| matches!(link.lost(0), AfterLoss::Connect { .. })).count();
-        assert_eq!(tries, 3);
+    fn a_caller_who_hears_nothing_at_all_is_not_kept_waiting_for_long() {
+        for (has_fillers, limit) in [(true, 30_000), (false, 10_000)] {
+            let mut link = Link::open(7, has_fillers, 0);
+            let mut now = 200;
+            while let AfterLoss::Connect { after } = link.lost(None, now) {
+                now += after + 20;
+            }
+            assert!((limit..limit + 2_000).contains(&now), "{now}");
+        }
+    }
+
+    #[test]
+    fn the_service_says_when_to_try_again_and_a_caller_waits_for_twenty_seconds_at_most() {
+        let mut link = Link::open(7, true, 0);
+        assert_eq!(link.lost(Some(2_000), 100), AfterLoss::Connect { after: 2_000 });
+        assert_eq!(link.lost(Some(20_001), 2_200), AfterLoss::GiveUp);
+    }
+
+    #[test]
+    fn sessions_that_do_not_last_are_opened_at_growing_pauses() {
+        let mut link = ready();
+        let mut now = 1_000;
+        let mut pauses = vec![];
+        for _ in 0..6 {
+            let AfterLoss::Connect { after } = link.lost(None, now) else { panic!("given up at {now}") };
+            pauses.push(after);
+            link.ready(now + after);
+            now += after + 100;
+        }
+        assert!(pauses[0] == 0 && pauses[1] > 0 && pauses[5] >= 400, "{pauses:?}");
+        link.ready(now);
+        assert_eq!(link.lost(None, now + GOOD_SESSION), AfterLoss::Connect { after: 0 });
     }
 
     #[test]
     fn a_conversation_under_way_is_taken_up_at_once_and_for_half_a_minute() {
         let mut link = ready();
-        assert_eq!(link.lost(1_000), AfterLoss::Connect { after: 0 });
+        assert_eq!(link.lost(None, 1_000), AfterLoss::Connect { after: 0 });
         let mut now = 1_000;
         let mut pauses = vec![];
-        while let AfterLoss::Connect { after } = link.lost(now) {
+        while let AfterLoss::Connect { after } = link.lost(None, now) {
             pauses.push(after);
             now += after.max(10);
         }
         assert!((31_000..34_000).contains(&now), "{now}");
         assert!(pauses.windows(2).all(|pair| pair[1] <= MAX_BACKOFF) && pauses[0] < 200, "{pauses:?}");
         let mut link = ready();
-        link.lost(1_000);
+        link.lost(None, 1_000);
         assert_eq!((link.ready(1_500), link.reconnects()), (500, 1));
         assert_eq!(link.ready(9_000), 0, "it was not lost again");
     }
@@ -243,7 +292,7 @@ mod tests {
     fn a_service_that_drops_every_session_is_given_up() {
         let mut link = ready();
         let mut now = 0;
-        while let AfterLoss::Connect { .. } = link.lost(now) {
+        while let AfterLoss::Connect { .. } = link.lost(None, now) {
             now += 10;
             link.ready(now);
         }
@@ -254,9 +303,9 @@ mod tests {
     fn a_conversation_of_another_process_is_given_the_time_of_an_outage() {
         let mut link = Link::reopen(7, 1_000);
         for tries in 0..20 {
-            assert!(matches!(link.lost(1_000 + tries * 1_000), AfterLoss::Connect { .. }), "{tries}");
+            assert!(matches!(link.lost(None, 1_000 + tries * 1_000), AfterLoss::Connect { .. }), "{tries}");
         }
-        assert_eq!(link.lost(31_000), AfterLoss::GiveUp);
+        assert_eq!(link.lost(None, 31_000), AfterLoss::GiveUp);
     }
 
     #[test]
@@ -268,8 +317,8 @@ mod tests {
         link.heard(3_010);
         assert_eq!(link.verdict(true, 6_000), None);
         assert!(link.ping(6_000));
-        assert_eq!(link.verdict(true, 8_999), None);
-        assert_eq!(link.verdict(true, 9_000), Some(Verdict::Stalled));
+        assert_eq!(link.verdict(true, 10_999), None);
+        assert_eq!(link.verdict(true, 11_000), Some(Verdict::Stalled));
     }
 
     #[test]

@@ -45,16 +45,20 @@ pub mod heard_part;
 pub mod history;
 mod ledger;
 pub mod link;
+pub mod loudness;
 mod measure;
+pub mod patience;
 pub mod persona;
 pub mod phrases;
 pub mod playback;
 pub mod pump;
 pub mod responses;
+pub mod retry_after;
 mod session;
 pub mod silence;
 pub mod turns;
 pub mod unheard;
+pub mod unnoticed;
 
 /// Milliseconds since the Unix epoch, by a clock that only goes forward during a call.
 pub type Millis = u64;
@@ -149,6 +153,8 @@ pub enum CallerNews {
     Audible {
         quiet_ms: Millis,
     },
+    /// As loud as speech for a good part of the last second.
+    Loud,
     Stopped,
     Lost,
 }
@@ -340,7 +346,7 @@ impl CallActor {
                 self.out_of_step = false;
                 self.socket_lives = None;
                 self.uplink.close();
-                self.take(&Input::ServiceLost { fatal: false, cause: "lost in a restart" }, ctx);
+                self.take(&Input::ServiceLost { fatal: false, cause: "lost in a restart", wait: None }, ctx);
             }
         }
         if self.has_missed_its_stream() {
@@ -566,6 +572,7 @@ impl Handler<FromCaller> for CallActor {
                 CallerNews::Digit(digit) => Input::Digit(digit),
                 CallerNews::Inaudible => Input::CallerInaudible,
                 CallerNews::Audible { quiet_ms } => Input::CallerAudible { quiet_ms },
+                CallerNews::Loud => Input::CallerLoud,
                 CallerNews::Stopped => Input::StreamStopped,
                 CallerNews::Lost => Input::StreamLost,
             },

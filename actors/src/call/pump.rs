@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 use tracing::Span;
 
+use super::loudness::Loudness;
 use super::{CallActor, CallerNews, FromCaller, OpenStream};
 use crate::ask::ask;
 use crate::metrics::{ActorMetrics, Counted, Metrics};
@@ -63,11 +64,15 @@ struct Ear {
     heard_at: Instant,
     audio_at: Instant,
     inaudible: bool,
+    loudness: Loudness,
 }
 
 /// What a message of the stream was.
 enum Passed {
-    Audio,
+    /// `loud`: it makes a loud second.
+    Audio {
+        loud: bool,
+    },
     Other,
     /// The last one.
     End(CallerNews),
@@ -157,7 +162,7 @@ impl Pump {
         out: &StreamOut,
     ) -> Result<CallerNews, StreamFault> {
         let now = Instant::now();
-        let mut ear = Ear { heard_at: now, audio_at: now, inaudible: false };
+        let mut ear = Ear { heard_at: now, audio_at: now, inaudible: false, loudness: Loudness::default() };
         let mut pinged_at = now;
         let watch = tokio::time::sleep(QUIET_AFTER);
         tokio::pin!(watch);
@@ -181,8 +186,8 @@ impl Pump {
             };
             let Some(text) = text.transpose()? else { return Ok(CallerNews::Lost) };
             ear.heard_at = Instant::now();
-            match self.message(text, line).await? {
-                Passed::Audio => self.heard(&mut ear, line).await,
+            match self.message(text, line, &mut ear.loudness).await? {
+                Passed::Audio { loud } => self.heard(&mut ear, loud, line).await,
                 Passed::Other => {}
                 Passed::End(news) => return Ok(news),
             }
@@ -201,8 +206,11 @@ impl Pump {
         quiet
     }
 
-    /// A frame has come.
-    async fn heard(&self, ear: &mut Ear, line: &Line) {
+    /// A frame has come; `loud`: it makes a loud second.
+    async fn heard(&self, ear: &mut Ear, loud: bool, line: &Line) {
+        if loud {
+            tell(line, CallerNews::Loud).await;
+        }
         if std::mem::take(&mut ear.inaudible) {
             let quiet_ms = (ear.heard_at - ear.audio_at).as_millis() as u64;
             tell(line, CallerNews::Audible { quiet_ms }).await;
@@ -211,11 +219,16 @@ impl Pump {
     }
 
     /// Passes on one message of an open stream.
-    async fn message(&self, text: &[u8], line: &Line) -> Result<Passed, StreamFault> {
+    async fn message(
+        &self,
+        text: &[u8],
+        line: &Line,
+        loudness: &mut Loudness,
+    ) -> Result<Passed, StreamFault> {
         let news = match Inbound::parse(text).map_err(|_| StreamFault::Malformed)? {
             Inbound::Media(media) if media.stream_sid == line.start.stream_sid.as_str().as_bytes() => {
                 line.claimed.uplink.audio(media.timestamp_ms, media.payload);
-                return Ok(Passed::Audio);
+                return Ok(Passed::Audio { loud: loudness.hear(media.payload) });
             }
             Inbound::Stop => return Ok(Passed::End(CallerNews::Stopped)),
             Inbound::Mark { name } => match Mark::parse(&name) {

@@ -2,6 +2,9 @@
 //!
 //! The service makes a response by itself when it has committed the caller's utterance; ours are for the greeting,
 //! after a function's output, and where the service could not make one (reference: OpenAI Realtime, "Function calling").
+//! Ours carry their number, so that they can be told from the service's own.
+
+use std::collections::VecDeque;
 
 use super::Millis;
 
@@ -10,17 +13,31 @@ const ANSWER_EXPECTED_MS: Millis = 5_000;
 /// A session that took the place of another is given what the caller said meanwhile; if that is something to answer, the
 /// service knows by now.
 const CATCH_UP_MS: Millis = 500;
-/// A response that was asked for or is being made shows progress within this time, or the session is stuck.
+/// A response that was asked for begins, and one that is heard goes on, within this time. Otherwise the session is stuck.
 const PROGRESS_WITHIN_MS: Millis = 8_000;
-/// A response that fails so many times in a row will not succeed.
+/// A response that has begun and is not heard yet gets more patience: a busy service is slow to its first sound.
+const FIRST_SOUND_WITHIN_MS: Millis = 15_000;
+/// A cancelled response that has not ended within this time counts as ended: its end may never be told.
+const CANCELLED_WITHIN_MS: Millis = 3_000;
+/// A response that fails more often than this in a row will not succeed.
 const MAX_FAILURES: u32 = 3;
+/// This many responses in a row that end without a sound are not followed by another one.
+const MAX_SILENT: u32 = 3;
+/// This many responses in a row call functions and say nothing. The agent is caught in a loop then.
+const MAX_CALLING: u32 = 8;
 /// The pause after a request that was refused because another response is active. Each further refusal doubles it.
 const REFUSED_PAUSE_MS: Millis = 250;
 /// More refusals in a row than this mean that the active response never ends.
 const MAX_REFUSALS: u32 = 5;
+/// This many requests may follow each other at once while the caller hears nothing of them. Then pauses begin.
+const UNPACED_ASKS: u32 = 3;
+const PACE_MS: Millis = 500;
+const MAX_PACE_MS: Millis = 4_000;
+/// So many responses are remembered, to know an event that is told twice.
+const REMEMBERED: usize = 8;
 
 /// The responses of one session.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Responses {
     stage: Stage,
     /// Another response is to be asked for as soon as none is active.
@@ -32,27 +49,36 @@ pub struct Responses {
     failures: u32,
     /// Requests in a row that were refused because another response is active.
     refusals: u32,
+    /// Responses in a row that called functions and said nothing.
+    calling: u32,
+    /// Requests since the caller last spoke or heard the agent.
+    asks_unheard: u32,
     not_before: Millis,
-    /// When something was asked for, or the service last said something.
-    progress_at: Millis,
+    /// The last responses that began.
+    begun: VecDeque<String>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 enum Stage {
+    #[default]
     Idle,
     /// We asked; the service has not said that it began.
     Requested {
         greeting: bool,
         cancelled: bool,
-    },
-    /// The caller's utterance is committed; the service is about to answer.
-    Expected {
+        /// The caller has said something since.
+        overtaken: bool,
         until: Millis,
     },
+    /// The caller's utterance is committed; the service is about to answer.
+    Expected { until: Millis },
     Active {
         id: String,
         greeting: bool,
         cancelled: bool,
+        /// Audio of it has come while it was wanted.
+        sounded: bool,
+        until: Millis,
     },
 }
 
@@ -75,20 +101,12 @@ pub enum AfterFailure {
     GiveUp,
 }
 
-impl Default for Responses {
-    fn default() -> Self {
-        Self {
-            stage: Stage::Idle,
-            wanted: false,
-            greeting_due: false,
-            outputs_unseen: 0,
-            asked: 0,
-            failures: 0,
-            refusals: 0,
-            not_before: 0,
-            progress_at: 0,
-        }
-    }
+/// What to make of a response that ended, other than by a failure that the service names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Well,
+    /// Nobody cancelled it, it called no function, and the caller heard nothing of it: that is a failure.
+    Silent(AfterFailure),
 }
 
 impl Responses {
@@ -122,42 +140,105 @@ impl Responses {
     }
 
     /// The caller's utterance became an item: the service answers it by itself, unless a response is active. It need
-    /// not tell us that it could not.
+    /// not tell us that it could not. A further utterance does not prolong the wait for an answer that is late.
     pub fn utterance_committed(&mut self, now: Millis) {
-        match self.stage {
-            Stage::Idle | Stage::Expected { .. } => {
-                self.stage = Stage::Expected { until: now + ANSWER_EXPECTED_MS };
+        self.asks_unheard = 0;
+        match &mut self.stage {
+            Stage::Idle => {
+                let within = if self.wanted { CATCH_UP_MS } else { ANSWER_EXPECTED_MS };
+                self.stage = Stage::Expected { until: now + within };
             }
             Stage::Active { .. } => self.wanted = true,
-            Stage::Requested { .. } => {}
+            Stage::Requested { overtaken, .. } => *overtaken = true,
+            Stage::Expected { .. } => {}
         }
     }
 
-    /// The service began a response. Answers it if it must be cancelled at once.
-    pub fn created(&mut self, id: &str, caller_speaking: bool) -> Option<Cancel> {
+    /// The service began a response; `number`: the request of ours that it names. Answers the one that must be cancelled
+    /// at once.
+    pub fn created(
+        &mut self,
+        id: &str,
+        number: Option<u32>,
+        caller_speaking: bool,
+        now: Millis,
+    ) -> Option<Cancel> {
+        if self.has_begun(id) {
+            return None; // told twice
+        }
+        self.begins(id);
+        let until = now + FIRST_SOUND_WITHIN_MS;
         let (greeting, cancelled) = match self.stage {
-            Stage::Requested { greeting, cancelled } => (greeting, cancelled),
+            Stage::Requested { greeting, cancelled, overtaken, .. } => match number {
+                Some(number) if number != self.asked => return Some(Cancel(Some(id.to_owned()))),
+                None if cancelled && overtaken => (false, false), // the service's own answer to what interrupted ours
+                _ => (greeting, cancelled),
+            },
+            _ if number.is_some() => return Some(Cancel(Some(id.to_owned()))), // one that was given up
             _ => (false, false),
         };
-        if self.outputs_unseen == 0 {
+        if self.outputs_unseen == 0 && !self.greeting_due {
             self.wanted = false;
         }
-        self.stage = Stage::Active { id: id.to_owned(), greeting, cancelled };
-        if caller_speaking && !cancelled { self.cancel() } else { None }
+        let instead_of_greeting = self.greeting_due && !greeting;
+        self.stage = Stage::Active { id: id.to_owned(), greeting, cancelled: false, sounded: false, until };
+        if caller_speaking || cancelled || instead_of_greeting { self.cancel(now) } else { None }
     }
 
-    /// The service said something.
-    pub fn progress(&mut self, now: Millis) {
-        self.progress_at = now;
+    fn has_begun(&self, id: &str) -> bool {
+        self.begun.iter().any(|begun| begun == id)
+    }
+
+    fn begins(&mut self, id: &str) {
+        if self.has_begun(id) {
+            return;
+        }
+        if self.begun.len() == REMEMBERED {
+            self.begun.pop_front();
+        }
+        self.begun.push_back(id.to_owned());
+    }
+
+    /// The service said something about this response.
+    pub fn progress(&mut self, response_id: &str, now: Millis) {
+        if let Stage::Active { id, cancelled: false, sounded, until, .. } = &mut self.stage
+            && id == response_id
+        {
+            *until = now + if *sounded { PROGRESS_WITHIN_MS } else { FIRST_SOUND_WITHIN_MS };
+        }
+    }
+
+    /// Audio of a response has come. Answers whether it is meant for the caller.
+    pub fn audio(&mut self, response_id: &str, now: Millis) -> bool {
+        if let Stage::Active { id, cancelled, sounded, until, .. } = &mut self.stage {
+            if *cancelled || id != response_id {
+                return false;
+            }
+            *sounded = true;
+            *until = now + PROGRESS_WITHIN_MS;
+            self.asks_unheard = 0;
+            return true;
+        }
+        if !self.is_awaited(response_id) {
+            return false;
+        }
+        self.created(response_id, None, false, now); // the service has not said that it began
+        matches!(self.stage, Stage::Active { cancelled: false, .. }) && self.audio(response_id, now)
+    }
+
+    /// Whether this response, of which nothing was told yet, can be the one that is waited for.
+    fn is_awaited(&self, id: &str) -> bool {
+        let waits = matches!(self.stage, Stage::Requested { cancelled: false, .. } | Stage::Expected { .. });
+        waits && !self.has_begun(id)
     }
 
     /// A response was asked for or begun, and nothing comes of it.
     pub fn is_stuck(&self, now: Millis) -> bool {
-        self.is_under_way() && self.progress_at + PROGRESS_WITHIN_MS <= now
-    }
-
-    fn is_under_way(&self) -> bool {
-        matches!(self.stage, Stage::Requested { .. } | Stage::Active { .. })
+        match self.stage {
+            Stage::Requested { cancelled: false, until, .. }
+            | Stage::Active { cancelled: false, until, .. } => until <= now,
+            _ => false,
+        }
     }
 
     /// The service owes the caller something: a response is active, asked for, expected or wanted.
@@ -177,97 +258,159 @@ impl Responses {
         self.wanted = again;
     }
 
-    /// Whether audio of this response is meant for the caller.
-    pub fn plays(&self, response_id: &str) -> bool {
-        matches!(&self.stage, Stage::Active { id, cancelled: false, .. } if id == response_id)
+    /// Stops what is active or asked for. Its late audio is not played any more. A greeting of which nothing has come is
+    /// still due.
+    pub fn cancel(&mut self, now: Millis) -> Option<Cancel> {
+        let (cancel, unheard_greeting) = match &mut self.stage {
+            Stage::Active { id, cancelled: cancelled @ false, until, greeting, sounded } => {
+                *cancelled = true;
+                *until = now + CANCELLED_WITHIN_MS;
+                (Cancel(Some(id.clone())), *greeting && !*sounded)
+            }
+            Stage::Requested { cancelled: cancelled @ false, until, greeting, .. } => {
+                *cancelled = true;
+                *until = now + CANCELLED_WITHIN_MS;
+                (Cancel(None), *greeting)
+            }
+            _ => return None,
+        };
+        if unheard_greeting {
+            self.greet();
+        }
+        Some(cancel)
     }
 
-    /// Stops what is active or asked for. Its late audio is not played any more.
-    pub fn cancel(&mut self) -> Option<Cancel> {
-        match &mut self.stage {
-            Stage::Active { id, cancelled: cancelled @ false, .. } => {
-                *cancelled = true;
-                Some(Cancel(Some(id.clone())))
+    /// A response ended: completed, incomplete or cancelled. `calls`: it calls a function, so that another response
+    /// follows. A silent one may be asked for again after `delay`.
+    pub fn done(&mut self, response_id: &str, calls: bool, delay: Millis, now: Millis) -> Ended {
+        let (greeting, cancelled, sounded) = match &self.stage {
+            Stage::Active { id, greeting, cancelled, sounded, .. } if id == response_id => {
+                (*greeting, *cancelled, *sounded)
             }
-            Stage::Requested { cancelled: cancelled @ false, .. } => {
-                *cancelled = true;
-                Some(Cancel(None))
+            Stage::Requested { greeting, .. } if self.is_awaited(response_id) => (*greeting, false, false),
+            Stage::Expected { .. } if self.is_awaited(response_id) => (false, false, false),
+            _ => return Ended::Well,
+        };
+        self.begins(response_id);
+        self.stage = Stage::Idle;
+        if sounded {
+            (self.failures, self.refusals, self.calling) = (0, 0, 0);
+        }
+        if calls && !sounded {
+            self.calling += 1;
+            if self.calling > MAX_CALLING {
+                return Ended::Silent(AfterFailure::GiveUp);
             }
-            _ => None,
         }
-    }
-
-    /// A response ended well enough: completed, incomplete or cancelled.
-    pub fn done(&mut self, response_id: &str) {
-        if matches!(&self.stage, Stage::Active { id, .. } if id == response_id) {
-            self.stage = Stage::Idle;
-            self.failures = 0;
-            self.refusals = 0;
+        if sounded || cancelled || calls {
+            return Ended::Well;
         }
+        Ended::Silent(self.again(greeting, MAX_SILENT - 1, delay, now))
     }
 
     /// A response failed; it may be asked for again after `delay`. The late failure of an earlier response does not end
     /// the active one.
     pub fn failed(&mut self, response_id: &str, delay: Millis, now: Millis) -> AfterFailure {
-        if matches!(&self.stage, Stage::Active { id, .. } if id != response_id) {
+        let (greeting, cancelled) = match &self.stage {
+            Stage::Active { id, greeting, cancelled, .. } if id == response_id => (*greeting, *cancelled),
+            Stage::Requested { greeting, .. } if self.is_awaited(response_id) => (*greeting, false),
+            Stage::Expected { .. } if self.is_awaited(response_id) => (false, false),
+            _ => return AfterFailure::Retry,
+        };
+        self.begins(response_id);
+        self.stage = Stage::Idle;
+        if cancelled {
+            self.not_before = self.not_before.max(now + delay);
             return AfterFailure::Retry;
         }
-        let greeting = matches!(self.stage, Stage::Active { greeting: true, .. });
-        self.stage = Stage::Idle;
-        self.again(greeting, delay, now)
+        self.again(greeting, MAX_FAILURES, delay, now)
     }
 
-    fn again(&mut self, greeting: bool, delay: Millis, now: Millis) -> AfterFailure {
+    /// `limit`: the failures in a row that are followed by another request.
+    fn again(&mut self, greeting: bool, limit: u32, delay: Millis, now: Millis) -> AfterFailure {
         self.failures += 1;
-        if self.failures > MAX_FAILURES {
+        if self.failures > limit {
             return AfterFailure::GiveUp;
         }
         self.greeting_due |= greeting;
         self.wanted = true;
-        self.not_before = now + delay;
+        self.not_before = self.not_before.max(now + delay);
         AfterFailure::Retry
     }
 
-    /// The service refused a response because one is active: ours, or its own answer to the caller.
-    pub fn refused(&mut self, now: Millis) -> AfterFailure {
-        if let Stage::Requested { greeting, .. } = self.stage {
-            self.greeting_due |= greeting;
-            self.not_before =
-                self.not_before.max(now + (REFUSED_PAUSE_MS << self.refusals.min(MAX_REFUSALS)));
-            self.refusals += 1;
+    /// The service refused a response because one is active: ours, or its own answer to the caller. `number`: our
+    /// request that it refused, where it says so.
+    pub fn refused(&mut self, number: Option<u32>, now: Millis) -> AfterFailure {
+        match self.stage {
+            Stage::Requested { .. } if number.is_some_and(|number| number != self.asked) => {}
+            Stage::Requested { greeting, cancelled, overtaken, .. } => {
+                self.stage = match overtaken {
+                    true => Stage::Expected { until: now + ANSWER_EXPECTED_MS }, // the active one answers the caller
+                    false => Stage::Idle,
+                };
+                self.wanted |= !cancelled;
+                self.greeting_due |= greeting;
+                let pause = REFUSED_PAUSE_MS << self.refusals.min(MAX_REFUSALS);
+                self.not_before = self.not_before.max(now + pause);
+                self.refusals += 1;
+                if self.refusals > MAX_REFUSALS {
+                    return AfterFailure::GiveUp;
+                }
+            }
+            Stage::Active { .. } | Stage::Idle | Stage::Expected { .. } => self.wanted = true,
         }
-        if !matches!(self.stage, Stage::Active { .. }) {
-            self.stage = Stage::Idle;
-        }
-        self.wanted = true;
-        if self.refusals > MAX_REFUSALS { AfterFailure::GiveUp } else { AfterFailure::Retry }
+        AfterFailure::Retry
     }
 
-    /// The service could not begin the response we asked for, whatever the reason; it may be asked for again after
+    /// Whether the last refusal was the first in a row.
+    pub fn is_first_refusal(&self) -> bool {
+        self.refusals <= 1
+    }
+
+    /// The service could not begin the response with this number, whatever the reason; it may be asked for again after
     /// `delay`.
-    pub fn not_begun(&mut self, delay: Millis, now: Millis) -> AfterFailure {
-        let greeting = matches!(self.stage, Stage::Requested { greeting: true, .. });
-        if matches!(self.stage, Stage::Requested { .. }) {
-            self.stage = Stage::Idle;
+    pub fn not_begun(&mut self, number: Option<u32>, delay: Millis, now: Millis) -> AfterFailure {
+        let Stage::Requested { greeting, cancelled, .. } = self.stage else { return AfterFailure::Retry };
+        if number.is_some_and(|number| number != self.asked) {
+            return AfterFailure::Retry;
         }
-        self.again(greeting, delay, now)
+        self.stage = Stage::Idle;
+        if cancelled {
+            return AfterFailure::Retry;
+        }
+        self.again(greeting, MAX_FAILURES, delay, now)
+    }
+
+    /// What need not be waited for any more: an answer that does not come, the end of a cancelled response.
+    fn expire(&mut self, now: Millis) {
+        match self.stage {
+            Stage::Expected { until } if until <= now => {
+                self.stage = Stage::Idle;
+                self.wanted = true;
+            }
+            Stage::Requested { cancelled: true, until, overtaken, .. } if until <= now => {
+                self.stage = Stage::Idle;
+                self.wanted |= overtaken; // nothing tells whether the service answers by itself
+            }
+            Stage::Active { cancelled: true, until, .. } if until <= now => self.stage = Stage::Idle,
+            _ => {}
+        }
     }
 
     /// The response to ask for now, if one is wanted and none is active or on its way. While the caller speaks the
     /// next one is the service's own.
     pub fn ask(&mut self, caller_speaking: bool, now: Millis) -> Option<Ask> {
-        if matches!(self.stage, Stage::Expected { until } if until <= now) {
-            self.stage = Stage::Idle;
-            self.wanted = true;
-        }
+        self.expire(now);
         if !self.wanted || self.stage != Stage::Idle || caller_speaking || now < self.not_before {
             return None;
         }
         self.wanted = false;
-        self.progress_at = now;
         self.asked += 1;
+        self.asks_unheard += 1;
+        self.not_before = now + pace(self.asks_unheard);
         let greeting = std::mem::take(&mut self.greeting_due);
-        self.stage = Stage::Requested { greeting, cancelled: false };
+        let until = now + PROGRESS_WITHIN_MS;
+        self.stage = Stage::Requested { greeting, cancelled: false, overtaken: false, until };
         Some(Ask { number: self.asked, greeting })
     }
 
@@ -275,163 +418,23 @@ impl Responses {
     /// the caller speaks nothing is asked for.
     pub fn deadline(&self, caller_speaking: bool) -> Option<Millis> {
         match self.stage {
-            Stage::Expected { until } => Some(until),
             Stage::Idle if self.wanted && !caller_speaking => Some(self.not_before),
             Stage::Idle => None,
-            Stage::Requested { .. } | Stage::Active { .. } => Some(self.progress_at + PROGRESS_WITHIN_MS),
+            Stage::Expected { until } | Stage::Requested { until, .. } | Stage::Active { until, .. } => {
+                Some(until)
+            }
         }
+    }
+}
+
+/// The least time from one request to the next, when so many were made and the caller has heard nothing of them.
+fn pace(asks_unheard: u32) -> Millis {
+    match asks_unheard.checked_sub(UNPACED_ASKS) {
+        None => 0,
+        Some(paced) => (PACE_MS << paced.min(10)).min(MAX_PACE_MS),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_second_response_waits_for_the_first() {
-        let mut responses = Responses::default();
-        responses.greet();
-        assert_eq!(responses.ask(false, 0), Some(Ask { number: 1, greeting: true }));
-        responses.output_sent();
-        assert_eq!(responses.ask(false, 0), None, "requested");
-        responses.created("r1", false);
-        assert_eq!(responses.ask(false, 0), None, "active");
-        responses.done("r1");
-        assert_eq!(responses.ask(false, 0), Some(Ask { number: 2, greeting: false }));
-    }
-
-    #[test]
-    fn the_services_own_answer_makes_ours_needless_if_it_knew_the_output() {
-        let mut responses = Responses::default();
-        responses.utterance_committed(0);
-        responses.output_sent();
-        responses.output_seen();
-        responses.created("r1", false);
-        responses.done("r1");
-        assert_eq!(responses.ask(false, 10), None);
-
-        responses.utterance_committed(20);
-        responses.output_sent();
-        responses.created("r2", false);
-        responses.output_seen();
-        responses.done("r2");
-        assert!(responses.ask(false, 30).is_some(), "the answer was made before the output came");
-    }
-
-    #[test]
-    fn an_answer_that_does_not_come_is_asked_for() {
-        let mut responses = Responses::default();
-        responses.utterance_committed(1_000);
-        assert_eq!(responses.ask(false, 1_100), None);
-        assert_eq!(responses.deadline(false), Some(6_000));
-        assert!(responses.ask(false, 6_000).is_some());
-    }
-
-    #[test]
-    fn an_utterance_that_ends_while_a_response_is_active_is_answered_after_it() {
-        let mut responses = Responses::default();
-        responses.utterance_committed(0);
-        responses.created("r1", false);
-        responses.utterance_committed(100);
-        assert_eq!(responses.ask(false, 100), None);
-        responses.done("r1");
-        assert!(responses.ask(false, 200).is_some());
-    }
-
-    #[test]
-    fn what_begins_while_the_caller_speaks_is_cancelled() {
-        let mut responses = Responses::default();
-        responses.utterance_committed(0);
-        assert_eq!(responses.created("r1", true), Some(Cancel(Some("r1".into()))));
-        assert!(!responses.plays("r1"));
-    }
-
-    #[test]
-    fn a_request_can_be_cancelled_before_it_has_a_name() {
-        let mut responses = Responses::default();
-        responses.greet();
-        responses.ask(false, 0);
-        assert_eq!(responses.cancel(), Some(Cancel(None)));
-        assert_eq!(responses.cancel(), None);
-        assert_eq!(responses.created("r1", false), None);
-        assert!(!responses.plays("r1"));
-    }
-
-    #[test]
-    fn a_refusal_because_of_an_active_response_asks_again_later() {
-        let mut responses = Responses::default();
-        responses.greet();
-        responses.ask(false, 0);
-        responses.refused(0);
-        assert_eq!(responses.ask(false, 249), None);
-        assert_eq!(responses.ask(false, 250), Some(Ask { number: 2, greeting: true }), "still the greeting");
-        responses.created("r1", false);
-        responses.refused(250);
-        assert_eq!(responses.ask(false, 250), None);
-        responses.done("r1");
-        assert!(responses.ask(false, 250).is_some());
-    }
-
-    #[test]
-    fn refusals_in_a_row_are_followed_by_doubling_pauses_and_then_given_up() {
-        let mut responses = Responses::default();
-        responses.want();
-        let (mut now, mut asked_at) = (0, vec![]);
-        loop {
-            assert!(responses.ask(false, now).is_some());
-            asked_at.push(now);
-            if responses.refused(now) == AfterFailure::GiveUp {
-                break;
-            }
-            now = responses.deadline(false).unwrap();
-        }
-        assert_eq!(asked_at, [0, 250, 750, 1_750, 3_750, 7_750]);
-    }
-
-    #[test]
-    fn the_late_failure_of_an_earlier_response_does_not_silence_the_active_one() {
-        let mut responses = Responses::default();
-        responses.created("r1", false);
-        responses.created("r2", false);
-        assert_eq!(responses.failed("r1", 1_000, 0), AfterFailure::Retry);
-        assert!(responses.plays("r2"));
-        responses.done("r2");
-        assert_eq!(responses.ask(false, 5_000), None, "nothing is owed");
-    }
-
-    #[test]
-    fn what_waits_for_the_caller_to_finish_waits_for_no_moment() {
-        let mut responses = Responses::default();
-        responses.greet();
-        assert_eq!(responses.deadline(true), None);
-        assert_eq!(responses.deadline(false), Some(0));
-    }
-
-    #[test]
-    fn a_response_that_makes_no_progress_is_stuck() {
-        let mut responses = Responses::default();
-        responses.greet();
-        assert!(!responses.is_stuck(100_000), "nothing was asked for");
-        responses.ask(false, 0);
-        assert!(!responses.is_stuck(7_999) && responses.is_stuck(8_000));
-        responses.progress(7_000);
-        responses.created("r1", false);
-        assert_eq!((responses.is_stuck(14_999), responses.deadline(false)), (false, Some(15_000)));
-        responses.done("r1");
-        assert!(!responses.is_stuck(100_000));
-    }
-
-    #[test]
-    fn a_failed_response_is_retried_a_few_times_and_not_too_soon() {
-        let mut responses = Responses::default();
-        responses.greet();
-        for attempt in 1..=4u64 {
-            let ask = responses.ask(false, 10_000 * attempt).unwrap();
-            assert!(ask.greeting);
-            responses.created("r", false);
-            let after = responses.failed("r", 3_000, 10_000 * attempt);
-            assert_eq!(after == AfterFailure::GiveUp, attempt == 4);
-            assert_eq!(responses.ask(false, 10_000 * attempt + 2_999), None);
-        }
-    }
-}
+#[path = "responses_tests.rs"]
+mod tests;

@@ -30,7 +30,9 @@ impl CallActor {
         self.setup.metrics.realtime.note(match &result {
             Ok(_) => Outcome::Connected,
             Err(ConnectError::Refused { .. }) => Outcome::Refused,
-            Err(ConnectError::TimedOut | ConnectError::Failed(_)) => Outcome::NotConnected,
+            Err(ConnectError::TimedOut | ConnectError::Busy { .. } | ConnectError::Failed(_)) => {
+                Outcome::NotConnected
+            }
         });
         match result {
             Ok(session) if self.ended.is_some() => {
@@ -46,7 +48,8 @@ impl CallActor {
             }
             Err(error) => {
                 let fatal = matches!(error, ConnectError::Refused { .. });
-                self.take(&Input::ServiceLost { fatal, cause: &error.to_string() }, ctx);
+                let wait = error.wait().map(|wait| wait.as_millis() as Millis);
+                self.take(&Input::ServiceLost { fatal, cause: &error.to_string(), wait }, ctx);
             }
         }
     }
@@ -132,7 +135,7 @@ impl StreamHandler<Received> for CallActor {
                 );
                 self.session_span = Span::none();
                 self.socket_lives = None;
-                self.take(&Input::ServiceLost { fatal, cause: &cause }, ctx);
+                self.take(&Input::ServiceLost { fatal, cause: &cause, wait: None }, ctx);
             }
         }
     }

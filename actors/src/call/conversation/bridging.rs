@@ -42,6 +42,10 @@ impl Conversation {
 
     /// Lets the caller hear that somebody is there, once that is due.
     pub(super) fn bridge_silence(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        if self.playback.is_playing() {
+            self.unnoticed.agent_speaks(now);
+        }
+        self.patience.observe(self.caller_listens(now), now);
         self.silence.observe(self.is_kept_waiting() && !self.is_leaving(), now);
         if self.silence.deadline().is_some_and(|due| due <= now)
             && let Some(filler) = self.rules.phrases.filler(self.silence.next_filler())
@@ -57,7 +61,7 @@ impl Conversation {
         if self.stream != Stream::Open || self.rules.phrases.get(Phrase::Transfer).is_none() {
             return self.end(Outcome::Failed, reason, Next::Human, now, effects);
         }
-        self.session_gone(effects);
+        self.session_gone(now, effects);
         effects.push(Effect::Disconnect);
         self.say(Phrase::Transfer, "goodbye", now, effects);
         self.parting = Some(Parting { reason, until: now + LAST_WORDS_WITHIN });

@@ -376,7 +376,7 @@ impl<'a> World<'a> {
             Act::Restart { back_after, blind } if !self.ended => self.restart(back_after, blind),
             Act::LoseService if self.service.open => {
                 self.service_drops();
-                self.feed(&Input::ServiceLost { fatal: false, cause: "closed" });
+                self.feed(&Input::ServiceLost { fatal: false, cause: "closed", wait: None });
             }
             _ => {}
         }

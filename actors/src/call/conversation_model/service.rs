@@ -90,8 +90,10 @@ impl World<'_> {
         self.service.connects += 1;
         let connection = connection.unwrap_or(Connection::Opens);
         match connection {
-            Connection::Fails => self.feed(&Input::ServiceLost { fatal: false, cause: "refused" }),
-            Connection::Refused => self.feed(&Input::ServiceLost { fatal: true, cause: "401" }),
+            Connection::Fails => {
+                self.feed(&Input::ServiceLost { fatal: false, cause: "refused", wait: None })
+            }
+            Connection::Refused => self.feed(&Input::ServiceLost { fatal: true, cause: "401", wait: None }),
             Connection::Opens | Connection::Slow(_) => {
                 self.service.session += 1;
                 self.service.open = true;
@@ -264,7 +266,7 @@ impl World<'_> {
             }
             _ => {
                 self.service.active = Some(response);
-                self.say(Said::Event(ServerEvent::ResponseCreated { id: format!("r{response:07}") }));
+                self.say(Said::Event(ServerEvent::ResponseCreated { id: format!("r{response:07}"), number }));
                 self.schedule(response, 0);
             }
         }
@@ -345,6 +347,7 @@ impl World<'_> {
             status_details: error.map(|error| StatusDetails { error: Some(error) }),
             output: output.collect(),
             usage: None,
+            ..Response::default()
         };
         self.say(Said::Event(ServerEvent::ResponseDone(Box::new(done))));
     }
@@ -366,9 +369,9 @@ impl World<'_> {
                 self.feed(&Input::Service(ServerEvent::OutputItemDone { item: function_call(call) }));
             }
             Said::Event(event) => {
-                if let ServerEvent::ResponseCreated { id } = &event {
+                if let ServerEvent::ResponseCreated { id, number: ours } = &event {
                     self.known = number(id) + 1;
-                    if std::mem::take(&mut self.silence_next) {
+                    if ours.is_some() && std::mem::take(&mut self.silence_next) {
                         self.silenced.insert(number(id));
                     }
                 }
@@ -419,7 +422,7 @@ impl World<'_> {
 }
 
 pub(super) fn error(code: &str, number: Option<u32>) -> ServiceError {
-    let event_id = number.map(|number| format!("{RESPOND_PREFIX}{number}"));
+    let event_id = number.map(|number| format!("respond-{number}"));
     ServiceError { code: Some(code.into()), event_id, ..ServiceError::default() }
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::acknowledged::difference;
 use super::lenient::{from_objects, optional, or_default, without_lone_surrogates};
+use super::requests::request_number;
 use super::usage::Usage;
 use crate::wire::scan::{self, Raw, Unusual};
 
@@ -44,8 +45,10 @@ pub enum ServerEvent<'a> {
         item_id: String,
         code: Option<String>,
     },
+    /// A response began; `number`: the request of ours that it names.
     ResponseCreated {
         id: String,
+        number: Option<u32>,
     },
     AudioDone {
         response_id: String,
@@ -149,6 +152,16 @@ pub struct Response {
     pub output: Vec<Item>,
     #[serde(deserialize_with = "optional")]
     pub usage: Option<Usage>,
+    #[serde(deserialize_with = "or_default")]
+    pub metadata: Metadata,
+}
+
+/// What our request put into its response, to know it again.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Metadata {
+    #[serde(deserialize_with = "optional")]
+    pub request: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -195,7 +208,7 @@ impl ServiceError {
     }
 }
 
-from_objects!(Item, Content, Response, StatusDetails, ServiceError);
+from_objects!(Item, Content, Response, StatusDetails, Metadata, ServiceError);
 
 /// Reads one message of the service.
 ///
@@ -286,7 +299,9 @@ fn understood(kind: &str, fields: Fields) -> Result<ServerEvent<'static>, serde_
             ServerEvent::TranscriptFailed { item_id: named(item_id)?, code: error.code }
         }
         "response.created" => {
-            ServerEvent::ResponseCreated { id: response.ok_or_else(|| missing("response"))?.id }
+            let Response { id, metadata, .. } = *response.ok_or_else(|| missing("response"))?;
+            let number = metadata.request.as_deref().and_then(request_number);
+            ServerEvent::ResponseCreated { id, number }
         }
         "response.output_audio.done" => ServerEvent::AudioDone { response_id, item_id: named(item_id)? },
         "response.output_audio_transcript.delta" => {

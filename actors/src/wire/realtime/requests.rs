@@ -44,15 +44,16 @@ impl Request {
         match self {
             Self::Configure => configure(persona),
             Self::Greet { number } => json!({
-                "type": "response.create", "event_id": format!("{RESPOND_PREFIX}{number}"),
+                "type": "response.create", "event_id": request_name(*number),
                 "response": {
                     "instructions": greeting_instructions(persona),
-                    "metadata": {"purpose": "greeting"},
+                    "metadata": {"purpose": "greeting", "request": request_name(*number)},
                 },
             }),
-            Self::Respond { number } => {
-                json!({"type": "response.create", "event_id": format!("{RESPOND_PREFIX}{number}")})
-            }
+            Self::Respond { number } => json!({
+                "type": "response.create", "event_id": request_name(*number),
+                "response": {"metadata": {"request": request_name(*number)}},
+            }),
             Self::Recall { speaker: Speaker::Caller, text } => message("user", "input_text", text),
             Self::Recall { speaker: Speaker::Agent, text } => message("assistant", "output_text", text),
             Self::Note { text } => message("system", "input_text", text),
@@ -74,6 +75,16 @@ impl Request {
         }
         .to_string()
     }
+}
+
+/// The name of a response request: its event id, and in the metadata of its response.
+fn request_name(number: u32) -> String {
+    format!("{RESPOND_PREFIX}{number}")
+}
+
+/// The number of the response request with this name.
+pub fn request_number(name: &str) -> Option<u32> {
+    name.strip_prefix(RESPOND_PREFIX)?.parse().ok()
 }
 
 /// A message of the conversation. The agent's own can be created as text only (reference: section 9).

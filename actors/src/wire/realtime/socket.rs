@@ -18,8 +18,8 @@ use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::Error as WsError;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
@@ -69,9 +69,38 @@ pub enum ConnectError {
     TimedOut,
     #[error("{0}")]
     Failed(String),
+    /// The service cannot serve us now; `wait`: what it says of when to try again.
+    #[error("the service answered {status}")]
+    Busy { status: u16, wait: Option<Duration> },
     /// The service refused us, and will refuse us again.
     #[error("the service answered {status}")]
     Refused { status: u16 },
+}
+
+impl ConnectError {
+    /// What the service says of when to try again.
+    pub fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { wait, .. } => *wait,
+            Self::TimedOut | Self::Failed(_) | Self::Refused { .. } => None,
+        }
+    }
+
+    /// What an answer means that is no upgrade. A request that is at fault stays so.
+    fn answered(status: u16, headers: &HeaderMap) -> Self {
+        match status {
+            408 | 409 | 425 | 429 => Self::Busy { status, wait: retry_after(headers) },
+            400..=499 => Self::Refused { status },
+            _ => Self::Busy { status, wait: retry_after(headers) },
+        }
+    }
+}
+
+/// `Retry-After-Ms` or `Retry-After` in seconds.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
+    let seconds = number("retry-after-ms").map(|ms| ms / 1_000.0).or_else(|| number("retry-after"))?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// Opens a socket to the service. "Connected" means that it answered the upgrade; whether it accepts us shows in its
@@ -101,10 +130,9 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Socket, ConnectError> {
     };
     match tokio::time::timeout(CONNECT_WITHIN, connected).await {
         Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(WsError::Http(response))) => match response.status().as_u16() {
-            status @ (401 | 403) => Err(ConnectError::Refused { status }),
-            status => Err(ConnectError::Failed(format!("the service answered {status}"))),
-        },
+        Ok(Err(WsError::Http(response))) => {
+            Err(ConnectError::answered(response.status().as_u16(), response.headers()))
+        }
         Ok(Err(error)) => Err(failed(error)),
         Err(_) => Err(ConnectError::TimedOut),
     }
