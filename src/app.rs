@@ -327,13 +327,18 @@ pub(crate) fn twilio_api(twilio: &TwilioSettings) -> Result<Option<TwilioApi>, S
         return Ok(None);
     };
     let api = TwilioApi::new(twilio.api_base_url.clone(), account_sid.clone(), auth_token.clone());
-    Ok(Some(api.context("the address of Twilio's REST API")?))
+    let api = api.context("the address of Twilio's REST API")?;
+    Ok(Some(api.or_token(twilio.auth_token_secondary.clone())))
 }
 
 fn voice(settings: &Settings, public_url: &Url, registry: Registry, metrics: Metrics) -> Voice {
     let twilio = &settings.twilio;
     let token = twilio.auth_token.clone().filter(|_| !twilio.bypass_validation);
-    let validator = token.map(|token| Validator::new(token, public_url));
+    let validator = token.map(|token| {
+        Validator::new(token, public_url)
+            .or_token(twilio.auth_token_secondary.clone())
+            .with_shared_keys(twilio.shared_keys.clone())
+    });
     let tokens = TokenKey::new(settings.secret_key.clone());
     let pump = Pump { registry, tokens: tokens.clone(), metrics };
     Voice::new(public_url, validator, tokens, pump)

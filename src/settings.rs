@@ -11,6 +11,7 @@ use actors::call::persona::Persona;
 use actors::jobs::Retentions;
 use actors::secret::Secret;
 use actors::wire::twilio::rest;
+use actors::wire::twilio::signature::SharedKey;
 use hmac::{Hmac, Mac as _};
 use ipnet::IpNet;
 use sha2::Sha256;
@@ -23,6 +24,7 @@ use crate::rate_limit::Quotas;
 mod agent_file;
 mod exposure;
 mod reader;
+mod shared_keys;
 mod traces;
 
 pub use reader::{Fault, Faults};
@@ -106,6 +108,10 @@ pub struct TwilioSettings {
     pub account_sid: Option<String>,
     /// None only with `bypass_validation`.
     pub auth_token: Option<Secret>,
+    /// Stands in for `auth_token` while one replaces the other (`TWILIO_AUTH_TOKEN_SECONDARY`).
+    pub auth_token_secondary: Option<Secret>,
+    /// Keys that webhooks may be signed with instead of the auth token (`TWILIO_SHARED_KEYS`).
+    pub shared_keys: Vec<SharedKey>,
     /// Believe every webhook and stream (`BYPASS_TWILIO_VALIDATION`): for load tests on one machine only.
     pub bypass_validation: bool,
     /// The origin of the REST API (`TWILIO_API_BASE_URL`); http on a loopback host only.
@@ -321,6 +327,7 @@ impl TwilioSettings {
         } else {
             Some(reader.required_secret("TWILIO_AUTH_TOKEN", "give the account's primary auth token"))
         };
+        let auth_token_secondary = reader.optional_secret("TWILIO_AUTH_TOKEN_SECONDARY");
         let account_sid = reader.optional("TWILIO_ACCOUNT_SID");
         if account_sid.as_deref().is_some_and(|sid| !is_account_sid(sid)) {
             reader.fault(
@@ -342,6 +349,8 @@ impl TwilioSettings {
         Self {
             account_sid,
             auth_token,
+            auth_token_secondary,
+            shared_keys: shared_keys::read(reader),
             bypass_validation,
             api_base_url,
             from_number: telephone_number(reader, "TWILIO_FROM_NUMBER"),

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::settings::Settings;
 
 mod limits;
+mod signatures;
 mod transfers;
 
 const CALL: &str = "/api/call-logs/CA00000000000000000000000000000001";

@@ -13,7 +13,7 @@ use actors::db::record::NextStep;
 use actors::registry::{Admission, AfterStream, RegistryDown};
 use actors::wire::twilio::form::Form;
 use actors::wire::twilio::sid::CallSid;
-use actors::wire::twilio::signature::Validator;
+use actors::wire::twilio::signature::{HEADER, SETTINGS_HEADER, Signature, SignatureError, Tried, Validator};
 use actors::wire::twilio::stream;
 use actors::wire::twilio::token::{TOKEN_PARAMETER, TokenKey};
 use actors::wire::twilio::twiml::{self, ConnectStream, Twiml};
@@ -229,7 +229,7 @@ pub async fn stream(
     if let Some(validator) = &app.voice.validator {
         validator
             .verify_upgrade(path_and_query(&request), signature(&request))
-            .map_err(|cause| forged(&app, cause))?;
+            .map_err(|cause| forged(&app, cause, &validator.stream_urls(path_and_query(&request))))?;
     }
     let (response, incoming, outgoing) = stream::accept(&request, payload)?;
     actix_rt::spawn(app.voice.pump.clone().run(incoming, outgoing));
@@ -251,7 +251,7 @@ pub(super) async fn signed(
     if let Some(validator) = &app.voice.validator {
         validator
             .verify_form(path_and_query(request), body, signature(request))
-            .map_err(|cause| forged(app, cause))?;
+            .map_err(|cause| forged(app, cause, &validator.webhook_urls(path_and_query(request))))?;
     }
     let form = Form::parse(body);
     let span = call_sid(&form).map_or_else(
@@ -261,15 +261,17 @@ pub(super) async fn signed(
     answer(&form).instrument(span).await
 }
 
-fn forged(app: &App, cause: impl std::fmt::Display) -> ApiError {
+fn forged(app: &App, cause: SignatureError, tried: &Tried) -> ApiError {
     app.requests.forged.inc();
-    tracing::warn!(%cause, "a request was refused: not signed by Twilio");
+    let url = tried.url();
+    tracing::warn!(%cause, url, candidates = %tried, "a request was refused: not signed by Twilio");
     ApiError::Forbidden
 }
 
-fn signature(request: &HttpRequest) -> &str {
-    let header = request.headers().get("X-Twilio-Signature");
-    header.and_then(|value| value.to_str().ok()).unwrap_or_default()
+fn signature(request: &HttpRequest) -> Signature<'_> {
+    // A value that is no text names no key and is no signature.
+    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    Signature { value: header(HEADER).unwrap_or_default(), settings: header(SETTINGS_HEADER) }
 }
 
 fn path_and_query(request: &HttpRequest) -> &str {

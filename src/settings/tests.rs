@@ -84,6 +84,8 @@ fn every_variable_is_read() {
         ("OPENAI_REALTIME_URL", "ws://127.0.0.1:9/v1/realtime"),
         ("OPENAI_REALTIME_MODEL", "gpt-realtime-9"),
         ("TWILIO_ACCOUNT_SID", "AC00000000000000000000000000000001"),
+        ("TWILIO_AUTH_TOKEN_SECONDARY", "the-next-token"),
+        ("TWILIO_SHARED_KEYS", "key1=secret1"),
         ("TWILIO_AUTH_TOKEN", "token-of-twilio"),
         ("BYPASS_TWILIO_VALIDATION", "0"),
         ("TWILIO_API_BASE_URL", "http://127.0.0.1:9200"),
@@ -115,6 +117,8 @@ fn every_variable_is_read() {
     assert_eq!(settings.realtime.url.as_str(), "ws://127.0.0.1:9/v1/realtime");
     assert_eq!(settings.realtime.model, "gpt-realtime-9");
     assert_eq!(settings.twilio.account_sid.as_deref(), Some("AC00000000000000000000000000000001"));
+    assert_eq!(settings.twilio.auth_token_secondary.unwrap().expose(), "the-next-token");
+    assert_eq!(settings.twilio.shared_keys[0].secret.expose(), "secret1");
     assert_eq!(settings.twilio.auth_token.unwrap().expose(), "token-of-twilio");
     assert!(!settings.twilio.bypass_validation);
     assert_eq!(settings.twilio.api_base_url.as_str(), "http://127.0.0.1:9200/");
@@ -214,6 +218,8 @@ fn each_faulty_value_is_a_fault_of_its_variable() {
         ("OPENAI_REALTIME_URL", "https://api.openai.com/v1/realtime"),
         ("OPENAI_REALTIME_MODEL", "two words"),
         ("TWILIO_ACCOUNT_SID", "AC123"),
+        ("TWILIO_AUTH_TOKEN_SECONDARY", "two words"),
+        ("TWILIO_SHARED_KEYS", "key1"),
         ("BYPASS_TWILIO_VALIDATION", "perhaps"),
         ("TWILIO_API_BASE_URL", "http://api.twilio.com"),
         ("TWILIO_API_BASE_URL", "https://api.twilio.com/2010-04-01"),

@@ -18,8 +18,12 @@
 //! - a participant: the one with that label in the active conference of that name;
 //! - a recording: among those of the call, one in progress that is not older than the request.
 //!
+//! **Credentials** that are refused (401) did nothing: the request is sent once more with the other auth token, if there
+//! is one. The token that was taken last is tried first.
+//!
 //! Twilio's clock and ours may differ by 5 s for that. A second failure is the caller's to answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::{Host, Url};
@@ -34,6 +38,7 @@ mod inline;
 mod messages;
 mod queues;
 mod recordings;
+mod tokens;
 mod transport;
 
 pub use calls::{Call, CallFilter, CallStatus, Instructions, NewCall};
@@ -41,6 +46,8 @@ pub use conferences::{Conference, NewParticipant, Participant, ParticipantChange
 pub use error::{BadBaseUrl, Refusal, RestError};
 pub use messages::{Message, NewMessage, Sender};
 pub use recordings::{Channels, NewRecording, Recording, RecordingChange};
+
+use tokens::Tokens;
 
 /// How long a request may take, its repetitions included.
 const WHOLE: Duration = Duration::from_secs(10);
@@ -51,7 +58,7 @@ const WHOLE: Duration = Duration::from_secs(10);
 pub struct TwilioApi {
     base_url: Url,
     account_sid: String,
-    auth_token: Secret,
+    tokens: Arc<Tokens>,
     whole: Duration,
 }
 
@@ -66,10 +73,18 @@ impl TwilioApi {
         auth_token: Secret,
     ) -> Result<Self, BadBaseUrl> {
         if is_api_origin(&base_url) {
-            Ok(Self { base_url, account_sid: account_sid.into(), auth_token, whole: WHOLE })
+            let tokens = Arc::new(Tokens::new(auth_token, None));
+            Ok(Self { base_url, account_sid: account_sid.into(), tokens, whole: WHOLE })
         } else {
             Err(BadBaseUrl)
         }
+    }
+
+    /// The same client, which uses `secondary` where the token that it has is refused: one replaces the other at a moment
+    /// that Twilio decides.
+    pub fn or_token(self, secondary: Option<Secret>) -> Self {
+        let tokens = Arc::new(Tokens::new(self.tokens.primary().clone(), secondary));
+        Self { tokens, ..self }
     }
 
     /// The same client, for requests that are over within `whole`.

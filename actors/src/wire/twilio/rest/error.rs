@@ -51,6 +51,11 @@ impl RestError {
         matches!(self, Self::Throttled(_) | Self::Unreachable(_))
     }
 
+    /// Whether the credentials were refused: nothing was done.
+    pub(super) fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Refused(Refusal { status: 401, .. }))
+    }
+
     /// Whether what was asked about is over or was never there (21220, 20404).
     pub(super) fn is_gone(&self) -> bool {
         let Self::Refused(Refusal { status, code, .. }) = self else { return false };

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
 use super::{Refusal, RestError, TwilioApi};
+use crate::secret::Secret;
 use crate::wire::https;
 
 /// How often a request is sent at most.
@@ -198,13 +199,31 @@ impl TwilioApi {
         unreachable!("the last attempt returns")
     }
 
+    /// Sends the request with one auth token, and with the other one if Twilio refuses the first.
+    async fn attempt(&self, request: &Request) -> Result<Vec<u8>, RestError> {
+        let mut refused = None;
+        for token in self.tokens.in_order() {
+            let answer = self.attempt_with(token, request).await;
+            match answer {
+                Err(error) if error.is_unauthorized() => refused = refused.or(Some(error)),
+                answer => {
+                    if refused.is_some() && answer.is_ok() {
+                        self.tokens.was_taken(token);
+                    }
+                    return answer;
+                }
+            }
+        }
+        Err(refused.unwrap_or_else(|| RestError::Unreachable("there is no auth token".into())))
+    }
+
     /// Each attempt has a connection of its own: on a kept one that the other side closes just now, it would be unknown
     /// whether the request arrived.
-    async fn attempt(&self, request: &Request) -> Result<Vec<u8>, RestError> {
+    async fn attempt_with(&self, token: &Secret, request: &Request) -> Result<Vec<u8>, RestError> {
         let client = CLIENT.with(Client::clone);
         let sending = client
             .request(request.method.clone(), request.url.as_str())
-            .basic_auth(&self.account_sid, self.auth_token.expose())
+            .basic_auth(&self.account_sid, token.expose())
             .insert_header(("Accept", "application/json"))
             .force_close();
         let sent = if request.method == Method::POST {

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::super::{CallFilter, NewMessage, Sender};
 use super::*;
-use crate::secret::Secret;
 
 /// What is left to answer: each the request expected, a status and a body.
 type Script = Mutex<VecDeque<(&'static str, u16, String)>>;
@@ -160,4 +161,53 @@ async fn an_https_origin_is_spoken_to_by_tls_and_a_stranger_gets_no_credentials(
     let error = api.send(&api.get(&["Calls"])).await.unwrap_err();
     assert_eq!(greeted.await.unwrap(), [0x16, 0x03], "a TLS handshake record");
     assert!(matches!(error, RestError::Unreachable(_)), "{error}");
+}
+
+/// An API that takes one password alone, and what it was asked with.
+fn locked(taken: &'static str) -> (TwilioApi, web::Data<Mutex<Vec<String>>>) {
+    let asked = web::Data::new(Mutex::new(Vec::new()));
+    let seen = asked.clone();
+    let answer = move |request: HttpRequest, asked: web::Data<Mutex<Vec<String>>>| async move {
+        let header =
+            request.headers().get("Authorization").unwrap().to_str().unwrap().strip_prefix("Basic ").unwrap();
+        let credentials = String::from_utf8(BASE64.decode(header).unwrap()).unwrap();
+        let password = credentials.strip_prefix("AC1:").unwrap().to_owned();
+        let is_taken = password == taken;
+        asked.lock().unwrap().push(password);
+        match is_taken {
+            true => HttpResponse::Created().body(message("SM1", "help", Utc::now())),
+            false => HttpResponse::Unauthorized().body(r#"{"code":20003,"message":"Authenticate"}"#),
+        }
+    };
+    let server = HttpServer::new(move || App::new().app_data(seen.clone()).default_service(web::to(answer)));
+    let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
+    let base = Url::parse(&format!("http://{}", server.addrs()[0])).unwrap();
+    actix_rt::spawn(server.run());
+    (TwilioApi::new(base, "AC1", Secret::new("old".into())).unwrap(), asked)
+}
+
+#[actix_rt::test]
+async fn a_request_whose_token_is_refused_is_sent_with_the_other_one_which_comes_first_from_then_on() {
+    let (api, asked) = locked("new");
+    let api = api.or_token(Some(Secret::new("new".into())));
+    assert_eq!(send_help(&api).await, Ok("SM1".into()));
+    assert_eq!(send_help(&api.clone()).await, Ok("SM1".into()));
+    assert_eq!(*asked.lock().unwrap(), ["old", "new", "new"]);
+}
+
+#[actix_rt::test]
+async fn while_the_primary_token_is_taken_the_other_one_is_not_used() {
+    let (api, asked) = locked("old");
+    let api = api.or_token(Some(Secret::new("new".into())));
+    assert_eq!(send_help(&api).await, Ok("SM1".into()));
+    assert_eq!(*asked.lock().unwrap(), ["old"]);
+}
+
+#[actix_rt::test]
+async fn a_request_whose_every_token_is_refused_is_refused() {
+    let (api, asked) = locked("another");
+    let api = api.or_token(Some(Secret::new("new".into())));
+    let error = send_help(&api).await.unwrap_err();
+    assert_eq!(error.to_string(), "refused: status 401, error 20003: Authenticate");
+    assert_eq!(*asked.lock().unwrap(), ["old", "new"]);
 }
