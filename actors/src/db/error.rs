@@ -58,6 +58,11 @@ impl DbError {
         Self::Unavailable(format!("{UNANSWERED}{within:?}"))
     }
 
+    /// What was asked takes too long: we gave it up, or the server did (SQLSTATE 57014).
+    pub(super) fn says_too_slow(&self) -> bool {
+        matches!(self, Self::Unavailable(said) if said.starts_with(UNANSWERED) || said.starts_with("57014 "))
+    }
+
     /// Whose fault it is. A refusal without an SQLSTATE is ours: the value cannot be put into a statement.
     pub(super) fn fault(&self) -> Fault {
         match self {
@@ -134,6 +139,16 @@ mod tests {
         let full = Failure { is_fatal: true, ..failure("XX000", "no free server connection") };
         assert!(matches!(DbError::from(full.clone()), DbError::Unavailable(_)));
         assert!(matches!(DbError::from(QueryError::from(full)), DbError::Unavailable(_)));
+    }
+
+    #[test]
+    fn an_answer_too_late_is_told_from_a_lost_connection() {
+        assert!(DbError::unanswered(Duration::from_secs(10)).says_too_slow());
+        assert!(
+            DbError::from(failure("57014", "canceling statement due to statement timeout")).says_too_slow()
+        );
+        assert!(!DbError::from(failure("57P01", "terminating connection")).says_too_slow());
+        assert!(!DbError::Unavailable("connection closed".to_owned()).says_too_slow());
     }
 
     #[test]

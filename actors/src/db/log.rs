@@ -137,7 +137,7 @@ pub(super) async fn call_ahead(
     call_sid: &CallSid,
     waiting: &[Arc<Record>],
 ) -> Result<Option<CallLog>, DbError> {
-    let statements = writer::statements_of_all(waiting)?;
+    let statements = writer::rows_and_count_of(waiting)?;
     // Dropped halfway, the connection is not used again.
     AnsiTransactionManager::begin_transaction(connection).await?;
     let log = match connection.execute_within(&statements).await {

@@ -24,6 +24,7 @@ mod lost_calls;
 mod manager;
 mod metrics;
 pub mod migrate;
+mod pace;
 mod pool;
 mod queue;
 pub mod record;
@@ -40,6 +41,7 @@ mod tls;
 mod turns;
 mod url;
 pub mod webhooks;
+mod weight;
 mod writer;
 
 use std::path::PathBuf;
@@ -106,8 +108,9 @@ use crate::metrics::{ActorMetrics, Metrics as CallMetrics, Registrar};
 use crate::supervise::{Life, Lifeline};
 use crate::wire::twilio::sid::CallSid;
 
-/// So many records may wait in memory; what comes when it is full is counted, logged and lost.
-const QUEUE_CAPACITY: usize = 10_000;
+/// So many bytes of records may wait in memory, of one call as many as are free. What is too much for memory goes into
+/// the spool; what comes faster than the disk takes it is counted, logged and lost.
+const QUEUE_BYTES: usize = 64 << 20;
 /// An event that the database did not take within this goes into the spool.
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
 /// The spool takes a record within this, or did not take it.
@@ -208,7 +211,7 @@ impl Db {
         };
         let seen = Arc::new(Seen::new());
         let pool = Pool::new(target, limits, Arc::clone(&seen), runtime.handle());
-        let queue = Arc::new(Queue::new(QUEUE_CAPACITY));
+        let queue = Arc::new(Queue::new(QUEUE_BYTES));
         let spool = Arc::new(Spool::open(&settings.spool_dir, &settings.instance, runtime.handle())?);
         let metrics = Metrics::register(registry, pool.clone(), Arc::clone(&queue), &spool)
             .context("the database's metrics")?;
@@ -255,8 +258,8 @@ impl Db {
         let _ = self.shared.calls.set(metrics.clone());
     }
 
-    /// Queues a record to be written. Never waits; when 10,000 wait in memory already, because the spool is full, it is
-    /// counted, logged and lost.
+    /// Queues a record to be written. Never waits; when too many of its call, or of all, wait in memory already, because
+    /// the spool is full, it is counted, logged and lost.
     pub fn record(&self, record: Record) {
         match self.shared.queue.push(writable_twice(record)) {
             Pushed::First => self.wake_the_writer(),

@@ -3,6 +3,7 @@
 //! While the database is well, records go from the queue straight into it. Those that it does not take at once go into
 //! the spool, and from then on, until the spool is empty again, all others after them.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::slice;
 use std::sync::Arc;
@@ -15,10 +16,12 @@ use tracing::Instrument as _;
 
 use super::error::{DbError, Fault};
 use super::log::search;
+use super::pace::Pace;
 use super::record::Record;
 use super::spool::{Front, SpoolFailure};
 use super::statement::Statement;
 use super::{Shared, calls, events, recordings, spans, turns, webhooks};
+use crate::wire::twilio::sid::CallSid;
 
 /// So many records at most go in one transaction, in one flight.
 const BATCH: usize = 200;
@@ -42,10 +45,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) async fn write_all(shared: &Shared) {
     shared.spool.adopt().await;
     let mut pause = Pause(FIRST_PAUSE);
+    let mut pace = Pace::new(REPLAY_BATCH);
     let mut refusals = 0;
     loop {
         if !shared.spool.is_empty() {
-            while_spooling(shared, replay(shared, &mut pause, &mut refusals)).await;
+            while_spooling(shared, replay(shared, &mut pause, &mut pace, &mut refusals)).await;
+            continue;
+        }
+        // More waits than memory is for: the disk has room, and nothing is out of order there.
+        if shared.queue.is_crowded() && spool_what_waits(shared).await {
             continue;
         }
         let batch = shared.queue.front(BATCH);
@@ -53,10 +61,11 @@ pub(super) async fn write_all(shared: &Shared) {
             return;
         }
         let began = Instant::now();
-        let flown = write_batch(shared, &batch, PATIENCE, &mut refusals).await;
+        let flown = unless_crowded(shared, write_batch(shared, &batch, PATIENCE, &mut refusals)).await;
         if let Some(counts) = shared.counts.get() {
             counts.handler_time.observe(began.elapsed().as_secs_f64());
         }
+        let Some(flown) = flown else { continue };
         shared.queue.written(flown.settled);
         if let Some(error) = flown.stopped {
             tracing::warn!(%error, waiting = shared.queue.depth(), "records wait for the database");
@@ -65,6 +74,30 @@ pub(super) async fn write_all(shared: &Shared) {
             }
         } else {
             pause.reset();
+        }
+    }
+}
+
+/// Waits for a batch from the queue; if too much comes into the queue meanwhile, it is moved into the spool. None then:
+/// the batch is in the spool, too, and is written again from there, which changes nothing.
+async fn unless_crowded(shared: &Shared, batch: impl Future<Output = Flown>) -> Option<Flown> {
+    let mut batch = pin!(batch);
+    let mut is_moved = false;
+    loop {
+        let flown = tokio::select! {
+            flown = &mut batch => Some(flown),
+            () = shared.queue.crowded() => None,
+        };
+        let flown = match flown {
+            Some(flown) => Some(flown),
+            None if spool_what_waits(shared).await => {
+                is_moved = true;
+                None
+            }
+            None => timeout(LONGEST_PAUSE, &mut batch).await.ok(),
+        };
+        if let Some(flown) = flown {
+            return (!is_moved).then_some(flown);
         }
     }
 }
@@ -93,8 +126,8 @@ async fn spool_what_waits(shared: &Shared) -> bool {
 }
 
 /// Writes the front of the spool; if that fails, waits until it may be tried again.
-async fn replay(shared: &Shared, pause: &mut Pause, refusals: &mut u32) {
-    let front = match shared.spool.front(REPLAY_BATCH).await {
+async fn replay(shared: &Shared, pause: &mut Pause, pace: &mut Pace, refusals: &mut u32) {
+    let front = match shared.spool.front(pace.size()).await {
         Ok(front) => front,
         Err(failure) => return pause.after_failure(shared, &failure).await,
     };
@@ -107,7 +140,15 @@ async fn replay(shared: &Shared, pause: &mut Pause, refusals: &mut u32) {
     }
     match flown.stopped {
         Some(error) => {
-            tracing::warn!(%error, waiting = shared.spool.backlog().records, "the spool waits for the database");
+            tracing::warn!(
+                %error, waiting = shared.spool.backlog().records, batch = records.len(),
+                "the spool waits for the database"
+            );
+            if error.says_too_slow() && !shared.seen.is_away() {
+                // Not an outage: the next batch is smaller, and need not wait for long.
+                pace.was_too_slow();
+                pause.reset();
+            }
             pause.wait(shared).await;
         }
         None => {
@@ -117,6 +158,7 @@ async fn replay(shared: &Shared, pause: &mut Pause, refusals: &mut u32) {
                     "this version cannot read some records of the spool: they are set aside for one that can"
                 );
             }
+            pace.arrived();
             shared.inbox.wake_the_worker(); // there may have been webhooks among them
             pause.reset();
         }
@@ -233,36 +275,122 @@ async fn fly(shared: &Shared, records: &[Arc<Record>], deadline: Duration) -> Re
     })
 }
 
+/// The rows in order, then what is made of all rows of a call: once for each call, however many records are about it.
+fn statements_of_all(records: &[Arc<Record>]) -> QueryResult<Vec<Statement>> {
+    let mut statements = rows_of_all(records)?;
+    statements.extend(summaries_of(records.iter().map(|record| &**record))?);
+    Ok(statements)
+}
+
+pub(super) fn statements_of(record: &Record) -> QueryResult<Vec<Statement>> {
+    let mut statements = rows_of(record)?;
+    statements.extend(summaries_of(std::iter::once(record))?);
+    Ok(statements)
+}
+
 /// In order; webhooks that follow each other are one statement.
-pub(super) fn statements_of_all(records: &[Arc<Record>]) -> QueryResult<Vec<Statement>> {
+fn rows_of_all(records: &[Arc<Record>]) -> QueryResult<Vec<Statement>> {
     let mut statements = Vec::with_capacity(records.len());
     for run in records.chunk_by(|a, b| a.webhook().is_some() && b.webhook().is_some()) {
         match &*run[0] {
             Record::Webhook(_) => {
                 statements.push(webhooks::insert(run.iter().filter_map(|record| record.webhook()))?);
             }
-            record => statements.extend(statements_of(record)?),
+            record => statements.extend(rows_of(record)?),
         }
     }
     Ok(statements)
 }
 
-pub(super) fn statements_of(record: &Record) -> QueryResult<Vec<Statement>> {
+/// What the log shows of one call: all but the document that searches look through.
+pub(super) fn rows_and_count_of(records: &[Arc<Record>]) -> QueryResult<Vec<Statement>> {
+    let mut statements = rows_of_all(records)?;
+    statements.extend(counts_of(&last_turns(records.iter().map(|record| &**record)))?);
+    Ok(statements)
+}
+
+fn rows_of(record: &Record) -> QueryResult<Vec<Statement>> {
     Ok(match record {
-        Record::Opened(opened) => vec![calls::open(opened)?, search::document(&opened.call_sid)?],
-        Record::Turn(turn) => vec![
-            turns::write(turn)?,
-            calls::count_turn(&turn.call_sid, turn.ordinal)?,
-            search::document(&turn.call_sid)?,
-        ],
+        Record::Opened(opened) => vec![calls::open(opened)?],
+        Record::Turn(turn) => vec![turns::write(turn)?],
         Record::Event(event) => vec![events::write(event)?],
         Record::Decided(decision) => vec![calls::decide(decision)?],
-        Record::Closed(closed) => vec![
-            calls::close(closed)?,
-            recordings::count(closed.call_sid.as_str())?,
-            search::document(&closed.call_sid)?,
-        ],
+        Record::Closed(closed) => vec![calls::close(closed)?, recordings::count(closed.call_sid.as_str())?],
         Record::Webhook(webhook) => vec![webhooks::insert(std::iter::once(webhook))?],
         Record::Aftermath(aftermath) => vec![events::write(&aftermath.event)?, calls::resolve(aftermath)?],
     })
+}
+
+/// The calls whose document changes with these records, each with its last turn among them; 0: none.
+fn last_turns<'a>(records: impl Iterator<Item = &'a Record>) -> BTreeMap<CallSid, u32> {
+    let mut last = BTreeMap::new();
+    for record in records {
+        let (call_sid, ordinal) = match record {
+            Record::Opened(opened) => (opened.call_sid, 0),
+            Record::Turn(turn) => (turn.call_sid, turn.ordinal),
+            Record::Closed(closed) => (closed.call_sid, 0),
+            Record::Event(_) | Record::Decided(_) | Record::Webhook(_) | Record::Aftermath(_) => continue,
+        };
+        let known = last.entry(call_sid).or_insert(ordinal);
+        *known = ordinal.max(*known);
+    }
+    last
+}
+
+fn counts_of(last_turns: &BTreeMap<CallSid, u32>) -> QueryResult<Vec<Statement>> {
+    let with_turns = last_turns.iter().filter(|(_, ordinal)| **ordinal > 0);
+    with_turns.map(|(call_sid, ordinal)| calls::count_turn(call_sid, *ordinal)).collect()
+}
+
+fn summaries_of<'a>(records: impl Iterator<Item = &'a Record>) -> QueryResult<Vec<Statement>> {
+    let last_turns = last_turns(records);
+    let mut statements = counts_of(&last_turns)?;
+    for call_sid in last_turns.keys() {
+        statements.push(search::document(call_sid)?);
+    }
+    Ok(statements)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+    use crate::db::record::{CallOpened, Speaker, Turn};
+
+    fn sid(call: u32) -> CallSid {
+        format!("CA{call:032x}").parse().unwrap()
+    }
+
+    fn turn(call: u32, ordinal: u32) -> Arc<Record> {
+        Arc::new(Record::Turn(Turn {
+            call_sid: sid(call),
+            epoch: 1,
+            ordinal,
+            speaker: Speaker::Caller,
+            text: "said".to_owned(),
+            started_at: Utc::now(),
+            heard_ms: None,
+            cut_off: false,
+            version: 0,
+        }))
+    }
+
+    #[test]
+    fn a_batch_makes_the_document_of_a_call_once_and_after_all_of_its_rows() {
+        let opened = Arc::new(Record::Opened(CallOpened {
+            call_sid: sid(2),
+            epoch: 1,
+            from: String::new(),
+            to: String::new(),
+            started_at: Utc::now(),
+            instance: String::new(),
+        }));
+        let records: Vec<_> = (1..=200).map(|ordinal| turn(1, ordinal)).chain([opened, turn(2, 1)]).collect();
+        let statements = statements_of_all(&records).unwrap();
+        let documents = statements.iter().filter(|statement| statement.sql.contains("call_search")).count();
+        assert_eq!((documents, statements.len()), (2, 202 + 2 + 2));
+        assert!(statements[204..].iter().all(|statement| statement.sql.contains("call_search")));
+        assert_eq!(rows_and_count_of(&records).unwrap().len(), 204, "a reader needs no document");
+    }
 }

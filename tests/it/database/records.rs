@@ -6,6 +6,7 @@ use actors::db::{Db, DbError};
 use prometheus::Registry;
 
 use super::{closed, event, metric, opened, settings, start, turn, write};
+use crate::support::eventually;
 use crate::support::postgres::TestDatabase;
 
 #[actix_rt::test]
@@ -120,12 +121,42 @@ async fn a_record_the_database_refuses_is_set_aside_alone_and_counted() {
 }
 
 #[actix_rt::test]
-async fn a_full_queue_counts_what_it_cannot_take() {
+async fn a_queue_that_a_call_fills_takes_those_of_other_calls_and_counts_what_it_cannot_take() {
     let registry = Registry::new();
     let db = Db::start(settings("postgres://nobody@127.0.0.1:1/none"), &registry).unwrap();
-    (0..10_007).for_each(|_| db.record(opened(1, 1)));
-    assert_eq!(metric(&registry, "switchboard_db_unwritten_records_total"), 7.0);
-    assert_eq!(metric(&registry, "switchboard_db_queue_depth"), 10_000.0);
+    let long = "x".repeat(1 << 20);
+    (0..64).for_each(|_| db.record(turn(1, 1, 1, &long)));
+    let refused = metric(&registry, "switchboard_db_unwritten_records_total");
+    assert!((31.0..=33.0).contains(&refused), "{refused}");
+    (0..10_000).for_each(|_| db.record(opened(2, 1)));
+    assert_eq!(metric(&registry, "switchboard_db_unwritten_records_total"), refused);
+    assert_eq!(metric(&registry, "switchboard_db_queue_depth"), 10_064.0 - refused);
+}
+
+#[actix_rt::test]
+async fn a_call_that_says_too_much_at_once_loses_nothing_and_other_calls_end_meanwhile() {
+    let database = TestDatabase::create().await;
+    let registry = Registry::new();
+    let db = Db::start(settings(&database.url), &registry).unwrap();
+    db.record(opened(1, 1));
+    (1..=12_000).for_each(|ordinal| db.record(turn(1, 1, ordinal, "a question, or what was taken for one")));
+    [closed(1, 1, Outcome::Completed), opened(2, 1), closed(2, 1, Outcome::Completed)]
+        .into_iter()
+        .for_each(|record| db.record(record));
+    let mut spooled = 0;
+    eventually("it goes through the spool", async || {
+        spooled = spooled.max(db.spool_pending());
+        spooled > 5_000
+    })
+    .await;
+    eventually("all is written", async || db.waiting_records() == 0).await;
+    // Late corrections of a call that is over: each would make its document anew.
+    (1..=500).for_each(|ordinal| db.record(turn(1, 1, ordinal, "what was said instead")));
+    eventually("all is written again", async || db.waiting_records() == 0).await;
+    assert_eq!(database.value("SELECT count(*) FROM turns").await, "12000");
+    let ended = "SELECT count(*) FROM calls WHERE outcome = 'completed'";
+    assert_eq!(database.value(ended).await, "2");
+    assert_eq!(metric(&registry, "switchboard_db_unwritten_records_total"), 0.0);
 }
 
 #[actix_rt::test]
