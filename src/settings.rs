@@ -24,10 +24,13 @@ use crate::rate_limit::Quotas;
 mod agent_file;
 mod exposure;
 mod reader;
+mod remarks;
 mod shared_keys;
 mod traces;
+mod unread;
 
 pub use reader::{Fault, Faults};
+pub use remarks::{Environment, Remark};
 pub use traces::TraceSettings;
 
 use reader::Reader;
@@ -175,6 +178,7 @@ impl Settings {
         let http = HttpSettings::read(&mut reader);
         let twilio = TwilioSettings::read(&mut reader);
         exposure::check_bypass(twilio.bypass_validation, &http, &mut reader);
+        unread::check(&mut reader);
         let settings = Self {
             instance_id: instance_id(&mut reader, &http.bind.port().to_string()),
             secret_key: secret_key(&mut reader, twilio.auth_token.as_ref()),

@@ -2,14 +2,18 @@
 
 use crate::app::{self, StartError};
 use crate::logging;
-use crate::settings::{Settings, environment};
+use crate::settings::{Environment, Settings};
 use crate::traces::Traces;
 
 pub fn run() -> u8 {
-    let settings = match Settings::read(environment) {
+    let environment = Environment::default();
+    let settings = match Settings::read(|name| environment.get(name)) {
         Ok(settings) => settings,
         Err(faults) => {
             logging::say(format_args!("switchboard serve cannot start: {faults}"));
+            for remark in environment.remarks() {
+                logging::say(format_args!("  {remark}"));
+            }
             return super::USAGE;
         }
     };
@@ -21,6 +25,9 @@ pub fn run() -> u8 {
         }
     };
     logging::start_with(&settings.log, traces.as_ref());
+    for remark in environment.remarks().into_iter().chain(settings.dangers()) {
+        tracing::warn!(setting = remark.name, "{remark}");
+    }
     match actix_rt::System::new().block_on(app::run(settings)) {
         Ok(()) => super::FINE,
         Err(error @ StartError::WornOut(_)) => {

@@ -1,0 +1,310 @@
+//! What to look at in the environment of a program that starts all the same: names that are probably misspelt, settings
+//! that have no effect, and settings that are dangerous.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::{ApiAuth, Settings, environment, unread};
+
+/// Settings of other commands, or of parts that a build may lack: they are misspelt as easily as those that are read.
+const OTHERS: [&str; 24] = [
+    "ALERT_WEBHOOK_URL",
+    "DIRECT_DATABASE_URL",
+    "FLIGHT_RECORDER",
+    "HTTP_KEEP_ALIVE_MS",
+    "OPENAI_REALTIME_FALLBACK_API_KEY",
+    "OPENAI_REALTIME_FALLBACK_MODEL",
+    "OPENAI_REALTIME_FALLBACK_URL",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "RECORD_CALLS",
+    "REDIS_URL",
+    "RUST_BACKTRACE",
+    "SPEND_LIMIT_PER_CALL_USD",
+    "SPEND_LIMIT_PER_DAY_USD",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "SUPABASE_URL",
+    "SWITCHBOARD_FAULTS",
+    "TLS_CERT_FILE",
+    "TLS_KEY_FILE",
+    "TWILIO_AUTH_TOKEN_SECONDARY",
+    "TWILIO_SHARED_KEYS",
+    "URGENT_NOTIFICATION_NUMBER",
+];
+/// Those of them that somebody sets for an effect, and what is missing without it. Not said where the program asks for
+/// them, unless it only [checks](unread::CHECKED) them.
+const WITHOUT_EFFECT: [(&str, &str); 13] = [
+    ("ALERT_WEBHOOK_URL", "no alert is sent"),
+    ("FLIGHT_RECORDER", "nothing is recorded for a replay"),
+    ("HTTP_KEEP_ALIVE_MS", "idle connections are kept as long as always"),
+    ("OPENAI_REALTIME_FALLBACK_URL", "there is no second engine"),
+    ("RECORD_CALLS", "no call is recorded"),
+    ("REDIS_URL", "each instance counts its own calls and requests"),
+    ("SPEND_LIMIT_PER_CALL_USD", "nothing limits what a call costs"),
+    ("SPEND_LIMIT_PER_DAY_USD", "nothing limits what a day costs"),
+    ("TLS_CERT_FILE", "TLS must end in front of the program"),
+    ("TLS_KEY_FILE", "TLS must end in front of the program"),
+    ("TWILIO_AUTH_TOKEN_SECONDARY", "only TWILIO_AUTH_TOKEN is believed"),
+    ("TWILIO_SHARED_KEYS", "only TWILIO_AUTH_TOKEN is believed"),
+    ("URGENT_NOTIFICATION_NUMBER", "nobody is notified"),
+];
+/// Without them, those behind them have no effect.
+const DEPENDENT: [(&[&str], &[&str]); 3] = [
+    (
+        &["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"],
+        &[
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        ],
+    ),
+    (&["TWILIO_ACCOUNT_SID"], &["TWILIO_API_BASE_URL"]),
+    (&["TLS_CERT_FILE"], &["TLS_KEY_FILE"]),
+];
+/// Without effect where the one before is set.
+const OVERRIDDEN: [(&str, &str); 3] = [
+    ("DATABASE_URL", "SUPABASE_URL"),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"),
+];
+/// A name with more slips than this is another one.
+const MAX_SLIPS: usize = 3;
+/// For each of so many letters one slip is forgiven.
+const LETTERS_A_SLIP: usize = 5;
+
+/// One thing to look at: the name, never the value, of a variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    pub name: String,
+    pub text: String,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.text)
+    }
+}
+
+/// The real environment, which notes what it is asked for.
+#[derive(Debug, Default)]
+pub struct Environment {
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl Environment {
+    /// The value of a variable, as [`Settings::read`] wants it.
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.asked.borrow_mut().insert(name.to_owned());
+        environment(name)
+    }
+
+    /// What there is to say about the names that are set, in view of those that were asked for. Another command has the
+    /// same environment as `serve`.
+    pub fn remarks(&self) -> Vec<Remark> {
+        let _ = Settings::read(|name| {
+            self.asked.borrow_mut().insert(name.to_owned());
+            None
+        });
+        let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+        let set = set.map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+        of_names(&set, &self.asked.borrow())
+    }
+}
+
+/// Names that are probably misspelt, and names without effect.
+fn of_names(set: &BTreeSet<String>, asked: &BTreeSet<String>) -> Vec<Remark> {
+    let known: BTreeSet<&str> = asked.iter().map(String::as_str).chain(OTHERS).collect();
+    let misspelt = set.iter().filter_map(|name| {
+        let near = nearest(name, known.iter().copied())?;
+        Some(Remark { name: name.clone(), text: format!("is not a setting: is {near} meant?") })
+    });
+    let is_set = |name: &str| set.contains(name);
+    let is_read = |name: &str| asked.contains(name) && !unread::CHECKED.contains(&name);
+    let unread = WITHOUT_EFFECT.iter().filter(|(name, _)| is_set(name) && !is_read(name));
+    let unread = unread.map(|(name, text)| (*name, format!("has no effect in this version: {text}")));
+    let without = DEPENDENT.iter().filter(|(needed, _)| !needed.iter().any(|name| is_set(name)));
+    let without = without.flat_map(|(needed, names)| {
+        let names = names.iter().filter(|name| is_set(name) && asked.contains(**name));
+        names.map(|name| (*name, format!("has no effect without {}", needed[0])))
+    });
+    let overridden = OVERRIDDEN.iter().filter(|(first, second)| is_set(first) && is_set(second));
+    let overridden =
+        overridden.map(|(first, second)| (*second, format!("has no effect: {first} goes before it")));
+    let without_effect = unread.chain(without).chain(overridden);
+    misspelt.chain(without_effect.map(|(name, text)| Remark { name: name.to_owned(), text })).collect()
+}
+
+/// The known name that a name, which is not known, is close to.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    if known.clone().any(|known| known == name) {
+        return None;
+    }
+    let folded = fold(name);
+    let allowed = |length: usize| (length / LETTERS_A_SLIP).clamp(1, MAX_SLIPS);
+    let slips = known.map(|known| (slips(&folded, &fold(known)), known));
+    let (slips, known) = slips.min()?;
+    (slips <= allowed(known.len().min(folded.len()))).then_some(known)
+}
+
+/// Small letters are large ones, and many are one: `PROXIES` is `PROXY`.
+fn fold(name: &str) -> Vec<char> {
+    let name = name.to_ascii_uppercase();
+    let one = name.strip_suffix("IES").map(|stem| format!("{stem}Y"));
+    one.unwrap_or(name).chars().collect()
+}
+
+/// How many letters are wrong, missing, too many or exchanged with their neighbour.
+fn slips(one: &[char], other: &[char]) -> usize {
+    if one.len().abs_diff(other.len()) > MAX_SLIPS {
+        return usize::MAX;
+    }
+    let mut rows = [vec![0; other.len() + 1], vec![0; other.len() + 1], (0..=other.len()).collect()];
+    for (i, a) in one.iter().enumerate() {
+        rows.rotate_left(1);
+        rows[2][0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let mut least = (rows[1][j] + usize::from(a != b)).min(rows[1][j + 1] + 1).min(rows[2][j] + 1);
+            if i > 0 && j > 0 && one[i - 1] == *b && other[j - 1] == *a {
+                least = least.min(rows[0][j - 1] + 1);
+            }
+            rows[2][j + 1] = least;
+        }
+    }
+    rows[2][other.len()]
+}
+
+impl Settings {
+    /// Settings that are as they should be only in a test.
+    pub fn dangers(&self) -> Vec<Remark> {
+        let limitless = self.http.trusted_proxies.iter().any(|network| network.prefix_len() == 0);
+        let dangers = [
+            (
+                self.twilio.bypass_validation,
+                "BYPASS_TWILIO_VALIDATION",
+                "is on: every webhook and stream is believed, whoever sends it",
+            ),
+            (
+                self.http.api_auth == ApiAuth::Off,
+                "API_AUTH",
+                "is off: whoever sits at this machine reads calls and transcripts",
+            ),
+            (limitless, "TRUSTED_PROXIES", "names every address: any client can say that it is another one"),
+        ];
+        let dangers = dangers.into_iter().filter(|(is_so, ..)| *is_so);
+        dangers.map(|(_, name, text)| Remark { name: name.to_owned(), text: text.to_owned() }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(set: &[&str], asked: &[&str]) -> Vec<String> {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        of_names(&owned(set), &owned(asked)).iter().map(Remark::to_string).collect()
+    }
+
+    /// Those that `serve` reads.
+    fn asked() -> BTreeSet<String> {
+        let asked = RefCell::new(BTreeSet::new());
+        let _ = Settings::read(|name| {
+            asked.borrow_mut().insert(name.to_owned());
+            None
+        });
+        asked.into_inner()
+    }
+
+    #[test]
+    fn a_name_close_to_a_setting_is_named_with_the_setting() {
+        let asked = asked();
+        let known = || asked.iter().map(String::as_str).chain(OTHERS);
+        for (slip, meant) in [
+            ("MAX_CONCURENT_CALLS", "MAX_CONCURRENT_CALLS"),
+            ("MAX_CONCURRENT_CALL", "MAX_CONCURRENT_CALLS"),
+            ("max_concurrent_calls", "MAX_CONCURRENT_CALLS"),
+            ("TWILLIO_AUTH_TOKEN", "TWILIO_AUTH_TOKEN"),
+            ("OPENAI_APIKEY", "OPENAI_API_KEY"),
+            ("PUBLIC_URI", "PUBLIC_URL"),
+            ("DATABSAE_URL", "DATABASE_URL"),
+            ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+            ("PROT", "PORT"),
+            ("REDIS_URI", "REDIS_URL"),
+        ] {
+            assert_eq!(nearest(slip, known()), Some(meant), "{slip}");
+        }
+        let others = [
+            "PATH",
+            "HOST",
+            "HOME",
+            "PWD",
+            "PGPORT",
+            "LOGNAME",
+            "OLDPWD",
+            "HOSTNAME",
+            "TERM",
+            "USER",
+            "LANG",
+            "SHLVL",
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_TIMEOUT",
+            "SUPABASE_KEY",
+            "OPENAI_API_BASE",
+            "TWILIO_API_KEY",
+            "DATABASE_HOST",
+            "HTTP_PROXY",
+            "XDG_DATA_HOME",
+            "RUSTUP_HOME",
+        ];
+        for other in others {
+            assert_eq!(nearest(other, known()), None, "{other}");
+        }
+        for name in known() {
+            assert_eq!(nearest(name, known()), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn slips_are_counted_as_people_make_them() {
+        let count = |one: &str, other: &str| {
+            slips(&one.chars().collect::<Vec<_>>(), &other.chars().collect::<Vec<_>>())
+        };
+        assert_eq!(count("PORT", "PORT"), 0);
+        assert_eq!([count("POT", "PORT"), count("PPORT", "PORT"), count("PROT", "PORT")], [1, 1, 1]);
+        assert_eq!(count("", "ABC"), 3);
+        assert_eq!(count("ABCD", ""), usize::MAX);
+    }
+
+    #[test]
+    fn a_setting_without_effect_is_named_with_what_is_missing() {
+        let redis =
+            "REDIS_URL has no effect in this version: each instance counts its own calls and requests";
+        assert_eq!(of(&["REDIS_URL"], &["PORT"]), [redis]);
+        assert_eq!(of(&["REDIS_URL"], &["REDIS_URL"]), [redis], "it is checked alone");
+        assert_eq!(of(&["RECORD_CALLS"], &["RECORD_CALLS"]), [""; 0], "a program that reads it");
+        let headers = "OTEL_EXPORTER_OTLP_HEADERS has no effect without OTEL_EXPORTER_OTLP_ENDPOINT";
+        assert_eq!(of(&["OTEL_EXPORTER_OTLP_HEADERS"], &["OTEL_EXPORTER_OTLP_HEADERS"]), [headers]);
+        let both = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"];
+        assert_eq!(of(&both, &both), [""; 0]);
+        let second = "SUPABASE_URL has no effect: DATABASE_URL goes before it";
+        assert_eq!(of(&["DATABASE_URL", "SUPABASE_URL"], &["DATABASE_URL"]), [second]);
+    }
+
+    #[test]
+    fn settings_that_are_for_tests_are_named() {
+        let names = |more: &[(&str, &str)]| -> Vec<String> {
+            let required =
+                [("DATABASE_URL", "postgres://d/a"), ("OPENAI_API_KEY", "k"), ("TWILIO_AUTH_TOKEN", "t")];
+            let find = |name: &str| required.iter().chain(more).find(|(known, _)| *known == name);
+            let settings = Settings::read(|name| find(name).map(|(_, value)| (*value).to_owned()));
+            settings.unwrap().dangers().into_iter().map(|danger| danger.name).collect()
+        };
+        assert_eq!(names(&[("TRUSTED_PROXIES", "10.0.0.0/8")]), [""; 0]);
+        let tests = [("BYPASS_TWILIO_VALIDATION", "true"), ("API_AUTH", "off")];
+        assert_eq!(names(&tests), ["BYPASS_TWILIO_VALIDATION", "API_AUTH"]);
+        assert_eq!(names(&[("TRUSTED_PROXIES", "10.0.0.0/8,::/0")]), ["TRUSTED_PROXIES"]);
+    }
+}
