@@ -32,6 +32,7 @@ use crate::background;
 use crate::descriptors;
 use crate::drain;
 use crate::http;
+use crate::http::health::HealthMetrics;
 use crate::http::limits::Limits;
 use crate::http::requests::RequestMetrics;
 use crate::http::voice::Voice;
@@ -65,6 +66,7 @@ pub struct App {
     pub metrics: prometheus::Registry,
     tasks: Tasks,
     pub requests: RequestMetrics,
+    pub health_metrics: HealthMetrics,
     pub started_at: Instant,
     draining: AtomicBool,
 }
@@ -130,6 +132,7 @@ impl App {
         logging::register(metrics).context("the metrics of the log")?;
         traces::register(metrics).context("the metrics of the traces")?;
         let requests = RequestMetrics::register(metrics).context("the metrics of the doors")?;
+        let health_metrics = HealthMetrics::register(metrics).context("the metrics of the health")?;
         let public_url = match &settings.http.public_url {
             Some(url) => url.clone(),
             None => Url::parse(&format!("http://{listening_on}")).context("where it listens")?,
@@ -157,6 +160,7 @@ impl App {
             metrics: registry,
             tasks,
             requests,
+            health_metrics,
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
         })

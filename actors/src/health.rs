@@ -65,6 +65,19 @@ pub struct Known {
     pub api_is_open: bool,
 }
 
+/// Every cause there is.
+pub const CAUSES: [&str; 6] = [
+    "database-read-only",
+    "database-unavailable",
+    "records-wait",
+    "realtime-refused",
+    "realtime-unreachable",
+    "realtime-responses-fail",
+];
+/// Every warning there is.
+pub const WARNINGS: [&str; 4] =
+    ["records-set-aside", "full-house", "twilio-validation-bypassed", "api-auth-off"];
+
 /// How the process is. Causes and warnings are names, not texts: whoever asks may see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
@@ -241,6 +254,7 @@ mod tests {
             let state = assess(&Known { realtime: realtime.clone(), ..well() });
             assert_eq!(state.causes, Vec::from_iter(cause), "{realtime:?}");
             assert_eq!(state.realtime_fails, cause.is_some(), "{realtime:?}");
+            assert!(state.causes.iter().all(|cause| CAUSES.contains(cause)), "{realtime:?}");
         }
     }
 
@@ -253,8 +267,7 @@ mod tests {
             api_is_open: true,
             ..well()
         });
-        let all = ["records-set-aside", "full-house", "twilio-validation-bypassed", "api-auth-off"];
-        assert_eq!((state.status, state.warnings), ("healthy", all.to_vec()));
+        assert_eq!((state.status, state.warnings), ("healthy", WARNINGS.to_vec()));
     }
 
     #[test]

@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 use actors::db::{DbHealth, PoolStats, SchemaState, SpoolStats};
-use actors::health::{self, Database, Known, State};
+use actors::health::{self, CAUSES, Database, Known, State, WARNINGS};
+use actors::metrics::Registrar;
+use prometheus::{IntGaugeVec, Opts};
 use serde::Serialize;
 
 use super::auth;
+use super::full_house::FullHouse;
 use super::problem::ApiError;
 use crate::app::App;
 use crate::settings::ApiAuth;
@@ -61,17 +64,62 @@ pub fn state(app: &App) -> State {
         oldest_seconds: spool.oldest_seconds,
         aside: spool.aside,
         realtime: app.voice.pump.metrics.realtime.recent(),
-        is_full: capacity.active >= capacity.limit,
+        is_full: capacity.available == 0,
         bypasses_validation: app.settings.twilio.bypass_validation,
         api_is_open: app.settings.http.api_auth == ApiAuth::Off,
     })
 }
 
-/// Logs each change of the state, and how long the one before lasted.
+/// Shows causes and warnings as metrics.
+#[derive(Clone)]
+pub struct HealthMetrics {
+    causes: IntGaugeVec,
+    warnings: IntGaugeVec,
+}
+
+impl HealthMetrics {
+    /// # Errors
+    /// The registry has the metrics already.
+    pub fn register(registry: &dyn Registrar) -> prometheus::Result<Self> {
+        let gauges = |name, help, label| IntGaugeVec::new(Opts::new(name, help), &[label]);
+        let causes = gauges(
+            "switchboard_health_causes",
+            "Whether this keeps the process from being healthy: 1 or 0, by the names that `/healthz` has",
+            "cause",
+        )?;
+        let warnings = gauges(
+            "switchboard_health_warnings",
+            "Whether someone should look at this though calls are answered: 1 or 0, by the names that `/healthz` has",
+            "warning",
+        )?;
+        let metrics = Self { causes, warnings };
+        metrics.show(&[], &[]);
+        registry.register(Box::new(metrics.causes.clone()))?;
+        registry.register(Box::new(metrics.warnings.clone()))?;
+        Ok(metrics)
+    }
+
+    /// What is so now.
+    pub fn show(&self, causes: &[&str], warnings: &[&str]) {
+        let all = [(&self.causes, causes, &CAUSES[..]), (&self.warnings, warnings, &WARNINGS[..])];
+        for (gauges, present, known) in all {
+            for name in known {
+                gauges.with_label_values(&[name]).set(present.contains(name).into());
+            }
+        }
+    }
+}
+
+/// Logs each change of the state, and how long the one before lasted. A full house, which comes and goes with each call,
+/// is told of [apart](FullHouse).
 pub async fn tell(app: Data<App>) {
     let (mut before, mut since) = (None::<State>, Instant::now());
+    let mut house = FullHouse::default();
+    let refused = app.voice.pump.metrics.admissions.with_label_values(&["full"]);
     loop {
-        let now = state(&app);
+        let mut now = state(&app);
+        house.look(now.warnings.contains(&"full-house"), refused.get(), Instant::now());
+        now.warnings.retain(|warning| *warning != "full-house");
         if before.as_ref() != Some(&now) {
             let (causes, warnings) = (now.causes.join(", "), now.warnings.join(", "));
             let after_seconds = since.elapsed().as_secs();

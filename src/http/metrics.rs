@@ -6,10 +6,13 @@ use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
 use prometheus::{Registry, TextEncoder};
 
+use super::health;
 use super::problem::ApiError;
 use crate::app::App;
 
 pub async fn metrics(app: Data<App>) -> Result<HttpResponse, ApiError> {
+    let state = health::state(&app);
+    app.health_metrics.show(&state.causes, &state.warnings);
     let text = web::block(move || encode(&app.metrics)).await.map_err(ApiError::unavailable)?;
     let text = text.map_err(ApiError::unavailable)?;
     Ok(HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text))

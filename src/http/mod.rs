@@ -11,6 +11,7 @@ mod auth;
 mod call_logs;
 mod callbacks;
 mod dashboard;
+mod full_house;
 pub mod health;
 mod last_resort;
 pub mod limits;

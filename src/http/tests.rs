@@ -235,11 +235,31 @@ async fn health_is_told_while_the_database_is_away() {
 }
 
 #[actix_rt::test]
+async fn a_house_whose_last_slot_waits_for_its_caller_is_full() {
+    let app = app(&[("MAX_CONCURRENT_CALLS", "1")]);
+    let call = "CA00000000000000000000000000000001".parse().unwrap();
+    let admitted = app.registry.admit(call, "+15550001".to_owned(), "+15550002".to_owned()).await;
+    assert!(matches!(admitted, Ok(actors::registry::Admission::Admitted { .. })), "{admitted:?}");
+    let health = body(answer(&app, local("/healthz")).await).await;
+    assert_eq!(health["warnings"], json!(["full-house"]));
+}
+
+#[actix_rt::test]
 async fn only_whoever_may_use_the_api_reads_why_the_database_is_away() {
     let app = app(&[("API_AUTH", "off"), ("BYPASS_TWILIO_VALIDATION", "true")]);
     let health = body(answer(&app, local("/healthz")).await).await;
     assert!(health["databaseError"].is_string());
     assert_eq!(health["warnings"], json!(["twilio-validation-bypassed", "api-auth-off"]));
+    let metrics = answer(&app, local("/metrics")).await;
+    let text = String::from_utf8(test::read_body(metrics).await.to_vec()).unwrap();
+    for (line, value) in [
+        ("switchboard_health_causes{cause=\"database-unavailable\"}", 1),
+        ("switchboard_health_causes{cause=\"realtime-refused\"}", 0),
+        ("switchboard_health_warnings{warning=\"twilio-validation-bypassed\"}", 1),
+        ("switchboard_health_warnings{warning=\"full-house\"}", 0),
+    ] {
+        assert!(text.contains(&format!("{line} {value}\n")), "{line} is not {value}");
+    }
     let stranger = body(answer(&app, TestRequest::get().uri("/healthz")).await).await;
     assert!(stranger.get("databaseError").is_none(), "{stranger}");
 }
