@@ -2,3 +2,4 @@
 //! in the database afterwards.
 
 mod drain;
+mod rollback;

@@ -74,6 +74,8 @@ pub use self::pool::PoolStats;
 pub use self::recordings::LoggedRecording;
 pub use self::retention::OldRecording;
 pub use self::spool::{SpoolError, SpoolStats};
+#[cfg(feature = "fault-injection")]
+pub use self::spool::{append_to_spool, aside_in_spool};
 pub use self::turns::LoggedTurn;
 pub use self::url::BadUrl;
 

@@ -41,7 +41,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
 }
 
-fn opened(call: u32, epoch: u32) -> Record {
+pub(crate) fn opened(call: u32, epoch: u32) -> Record {
     Record::Opened(CallOpened {
         call_sid: sid(call),
         epoch,
@@ -52,7 +52,7 @@ fn opened(call: u32, epoch: u32) -> Record {
     })
 }
 
-fn turn(call: u32, epoch: u32, ordinal: u32, text: &str) -> Record {
+pub(crate) fn turn(call: u32, epoch: u32, ordinal: u32, text: &str) -> Record {
     Record::Turn(Turn {
         call_sid: sid(call),
         epoch,
@@ -76,7 +76,7 @@ fn event(call: u32, kind: &str, dedupe_key: Option<&str>) -> Event {
     }
 }
 
-fn closed(call: u32, epoch: u32, outcome: Outcome) -> Record {
+pub(crate) fn closed(call: u32, epoch: u32, outcome: Outcome) -> Record {
     Record::Closed(CallClosed {
         call_sid: sid(call),
         epoch,
@@ -89,7 +89,7 @@ fn closed(call: u32, epoch: u32, outcome: Outcome) -> Record {
     })
 }
 
-fn settings(url: &str) -> DbSettings {
+pub(crate) fn settings(url: &str) -> DbSettings {
     DbSettings {
         url: routes::chosen(url),
         direct_url: url.to_owned(),
@@ -106,7 +106,7 @@ fn start(url: &str) -> Db {
 }
 
 /// Waits until the process that held this folder is gone; within one process its end takes a moment.
-async fn spool_is_free(folder: &Path) {
+pub(crate) async fn spool_is_free(folder: &Path) {
     let lock = File::open(folder.join("lock"));
     let lock = match lock {
         Err(error) if error.kind() == ErrorKind::NotFound => return,

@@ -86,6 +86,12 @@ impl Setup {
         another.with("SPOOL_DIR", spool_dir.to_str().expect("UTF-8")).with("SWITCHBOARD_FAULTS", &faults)
     }
 
+    /// The folder of the spools.
+    pub fn spool_dir(&self) -> PathBuf {
+        let is_it = |(name, _): &&(String, String)| name == "SPOOL_DIR";
+        self.environment.iter().rfind(is_it).expect("it is set").1.clone().into()
+    }
+
     /// What the program is given to read.
     pub fn environment(self) -> Vec<(String, String)> {
         self.environment

@@ -24,6 +24,8 @@ use tokio::sync::{Semaphore, watch};
 use self::folder::Folder;
 pub(super) use self::store::Front;
 use self::store::Store;
+#[cfg(feature = "fault-injection")]
+pub use self::store::foreign::{append_to_spool, aside_in_spool};
 use super::record::Record;
 use crate::wire::twilio::sid::CallSid;
 

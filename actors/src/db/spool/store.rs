@@ -20,7 +20,7 @@ use crate::wire::twilio::sid::CallSid;
 const RECORDS: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("records");
 /// Those that the database refuses or this version cannot read, out of the others' way; keys and values are made alike.
 const ASIDE: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("aside");
-/// At most this many refused records are set aside. What cannot be read is set aside without a limit of its own: it has
+/// At most this many refused records are set aside, whatever else is. What cannot be read is set aside without a limit of its own: it has
 /// been in the spool, whose size is bounded.
 const MOST_ASIDE: usize = 1_000;
 /// The first byte of a value.
@@ -72,6 +72,8 @@ pub(super) struct Store {
     capacity: u64,
     oldest: Option<DateTime<Utc>>,
     aside: usize,
+    /// Those of them that the database has refused since the start.
+    refused: usize,
     /// Up to this one the records in the file are settled: it could not be made smaller.
     gone: Option<u64>,
 }
@@ -89,6 +91,7 @@ impl Store {
             capacity,
             oldest: None,
             aside: 0,
+            refused: 0,
             gone: None,
         };
         if let Err(error) = store.open() {
@@ -146,8 +149,8 @@ impl Store {
 
     /// Keeps a record that the database refuses, until the next start.
     pub(super) fn put_aside(&mut self, record: &Record, cause: &str) -> Result<(), SpoolFailure> {
-        if self.aside >= MOST_ASIDE {
-            return Err(SpoolFailure(format!("{MOST_ASIDE} records are set aside already")));
+        if self.refused >= MOST_ASIDE {
+            return Err(SpoolFailure(format!("{MOST_ASIDE} refused records are set aside already")));
         }
         let (call_sid, value) = encode(Utc::now(), record, Some(cause))?;
         self.attempt(|store| {
@@ -161,6 +164,7 @@ impl Store {
             Ok(())
         })?;
         self.aside += 1;
+        self.refused += 1;
         Ok(())
     }
 
@@ -188,6 +192,7 @@ impl Store {
         self.records += brought as usize;
         self.bytes += bytes;
         self.aside = 0;
+        self.refused = 0;
         self.oldest = self.oldest.or_else(|| Some(Utc::now()));
         Ok(())
     }
@@ -445,5 +450,7 @@ fn failure(error: &redb::Error) -> SpoolFailure {
     SpoolFailure(error.to_string())
 }
 
+#[cfg(feature = "fault-injection")]
+pub(super) mod foreign;
 #[cfg(test)]
 mod tests;

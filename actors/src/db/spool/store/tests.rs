@@ -182,6 +182,19 @@ fn what_cannot_be_read_is_set_aside_with_its_bytes_and_never_deleted() {
 }
 
 #[test]
+fn a_refused_record_is_set_aside_beside_any_number_that_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder, 1 << 20);
+    store.append_entries(&vec![(String::new(), vec![FORMAT + 1]); MOST_ASIDE]).unwrap();
+    store.settle(MOST_ASIDE as u64 - 1).unwrap();
+    assert_eq!(store.backlog().aside, MOST_ASIDE);
+    store.put_aside(&event(1, "refused"), "23514 turns_ordinal_check").unwrap();
+    assert_eq!(store.backlog().aside, MOST_ASIDE + 1);
+    (1..MOST_ASIDE).for_each(|_| store.put_aside(&event(1, "refused"), "").unwrap());
+    assert!(store.put_aside(&event(1, "refused"), "").is_err(), "those are limited");
+}
+
+#[test]
 fn what_is_set_aside_waits_for_the_next_start_behind_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(&folder, 1 << 20);
