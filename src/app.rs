@@ -29,6 +29,7 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use crate::background;
+use crate::claim;
 use crate::descriptors;
 use crate::drain;
 use crate::http;
@@ -89,6 +90,10 @@ pub enum StartError {
     Descriptors { calls: usize, needed: u64, allowed: u64 },
     #[error("the database's schema is older than this program ({} missing); run `switchboard migrate`", .missing.join(", "))]
     SchemaOlder { missing: Vec<String> },
+    #[error(
+        "another live process has INSTANCE_ID={0}: give this one an INSTANCE_ID of its own, or end the other one first"
+    )]
+    InstanceTaken(String),
     #[error(transparent)]
     Spool(SpoolError),
     #[error("DATABASE_URL: {0}")]
@@ -140,7 +145,6 @@ impl App {
         let db = Db::start(db_settings(&settings.instance_id, &settings.db), metrics)?;
         tasks.count(Handle::current());
         tasks.count(db.runtime());
-        db.beat(&settings.instance_id);
         db.process_webhooks();
         let call_metrics = Metrics::register(metrics);
         db.count_in(&call_metrics);
@@ -234,6 +238,9 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     };
     let app = web::Data::new(App::start(settings, address)?);
     check_schema(&app.db).await?;
+    if !claim::at_start(&app, &mut signals).await? {
+        return Ok(());
+    }
 
     let data = app.clone();
     let mut server = HttpServer::new(move || {
@@ -259,18 +266,26 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     let jobs = background::start(app.db.clone(), instance, twilio.clone(), keep, &app.metrics)
         .context("the metrics of the jobs")?;
     jobs.count_actor(app.voice.pump.metrics.of_actor("jobs"));
-    if let Some(twilio) = twilio {
-        actix_rt::spawn(left_behind::take_up(app.clone(), twilio));
-    }
+    actix_rt::spawn(look_after(app.clone(), twilio));
 
     let (end, drained) = drain::serve(&app, serving, &handle, &mut signals).await;
     jobs.stop().await;
     let unwritten = app.db.finish(FINISH_DEADLINE).await;
-    if let Err(error) = app.db.leave(&app.settings.instance_id).await {
+    if app.db.has_claimed()
+        && let Err(error) = app.db.leave(&app.settings.instance_id).await
+    {
         tracing::warn!(%error, "others do not know yet that this instance has ended");
     }
     tracing::info!(drained, unwritten, "stopped");
     end.into_result()
+}
+
+/// Once the process has its name for itself, it takes care of the calls that were left behind under it.
+async fn look_after(app: web::Data<App>, twilio: Option<TwilioApi>) {
+    claim::later(&app).await;
+    if let Some(twilio) = twilio {
+        left_behind::take_up(app, twilio).await;
+    }
 }
 
 /// A schema too old would fail every write: better not to start. A database that is away is no reason not to.

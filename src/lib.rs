@@ -3,6 +3,7 @@
 pub mod app;
 mod background;
 mod child;
+mod claim;
 pub mod cli;
 pub mod descriptors;
 mod drain;

@@ -9,6 +9,7 @@ mod actor;
 mod bills;
 mod calls;
 mod checkout;
+mod claim;
 mod conferences;
 mod connection;
 mod console;
@@ -45,6 +46,7 @@ mod weight;
 mod writer;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -183,6 +185,8 @@ struct Shared {
     counts: OnceLock<ActorMetrics>,
     /// Where the calls are counted whose end is written here.
     calls: OnceLock<CallMetrics>,
+    /// This process has its name for itself.
+    claimed: AtomicBool,
     runtime: DbRuntime,
 }
 
@@ -231,6 +235,7 @@ impl Db {
             places,
             counts: OnceLock::new(),
             calls: OnceLock::new(),
+            claimed: AtomicBool::new(false),
             runtime,
         });
         let (handles, closed) = watch::channel(());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use diesel::QueryResult;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument as _;
@@ -38,7 +38,7 @@ const LEFT_BEHIND_DEADLINE: Duration = Duration::from_secs(2);
 impl Db {
     /// Tells the others that this instance is alive, within 1 s.
     pub async fn heartbeat(&self, instance: &str) -> Result<(), DbError> {
-        self.shared.heartbeat(instance).await
+        self.shared.heartbeat(instance).await.map(drop)
     }
 
     /// Writes this instance's heartbeat now and every 5 s, for as long as the DbActor lives. The first call alone counts.
@@ -132,8 +132,12 @@ impl Db {
 }
 
 impl Shared {
-    pub(super) async fn heartbeat(&self, instance: &str) -> Result<(), DbError> {
-        self.execute("heartbeat", HEARTBEAT_DEADLINE, instances::heartbeat(instance)).await
+    /// Answers since when the instance has been heard of without a break.
+    pub(super) async fn heartbeat(&self, instance: &str) -> Result<DateTime<Utc>, DbError> {
+        self.ask("heartbeat", HEARTBEAT_DEADLINE, async |connection| {
+            Ok(instances::heartbeat(connection, instance).await?)
+        })
+        .await
     }
 
     async fn execute(

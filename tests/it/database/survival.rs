@@ -8,6 +8,7 @@ use actors::db::{Db, DbError, History, OpenCall, PastTurn};
 use prometheus::Registry;
 
 use super::{at, closed, opened, settings, sid, spool_is_free, start, turn, write};
+use crate::support::app::Setup;
 use crate::support::eventually;
 use crate::support::outage::Outage;
 use crate::support::postgres::{TestDatabase, client};
@@ -43,6 +44,53 @@ async fn the_heart_goes_on_beating() {
     eventually("it beats", async || database.query(INSTANCES).await == ["a|t"]).await;
     database.query("UPDATE instances SET heartbeat_at = heartbeat_at - interval '1 h'").await;
     eventually("it beats again", async || database.query(INSTANCES).await == ["a|t"]).await;
+}
+
+/// On another machine, so with another spool; on this one the spool's lock keeps them apart.
+#[actix_rt::test]
+async fn a_name_that_a_live_process_has_is_not_given_to_another_one() {
+    let database = TestDatabase::create().await;
+    let (first, second) = (start(&database.url), start(&database.url));
+    assert_eq!((first.claim("a").await, first.has_claimed()), (Ok(true), true));
+    first.beat("a");
+    assert_eq!((second.claim("a").await, second.has_claimed()), (Ok(false), false));
+    assert_eq!(second.claim("b").await, Ok(true));
+
+    // Not waited for by this thread: the first process' heart beats on it.
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command.arg("serve").env_clear().envs(Setup::new(&database.url, "http://127.0.0.1:1").environment());
+    let output = command.env("INSTANCE_ID", "a").kill_on_drop(true).output();
+    let output = tokio::time::timeout(Duration::from_secs(60), output).await.expect("it is refused").unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("INSTANCE_ID=a") && said.contains("of its own"), "{said}");
+    assert_eq!(database.query(INSTANCES).await.len(), 2, "whoever is refused takes nobody's row away");
+}
+
+#[actix_rt::test]
+async fn a_process_that_is_started_again_after_a_crash_has_its_name_at_once() {
+    let database = TestDatabase::create().await;
+    let settings = settings(&database.url);
+    let here = || Db::start(settings.clone(), &Registry::new()).unwrap();
+    let db = here();
+    assert_eq!(db.claim("a").await, Ok(true));
+    drop(db);
+    spool_is_free(&settings.spool_dir.join("here")).await;
+    let row = "SELECT started_at FROM instances";
+    let before = database.value(row).await;
+    assert_eq!(here().claim("a").await, Ok(true));
+    assert_eq!(database.value(row).await, before, "it did not wait for the row to grow old");
+}
+
+#[actix_rt::test]
+async fn a_process_that_lost_its_spool_waits_until_its_predecessor_is_known_to_be_gone() {
+    let database = TestDatabase::create().await;
+    database
+        .query("INSERT INTO instances (instance_id, heartbeat_at) VALUES ('a', now() - interval '13 s')")
+        .await;
+    let db = start(&database.url);
+    assert_eq!(db.claim("a").await, Ok(true));
+    assert_eq!(database.value("SELECT started_at = heartbeat_at FROM instances").await, "t", "after a break");
 }
 
 #[actix_rt::test]

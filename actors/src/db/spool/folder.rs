@@ -9,10 +9,14 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use super::SpoolError;
 
 const LOCK: &str = "lock";
 const RECORDS: &str = "records.redb";
+/// Since when the folder's process has been heard of, in microseconds since 1970.
+const HEARD_SINCE: &str = "heard-since";
 /// How the files that came from other folders are called.
 const ADOPTED: &str = "adopted-";
 const SUFFIX: &str = ".redb";
@@ -55,6 +59,19 @@ impl Folder {
         self.path.join(RECORDS)
     }
 
+    /// Since when the process has been heard of that held the folder last; none if that is not known.
+    pub(super) fn heard_since(&self) -> Option<DateTime<Utc>> {
+        let text = fs::read_to_string(self.path.join(HEARD_SINCE)).ok()?;
+        DateTime::from_timestamp_micros(text.trim().parse().ok()?)
+    }
+
+    /// Replaces what [`heard_since`](Self::heard_since) answers, whole or not at all.
+    pub(super) fn remember(&self, since: DateTime<Utc>) -> io::Result<()> {
+        let new = self.path.join(format!("{HEARD_SINCE}.new"));
+        fs::write(&new, since.timestamp_micros().to_string())?;
+        fs::rename(new, self.path.join(HEARD_SINCE))
+    }
+
     /// The files that others left and nobody has taken in yet.
     pub(super) fn adopted(&self) -> Vec<PathBuf> {
         adopted_in(&self.path).collect()
@@ -79,6 +96,7 @@ impl Folder {
             fs::rename(file, self.path.join(adopted))?;
         }
         sync(&self.path)?;
+        let _ = fs::remove_file(other.join(HEARD_SINCE));
         fs::remove_file(other.join(LOCK))?;
         // What is left in it, if anything, is damaged, and a person's to look at.
         let _ = fs::remove_dir(other);
@@ -146,12 +164,31 @@ mod tests {
     }
 
     #[test]
+    fn a_successor_in_the_folder_knows_since_when_its_predecessor_was_heard_of() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Folder::hold(root.path(), "a").unwrap();
+        assert_eq!(first.heard_since(), None);
+        let since = DateTime::from_timestamp_micros(1_800_000_000_123_456).unwrap();
+        first.remember(DateTime::UNIX_EPOCH).unwrap();
+        first.remember(since).unwrap();
+        drop(first);
+        let successor = Folder::hold(root.path(), "a").unwrap();
+        assert_eq!(successor.heard_since(), Some(since));
+        assert_eq!(
+            Folder::hold(root.path(), "b").unwrap().heard_since(),
+            None,
+            "another folder is another's"
+        );
+    }
+
+    #[test]
     fn files_of_the_dead_are_moved_in_and_those_of_the_living_are_not() {
         let root = tempfile::tempdir().unwrap();
         for (instance, file) in [("dead", RECORDS), ("dead", "adopted-1.redb"), ("alive", RECORDS)] {
             drop(Folder::hold(root.path(), instance).unwrap());
             fs::write(root.path().join(instance).join(file), "").unwrap();
         }
+        Folder::hold(root.path(), "dead").unwrap().remember(DateTime::UNIX_EPOCH).unwrap();
         let _alive = Folder::hold(root.path(), "alive").unwrap();
         let ours = Folder::hold(root.path(), "ours").unwrap();
         ours.move_in_what_the_dead_left();

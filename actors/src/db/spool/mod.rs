@@ -206,6 +206,23 @@ impl Spool {
         self.inner.backlog.send_modify(|backlog| backlog.adopting = false);
     }
 
+    /// Since when the process has been heard of that held the folder last, this one included. Reads a small file.
+    pub(super) fn heard_since(&self) -> Option<DateTime<Utc>> {
+        self.inner.folder.heard_since()
+    }
+
+    /// Says so in the folder. A failure costs a successor a wait, and is logged.
+    pub(super) async fn remember(&self, since: DateTime<Utc>) {
+        let inner = Arc::clone(&self.inner);
+        let remembered = self.runtime.spawn_blocking(move || inner.folder.remember(since)).await;
+        let failure = match remembered {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(failure, "a process that is started in place of this one will have to wait");
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce(&mut Store) -> Result<T, SpoolFailure> + Send + 'static,
