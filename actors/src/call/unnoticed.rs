@@ -28,12 +28,25 @@ pub enum Remedy {
     GiveUp,
 }
 
+/// What else is to be heard while the caller's side is loud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    Silence,
+    /// The loudness may be the agent's echo.
+    Agent,
+    /// The service has said that the caller speaks.
+    Caller,
+}
+
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unnoticed {
     /// When the first loud second ended, of those that the service did not notice.
     since: Option<Millis>,
     seconds: u32,
+    /// The caller was loud while the agent was heard. That makes the agent speak once, until the service notices something.
+    over_agent: bool,
+    asked_again: bool,
     /// Sessions in a row that noticed nothing.
     replaced: u32,
     /// When the caller was last loud, or the service noticed them.
@@ -44,12 +57,17 @@ pub struct Unnoticed {
 }
 
 impl Unnoticed {
-    /// The caller was loud for a second. `unnoticed`: the agent is silent, and the service has not said that they speak.
-    pub fn loud(&mut self, unnoticed: bool, now: Millis) {
+    /// The caller was loud for a second.
+    pub fn loud(&mut self, over: Over, now: Millis) {
         (self.voice_at, self.loud_at) = (Some(now), Some(now));
-        if unnoticed && self.agent_at.is_none_or(|at| at + ECHO <= now) {
-            self.since.get_or_insert(now);
-            self.seconds += 1;
+        let after_agent = self.agent_at.is_some_and(|at| now < at + ECHO);
+        match over {
+            Over::Silence if !after_agent => {
+                self.since.get_or_insert(now);
+                self.seconds += 1;
+            }
+            Over::Silence | Over::Agent => self.over_agent = true,
+            Over::Caller => {}
         }
     }
 
@@ -72,7 +90,8 @@ impl Unnoticed {
 
     /// When something is to be done.
     pub fn deadline(&self) -> Option<Millis> {
-        Some(self.since? + WITHIN)
+        let over_agent = self.agent_at.filter(|_| self.over_agent && !self.asked_again);
+        Some(self.since.into_iter().chain(over_agent).min()? + WITHIN)
     }
 
     /// What is to be done now.
@@ -81,6 +100,9 @@ impl Unnoticed {
             return None;
         }
         let was_speech = self.seconds >= SPEECH_SECONDS;
+        if self.since.is_none() {
+            self.asked_again = true;
+        }
         self.new_session();
         Some(match was_speech {
             false => Remedy::Speak,
@@ -108,7 +130,7 @@ mod tests {
     use super::*;
 
     fn spoken(unnoticed: &mut Unnoticed, seconds: u64, from: Millis) {
-        (0..seconds).for_each(|second| unnoticed.loud(true, from + second * 1_000));
+        (0..seconds).for_each(|second| unnoticed.loud(Over::Silence, from + second * 1_000));
     }
 
     #[test]
@@ -130,7 +152,20 @@ mod tests {
         spoken(&mut unnoticed, 5, 20_000);
         unnoticed.noticed(26_000);
         assert_eq!((unnoticed.deadline(), unnoticed.voice_at()), (None, Some(26_000)));
-        unnoticed.loud(false, 27_000);
+        unnoticed.loud(Over::Caller, 27_000);
         assert_eq!((unnoticed.deadline(), unnoticed.voice_at()), (None, Some(27_000)));
+    }
+
+    #[test]
+    fn loudness_over_the_agent_makes_it_speak_again_once() {
+        let mut unnoticed = Unnoticed::default();
+        unnoticed.agent_speaks(1_000);
+        unnoticed.loud(Over::Agent, 1_500);
+        unnoticed.agent_speaks(3_000);
+        unnoticed.loud(Over::Silence, 3_500); // the end of an echo
+        assert_eq!((unnoticed.deadline(), unnoticed.remedy(13_000)), (Some(13_000), Some(Remedy::Speak)));
+        unnoticed.agent_speaks(15_000);
+        unnoticed.loud(Over::Agent, 15_500);
+        assert_eq!(unnoticed.deadline(), None, "it may be an echo each time");
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Conversation, Effect, Stream, Verdict};
 use crate::call::Millis;
 use crate::call::end::Reason;
-use crate::call::unnoticed::Remedy;
+use crate::call::unnoticed::{Over, Remedy};
 
 /// An utterance whose end is not told counts as ended when there has been no sign of the caller's voice for so long.
 const SPEECH_WITHIN_MS: Millis = 30_000;
@@ -15,9 +15,13 @@ const QUIET_SPEECH_MS: Millis = 5_000;
 impl Conversation {
     /// The caller's side was as loud as speech.
     pub(super) fn caller_loud(&mut self, now: Millis) {
-        let is_silent = self.speaking_since.is_none() && !self.playback.is_playing();
-        let unnoticed = self.stream == Stream::Open && is_silent;
-        self.unnoticed.loud(unnoticed, now);
+        let over = match (self.speaking_since, self.stream) {
+            (Some(_), _) => Over::Caller,
+            (None, Stream::Open) if self.playback.is_playing() => Over::Agent,
+            (None, Stream::Open) => Over::Silence,
+            (None, Stream::Awaited | Stream::Lost) => return,
+        };
+        self.unnoticed.loud(over, now);
     }
 
     /// The last sign of the voice of a caller who is said to speak.

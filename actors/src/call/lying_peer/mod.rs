@@ -97,6 +97,8 @@ pub(super) struct Call {
     silent_from: Millis,
     stream_open: bool,
     speaking: bool,
+    /// Utterances of the caller so far.
+    utterances: u32,
     /// The service or the loudness has shown that the caller speaks.
     noticed: bool,
     /// The end of the last utterance that no session has heard.
@@ -146,6 +148,7 @@ impl Call {
             silent_from: Millis::MAX,
             stream_open: false,
             speaking: false,
+            utterances: 0,
             noticed: false,
             unheard: None,
             play_until: 0,
@@ -251,6 +254,7 @@ impl Call {
             }
             Happening::SpeechBegins if self.stream_open => {
                 self.speaking = true;
+                self.utterances += 1;
                 self.noticed = false;
                 self.owed_since = None;
                 self.caller_begins();

@@ -77,18 +77,48 @@ impl Habits {
 pub(super) enum Word {
     SessionCreated,
     SessionUpdated,
-    SpeechStarted,
+    /// The number of the utterance is not said.
+    SpeechStarted {
+        utterance: u32,
+    },
     SpeechStopped,
-    Committed { item: u32 },
-    Transcript { item: u32 },
-    Created { response: u32, number: Option<u32> },
-    Audio { response: u32, item: u32, bytes: u32 },
-    Words { response: u32, item: u32 },
-    AudioDone { response: u32, item: u32 },
-    Call { call: u32 },
-    Done { response: u32, items: Vec<u32>, status: &'static str, code: Option<&'static str> },
+    Committed {
+        item: u32,
+    },
+    Transcript {
+        item: u32,
+    },
+    Created {
+        response: u32,
+        number: Option<u32>,
+    },
+    Audio {
+        response: u32,
+        item: u32,
+        bytes: u32,
+    },
+    Words {
+        response: u32,
+        item: u32,
+    },
+    AudioDone {
+        response: u32,
+        item: u32,
+    },
+    Call {
+        call: u32,
+    },
+    Done {
+        response: u32,
+        items: Vec<u32>,
+        status: &'static str,
+        code: Option<&'static str>,
+    },
     OutputAdded,
-    Error { code: &'static str, about: Option<String> },
+    Error {
+        code: &'static str,
+        about: Option<String>,
+    },
 }
 
 fn error_of(code: &str, about: Option<String>) -> ServiceError {
@@ -164,18 +194,20 @@ impl Call {
     }
 
     pub(super) fn gate_opens(&mut self) {
+        let utterance = self.utterances;
         self.gate = true;
         if self.speaking {
-            self.surely_say(10, Word::SpeechStarted);
+            self.surely_say(10, Word::SpeechStarted { utterance });
         } else if self.unheard.take().is_some_and(|ended_at| ended_at + RING >= self.now) {
-            self.surely_say(10, Word::SpeechStarted);
+            self.surely_say(10, Word::SpeechStarted { utterance });
             self.utterance_ends();
         }
     }
 
     pub(super) fn caller_begins(&mut self) {
+        let utterance = self.utterances;
         if self.gate {
-            self.say(100, Word::SpeechStarted);
+            self.say(100, Word::SpeechStarted { utterance });
         }
     }
 
@@ -287,7 +319,7 @@ impl Call {
             return self.feed(&Input::Service(ServerEvent::Audio(delta)));
         }
         match word {
-            Word::SpeechStarted => self.noticed = true,
+            Word::SpeechStarted { utterance } => self.noticed |= *utterance == self.utterances,
             Word::Committed { .. } if !self.speaking && self.stream_open => {
                 self.owed_since.get_or_insert(self.now);
             }
@@ -306,7 +338,7 @@ fn event(word: &Word) -> ServerEvent<'static> {
     match word {
         Word::SessionCreated => ServerEvent::SessionCreated,
         Word::SessionUpdated => ServerEvent::SessionUpdated,
-        Word::SpeechStarted => ServerEvent::SpeechStarted,
+        Word::SpeechStarted { .. } => ServerEvent::SpeechStarted,
         Word::SpeechStopped => ServerEvent::SpeechStopped,
         Word::Committed { item } => ServerEvent::Committed { item_id: name('u', *item) },
         Word::Transcript { item } => {
