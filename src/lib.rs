@@ -14,6 +14,7 @@ pub mod logging;
 mod memory_limit;
 #[cfg(test)]
 mod metrics_table;
+mod nearest;
 pub mod private_postgres;
 pub mod process_metrics;
 pub mod rate_limit;

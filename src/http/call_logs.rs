@@ -2,7 +2,7 @@
 //! once. `GET /api/call-logs/{callSid}`: one call, turn by turn.
 
 mod csv;
-mod query;
+pub(super) mod query;
 
 use actix_web::http::header::{self, ContentDisposition};
 use actix_web::web::{Data, Json, Path};
@@ -29,7 +29,12 @@ pub async fn export(app: Data<App>, request: HttpRequest) -> Result<HttpResponse
         .streaming(rows))
 }
 
-pub async fn one(app: Data<App>, call_sid: Path<String>) -> Result<Json<CallLog>, ApiError> {
+pub async fn one(
+    app: Data<App>,
+    call_sid: Path<String>,
+    request: HttpRequest,
+) -> Result<Json<CallLog>, ApiError> {
+    query::only(request.query_string(), &[])?;
     let wrong = "must be `CA` followed by 32 hexadecimal digits";
     let call_sid: CallSid = call_sid.parse().map_err(|_| ApiError::BadRequest { field: "callSid", wrong })?;
     let log = app.db.call_log(call_sid).await.map_err(ApiError::unavailable)?;

@@ -30,6 +30,9 @@ pub enum ApiError {
     /// 400: a parameter is missing or wrong.
     #[error("{field} {wrong}")]
     BadRequest { field: &'static str, wrong: &'static str },
+    /// 400: the route has no parameter of this name.
+    #[error("`{name}` is no parameter of this route: {hint}")]
+    UnknownParameter { name: String, hint: String },
     /// 401: there is no way in without logging in.
     #[error("log in to use this")]
     Unauthorized,
@@ -64,7 +67,7 @@ struct Problem {
     status: u16,
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'static str>,
+    field: Option<String>,
     #[serde(rename = "violated-policies", skip_serializing_if = "Option::is_none")]
     violated_policies: Option<[&'static str; 1]>,
 }
@@ -87,7 +90,7 @@ impl ApiError {
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
+            Self::BadRequest { .. } | Self::UnknownParameter { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -118,7 +121,8 @@ impl ResponseError for ApiError {
             _ => {}
         }
         let field = match self {
-            Self::BadRequest { field, .. } => Some(*field),
+            Self::BadRequest { field, .. } => Some((*field).to_owned()),
+            Self::UnknownParameter { name, .. } => Some(name.clone()),
             _ => None,
         };
         let exceeded = match self {

@@ -1,8 +1,8 @@
 //! The parameters of the log.
 //!
 //! `page` (from 1) or `cursor`, `pageSize` (1 to 200), `sort` (`startedAt`, `durationSeconds`, `costUsd`; behind a minus:
-//! descending), `from`, `to` (whole numbers), `since`, `until` (RFC 3339, or a day in UTC: `until` takes it in), `outcome`,
-//! `urgent`, `hasRecording` (`true`, `false`), `q` (words said). An empty one is none; one that is not known is ignored.
+//! descending), `from`, `to` (numbers, or their last digits), `since`, `until` (RFC 3339, or a day in UTC: `until` takes it in), `outcome`,
+//! `urgent`, `hasRecording` (`true`, `false`), `q` (words said). An empty one is none; one that is not known is refused.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -12,15 +12,23 @@ use actors::db::{CallFilter, CallQuery, Cursor, Sort, Start};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 
 use crate::http::problem::ApiError;
+use crate::nearest::nearest;
 
 const PAGE_SIZES: RangeInclusive<u32> = 1..=200;
 const DEFAULT_PAGE_SIZE: u32 = 50;
 /// In characters. A number is no longer than a SIP URI, and nobody types more words.
 const LONGEST_TEXT: usize = 255;
+/// So much of the name of a parameter that nobody knows is said back.
+const LONGEST_NAME: usize = 64;
+
+/// Those that choose calls and their order.
+const FILTERS: [&str; 9] = ["sort", "from", "to", "since", "until", "outcome", "urgent", "hasRecording", "q"];
+/// Those that choose a page.
+const PAGES: [&str; 3] = ["page", "cursor", "pageSize"];
 
 /// What `GET /api/call-logs` asks.
 pub(super) fn page(query_string: &str) -> Result<CallQuery, ApiError> {
-    let parameters = Parameters::of(query_string);
+    let parameters = Parameters::of(query_string, &[&PAGES[..], &FILTERS[..]].concat())?;
     let sort = parameters.sort()?;
     let number = parameters.parsed("page", "must be a whole number from 1", |text| {
         text.parse::<u32>().ok().filter(|&page| page >= 1)
@@ -43,8 +51,24 @@ pub(super) fn page(query_string: &str) -> Result<CallQuery, ApiError> {
 
 /// What `GET /api/call-logs.csv` asks: the same without pages.
 pub(super) fn export(query_string: &str) -> Result<(CallFilter, Sort), ApiError> {
-    let parameters = Parameters::of(query_string);
+    let parameters = Parameters::of(query_string, &FILTERS)?;
     Ok((parameters.filter()?, parameters.sort()?.unwrap_or(Sort::NEWEST_FIRST)))
+}
+
+/// Refuses a parameter that the route does not know: whoever misspells a filter would take all calls for those asked for.
+///
+/// # Errors
+/// 400: it names the parameter, and the one that was probably meant.
+pub(in crate::http) fn only(query_string: &str, known: &[&'static str]) -> Result<(), ApiError> {
+    let mut given = form_urlencoded::parse(query_string.as_bytes());
+    let Some((unknown, _)) = given.find(|(name, _)| !known.contains(&name.as_ref())) else { return Ok(()) };
+    let hint = match (nearest(&unknown, known.iter().copied()), known) {
+        (Some(meant), _) => format!("is `{meant}` meant?"),
+        (None, []) => "it takes none".to_owned(),
+        (None, [one]) => format!("use `{one}`"),
+        (None, [first @ .., last]) => format!("use `{}` or `{last}`", first.join("`, `")),
+    };
+    Err(ApiError::UnknownParameter { name: unknown.chars().take(LONGEST_NAME).collect(), hint })
 }
 
 fn wrong(field: &'static str, wrong: &'static str) -> ApiError {
@@ -55,8 +79,9 @@ fn wrong(field: &'static str, wrong: &'static str) -> ApiError {
 struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Parameters<'a> {
-    fn of(query_string: &'a str) -> Self {
-        Self(form_urlencoded::parse(query_string.as_bytes()).collect())
+    fn of(query_string: &'a str, known: &[&'static str]) -> Result<Self, ApiError> {
+        only(query_string, known)?;
+        Ok(Self(form_urlencoded::parse(query_string.as_bytes()).collect()))
     }
 
     /// The value of a parameter that is given and not empty; of several the last.
@@ -101,10 +126,14 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// A plus that nobody encoded came as a space.
+/// A plus that nobody encoded came as a space. What people write between digits is left out.
 fn telephone_number(text: &str) -> Option<String> {
     let number = text.strip_prefix(' ').map_or(Cow::Borrowed(text), |digits| format!("+{digits}").into());
-    (number.chars().count() <= LONGEST_TEXT).then(|| number.into_owned())
+    let plain: String = number.chars().filter(|c| !" -.()/".contains(*c)).collect();
+    let digits = plain.strip_prefix('+').unwrap_or(&plain);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if is_number { plain } else { number.into_owned() };
+    (number.chars().count() <= LONGEST_TEXT).then_some(number)
 }
 
 /// A time; or midnight so many days after a day's.
@@ -140,7 +169,7 @@ mod tests {
         let query = page("").unwrap();
         assert_eq!(query.filter, CallFilter::default());
         assert_eq!((query.start, query.page_size), (Start::Page(1, Sort::NEWEST_FIRST), 50));
-        assert_eq!(page("from=&urgent=&page=&cursor=&other=1").unwrap().filter, CallFilter::default());
+        assert_eq!(page("from=&urgent=&page=&cursor=").unwrap().filter, CallFilter::default());
     }
 
     #[test]
@@ -149,6 +178,33 @@ mod tests {
             assert_eq!(filter(query).from.as_deref(), Some("+15550100"), "{query}");
         }
         assert_eq!(filter("to=sip:a@b.example").to.as_deref(), Some("sip:a@b.example"));
+        assert_eq!(filter("from=%2B1+(415)+555-0003").from.as_deref(), Some("+14155550003"));
+        assert_eq!(filter("from=415.555.0003").from.as_deref(), Some("4155550003"));
+        assert_eq!(filter("from=J.+Doe").from.as_deref(), Some("J. Doe"));
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_known_is_refused_with_the_one_that_was_meant() {
+        let refused = |asked: Result<(), ApiError>| asked.unwrap_err().to_string();
+        let of_page = |query: &str| refused(page(query).map(|_| ()));
+        assert_eq!(of_page("outcom=failed"), "`outcom` is no parameter of this route: is `outcome` meant?");
+        for (slip, meant) in [
+            ("Outcome", "outcome"),
+            ("page_size", "pageSize"),
+            ("has_recording", "hasRecording"),
+            ("form", "from"),
+        ] {
+            assert!(of_page(&format!("{slip}=1")).contains(&format!("is `{meant}` meant")), "{slip}");
+        }
+        assert!(of_page("q=door&caller=1").ends_with(
+            "use `page`, `cursor`, `pageSize`, `sort`, `from`, `to`, \
+            `since`, `until`, `outcome`, `urgent`, `hasRecording` or `q`"
+        ));
+        let of_file = |query: &str| refused(export(query).map(|_| ()));
+        assert!(of_file("page=2").starts_with("`page` is no parameter of this route"), "a file has no pages");
+        assert!(export("outcome=failed").is_ok());
+        assert_eq!(refused(only("outcom=", &[])), "`outcom` is no parameter of this route: it takes none");
+        assert!(of_page(&format!("{}=1", "x".repeat(1_000))).len() < 300);
     }
 
     #[test]

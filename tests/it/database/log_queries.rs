@@ -91,8 +91,12 @@ async fn every_filter_lets_through_what_it_names() {
     let any = CallFilter::default;
     let from = CallFilter { from: Some("+15551".to_owned()), ..any() };
     assert_eq!(all(&db, from).await, expected(|n| n % 3 == 1));
+    let last_digits = CallFilter { from: Some("551".to_owned()), ..any() };
+    assert_eq!(all(&db, last_digits).await, expected(|n| n % 3 == 1));
     let to = CallFilter { to: Some("+17770".to_owned()), ..any() };
     assert_eq!(all(&db, to).await, expected(|n| n % 2 == 0));
+    let last_digits = CallFilter { to: Some("770".to_owned()), ..any() };
+    assert_eq!(all(&db, last_digits).await, expected(|n| n % 2 == 0));
     let time = CallFilter { since: Some(at(5)), until: Some(at(20)), ..any() };
     assert_eq!(all(&db, time).await, expected(|n| (5..20).contains(&(n / 2))));
     let outcome = CallFilter { outcome: Some(Outcome::Failed), ..any() };

@@ -30,10 +30,16 @@ const COST: &str = "coalesce(calls.cost_usd, -1)";
 pub(super) fn matching<'a>(filter: &'a CallFilter, found: Option<&'a [String]>) -> Calls<'a> {
     let mut query = calls::table.into_boxed();
     if let Some(number) = &filter.from {
-        query = query.filter(calls::from_number.eq(text(number)));
+        query = match last_digits(number) {
+            Some(pattern) => query.filter(calls::from_number.like(pattern)),
+            None => query.filter(calls::from_number.eq(text(number))),
+        };
     }
     if let Some(number) = &filter.to {
-        query = query.filter(calls::to_number.eq(text(number)));
+        query = match last_digits(number) {
+            Some(pattern) => query.filter(calls::to_number.like(pattern)),
+            None => query.filter(calls::to_number.eq(text(number))),
+        };
     }
     if let Some(since) = filter.since {
         query = query.filter(calls::started_at.ge(since));
@@ -58,6 +64,12 @@ pub(super) fn matching<'a>(filter: &'a CallFilter, found: Option<&'a [String]>) 
         query = query.filter(calls::call_sid.eq_any(found));
     }
     query
+}
+
+/// The pattern of a number's last digits; none for a number that is whole, as it begins with a plus, or is no number.
+fn last_digits(number: &str) -> Option<String> {
+    let is_part = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_part.then(|| format!("%{number}"))
 }
 
 /// Sorted, and from the place on.
@@ -170,4 +182,27 @@ async fn place_at(connection: &mut Connection, query: Calls<'_>, key: SortKey) -
         }
     };
     Ok(place.and_then(|(value, sid)| Some(Place { value, call_sid: sid.parse().ok()? })))
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::debug_query;
+
+    use super::*;
+
+    #[test]
+    fn a_number_without_a_plus_is_found_by_its_last_digits() {
+        let sql = |from: &str| {
+            let filter = CallFilter { from: Some(from.to_owned()), ..CallFilter::default() };
+            debug_query::<Pg, _>(&matching(&filter, None).select(calls::call_sid)).to_string()
+        };
+        for (number, expected) in [
+            ("4155550003", "LIKE $1) -- binds: [\"%4155550003\"]"),
+            ("+14155550003", "= $1) -- binds: [\"+14155550003\"]"),
+            ("sip:4155550003@pbx.example.com", "= $1) -- binds: [\"sip:4155550003@pbx.example.com\"]"),
+            ("anonymous", "= $1) -- binds: [\"anonymous\"]"),
+        ] {
+            assert!(sql(number).ends_with(expected), "{}", sql(number));
+        }
+    }
 }

@@ -23,9 +23,9 @@ pub struct CallQuery {
 /// Which calls: those of which all that is given is true.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CallFilter {
-    /// The caller's number, as a whole.
+    /// The caller's number, as a whole; of digits alone the last ones.
     pub from: Option<String>,
-    /// The number called, as a whole.
+    /// The number called, in the same way.
     pub to: Option<String>,
     /// Started then or later.
     pub since: Option<DateTime<Utc>>,
