@@ -35,6 +35,7 @@ use crate::drain;
 use crate::http;
 use crate::http::health::HealthMetrics;
 use crate::http::limits::Limits;
+use crate::http::monitor::Drawn;
 use crate::http::requests::RequestMetrics;
 use crate::http::voice::Voice;
 use crate::left_behind;
@@ -68,6 +69,7 @@ pub struct App {
     tasks: Tasks,
     pub requests: RequestMetrics,
     pub health_metrics: HealthMetrics,
+    pub drawn: Drawn,
     pub started_at: Instant,
     draining: AtomicBool,
 }
@@ -165,6 +167,7 @@ impl App {
             tasks,
             requests,
             health_metrics,
+            drawn: Drawn::default(),
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
         })

@@ -31,7 +31,7 @@ pub struct Limits {
     trusted_proxies: Vec<IpNet>,
     store: Box<dyn Store>,
     /// In the order of [`Class::ALL`].
-    counters: [Counters; 3],
+    counters: [Counters; 4],
     /// It was said that a proxy on this machine is not trusted.
     has_warned: AtomicBool,
 }
@@ -54,7 +54,7 @@ impl Limits {
         let decisions = "switchboard_rate_limit_decisions_total";
         let decisions = Opts::new(
             decisions,
-            "Decisions on requests that have a limit, by class: `api`, `webhook` or `auth`",
+            "Decisions on requests that have a limit, by class: `api`, `page`, `webhook` or `auth`",
         );
         let refusals = "switchboard_rate_limited_total";
         let refusals = Opts::new(refusals, "Requests that were one too many, by class");
@@ -147,7 +147,8 @@ pub async fn api(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    match app.limits.count(Class::Api, app.limits.client(request.request())).await {
+    let class = if request.path() == "/api/call-monitor" { Class::Page } else { Class::Api };
+    match app.limits.count(class, app.limits.client(request.request())).await {
         Ok(standing) => {
             let mut response = next.call(request).await?.map_into_boxed_body();
             standing.tell(response.headers_mut());

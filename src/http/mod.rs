@@ -16,7 +16,7 @@ pub mod health;
 mod last_resort;
 pub mod limits;
 pub mod metrics;
-mod monitor;
+pub mod monitor;
 pub mod problem;
 pub mod requests;
 mod resume;

@@ -57,6 +57,7 @@ impl Quotas {
     pub fn of(&self, class: Class) -> Quota {
         match class {
             Class::Api => self.api,
+            Class::Page => Quota { requests: self.api.requests.saturating_mul(PAGES), ..self.api },
             Class::Webhook => self.webhook,
             Class::Auth => self.auth,
         }
@@ -70,11 +71,17 @@ impl Default for Quotas {
     }
 }
 
+/// For each request that the API allows, so many looks at the live picture: it is drawn once for all who ask. A page asks
+/// every three seconds, and a dozen of them may stand behind one address.
+const PAGES: u32 = 3;
+
 /// What is counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// Requests to the API.
     Api,
+    /// Looks at the live picture, which are all that an idle page asks for.
+    Page,
     /// Status callbacks of Twilio.
     Webhook,
     /// Credentials that were wrong. Whoever brings the right one is let in, however often another has guessed from the
@@ -84,12 +91,13 @@ pub enum Class {
 }
 
 impl Class {
-    pub const ALL: [Self; 3] = [Self::Api, Self::Webhook, Self::Auth];
+    pub const ALL: [Self; 4] = [Self::Api, Self::Page, Self::Webhook, Self::Auth];
 
     /// The class in headers and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
+            Self::Page => "page",
             Self::Webhook => "webhook",
             Self::Auth => "auth",
         }
@@ -147,7 +155,7 @@ pub struct InMemory {
     /// Time 0 of the windows.
     began: Instant,
     /// In the order of [`Class::ALL`].
-    windows: [Mutex<SlidingWindow<Client>>; 3],
+    windows: [Mutex<SlidingWindow<Client>>; 4],
 }
 
 impl InMemory {
@@ -209,11 +217,22 @@ mod tests {
             let decision = store.take(class, Client::address(address.into()));
             decision.now_or_never().expect("known at once").is_allowed
         };
-        for class in Class::ALL {
+        for class in [Class::Api, Class::Webhook, Class::Auth] {
             for address in [[192, 0, 2, 1], [192, 0, 2, 2]] {
                 assert!(is_allowed(class, address));
                 assert!(!is_allowed(class, address));
             }
         }
+    }
+
+    #[test]
+    fn five_pages_behind_one_address_see_every_picture() {
+        let store = InMemory::new(&Quotas::default());
+        let office = Client::address([192, 0, 2, 1].into());
+        for _ in 0..5 * 60 / 3 * 2 {
+            assert!(store.take(Class::Page, office).now_or_never().expect("known at once").is_allowed);
+        }
+        let decision = store.take(Class::Api, office).now_or_never().expect("known at once");
+        assert_eq!(decision.remaining, 99, "the log is counted apart");
     }
 }

@@ -26,13 +26,13 @@ fn posted(door: &str, parameters: &str) -> TestRequest {
 async fn an_answer_of_the_api_says_what_is_left_and_a_refusal_when_to_come_again() {
     let app = app(&[("API_AUTH", "off"), ("RATE_LIMIT_API", "3/1m")]);
     for left in [2, 1, 0] {
-        let answer = answer(&app, local("/api/call-monitor")).await;
-        assert_eq!(answer.status(), StatusCode::OK);
+        let answer = answer(&app, local("/api/call-logs")).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(told(answer.headers(), "RateLimit-Policy"), [r#""api";q=3;w=60"#]);
         let [rest] = &told(answer.headers(), "RateLimit")[..] else { panic!("one line") };
         assert!(rest.starts_with(&format!(r#""api";r={left};t="#)), "{rest}");
     }
-    for path in ["/api/call-monitor", "/api/call-logs", "/api/nowhere"] {
+    for path in ["/api/call-logs", "/api/call-logs.csv", "/api/nowhere"] {
         let refusal = answer(&app, local(path)).await;
         assert_eq!(refusal.status(), StatusCode::TOO_MANY_REQUESTS, "{path}");
         assert_eq!(header_of(&refusal, header::CONTENT_TYPE), "application/problem+json");
@@ -47,7 +47,14 @@ async fn an_answer_of_the_api_says_what_is_left_and_a_refusal_when_to_come_again
         });
         assert_eq!(body(refusal).await, problem);
     }
-    assert_eq!(status(&app, from("127.0.0.5:1", "/api/call-monitor")).await, 200, "another address");
+    assert_eq!(status(&app, from("127.0.0.5:1", "/api/call-logs")).await, 503, "another address");
+    for left in (0..9).rev() {
+        let answer = answer(&app, local("/api/call-monitor")).await;
+        assert_eq!(answer.status(), StatusCode::OK, "the picture has a budget of its own");
+        let [rest] = &told(answer.headers(), "RateLimit")[..] else { panic!("one line") };
+        assert!(rest.starts_with(&format!(r#""page";r={left};t="#)), "{rest}");
+    }
+    assert_eq!(status(&app, local("/api/call-monitor")).await, 429);
     let unlimited = [("/healthz", 200), ("/readyz", 503), ("/metrics", 200), ("/", 200)];
     for (path, status) in unlimited {
         let answer = answer(&app, local(path)).await;
@@ -64,9 +71,8 @@ async fn an_answer_of_the_api_says_what_is_left_and_a_refusal_when_to_come_again
 #[actix_rt::test]
 async fn behind_a_trusted_proxy_the_client_is_who_it_forwards_for() {
     let app = app(&[("RATE_LIMIT_API", "1/1m"), ("TRUSTED_PROXIES", "10.0.0.0/8")]);
-    let forwarded = |peer, client: &'static str| {
-        from(peer, "/api/call-monitor").insert_header(("X-Forwarded-For", client))
-    };
+    let forwarded =
+        |peer, client: &'static str| from(peer, "/api/call-logs").insert_header(("X-Forwarded-For", client));
     assert_eq!(status(&app, forwarded("10.0.0.1:1", "192.0.2.1")).await, 401);
     assert_eq!(status(&app, forwarded("10.0.0.2:1", "203.0.113.9, 192.0.2.1")).await, 429);
     assert_eq!(status(&app, forwarded("10.0.0.1:1", "192.0.2.2")).await, 401);
