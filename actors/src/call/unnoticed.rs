@@ -119,6 +119,11 @@ impl Unnoticed {
         self.loud_at.is_some_and(|at| now < at + RECENT)
     }
 
+    /// When the caller's side was last loud.
+    pub fn loud_at(&self) -> Option<Millis> {
+        self.loud_at
+    }
+
     /// When there was last a sign of the caller's voice.
     pub fn voice_at(&self) -> Option<Millis> {
         self.voice_at

@@ -9,6 +9,8 @@ use crate::call::unnoticed::{Over, Remedy};
 
 /// An utterance whose end is not told counts as ended when there has been no sign of the caller's voice for so long.
 const SPEECH_WITHIN_MS: Millis = 30_000;
+/// The same where their voice was loud enough to be noticed, so that its absence says more.
+const LOUD_SPEECH_WITHIN_MS: Millis = 10_000;
 /// A caller who is said to speak and of whose voice there is no sign for so long may be waiting.
 const QUIET_SPEECH_MS: Millis = 5_000;
 
@@ -39,16 +41,22 @@ impl Conversation {
     pub(super) fn voice_deadlines(&self) -> impl Iterator<Item = Millis> {
         let may_wait = self.patience.is_paused() && self.stream == Stream::Open;
         let quiet = self.voice_at().filter(|_| may_wait).map(|at| at + QUIET_SPEECH_MS);
-        let speech = self.voice_at().map(|at| at + SPEECH_WITHIN_MS);
+        let speech = self.voice_at().map(|at| at + self.speech_within());
         quiet.into_iter().chain(speech).chain(self.unnoticed.deadline())
+    }
+
+    fn speech_within(&self) -> Millis {
+        let was_loud = self.unnoticed.loud_at() > self.speaking_since;
+        if was_loud { LOUD_SPEECH_WITHIN_MS } else { SPEECH_WITHIN_MS }
     }
 
     /// Ends an utterance whose end was never told.
     pub(super) fn end_speech(&mut self, now: Millis) {
-        if self.voice_at().is_some_and(|at| at + SPEECH_WITHIN_MS <= now) {
+        let within = self.speech_within();
+        if self.voice_at().is_some_and(|at| at + within <= now) {
             self.speaking_since = None;
             self.interrupt_at = None;
-            self.patience.owe_since(SPEECH_WITHIN_MS - QUIET_SPEECH_MS);
+            self.patience.owe_since(within - QUIET_SPEECH_MS);
             self.responses.want();
         }
     }
