@@ -1,4 +1,5 @@
-//! DbActor: writes the records that wait, watches the database, and tells it that this instance is alive.
+//! DbActor: writes the records that wait, tries those again that were refused, watches the database, and tells it that
+//! this instance is alive.
 //!
 //! Started by [`Db::start`](super::Db::start) under a Supervisor on the arbiter of the caller; ends with the last
 //! [`Db`](super::Db). It owns nothing that a panic could spoil: queue, spool and pool are beside it, so a panic costs a
@@ -17,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, sleep};
 
 use super::error::DbError;
 use super::health::Seen;
-use super::{Shared, migrate, writer};
+use super::{Shared, migrate, refused, writer};
 use crate::metrics::{ActorMetrics, Counted};
 use crate::supervise::{Life, fault_point, message};
 
@@ -82,6 +83,11 @@ impl DbActor {
         run(async move { watch(&shared).await }, |_| (), ctx);
     }
 
+    fn try_refused_again(&self, ctx: &mut Context<Self>) {
+        let shared = Arc::clone(&self.shared);
+        run(async move { refused::try_again(&shared).await }, |_| (), ctx);
+    }
+
     fn end_with_the_handles(&self, ctx: &mut Context<Self>) {
         let mut handles = self.handles.clone();
         let closed = fut::wrap_future::<_, Self>(async move { handles.changed().await });
@@ -106,6 +112,7 @@ impl Actor for DbActor {
         self.write(ctx);
         self.watch(ctx);
         self.beat(ctx);
+        self.try_refused_again(ctx);
     }
 }
 

@@ -129,7 +129,7 @@ impl Gauges {
             )?,
             aside: IntGauge::new(
                 "switchboard_spool_aside_records",
-                "Records on disk that the database refuses; the next start tries them again",
+                "Records on disk that the database refuses, tried again every few minutes, or that this version cannot read",
             )?,
         })
     }

@@ -30,6 +30,7 @@ mod pool;
 mod queue;
 pub mod record;
 mod recordings;
+mod refused;
 mod retention;
 mod row;
 mod schema;
@@ -409,6 +410,12 @@ impl Db {
             oldest_seconds: backlog.waited_seconds(),
             aside: backlog.aside,
         }
+    }
+
+    /// Asks the database now to take the records that it refused, as is done every few minutes. Returns how many of the
+    /// first 1,000 it took.
+    pub async fn retry_refused(&self) -> usize {
+        refused::round(&self.shared, &mut 0).await.map_or(0, |round| round.written)
     }
 
     /// Whether the database answers, as of the last query or probe (at most some seconds ago).

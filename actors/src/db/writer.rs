@@ -32,7 +32,7 @@ const SPOOL_BATCH: usize = 1_000;
 /// Records that the database did not take within this go into the spool.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A flight from the spool without an answer for so long is given up and tried again on another connection.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// A record that is refused so often in a row, for a reason that may not be its own, is set aside.
 const MOST_REFUSALS: u32 = 5;
 /// The pause after the first failure; it doubles with each one.
@@ -196,7 +196,7 @@ impl Pause {
 }
 
 /// Why a flight did not arrive.
-enum Failed {
+pub(super) enum Failed {
     /// A record of it can never be written.
     Record(String),
     /// The server refuses by a rule that is not ours, perhaps because of a record.
@@ -259,7 +259,7 @@ async fn set_aside(shared: &Shared, record: &Arc<Record>, cause: String) {
 }
 
 /// One transaction, in one flight.
-async fn fly(shared: &Shared, records: &[Arc<Record>], deadline: Duration) -> Result<(), Failed> {
+pub(super) async fn fly(shared: &Shared, records: &[Arc<Record>], deadline: Duration) -> Result<(), Failed> {
     if records.is_empty() {
         return Ok(());
     }

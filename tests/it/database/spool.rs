@@ -102,7 +102,7 @@ async fn a_database_that_does_not_answer_within_a_second_gets_it_from_the_spool(
 }
 
 #[actix_rt::test]
-async fn a_poisoned_record_in_the_spool_holds_nobody_up_and_is_tried_again_by_the_next_start() {
+async fn a_poisoned_record_in_the_spool_holds_nobody_up_and_is_tried_again() {
     let (outage, spools) = (Outage::prepare().await, spool_dir());
     // One that the database refuses for a reason of its own, which may pass.
     let trap = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -125,13 +125,19 @@ async fn a_poisoned_record_in_the_spool_holds_nobody_up_and_is_tried_again_by_th
     assert_eq!(back.query("SELECT text FROM turns").await, ["said"]);
     assert_eq!(back.query("SELECT count(*) FROM calls").await, ["2"]);
     assert_eq!(db.spool_stats().aside, 2);
-    drop(db);
+    assert_eq!((db.retry_refused().await, db.spool_stats().aside), (0, 2));
 
     back.query("DROP TRIGGER refuse ON turns").await;
-    let db = restart_in(&back.database.url, &spools, "here").await;
-    eventually("they were tried again", async || db.waiting_records() == 0).await;
+    assert_eq!(db.retry_refused().await, 1, "by the same process");
     assert_eq!(db.spool_stats().aside, 1, "the one that no database would take");
     assert_eq!(back.query("SELECT text FROM turns ORDER BY ordinal").await, ["said", "trapped"]);
+    drop(db);
+
+    back.query("ALTER TABLE turns DROP CONSTRAINT turns_ordinal_check").await;
+    let db = restart_in(&back.database.url, &spools, "here").await;
+    eventually("it was tried again", async || db.waiting_records() == 0).await;
+    assert_eq!(db.spool_stats().aside, 0);
+    assert_eq!(back.query("SELECT count(*) FROM turns").await, ["3"]);
 }
 
 #[actix_rt::test]

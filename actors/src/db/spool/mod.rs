@@ -4,7 +4,7 @@
 //! starts takes in what the folders of dead ones hold. A record is durable when [`Spool::append`] has counted it. It
 //! holds 256 MiB of records; full, or with a failing disk, it takes none: that is logged and counted, and the records
 //! stay in memory as far as there is room; a webhook is then refused, and Twilio tries again. A record that the database
-//! refuses is set aside, so that it holds nobody up; the next start tries it again.
+//! refuses is set aside, so that it holds nobody up, and tried again from time to time.
 //!
 //! All work on files is done on blocking threads of the database's runtime, never on a call's.
 
@@ -22,10 +22,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use self::folder::Folder;
-pub(super) use self::store::Front;
 use self::store::Store;
 #[cfg(feature = "fault-injection")]
 pub use self::store::foreign::{append_to_spool, aside_in_spool};
+pub(super) use self::store::{Front, Numbered};
 use super::record::Record;
 use crate::wire::twilio::sid::CallSid;
 
@@ -56,7 +56,7 @@ pub struct SpoolStats {
     pub pending: usize,
     /// For how long the first of them has been waiting; 0 if none is.
     pub oldest_seconds: i64,
-    /// Records that the database refuses, kept until the next start.
+    /// Records that the database refuses, and is asked to take again from time to time, or that this version cannot read.
     pub aside: usize,
 }
 
@@ -66,8 +66,10 @@ pub(super) struct Backlog {
     pub(super) records: usize,
     /// When the first of them came.
     pub(super) oldest: Option<DateTime<Utc>>,
-    /// Records that the database refuses, kept until the next start.
+    /// Records that the database refuses or this version cannot read.
     pub(super) aside: usize,
+    /// Those of them that the database refuses.
+    pub(super) refused: usize,
     /// What another process left is still to be taken in.
     adopting: bool,
 }
@@ -174,9 +176,19 @@ impl Spool {
         self.run(move |store| store.settle(through)).await
     }
 
-    /// Keeps a record that the database refuses out of the others' way, until the next start.
+    /// Keeps a record that the database refuses out of the others' way.
     pub(super) async fn put_aside(&self, record: Arc<Record>, cause: String) -> Result<(), SpoolFailure> {
         self.run(move |store| store.put_aside(&record, &cause)).await
+    }
+
+    /// The refused records that were set aside first, from this order number on; at most `limit`.
+    pub(super) async fn refused(&self, from: u64, limit: usize) -> Result<Vec<Numbered>, SpoolFailure> {
+        self.run(move |store| store.refused(from, limit)).await
+    }
+
+    /// The refused records of these order numbers, in order, are written at last.
+    pub(super) async fn drop_refused(&self, orders: Vec<u64>) -> Result<(), SpoolFailure> {
+        self.run(move |store| store.drop_refused(&orders)).await
     }
 
     /// What waits of one call, in order.

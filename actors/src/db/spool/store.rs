@@ -20,9 +20,9 @@ use crate::wire::twilio::sid::CallSid;
 const RECORDS: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("records");
 /// Those that the database refuses or this version cannot read, out of the others' way; keys and values are made alike.
 const ASIDE: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("aside");
-/// At most this many refused records are set aside, whatever else is. What cannot be read is set aside without a limit of its own: it has
-/// been in the spool, whose size is bounded.
-const MOST_ASIDE: usize = 1_000;
+/// Refused records that are set aside hold this share of the capacity at most. What cannot be read is set aside without
+/// a limit of its own: it has been in the spool, whose size is bounded.
+const ASIDE_SHARE: u64 = 4;
 /// The first byte of a value.
 const FORMAT: u8 = 1;
 /// redb's page cache; its default is a gigabyte.
@@ -51,15 +51,35 @@ struct SpooledRef<'a> {
 /// SID and value, as they stand in the file.
 type Entry = (String, Vec<u8>);
 
+/// A record with its order number.
+pub(in crate::db) type Numbered = (u64, Arc<Record>);
+
 /// The oldest records.
 #[derive(Debug, Default)]
 pub(in crate::db) struct Front {
-    /// With their order numbers.
-    pub(in crate::db) records: Vec<(u64, Arc<Record>)>,
+    pub(in crate::db) records: Vec<Numbered>,
     /// How many more there are among them that cannot be read.
     pub(in crate::db) unreadable: usize,
     /// The last order number, readable or not.
     pub(in crate::db) last: Option<u64>,
+}
+
+/// What is set aside.
+#[derive(Default)]
+struct Aside {
+    /// Records that the database refuses, and their bytes.
+    refused: usize,
+    refused_bytes: u64,
+    /// Records that this version cannot read.
+    unreadable: usize,
+    /// Others like them, which are settled and could not be moved: the disk is full.
+    stuck: usize,
+}
+
+impl Aside {
+    fn all(&self) -> usize {
+        self.refused + self.unreadable + self.stuck
+    }
 }
 
 pub(super) struct Store {
@@ -71,9 +91,7 @@ pub(super) struct Store {
     bytes: u64,
     capacity: u64,
     oldest: Option<DateTime<Utc>>,
-    aside: usize,
-    /// Those of them that the database has refused since the start.
-    refused: usize,
+    aside: Aside,
     /// Up to this one the records in the file are settled: it could not be made smaller.
     gone: Option<u64>,
 }
@@ -90,8 +108,7 @@ impl Store {
             bytes: 0,
             capacity,
             oldest: None,
-            aside: 0,
-            refused: 0,
+            aside: Aside::default(),
             gone: None,
         };
         if let Err(error) = store.open() {
@@ -107,7 +124,13 @@ impl Store {
     }
 
     pub(super) fn backlog(&self) -> Backlog {
-        Backlog { records: self.records, oldest: self.oldest, aside: self.aside, adopting: false }
+        Backlog {
+            records: self.records,
+            oldest: self.oldest,
+            aside: self.aside.all(),
+            refused: self.aside.refused,
+            adopting: false,
+        }
     }
 
     pub(super) fn append(&mut self, records: &[Arc<Record>]) -> Result<usize, SpoolFailure> {
@@ -147,12 +170,16 @@ impl Store {
         Ok(entries.len())
     }
 
-    /// Keeps a record that the database refuses, until the next start.
+    /// Keeps a record that the database refuses.
     pub(super) fn put_aside(&mut self, record: &Record, cause: &str) -> Result<(), SpoolFailure> {
-        if self.refused >= MOST_ASIDE {
-            return Err(SpoolFailure(format!("{MOST_ASIDE} refused records are set aside already")));
-        }
         let (call_sid, value) = encode(Utc::now(), record, Some(cause))?;
+        let bytes = self.aside.refused_bytes + value.len() as u64;
+        if bytes > self.capacity / ASIDE_SHARE {
+            return Err(SpoolFailure(format!(
+                "{} refused records are set aside already",
+                self.aside.refused
+            )));
+        }
         self.attempt(|store| {
             let transaction = store.database()?.begin_write()?;
             {
@@ -163,14 +190,52 @@ impl Store {
             transaction.commit()?;
             Ok(())
         })?;
-        self.aside += 1;
-        self.refused += 1;
+        self.aside.refused += 1;
+        self.aside.refused_bytes = bytes;
+        Ok(())
+    }
+
+    /// The refused records that were set aside first, from this order number on; at most `limit`.
+    pub(super) fn refused(&mut self, from: u64, limit: usize) -> Result<Vec<Numbered>, SpoolFailure> {
+        self.attempt(|store| {
+            let mut refused = Vec::new();
+            let table = store.database()?.begin_read()?.open_table(ASIDE)?;
+            for entry in table.range((from, "")..)? {
+                let (key, value) = entry?;
+                if let Some(spooled) = decode(value.value()) {
+                    refused.push((key.value().0, Arc::new(spooled.record)));
+                }
+                if refused.len() == limit {
+                    break;
+                }
+            }
+            Ok(refused)
+        })
+    }
+
+    /// The refused records of these order numbers need not be kept any more.
+    pub(super) fn drop_refused(&mut self, orders: &[u64]) -> Result<(), SpoolFailure> {
+        let (dropped, bytes) = self.attempt(|store| {
+            let (mut dropped, mut bytes) = (0, 0);
+            let transaction = store.database()?.begin_write()?;
+            transaction.open_table(ASIDE)?.retain(|(order, _), value| {
+                let is_kept = orders.binary_search(&order).is_err();
+                if !is_kept {
+                    (dropped, bytes) = (dropped + 1, bytes + value.len() as u64);
+                }
+                is_kept
+            })?;
+            transaction.commit()?;
+            Ok((dropped, bytes))
+        })?;
+        self.aside.refused = self.aside.refused.saturating_sub(dropped);
+        self.aside.refused_bytes = self.aside.refused_bytes.saturating_sub(bytes);
         Ok(())
     }
 
     /// Puts what was set aside behind the others.
     fn bring_back(&mut self) -> Result<(), SpoolFailure> {
-        if self.aside == 0 {
+        if self.aside.all() == 0 {
             return Ok(());
         }
         let next = self.next;
@@ -191,8 +256,7 @@ impl Store {
         self.next += brought;
         self.records += brought as usize;
         self.bytes += bytes;
-        self.aside = 0;
-        self.refused = 0;
+        self.aside = Aside::default();
         self.oldest = self.oldest.or_else(|| Some(Utc::now()));
         Ok(())
     }
@@ -225,10 +289,11 @@ impl Store {
         } else if self.gone.is_none() {
             return Ok(());
         }
+        let stuck = self.unreadable_through(through)?;
         self.gone = Some(through);
-        self.attempt(|store| store.database().map(drop))?;
+        self.aside.stuck += stuck;
         self.count().map_err(|error| failure(&error))?;
-        if self.records == 0 && self.aside == 0 && !self.holds_unreadable()? {
+        if self.records == 0 && self.aside.all() == 0 {
             self.begin_anew()?;
         }
         Ok(())
@@ -260,7 +325,7 @@ impl Store {
             Ok((records as usize, store.bytes.saturating_sub(freed), oldest, unreadable.len()))
         })?;
         (self.records, self.bytes, self.oldest) = (records, bytes, oldest);
-        self.aside += unreadable;
+        self.aside.unreadable += unreadable;
         if records == 0 {
             self.bytes = 0;
             self.compact();
@@ -268,16 +333,15 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the file has records that this version cannot read, and that could not be set aside.
-    fn holds_unreadable(&mut self) -> Result<bool, SpoolFailure> {
+    /// How many of the records that wait, up to this one, this version cannot read.
+    fn unreadable_through(&mut self, through: u64) -> Result<usize, SpoolFailure> {
         self.attempt(|store| {
             let table = store.database()?.begin_read()?.open_table(RECORDS)?;
-            for entry in table.iter()? {
-                if decode(entry?.1.value()).is_none() {
-                    return Ok(true);
-                }
+            let mut unreadable = 0;
+            for entry in table.range((store.first(), "")..(through + 1, ""))? {
+                unreadable += usize::from(decode(entry?.1.value()).is_none());
             }
-            Ok(false)
+            Ok(unreadable)
         })
     }
 
@@ -371,6 +435,7 @@ impl Store {
         }
         self.database = Some(database);
         self.count()?;
+        self.count_aside()?;
         if self.records == 0 {
             self.compact();
         }
@@ -391,9 +456,24 @@ impl Store {
         }
         // An order number is never given twice while somebody may still settle the first one.
         let next = table.last()?.map_or(0, |(key, _)| key.value().0 + 1);
-        let (oldest, aside) = (oldest(&table, first)?, transaction.open_table(ASIDE)?.len()?);
         self.next = self.next.max(next);
-        (self.records, self.bytes, self.oldest, self.aside) = (records, bytes, oldest, aside as usize);
+        (self.records, self.bytes, self.oldest) = (records, bytes, oldest(&table, first)?);
+        Ok(())
+    }
+
+    /// Counts what is set aside in the file.
+    fn count_aside(&mut self) -> Result<(), redb::Error> {
+        let mut aside = Aside { stuck: self.aside.stuck, ..Aside::default() };
+        for entry in self.database()?.begin_read()?.open_table(ASIDE)?.iter()? {
+            let (_, value) = entry?;
+            if decode(value.value()).is_some() {
+                aside.refused += 1;
+                aside.refused_bytes += value.value().len() as u64;
+            } else {
+                aside.unreadable += 1;
+            }
+        }
+        self.aside = aside;
         Ok(())
     }
 

@@ -182,20 +182,7 @@ fn what_cannot_be_read_is_set_aside_with_its_bytes_and_never_deleted() {
 }
 
 #[test]
-fn a_refused_record_is_set_aside_beside_any_number_that_cannot_be_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = open(&folder, 1 << 20);
-    store.append_entries(&vec![(String::new(), vec![FORMAT + 1]); MOST_ASIDE]).unwrap();
-    store.settle(MOST_ASIDE as u64 - 1).unwrap();
-    assert_eq!(store.backlog().aside, MOST_ASIDE);
-    store.put_aside(&event(1, "refused"), "23514 turns_ordinal_check").unwrap();
-    assert_eq!(store.backlog().aside, MOST_ASIDE + 1);
-    (1..MOST_ASIDE).for_each(|_| store.put_aside(&event(1, "refused"), "").unwrap());
-    assert!(store.put_aside(&event(1, "refused"), "").is_err(), "those are limited");
-}
-
-#[test]
-fn what_is_set_aside_waits_for_the_next_start_behind_the_others() {
+fn what_is_set_aside_waits_behind_the_others_after_a_start() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(&folder, 1 << 20);
     store.append(&[event(1, "a"), event(1, "b")]).unwrap();
@@ -208,8 +195,62 @@ fn what_is_set_aside_waits_for_the_next_start_behind_the_others() {
     let mut store = open(&folder, 1 << 20);
     assert_eq!((store.backlog().records, store.backlog().aside), (2, 0));
     assert_eq!(kinds(&store.front(9).unwrap()), [(1, "b"), (2, "refused")]);
-    (0..MOST_ASIDE).for_each(|_| store.put_aside(&event(1, "refused"), "").unwrap());
-    assert!(store.put_aside(&event(1, "refused"), "").is_err());
+}
+
+#[test]
+fn refused_records_hold_a_share_of_the_capacity_and_unreadable_ones_take_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder, 8_000);
+    let unreadable: Vec<Entry> = (0..60).map(|_| (sid(1).to_string(), vec![FORMAT + 1; 100])).collect();
+    assert_eq!(store.append_entries(&unreadable), Ok(60));
+    store.settle(59).unwrap();
+    let mut kept = 0;
+    while store.put_aside(&event(1, "refused"), "23514 a rule").is_ok() {
+        kept += 1;
+    }
+    let size = encode(Utc::now(), &event(1, "refused"), Some("23514 a rule")).unwrap().1.len();
+    assert_eq!(kept, 2_000 / size);
+    assert_eq!((store.backlog().aside, store.backlog().refused), (60 + kept, kept));
+    store.database = None; // the disk failed
+    let refused = store.refused(0, 1).unwrap();
+    assert_eq!((store.backlog().aside, store.backlog().refused), (60 + kept, kept), "counted again");
+    store.drop_refused(&[refused[0].0]).unwrap();
+    assert_eq!(store.backlog().refused, kept - 1);
+    store.put_aside(&event(1, "refused"), "23514 a rule").unwrap();
+}
+
+#[test]
+fn refused_records_are_found_in_order_among_unreadable_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder, 1 << 20);
+    store.put_aside(&event(1, "a"), "").unwrap();
+    store.append_entries(&[(sid(1).to_string(), vec![FORMAT + 1])]).unwrap();
+    store.settle(0).unwrap();
+    for kind in ["b", "c"] {
+        store.put_aside(&event(1, kind), "").unwrap();
+    }
+    let orders = |refused: Vec<Numbered>| refused.iter().map(|(order, _)| *order).collect::<Vec<_>>();
+    assert_eq!(orders(store.refused(0, 2).unwrap()), [0, 2]);
+    assert_eq!(orders(store.refused(3, 2).unwrap()), [3]);
+    store.drop_refused(&[0, 3]).unwrap();
+    assert_eq!(orders(store.refused(0, 9).unwrap()), [2]);
+    assert_eq!((store.backlog().aside, store.backlog().refused), (2, 1));
+}
+
+#[test]
+fn unreadable_records_that_a_full_disk_keeps_in_their_place_count_as_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder, 1 << 20);
+    store.append(&[event(1, "a")]).unwrap();
+    store.append_entries(&[(sid(1).to_string(), vec![FORMAT + 1])]).unwrap();
+    store.append(&[event(1, "b")]).unwrap();
+    store.gone = Some(0); // as if `a` could not be taken out
+    store.settle(1).unwrap();
+    assert_eq!((store.backlog().records, store.backlog().aside), (1, 1));
+    store.settle(2).unwrap();
+    assert_eq!((store.backlog().records, store.backlog().aside), (0, 1), "the file is kept for it");
+    store.append(&[event(1, "c")]).unwrap();
+    assert_eq!(kinds(&store.front(9).unwrap()), [(3, "c")]);
 }
 
 #[test]
