@@ -4,6 +4,7 @@
 //! asked for without which it would concern nobody; whatever else comes, known to us or not, is kept. One that is too
 //! many is not kept, but a call that is over frees its slot all the same, and a message that was left counts.
 
+use actix_web::http::header::HeaderMap;
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::db::webhooks::{Route, Webhook};
@@ -16,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::last_resort;
 use super::limits;
 use super::problem::ApiError;
-use super::voice::{call_sid, signed};
+use super::voice::{call_sid, required, signed};
 use crate::app::App;
 
 /// The statuses after which a call is over (reference: Twilio, "CallStatus").
@@ -40,7 +41,7 @@ pub async fn call_status(
         if TERMINAL.contains(&status) {
             app.registry.call_over(call_sid).await.map_err(ApiError::unavailable)?;
         }
-        let key = own_key([call_sid.as_str(), status], form.get("SequenceNumber"));
+        let key = own_key([call_sid.as_str(), status], form.told("SequenceNumber"));
         store(&app, Route::CallStatus, &request, form, Some(key)).await
     })
     .await
@@ -55,7 +56,7 @@ pub async fn stream_status(
     signed(&app, &request, &body, async |form| {
         call_sid(form)?;
         let event = required(form, "StreamEvent")?;
-        let key = form.get("StreamSid").map(|stream_sid| own_key([stream_sid, event], None));
+        let key = form.told("StreamSid").map(|stream_sid| own_key([stream_sid, event], None));
         store(&app, Route::StreamStatus, &request, form, key).await
     })
     .await
@@ -71,7 +72,7 @@ pub async fn conference_events(
         let conference_sid = required(form, "ConferenceSid")?;
         let event = required(form, "StatusCallbackEvent")?;
         // The same thing happens many times in one conference: only the number tells which.
-        let number = form.get("SequenceNumber");
+        let number = form.told("SequenceNumber");
         let key = number.map(|_| own_key([conference_sid, event], number));
         store(&app, Route::ConferenceEvents, &request, form, key).await
     })
@@ -86,7 +87,7 @@ pub async fn recording_status(
 ) -> Result<HttpResponse, ApiError> {
     signed(&app, &request, &body, async |form| {
         let (recording_sid, status) = (required(form, "RecordingSid")?, required(form, "RecordingStatus")?);
-        let is_message = status == "completed" && form.get("RecordingSource") == Some("RecordVerb");
+        let is_message = status == "completed" && form.told("RecordingSource") == Some("RecordVerb");
         if is_message && let Some(left) = last_resort::message(call_sid(form)?, form) {
             app.db.store_aftermath(left).await.map_err(ApiError::unavailable)?;
         }
@@ -104,28 +105,33 @@ async fn store(
     form: &Form,
     own_key: Option<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let standing = limits::callback(app, request, form.get("AccountSid")).await?;
+    let standing = limits::callback(app, request, form.told("AccountSid")).await?;
     for field in ["CallSid", "ConferenceSid", "RecordingSid"] {
-        if form.get(field).is_some_and(|sid| sid.len() > LONGEST_SID) {
+        if form.told(field).is_some_and(|sid| sid.len() > LONGEST_SID) {
             return Err(ApiError::BadRequest { field, wrong: "is too long to be an identifier" });
         }
     }
-    let token = request.headers().get(IDEMPOTENCY_TOKEN).and_then(|token| token.to_str().ok());
-    let key = token.map(|token| format!("token {token}")).or(own_key).filter(|key| key.len() <= LONGEST_KEY);
-    let sid = |name| form.get(name).filter(|sid| !sid.is_empty()).map(str::to_owned);
+    let key = token(request.headers()).map(|token| format!("token {token}"));
+    let key = key.or(own_key).filter(|key| key.len() <= LONGEST_KEY);
+    let sid = |name| form.told(name).map(str::to_owned);
     let webhook = Webhook {
         route,
         dedupe_key: format!("{} {}", route.as_str(), key.unwrap_or_else(|| hash(form))),
         call_sid: sid("CallSid"),
         conference_sid: sid("ConferenceSid"),
         body: parameters(form),
-        twilio_at: form.get("Timestamp").and_then(timestamp),
+        twilio_at: form.told("Timestamp").and_then(timestamp),
         received_at: Utc::now(),
     };
     app.db.store_webhook(webhook).await.map_err(ApiError::unavailable)?;
     let mut acknowledgement = HttpResponse::NoContent().finish();
     standing.tell(acknowledgement.headers_mut());
     Ok(acknowledgement)
+}
+
+/// What Twilio tells the attempts to deliver one message from all others by; a blank one tells nothing.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    headers.get(IDEMPOTENCY_TOKEN)?.to_str().ok().map(str::trim).filter(|token| !token.is_empty())
 }
 
 /// What tells one message from all others where Twilio does not: whom it concerns, what happened, and its number.
@@ -161,11 +167,6 @@ fn parameters(form: &Form) -> Value {
     Value::Object(parameters)
 }
 
-fn required<'a>(form: &'a Form, field: &'static str) -> Result<&'a str, ApiError> {
-    let value = form.get(field).filter(|value| !value.is_empty());
-    value.ok_or(ApiError::BadRequest { field, wrong: "is missing" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +177,20 @@ mod tests {
         assert_eq!(of(b"a=1&b=2"), of(b"b=2&a=1"));
         assert_ne!(of(b"a=1&b=2"), of(b"a=12&b="));
         assert_ne!(of(b"a=1"), of(b"a=1&a=1"));
+    }
+
+    #[test]
+    fn a_blank_idempotency_token_is_none() {
+        let of = |value| {
+            let mut headers = HeaderMap::new();
+            let name = actix_web::http::header::HeaderName::from_static("i-twilio-idempotency-token");
+            headers.insert(name, value);
+            token(&headers).map(str::to_owned)
+        };
+        let value = actix_web::http::header::HeaderValue::from_static;
+        assert_eq!(of(value("ba2f-1")).as_deref(), Some("ba2f-1"));
+        assert_eq!([of(value("")), of(value("  ")), of(value("\t"))], [None, None, None]);
+        assert_eq!(token(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -37,7 +37,7 @@ const END_OF_MESSAGE_SECONDS: u32 = 5;
 /// webhook that is answered: it names the caller.
 pub fn person_or_voicemail(app: &App, form: &Form) -> Twiml {
     let Some(number) = &app.settings.twilio.human_fallback_number else { return voicemail_box(app) };
-    let caller_id = match form.get("From") {
+    let caller_id = match form.told("From") {
         Some(from) if can_be_caller_id(from) => None,
         _ => our_number(app, form),
     };
@@ -53,8 +53,8 @@ fn dial(app: &App, before: Twiml, number: &str, caller_id: Option<&str>) -> Twim
 
 /// The number that we make calls from: the one that is set, else the one that was called.
 fn our_number<'a>(app: &'a App, form: &'a Form) -> Option<&'a str> {
-    let is_to_us = form.get("Direction").is_none_or(|direction| direction == "inbound");
-    let called = form.get("To").filter(|to| is_to_us && can_be_caller_id(to));
+    let is_to_us = form.told("Direction").is_none_or(|direction| direction == "inbound");
+    let called = form.told("To").filter(|to| is_to_us && can_be_caller_id(to));
     app.settings.twilio.from_number.as_deref().or(called)
 }
 
@@ -136,10 +136,10 @@ pub async fn voicemail(app: Data<App>, request: HttpRequest, body: Bytes) -> Res
 /// The message that was left, told by its `<Record>` action or by its recording's status, both of which may come; none
 /// if it is empty. Equal recordings are one message.
 pub fn message(call_sid: CallSid, form: &Form) -> Option<Aftermath> {
-    let url = form.get("RecordingUrl").filter(|url| !url.is_empty())?;
-    let seconds: u32 = form.get("RecordingDuration")?.parse().ok().filter(|&seconds| seconds > 0)?;
+    let url = form.told("RecordingUrl")?;
+    let seconds: u32 = form.told("RecordingDuration")?.parse().ok().filter(|&seconds| seconds > 0)?;
     // The action is not sure to get the SID (reference: twilio.md section 2.7); the URL ends in it.
-    let sid = form.get("RecordingSid").or_else(|| url.rsplit('/').next()).unwrap_or_default();
+    let sid = form.told("RecordingSid").or_else(|| url.rsplit('/').next()).unwrap_or_default();
     let event = Event {
         call_sid,
         at: Utc::now(),
@@ -151,8 +151,8 @@ pub fn message(call_sid: CallSid, form: &Form) -> Option<Aftermath> {
 }
 
 fn transfer(call_sid: CallSid, status: &str, form: &Form) -> Event {
-    let dialled = form.get("DialCallSid").unwrap_or_default();
-    let seconds = form.get("DialCallDuration").and_then(|seconds| seconds.parse::<u32>().ok());
+    let dialled = form.told("DialCallSid").unwrap_or_default();
+    let seconds = form.told("DialCallDuration").and_then(|seconds| seconds.parse::<u32>().ok());
     Event {
         call_sid,
         at: Utc::now(),
@@ -164,5 +164,5 @@ fn transfer(call_sid: CallSid, status: &str, form: &Form) -> Event {
 
 /// The caller has hung up: what we answer is not heard.
 fn is_over(form: &Form) -> bool {
-    form.get("CallStatus").is_some_and(|status| status != "in-progress")
+    form.told("CallStatus").is_some_and(|status| status != "in-progress")
 }

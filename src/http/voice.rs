@@ -133,7 +133,7 @@ pub async fn after_stream(
 ) -> Result<HttpResponse, ApiError> {
     signed(&app, &request, &body, async |form| {
         let call_sid = call_sid(form)?;
-        if form.get("CallStatus").is_some_and(|status| status != "in-progress") {
+        if form.told("CallStatus").is_some_and(|status| status != "in-progress") {
             app.registry.call_over(call_sid).await.map_err(ApiError::unavailable)?;
             return Ok(steer(&Twiml::new()));
         }
@@ -216,7 +216,7 @@ async fn take_up(
         return admit(app, call_sid, form).await;
     }
     tracing::info!(call.sid = %call_sid, past.is_whole, "a call of another process is taken up");
-    let text = |name| form.get(name).unwrap_or_default().to_owned();
+    let text = |name| form.told(name).unwrap_or_default().to_owned();
     app.registry.take_up(call_sid, text("From"), text("To"), past).await
 }
 
@@ -237,7 +237,7 @@ pub async fn stream(
 }
 
 async fn admit(app: &App, call_sid: CallSid, form: &Form) -> Result<Admission, RegistryDown> {
-    let text = |name| form.get(name).unwrap_or_default().to_owned();
+    let text = |name| form.told(name).unwrap_or_default().to_owned();
     app.registry.admit(call_sid, text("From"), text("To")).await
 }
 
@@ -289,7 +289,7 @@ pub(super) fn call_sid(form: &Form) -> Result<CallSid, ApiError> {
 }
 
 pub(super) fn required<'a>(form: &'a Form, field: &'static str) -> Result<&'a str, ApiError> {
-    form.get(field).ok_or(ApiError::BadRequest { field, wrong: "is missing" })
+    form.told(field).ok_or(ApiError::BadRequest { field, wrong: "is missing" })
 }
 
 pub(super) fn steer(answer: &Twiml) -> HttpResponse {

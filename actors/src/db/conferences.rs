@@ -206,7 +206,7 @@ pub(super) async fn of_call(
         .await?;
     let events = webhooks::of_conference(connection, &conference_sid, MOST_EVENTS).await?;
     let event = |(at, body): (DateTime<Utc>, Value)| {
-        let word = |name| body.get(name).and_then(Value::as_str).map(str::to_owned);
+        let word = |name| webhooks::parameter(&body, name).map(str::to_owned);
         ConferenceEvent {
             at,
             event: word("StatusCallbackEvent").unwrap_or_default(),

@@ -62,7 +62,7 @@ pub struct Webhook {
     /// Whom it concerns, as Twilio says; at most 64 bytes each, and not blank.
     pub call_sid: Option<String>,
     pub conference_sid: Option<String>,
-    /// All parameters by name; one that came several times is an array.
+    /// All parameters by name; one that came several times is an array, of which the first value counts.
     pub body: Value,
     /// When it happened, as Twilio says.
     pub twilio_at: Option<DateTime<Utc>>,
@@ -70,15 +70,24 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// A parameter that is there, once, and not blank.
+    /// A parameter that is there and not blank; of several values the first, as the door read it.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.body.get(name).and_then(Value::as_str).filter(|value| !value.is_empty())
+        parameter(&self.body, name)
     }
 
     /// When it happened; as of when it came, if Twilio does not say.
     pub fn at(&self) -> DateTime<Utc> {
         self.twilio_at.unwrap_or(self.received_at)
     }
+}
+
+/// A parameter of a stored body: see [`Webhook::parameter`].
+pub(super) fn parameter<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
+    let value = match body.get(name)? {
+        Value::Array(values) => values.first()?,
+        value => value,
+    };
+    value.as_str().filter(|value| !value.trim().is_empty())
 }
 
 /// Without the body: it has callers' numbers in it.
@@ -90,5 +99,21 @@ impl std::fmt::Debug for Webhook {
             .field("dedupe_key", dedupe_key)
             .field("received_at", received_at)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_parameter_that_came_several_times_is_its_first_value() {
+        let body =
+            json!({"CallSid": ["CA1", "CA2"], "Event": "join", "Blank": " ", "First": ["", "x"], "None": []});
+        let read = |name| parameter(&body, name);
+        assert_eq!((read("CallSid"), read("Event")), (Some("CA1"), Some("join")));
+        assert_eq!([read("Blank"), read("First"), read("None"), read("Other")], [None; 4]);
     }
 }

@@ -9,7 +9,7 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 
-use super::{Route, Webhook};
+use super::{Route, Webhook, parameter};
 use crate::db::connection::Connection;
 use crate::db::schema::webhooks;
 use crate::db::statement::Statement;
@@ -150,7 +150,7 @@ pub(in crate::db) async fn of_conference(
         .load(connection)
         .await?;
     let sequence =
-        |body: &Value| body["SequenceNumber"].as_str().and_then(|number| number.parse::<i64>().ok());
+        |body: &Value| parameter(body, "SequenceNumber").and_then(|number| number.parse::<i64>().ok());
     let mut events: Vec<_> = rows
         .into_iter()
         .map(|(twilio_at, received_at, body)| (twilio_at.unwrap_or(received_at), body))

@@ -18,6 +18,11 @@ impl Form {
         self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
+    /// The first value of that name, unless it is blank: of a parameter that comes several times, everybody reads this one.
+    pub fn told(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.trim().is_empty())
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -50,6 +55,13 @@ mod tests {
         assert_eq!(form.get("Media"), Some("b"));
         assert_eq!(form.get("FromCity"), Some(""));
         assert_eq!(form.get("CallSid"), None);
+    }
+
+    #[test]
+    fn of_several_values_the_first_is_told_and_a_blank_one_is_none() {
+        let form = Form::parse(b"CallSid=CA1&CallSid=CA2&Digits=&Digits=1&To=+&From=");
+        assert_eq!(form.told("CallSid"), Some("CA1"));
+        assert_eq!([form.told("Digits"), form.told("To"), form.told("From"), form.told("None")], [None; 4]);
     }
 
     #[test]
