@@ -26,6 +26,8 @@ use super::sid::StreamSid;
 const MAX_WAITING_BYTES: usize = 8 << 20;
 /// From our close to the peer's.
 const CLOSED_WITHIN: Duration = Duration::from_secs(2);
+/// What a peer may still send after our close, where it can no longer be read as frames. It is thrown away.
+const MAX_DISCARDED_BYTES: usize = 1 << 20;
 
 /// The server reads on for a moment after the last byte (`client_disconnect_timeout`), by a clock that is up to half a
 /// second behind: a moment that is over before it begins wakes nobody, and the connection stays open. So we do.
@@ -176,6 +178,7 @@ impl StreamIn {
                     self.out.close(); // the answer, unless we were first
                     return None;
                 }
+                Ok(None) if self.announces_too_much() => return Some(Err(StreamFault::TooLarge)),
                 Ok(None) => match self.payload.next().await? {
                     Ok(chunk) => self.buffer.extend_from_slice(&chunk),
                     Err(_) => return None,
@@ -192,8 +195,30 @@ impl StreamIn {
         if self.closed {
             return;
         }
-        let _ =
-            tokio::time::timeout(CLOSED_WITHIN, async { while let Some(Ok(_)) = self.next().await {} }).await;
+        let drained = async {
+            while let Some(Ok(_)) = self.next().await {}
+            self.discard().await;
+        };
+        let _ = tokio::time::timeout(CLOSED_WITHIN, drained).await;
+    }
+
+    /// Reads past what is not, or no longer, read as frames.
+    async fn discard(&mut self) {
+        self.buffer = BytesMut::new();
+        let mut left = MAX_DISCARDED_BYTES;
+        while !self.closed
+            && left > 0
+            && let Some(Ok(chunk)) = self.payload.next().await
+        {
+            left = left.saturating_sub(chunk.len());
+        }
+    }
+
+    /// Whether the frame that has begun makes its message too large: it is refused before the rest of it has come.
+    fn announces_too_much(&self) -> bool {
+        let begun = self.fragments.as_ref().map_or(0, BytesMut::len) as u64;
+        announced_bytes(&self.buffer)
+            .is_some_and(|bytes| bytes.saturating_add(begun) > MAX_FRAME_BYTES as u64)
     }
 
     fn continued(&mut self, item: Item) -> Result<Option<Bytes>, StreamFault> {
@@ -213,6 +238,19 @@ impl StreamIn {
         }
         self.fragments = Some(whole);
         Ok(None)
+    }
+}
+
+/// The length of the frame that `received` begins with, as its header has it (RFC 6455 section 5.2); none until that much
+/// of the header is there.
+fn announced_bytes(received: &[u8]) -> Option<u64> {
+    match *received {
+        [_, length, ref rest @ ..] => match length & 0x7F {
+            126 => Some(u16::from_be_bytes(*rest.first_chunk()?).into()),
+            127 => Some(u64::from_be_bytes(*rest.first_chunk()?)),
+            length => Some(length.into()),
+        },
+        _ => None,
     }
 }
 
@@ -427,6 +465,64 @@ mod tests {
                 other => prop_assert!(range.is_none() && in_place.len() < whole, "{other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_frames_length_is_known_as_soon_as_its_header_has_it() {
+        let huge = [0x81, 0xFF, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4];
+        assert_eq!(announced_bytes(&huge), Some(1 << 30));
+        assert_eq!((0..10).find_map(|end| announced_bytes(&huge[..end])), None);
+        assert_eq!(announced_bytes(&[0x81, 0xFE, 1, 0]), Some(256));
+        assert_eq!(announced_bytes(&[0x81, 0xFD]), Some(125));
+        assert_eq!(
+            announced_bytes(&[0x81, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]),
+            Some(u64::MAX)
+        );
+    }
+
+    /// A stream that has received this, and what sends it more: it does not end while that is held.
+    async fn having_received(bytes: Vec<u8>) -> (StreamIn, impl FnMut(Bytes)) {
+        let (mut sender, payload) = actix_http::h1::Payload::create(false);
+        sender.feed_data(bytes.into());
+        let mut payload = actix_web::dev::Payload::from(payload);
+        let request = actix_web::test::TestRequest::default()
+            .insert_header(("Upgrade", "websocket"))
+            .insert_header(("Connection", "upgrade"))
+            .insert_header(("Sec-WebSocket-Version", "13"))
+            .insert_header(("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="))
+            .to_http_request();
+        let payload =
+            <Payload as actix_web::FromRequest>::from_request(&request, &mut payload).await.unwrap();
+        (accept(&request, payload).unwrap().1, move |more| sender.feed_data(more))
+    }
+
+    #[actix_rt::test]
+    async fn a_message_that_is_announced_as_too_large_is_refused_before_it_has_come() {
+        let announced = |first: u8, bytes: u64| {
+            [&[first, 0xFF][..], &bytes.to_be_bytes(), &[1, 2, 3, 4], &[b'x'; 100]].concat()
+        };
+        let mut in_parts = masked("hello", [1, 2, 3, 4]).to_vec();
+        in_parts[0] = 0x01; // more of it follows
+        in_parts.extend(announced(0x00, MAX_FRAME_BYTES as u64 - 4));
+        for begun in [announced(0x81, 1 << 30), announced(0x82, 1 << 62), announced(0x81, 65_537), in_parts] {
+            let (mut stream, _open) = having_received(begun).await;
+            let read = stream.next().await;
+            assert_eq!(read, Some(Err(StreamFault::TooLarge)));
+        }
+        assert_eq!(StreamFault::TooLarge.close_code(), CloseCode::Size);
+    }
+
+    #[actix_rt::test]
+    async fn what_follows_a_message_that_is_too_large_is_thrown_away_and_bounded() {
+        let begun = [&[0x81, 0xFF, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4][..], &[b'x'; 100]].concat();
+        let (mut stream, mut sends) = having_received(begun).await;
+        assert!(stream.next().await.unwrap().is_err());
+        for _ in 0..4 {
+            sends(Bytes::from(vec![b'x'; MAX_DISCARDED_BYTES / 2]));
+        }
+        stream.drain().await; // the peer never ends
+        assert_eq!(stream.buffer.len(), 0);
+        assert!(stream.payload.next().await.is_some(), "the rest is not read");
     }
 
     #[test]
