@@ -91,7 +91,7 @@ fn up(criterion: &mut Criterion) {
             let Ok(Inbound::Media(media)) = Inbound::parse(&frame[text]) else {
                 unreachable!("it is a media frame")
             };
-            black_box(write_append(&mut scratch, media.payload))
+            black_box(write_append(&mut scratch, &media.payload))
         });
     });
     group.finish();

@@ -35,7 +35,7 @@ pub const TARGETS: &[(&str, Target)] = &[
 fn twilio_frame(data: &[u8]) {
     if let Ok(Inbound::Media(media)) = Inbound::parse(data) {
         assert!(media.payload.len() <= data.len());
-        assert!(frames::payload_bytes(media.payload) <= data.len() as u64);
+        assert!(frames::payload_bytes(&media.payload) <= data.len() as u64);
     }
 }
 

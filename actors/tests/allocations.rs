@@ -55,7 +55,7 @@ fn a_caller_frame_goes_up_with_at_most_one_allocation() {
     let count = allocations(|| {
         for _ in 0..FRAMES {
             let Ok(Inbound::Media(media)) = Inbound::parse(frame.as_bytes()) else { panic!("a media frame") };
-            drop(write_append(&mut scratch, media.payload));
+            drop(write_append(&mut scratch, &media.payload));
         }
     });
     assert!(count <= FRAMES, "{count} allocations for {FRAMES} frames");

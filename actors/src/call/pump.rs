@@ -226,9 +226,9 @@ impl Pump {
         loudness: &mut Loudness,
     ) -> Result<Passed, StreamFault> {
         let news = match Inbound::parse(text).map_err(|_| StreamFault::Malformed)? {
-            Inbound::Media(media) if media.stream_sid == line.start.stream_sid.as_str().as_bytes() => {
-                line.claimed.uplink.audio(media.timestamp_ms, media.payload);
-                return Ok(Passed::Audio { loud: loudness.hear(media.payload) });
+            Inbound::Media(media) if *media.stream_sid == *line.start.stream_sid.as_str().as_bytes() => {
+                line.claimed.uplink.audio(media.timestamp_ms, &media.payload);
+                return Ok(Passed::Audio { loud: loudness.hear(&media.payload) });
             }
             Inbound::Stop => return Ok(Passed::End(CallerNews::Stopped)),
             Inbound::Mark { name } => match Mark::parse(&name) {

@@ -43,6 +43,9 @@ const WRITE_BUFFER_BYTES: usize = 1 << 20;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Of the caller's audio that waits; of more, the newest.
 pub const RING_MS: u64 = 5_000;
+/// Frames of it that wait: four times as many as Twilio sends, whose frames last 20 ms. It bounds those that hold next to
+/// nothing.
+const RING_FRAMES: usize = 1_000;
 
 /// Where the service is, and who we are there.
 #[derive(Debug, Clone)]
@@ -315,7 +318,7 @@ impl Inner {
         }
         self.ring.push_back(payload.into());
         self.ring_ms += payload_ms(payload);
-        while self.ring_ms > RING_MS {
+        while self.ring_ms > RING_MS || self.ring.len() > RING_FRAMES {
             let Some(oldest) = self.ring.pop_front() else { break };
             self.ring_ms -= payload_ms(&oldest);
             self.dropped += 1;
@@ -478,6 +481,16 @@ mod tests {
         uplink.open();
         assert_eq!(heard(&mut peer, 250).await, (6..=255).collect::<Vec<u8>>());
         assert_eq!(uplink.counts().dropped, 6);
+    }
+
+    #[actix_rt::test]
+    async fn frames_that_hold_next_to_nothing_do_not_wait_without_end() {
+        let (uplink, _peer) = pair().await;
+        for number in 0..3 * RING_FRAMES as u64 {
+            uplink.audio(number / 1_000, b"/w==");
+        }
+        assert_eq!(uplink.lock().ring.len(), RING_FRAMES);
+        assert_eq!(uplink.counts().dropped, 2 * RING_FRAMES as u64);
     }
 
     #[actix_rt::test]

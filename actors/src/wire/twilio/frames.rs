@@ -1,5 +1,6 @@
 //! The JSON messages of a media stream, both ways (reference: Twilio, "Media Streams: messages").
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -41,14 +42,14 @@ pub struct Start {
 }
 
 /// A piece of the caller's audio.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media<'a> {
     /// Whose stream it says it belongs to.
-    pub stream_sid: &'a [u8],
+    pub stream_sid: Cow<'a, [u8]>,
     /// Presentation time in milliseconds since the stream's start.
     pub timestamp_ms: u64,
-    /// Base64 of μ-law, as it arrived; it holds neither quotes nor backslashes.
-    pub payload: &'a [u8],
+    /// Base64 of μ-law, as it arrived, without the escapes that JSON may have; it holds neither quotes nor backslashes.
+    pub payload: Cow<'a, [u8]>,
 }
 
 impl<'a> Inbound<'a> {
@@ -65,16 +66,21 @@ impl<'a> Inbound<'a> {
         }
         let message: Message<'a> = serde_json::from_slice(text)?;
         let missing = serde::de::Error::missing_field;
-        Ok(match message.event {
+        Ok(match &*message.event {
             "connected" => Self::Connected,
             "start" => Self::Start(message.start.ok_or_else(|| missing("start"))?),
             "media" => {
                 let media = message.media.ok_or_else(|| missing("media"))?;
                 let timestamp_ms = media.timestamp.parse().map_err(serde::de::Error::custom)?;
+                // What escapes stood for goes into JSON of ours as it is.
+                if matches!(media.payload, Cow::Owned(_)) && !media.payload.bytes().all(is_base64) {
+                    return Err(serde::de::Error::custom("a payload that is not base64"));
+                }
+                let stream_sid = message.stream_sid.ok_or_else(|| missing("streamSid"))?;
                 Self::Media(Media {
-                    stream_sid: message.stream_sid.ok_or_else(|| missing("streamSid"))?.as_bytes(),
+                    stream_sid: bytes(stream_sid),
                     timestamp_ms,
-                    payload: media.payload.as_bytes(),
+                    payload: bytes(media.payload),
                 })
             }
             "mark" => Self::Mark { name: message.mark.ok_or_else(|| missing("mark"))?.name },
@@ -88,8 +94,9 @@ impl<'a> Inbound<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Message<'a> {
-    event: &'a str,
-    stream_sid: Option<&'a str>,
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    stream_sid: Option<Cow<'a, str>>,
     start: Option<Box<Start>>,
     #[serde(borrow)]
     media: Option<MediaBody<'a>>,
@@ -99,8 +106,10 @@ struct Message<'a> {
 
 #[derive(Deserialize)]
 struct MediaBody<'a> {
-    timestamp: &'a str,
-    payload: &'a str,
+    #[serde(borrow)]
+    timestamp: Cow<'a, str>,
+    #[serde(borrow)]
+    payload: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +120,17 @@ struct MarkBody {
 #[derive(Deserialize)]
 struct DtmfBody {
     digit: char,
+}
+
+fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
 }
 
 /// A `media` message written as Twilio writes it, whose audio is the caller's: the same members in the same order,
@@ -124,6 +144,7 @@ fn usual_media(text: &[u8]) -> Option<Media<'_>> {
     let text = text.strip_prefix(br#""},"streamSid":""#)?;
     let (stream_sid, end) = text.split_at(memchr2(b'"', b'\\', text)?);
     let timestamp_ms = scan::number(timestamp).ok()?;
+    let (stream_sid, payload) = (Cow::Borrowed(stream_sid), Cow::Borrowed(payload));
     (end == br#""}"#).then_some(Media { stream_sid, timestamp_ms, payload })
 }
 
@@ -149,9 +170,9 @@ fn scan_media(text: &[u8]) -> Result<Media<'_>, Unusual> {
         return Err(Unusual);
     }
     Ok(Media {
-        stream_sid: stream_sid.ok_or(Unusual)?,
+        stream_sid: Cow::Borrowed(stream_sid.ok_or(Unusual)?),
         timestamp_ms: timestamp.ok_or(Unusual)?,
-        payload: payload.ok_or(Unusual)?,
+        payload: Cow::Borrowed(payload.ok_or(Unusual)?),
     })
 }
 
@@ -260,7 +281,7 @@ mod tests {
     fn media(text: &str) -> Option<(u64, String)> {
         match Inbound::parse(text.as_bytes()) {
             Ok(Inbound::Media(media)) => {
-                Some((media.timestamp_ms, String::from_utf8_lossy(media.payload).into()))
+                Some((media.timestamp_ms, String::from_utf8_lossy(&media.payload).into()))
             }
             _ => None,
         }
@@ -326,7 +347,7 @@ mod tests {
                     "start"
                 }
                 Inbound::Media(media) => {
-                    assert_eq!(payload_ms(media.payload), 20);
+                    assert_eq!(payload_ms(&media.payload), 20);
                     "media"
                 }
                 Inbound::Mark { .. } => "mark",
@@ -336,6 +357,29 @@ mod tests {
             })
             .collect();
         assert_eq!(kinds, ["connected", "start", "media", "media", "mark", "dtmf", "mark", "stop"]);
+    }
+
+    #[test]
+    fn escapes_are_read_wherever_json_has_them() {
+        let escaped = format!(
+            r#"{{"event":"m\u0065dia","media":{{"timestamp":"8\u0034","payload":"\/\/8\u003d"}},"streamSid":"{}"}}"#,
+            STREAM.replace('M', r"\u004d")
+        );
+        let Ok(Inbound::Media(media)) = Inbound::parse(escaped.as_bytes()) else { panic!("{escaped}") };
+        assert_eq!((&*media.payload, media.timestamp_ms), (&b"//8="[..], 84));
+        assert_eq!(*media.stream_sid, *STREAM.as_bytes());
+        let stop = Inbound::parse(br#"{"event":"st\u006fp"}"#).unwrap();
+        assert_eq!(stop, Inbound::Stop);
+    }
+
+    #[test]
+    fn an_escape_in_audio_cannot_end_the_string_that_it_is_put_into() {
+        for payload in [r#"\/\""#, r"\/\", r"\/\n", r"\/\u0000", r"\/é"] {
+            let message = format!(
+                r#"{{"event":"media","media":{{"timestamp":"84","payload":"{payload}"}},"streamSid":"{STREAM}"}}"#
+            );
+            assert!(Inbound::parse(message.as_bytes()).is_err(), "{payload}");
+        }
     }
 
     #[test]
