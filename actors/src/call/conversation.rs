@@ -28,6 +28,7 @@ use crate::wire::realtime::requests::{CONFIGURE_ID, Request, SILENCE_MS, request
 use crate::wire::realtime::socket::RING_MS;
 use crate::wire::twilio::frames::payload_bytes;
 
+mod afterword;
 mod bridging;
 mod voice;
 
@@ -159,10 +160,10 @@ impl Conversation {
         }
     }
 
-    /// Takes one input and pushes what is to be done about it. After the end nothing is.
+    /// Takes one input and pushes what is to be done about it. After the end only the last words are written down.
     pub fn step(&mut self, input: &Input<'_>, now: Millis, effects: &mut Vec<Effect>) {
         if self.ended {
-            return;
+            return self.afterword(input, now, effects);
         }
         if let Some(parting) = self.parting {
             return self.last_words(parting, input, now, effects);
@@ -690,6 +691,7 @@ impl Conversation {
 
     fn end(&mut self, outcome: Outcome, reason: Reason, next: Next, now: Millis, effects: &mut Vec<Effect>) {
         self.ended = true;
+        effects.extend(self.responses.cancel(now).filter(|_| self.link.is_ready()).map(ask_cancel));
         for cut in self.playback.interrupt(now) {
             self.turns.heard(cut, |turn| write(&mut self.history, turn, effects));
         }

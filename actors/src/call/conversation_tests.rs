@@ -3,6 +3,7 @@
 use super::*;
 use crate::db::record::Speaker;
 use crate::wire::realtime::events;
+use crate::wire::realtime::usage::Usage;
 use crate::wire::twilio::frames::Mark;
 
 #[path = "heard_tests.rs"]
@@ -715,4 +716,87 @@ fn what_is_left_of_a_history_is_told_and_its_ordinals_are_not_used_again() {
     assert_eq!(requests[2..], [Request::Note { text: START_OVER }, Request::Respond { number: 1 }]);
     call.at(30, Input::StreamOpened).says(40, "r1", "a1", 1, "Sorry?");
     assert_eq!(call.turns().first().map(|turn| turn.0), Some(10_001));
+}
+
+#[test]
+fn the_callers_last_words_and_the_cost_of_a_response_are_written_after_the_end() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").created(4_010, "r2");
+    call.at(4_050, Input::StreamStopped);
+    assert!(call.conversation.awaits_afterword());
+    call.take();
+    call.service(
+        4_400,
+        r#"{"type":"conversation.item.input_audio_transcription.completed","item_id":"u1","transcript":"Thank you."}"#,
+    );
+    let Effect::WriteTurn(turn) = &call.take()[0] else { panic!("no turn") };
+    assert_eq!((turn.ordinal, turn.text.as_str()), (2, "Thank you."));
+    call.service(
+        4_450,
+        r#"{"type":"response.done","response":{"id":"r2","status":"cancelled","output":[],"usage":{"input_tokens":4000,"output_tokens":1000,"total_tokens":5000}}}"#,
+    );
+    assert!(!call.conversation.awaits_afterword());
+    assert_ne!(call.conversation.summary().usage, Usage::default());
+    call.service(5_000, r#"{"type":"input_audio_buffer.speech_started"}"#);
+    assert_eq!(call.take(), []);
+}
+
+#[test]
+fn a_service_that_is_slow_to_its_first_sound_is_waited_for_and_bridged() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").created(4_100, "r2");
+    for now in (4_200..14_100).step_by(100) {
+        call.at(now, Input::Pong).at(now, Input::Tick);
+    }
+    let done = call.take();
+    assert!(!done.iter().any(|effect| matches!(effect, Effect::Connect { .. })), "{done:?}");
+    call.delta(14_100, "r2", "a2");
+    assert!(call.take().iter().any(|effect| matches!(effect, Effect::Play(_))));
+}
+
+#[test]
+fn a_caller_who_gets_no_answer_for_half_a_minute_gets_a_person() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1");
+    let ended = (4_100..60_000).step_by(100).find_map(|now| {
+        call.service(now, r#"{"type":"response.output_audio_transcript.delta","response_id":"r2","item_id":"a2","delta":"er"}"#);
+        call.created(now, "r2").at(now, Input::Tick);
+        call.end().map(|end| (now, end))
+    });
+    let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
+    assert_eq!(ended, Some((34_000, (unavailable, Next::Human))));
+}
+
+#[test]
+fn a_wait_that_is_too_long_for_a_caller_means_a_person_now() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000).caller_stops(4_000, "u1").created(4_010, "r2");
+    call.service(
+        4_500,
+        r#"{"type":"response.done","response":{"id":"r2","status":"failed","status_details":{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached. Please try again in 6m0s."}}}}"#,
+    );
+    let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
+    assert_eq!(call.end(), Some((unavailable, Next::Human)));
+}
+
+#[test]
+fn a_service_that_does_not_hear_the_caller_is_replaced_and_then_a_person_takes_over() {
+    let mut call = Timeline::greeted();
+    let mut replaced_at = vec![];
+    let ended = (4_000..60_000).step_by(500).find_map(|now| {
+        call.at(now, Input::CallerLoud).at(now, Input::Pong).at(now, Input::Tick);
+        let done = call.take();
+        if done.iter().any(|effect| matches!(effect, Effect::Connect { .. })) {
+            replaced_at.push(now);
+            call.service(now, r#"{"type":"session.created","session":{}}"#);
+            call.service(now, r#"{"type":"session.updated","session":{}}"#);
+            call.created(now, "r2");
+        }
+        done.iter().find_map(|effect| match effect {
+            Effect::End { end, next, .. } => Some((now, *end, *next)),
+            _ => None,
+        })
+    });
+    let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
+    assert_eq!((replaced_at, ended), (vec![14_000], Some((24_500, unavailable, Next::Human))));
 }

@@ -44,6 +44,7 @@ pub mod greeting;
 pub mod heard_part;
 pub mod history;
 mod ledger;
+mod linger;
 pub mod link;
 pub mod loudness;
 mod measure;
@@ -207,6 +208,10 @@ pub struct CallActor {
     /// How often a turn was written, so that each writing is later than those before.
     turns_written: u32,
     ended: Option<Ended>,
+    /// What was written of the end.
+    closed: Option<CallClosed>,
+    /// The slot is free, and the service's last words are waited for.
+    lingers: bool,
 }
 
 /// The call is over, and the registry is being told.
@@ -272,6 +277,8 @@ impl CallActor {
             counts,
             turns_written: 0,
             ended: None,
+            closed: None,
+            lingers: false,
         }
     }
 
@@ -425,19 +432,23 @@ impl CallActor {
             call.sid = %call_sid, outcome = end.outcome.as_str(), reason = end.reason.as_str(), elapsed_ms,
             "the call has ended"
         );
-        self.setup.ledger.record(Record::Closed(CallClosed {
+        let closed = CallClosed {
             call_sid,
             epoch,
             ended_at: started_at + Duration::from_millis(elapsed_ms),
             end,
             barge_ins: result.barge_ins,
             first_audio_ms: result.first_audio_ms,
-            usage: json!({
-                "model": self.setup.endpoint.model, "tokens": result.usage, "pricesAsOf": PRICES_AS_OF,
-            }),
+            usage: self.usage_told(&result.usage),
             cost_usd,
-        }));
+        };
+        self.setup.ledger.record(Record::Closed(closed.clone()));
+        self.closed = Some(closed);
         self.let_go(ended, ctx);
+    }
+
+    fn usage_told(&self, usage: &Usage) -> serde_json::Value {
+        json!({"model": self.setup.endpoint.model, "tokens": usage, "pricesAsOf": PRICES_AS_OF})
     }
 
     /// What comes next is known to the registry before the slot, and with it the stream, is let go.
@@ -469,7 +480,7 @@ impl CallActor {
         };
         let told = told.instrument(self.span.clone());
         // Without an address left, stopping is for good; timers and readers would keep the actor alive otherwise.
-        ctx.spawn(told.into_actor(self).map(|(), _, ctx| ctx.stop()));
+        ctx.spawn(told.into_actor(self).map(|(), call, ctx| call.linger(ctx)));
     }
 
     /// Of the stream in use; before the first one, that of the reservation.

@@ -246,6 +246,11 @@ impl Responses {
         self.wanted || !matches!(self.stage, Stage::Idle | Stage::Active { cancelled: true, .. })
     }
 
+    /// The service has not said yet how a response ended.
+    pub fn is_under_way(&self) -> bool {
+        self.stage != Stage::Idle
+    }
+
     /// The session is gone, and with it whatever was active or asked for. `again`: another response is wanted once
     /// there is a session.
     pub fn session_lost(&mut self, again: bool) {

@@ -126,6 +126,7 @@ fn received(uplink: Arc<Uplink>, session: u32) -> impl Stream<Item = Received> {
 impl StreamHandler<Received> for CallActor {
     fn handle(&mut self, received: Received, ctx: &mut Self::Context) {
         match received {
+            Received::Event(message) if self.ended.is_some() => self.afterword(&message, ctx),
             Received::Event(message) => self.service_said(&message, ctx),
             Received::Pong => self.take(&Input::Pong, ctx),
             Received::Closed { fatal, cause } => {
@@ -136,6 +137,7 @@ impl StreamHandler<Received> for CallActor {
                 self.session_span = Span::none();
                 self.socket_lives = None;
                 self.take(&Input::ServiceLost { fatal, cause: &cause, wait: None }, ctx);
+                self.stop_lingering(true, ctx);
             }
         }
     }

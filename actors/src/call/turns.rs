@@ -263,9 +263,15 @@ impl Turns {
         Some(self.caller.remove(at).update(text.trim().to_owned()))
     }
 
-    /// The call is over: every turn that is still open is written as it is known.
+    /// The service has not said yet what all utterances of the caller were.
+    pub fn awaits_words(&self) -> bool {
+        !self.caller.is_empty()
+    }
+
+    /// The call is over: every turn that is still open is written as it is known. What the caller said last may be known
+    /// later.
     pub fn close(&mut self, mut updated: impl FnMut(TurnUpdate)) {
-        self.caller.drain(..).for_each(|turn| updated(turn.update(String::new())));
+        self.caller.iter().for_each(|turn| updated(turn.update(String::new())));
         for mut turn in self.agent.drain(..) {
             if turn.heard == Heard::NotYet {
                 turn.heard = Heard::Until { ms: 0 };

@@ -295,7 +295,9 @@ impl Call {
             println!("{} {input:?} -> {effects:?}", self.now);
             println!("    {responses:?} {patience:?} {unnoticed:?} speaking {speaking_since:?}");
         }
-        if self.ended && !effects.is_empty() {
+        let is_afterword =
+            |effect: &Effect| matches!(effect, Effect::WriteTurn(_) | Effect::Ask(Request::Cancel { .. }));
+        if self.ended && !effects.iter().all(is_afterword) {
             self.broken.push(format!("effects after the end: {effects:?}"));
         }
         self.carry_out(effects);

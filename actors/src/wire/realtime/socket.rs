@@ -421,6 +421,7 @@ mod tests {
     use base64::prelude::BASE64_STANDARD;
     use futures_util::{SinkExt, StreamExt};
     use tokio::net::TcpListener;
+    use tokio_tungstenite::tungstenite::http::HeaderName;
 
     type Peer = WebSocketStream<TcpStream>;
 
@@ -552,6 +553,26 @@ mod tests {
         };
         let received = tokio::select! { received = reader => received, () = writer => unreachable!() };
         assert!(matches!(received, Some(Received::Closed { fatal: false, .. })), "{received:?}");
+    }
+
+    #[test]
+    fn a_busy_service_is_tried_again_when_it_says_and_a_request_at_fault_is_not() {
+        let answered = |status, name: &'static str, value: &'static str| {
+            let headers =
+                [(HeaderName::from_static(name), HeaderValue::from_static(value))].into_iter().collect();
+            ConnectError::answered(status, &headers)
+        };
+        let wait = |status, name, value| answered(status, name, value).wait();
+        assert_eq!(wait(429, "retry-after", "2"), Some(Duration::from_secs(2)));
+        assert_eq!(wait(503, "retry-after-ms", "1500"), Some(Duration::from_millis(1_500)));
+        assert_eq!(wait(500, "retry-after", "soon"), None);
+        assert_eq!(wait(429, "retry-after", "-1"), None);
+        for (status, refused) in
+            [(400, true), (401, true), (404, true), (408, false), (429, false), (500, false)]
+        {
+            let is_refused = matches!(answered(status, "x", "y"), ConnectError::Refused { .. });
+            assert_eq!(is_refused, refused, "{status}");
+        }
     }
 
     #[actix_rt::test]
