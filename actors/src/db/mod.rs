@@ -34,6 +34,7 @@ mod refused;
 mod retention;
 mod row;
 mod schema;
+mod slow;
 mod spans;
 mod spool;
 mod statement;
@@ -106,6 +107,7 @@ use self::metrics::Metrics;
 use self::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits};
 use self::queue::{Pushed, Queue};
 use self::record::{Aftermath, Event, Record};
+use self::slow::Slow;
 use self::spool::Spool;
 use self::url::Target;
 use self::webhooks::{Inbox, Webhook};
@@ -181,6 +183,7 @@ struct Shared {
     metrics: Metrics,
     webhooks: webhooks::Metrics,
     seen: Arc<Seen>,
+    slow: Slow,
     places: log::Places,
     /// Where the actor is counted.
     counts: OnceLock<ActorMetrics>,
@@ -233,6 +236,7 @@ impl Db {
             metrics,
             webhooks,
             seen,
+            slow: Slow::default(),
             places,
             counts: OnceLock::new(),
             calls: OnceLock::new(),
@@ -562,6 +566,9 @@ impl Shared {
         self.seen.learn_of_writes(&answer, written);
         if let Err(error) = &answer {
             spans::failed(&Span::current(), error);
+            if error.says_too_slow() {
+                self.slow.unanswered(query, &self.pool);
+            }
         }
         if let Err(DbError::Unavailable(cause)) = &answer
             && begun.elapsed() >= AWAY_AFTER
