@@ -35,7 +35,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(get("/call-monitor", monitor::call_monitor))
         .service(get("/call-logs", call_logs::list))
         .service(get("/call-logs.csv", call_logs::export))
-        .service(get("/call-logs/{callSid}", call_logs::one));
+        .service(get("/call-logs/{callSid}", call_logs::one))
+        .service(post("/call-logs/{callSid}/voicemail/listened", call_logs::listened));
     let twilio = web::scope("/api/voice")
         .service(post("/incoming", voice::incoming))
         .service(get("/stream", voice::stream))

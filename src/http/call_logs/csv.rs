@@ -102,6 +102,7 @@ mod tests {
             turns: 3,
             recordings: 0,
             cost_usd: Some(0.5),
+            agent_unavailable: false,
         };
         let line = "CA1,,+15550199,2027-01-15T08:00:00Z,,,,,false,3,0,0.5\r\n";
         assert_eq!(lines(&[call.clone(), call]), line.repeat(2));
