@@ -149,6 +149,7 @@ impl App {
         tasks.count(db.runtime());
         db.process_webhooks();
         let call_metrics = Metrics::register(metrics);
+        call_metrics.realtime.explain(settings.places());
         db.count_in(&call_metrics);
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());
         let phrases = setup.phrases.clone();

@@ -54,6 +54,8 @@ pub struct Settings {
     pub retention: Retentions,
     /// From `AGENT_FILE`; the built-in one otherwise.
     pub persona: Persona,
+    /// Where in `AGENT_FILE` each of its keys is.
+    agent_lines: Vec<(String, String)>,
     /// Where the agent's phrases are kept, as the service has spoken them (`PHRASES_DIR`); processes may share it.
     pub phrases_dir: PathBuf,
     pub log: LogSettings,
@@ -177,6 +179,7 @@ impl Settings {
         let mut reader = Reader::new(&lookup);
         let http = HttpSettings::read(&mut reader);
         let twilio = TwilioSettings::read(&mut reader);
+        let (persona, agent_lines) = persona(&mut reader);
         exposure::check_bypass(twilio.bypass_validation, &http, &mut reader);
         unread::check(&mut reader);
         let settings = Self {
@@ -187,7 +190,8 @@ impl Settings {
             db: DatabaseSettings::read(&mut reader),
             realtime: RealtimeSettings::read(&mut reader),
             retention: retention(&mut reader),
-            persona: persona(&mut reader),
+            persona,
+            agent_lines,
             phrases_dir: folder(&mut reader, "PHRASES_DIR", "phrases"),
             log: LogSettings::read(&mut reader),
             traces: TraceSettings::read(&mut reader),
@@ -195,6 +199,19 @@ impl Settings {
             twilio,
         };
         reader.finish(settings)
+    }
+}
+
+impl Settings {
+    /// What the Realtime service is told, and where that is set.
+    pub fn places(&self) -> Vec<(&'static str, String)> {
+        let of_variables = [("key", "OPENAI_API_KEY"), ("model", "OPENAI_REALTIME_MODEL")];
+        let of_variables = of_variables.map(|(name, variable)| (name, variable.to_owned()));
+        let of_agent = ["voice", "instructions", "language"].map(|name| {
+            let line = self.agent_lines.iter().find(|(key, _)| key == name).map(|(_, line)| line.clone());
+            (name, line.unwrap_or_else(|| format!("AGENT_FILE, `{name}` (the default)")))
+        });
+        of_variables.into_iter().chain(of_agent).collect()
     }
 }
 
@@ -467,18 +484,19 @@ fn retention(reader: &mut Reader<'_>) -> Retentions {
     keep
 }
 
-fn persona(reader: &mut Reader<'_>) -> Persona {
+/// With the place of each key in the agent file.
+fn persona(reader: &mut Reader<'_>) -> (Persona, Vec<(String, String)>) {
     match reader.optional("AGENT_FILE") {
-        None => Persona::default(),
+        None => (Persona::default(), vec![]),
         Some(path) => match std::fs::read_to_string(&path) {
-            Ok(text) => agent_file::parse(&text, &path, reader),
+            Ok(text) => (agent_file::parse(&text, &path, reader), agent_file::lines(&text, &path)),
             Err(error) => {
                 reader.fault(
                     "AGENT_FILE",
                     &format!("`{path}` cannot be read: {error}"),
                     "name a readable file, or none",
                 );
-                Persona::default()
+                (Persona::default(), vec![])
             }
         },
     }

@@ -1,10 +1,11 @@
 //! How the process is, from what it knows: one answer for `/healthz`, the page and the log.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::wire::realtime::events::ServiceError;
+use crate::wire::realtime::socket::ConnectError;
 
 /// Records may wait so long before it is a fault; a batch is written within a second.
 const MAX_WAIT_SECONDS: i64 = 10;
@@ -139,6 +140,22 @@ fn realtime_fault(outcomes: &[Outcome]) -> Option<&'static str> {
     (count(unanswered, Outcome::Failed) >= FAILURES).then_some("realtime-responses-fail")
 }
 
+/// What of our settings a fault of the service is about.
+fn subject(code: &str, parameter: &str) -> Option<&'static str> {
+    match code {
+        "invalid_api_key"
+        | "insufficient_quota"
+        | "account_deactivated"
+        | "billing_hard_limit_reached"
+        | "connect-401"
+        | "connect-403" => return Some("key"),
+        "model_not_found" | "connect-404" => return Some("model"),
+        _ => {}
+    }
+    let part = |name: &&str| parameter.rsplit('.').any(|part| part == *name);
+    ["voice", "model", "instructions", "language"].into_iter().find(part)
+}
+
 /// What came of the last requests to the Realtime service; a clone writes into the same list.
 #[derive(Clone, Default)]
 pub struct RealtimeLog(Arc<Mutex<Outcomes>>);
@@ -150,6 +167,10 @@ struct Outcomes {
     told: Option<(String, String)>,
     /// Failures since then.
     failures: u64,
+    /// Calls that were given to a person since then.
+    handed_over: u64,
+    /// Where what the service is told comes from.
+    places: Vec<(&'static str, String)>,
 }
 
 impl RealtimeLog {
@@ -165,31 +186,77 @@ impl RealtimeLog {
         outcomes.last.push_back((now, outcome));
         if outcome == Outcome::Answered && outcomes.told.take().is_some() {
             let failures = std::mem::take(&mut outcomes.failures);
-            tracing::info!(failures, "the Realtime service answers again");
+            let handed_over = std::mem::take(&mut outcomes.handed_over);
+            tracing::warn!(failures, calls_handed_over = handed_over, "the Realtime service answers again");
         }
     }
 
-    /// The service said no; what it said is logged when it is not what it said last.
-    pub fn note_error(&self, error: &ServiceError) {
-        self.note(if error.is_fatal() { Outcome::Refused } else { Outcome::Failed });
-        if self.is_news(error) {
-            let short = |text: &Option<String>| {
-                text.as_deref().unwrap_or_default().chars().take(MAX_TEXT).collect::<String>()
-            };
+    /// The service said no; what it said is logged when it is not what it said last. `is_final`: it will say so again.
+    pub fn note_error(&self, error: &ServiceError, is_final: bool) {
+        let said = |text: &Option<String>| text.clone().unwrap_or_default();
+        let outcome = if is_final { Outcome::Refused } else { Outcome::Failed };
+        self.fault(outcome, error.code(), &said(&error.param), &said(&error.message));
+    }
+
+    /// Has faults named with the setting that they are about: `key`, `model`, `voice`, `instructions` or `language`, and
+    /// the place of each.
+    pub fn explain(&self, places: Vec<(&'static str, String)>) {
+        self.lock().places = places;
+    }
+
+    fn place_of(&self, code: &str, parameter: &str) -> String {
+        let subject = subject(code, parameter);
+        let outcomes = self.lock();
+        let place = outcomes.places.iter().find(|(name, _)| Some(*name) == subject);
+        place.map(|(_, place)| place.clone()).unwrap_or_default()
+    }
+
+    /// There is no socket: logged once, however many calls try.
+    pub fn note_unconnected(&self, error: &ConnectError) {
+        let (outcome, code) = match error {
+            ConnectError::TimedOut => (Outcome::NotConnected, "connect-timed-out".to_owned()),
+            ConnectError::Failed(_) => (Outcome::NotConnected, "connect-failed".to_owned()),
+            ConnectError::Busy { status, .. } => (Outcome::NotConnected, format!("connect-{status}")),
+            ConnectError::Refused { status } => (Outcome::Refused, format!("connect-{status}")),
+        };
+        self.fault(outcome, &code, "", &error.to_string());
+    }
+
+    /// A call was given to a person because the agent could not be had. Where nothing was heard of the service that says
+    /// why, this is the news.
+    pub fn note_handed_over(&self) {
+        let mut outcomes = self.lock();
+        outcomes.handed_over += 1;
+        if outcomes.told.is_none() {
+            outcomes.told = Some(("no-answer".to_owned(), String::new()));
+            drop(outcomes);
+            tracing::warn!("the Realtime service does not answer: a call is given to a person");
+        }
+    }
+
+    fn fault(&self, outcome: Outcome, code: &str, parameter: &str, text: &str) {
+        self.note(outcome);
+        if self.is_news(code, parameter) {
+            let short = |text: &str| text.chars().take(MAX_TEXT).collect::<String>();
             tracing::warn!(
-                code = short(&error.code),
-                parameter = short(&error.param),
-                text = short(&error.message),
-                "the Realtime service refuses"
+                code = short(code),
+                parameter = short(parameter),
+                text = short(text),
+                setting = self.place_of(code, parameter),
+                "the Realtime service fails: calls may be given to a person until it answers"
             );
         }
     }
 
-    fn is_news(&self, error: &ServiceError) -> bool {
-        let name = (error.code().to_owned(), error.param.clone().unwrap_or_default());
-        let mut outcomes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn is_news(&self, code: &str, parameter: &str) -> bool {
+        let name = (code.to_owned(), parameter.to_owned());
+        let mut outcomes = self.lock();
         outcomes.failures += 1;
         outcomes.told.replace(name.clone()) != Some(name)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outcomes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those of the last minutes, the oldest first.
@@ -281,14 +348,111 @@ mod tests {
     #[test]
     fn what_the_service_refuses_is_news_once_until_it_changes_or_an_answer_comes() {
         let log = RealtimeLog::default();
-        let error = |param: &str| ServiceError {
-            code: Some("invalid_value".to_owned()),
-            param: Some(param.to_owned()),
-            ..ServiceError::default()
-        };
-        let news = [error("voice"), error("voice"), error("model")].map(|error| log.is_news(&error));
+        let news = ["voice", "voice", "model"].map(|parameter| log.is_news("invalid_value", parameter));
         assert_eq!(news, [true, false, true]);
         log.note(Answered);
-        assert!(log.is_news(&error("model")));
+        assert!(log.is_news("invalid_value", "model"));
+    }
+
+    /// The lines that `work` logs.
+    fn logged(work: impl FnOnce()) -> Vec<String> {
+        let log = Lines::default();
+        let lines = log.clone();
+        tracing::subscriber::with_default(lines, work);
+        log.0.lock().unwrap().clone()
+    }
+
+    /// Level and fields of each event.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<String>>>);
+
+    impl tracing::Subscriber for Lines {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut line = event.metadata().level().to_string();
+            event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+                line += &format!(" {field}={value:?}");
+            });
+            self.0.lock().unwrap().push(line);
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn an_outage_is_a_line_at_its_begin_and_one_at_its_end_with_counts() {
+        let lines = logged(|| {
+            let log = RealtimeLog::default();
+            for _ in 0..4 {
+                (0..4).for_each(|_| log.note_unconnected(&ConnectError::Failed("refused".to_owned())));
+                log.note_handed_over();
+            }
+            log.note(Connected);
+            log.note(Answered);
+            log.note(Answered);
+        });
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("WARN") && lines[0].contains("code=\"connect-failed\""), "{lines:?}");
+        assert!(lines[1].contains("failures=16 calls_handed_over=4"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_service_that_is_silent_is_news_when_the_first_call_is_handed_over() {
+        let lines = logged(|| {
+            let log = RealtimeLog::default();
+            (0..3).for_each(|_| log.note_handed_over());
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+    }
+
+    #[test]
+    fn a_refused_voice_is_named_with_the_line_of_the_agent_file() {
+        let error = ServiceError {
+            code: Some("invalid_value".to_owned()),
+            param: Some("session.audio.output.voice".to_owned()),
+            ..ServiceError::default()
+        };
+        let lines = logged(|| {
+            let log = RealtimeLog::default();
+            log.explain(vec![("key", "OPENAI_API_KEY".to_owned()), ("voice", "agent.toml:4".to_owned())]);
+            log.note_error(&error, true);
+            log.note_unconnected(&ConnectError::Refused { status: 401 });
+            log.note_unconnected(&ConnectError::TimedOut);
+        });
+        let settings = lines.iter().map(|line| line.split("setting=").nth(1).unwrap_or_default());
+        let expected = ["\"agent.toml:4\"", "\"OPENAI_API_KEY\"", "\"\""];
+        assert!(settings.zip(expected).all(|(told, expected)| told.starts_with(expected)), "{lines:?}");
+        assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn a_used_up_quota_is_named_with_its_code_parameter_and_text() {
+        let error = ServiceError {
+            code: Some("insufficient_quota".to_owned()),
+            param: Some("session".to_owned()),
+            message: Some("You exceeded your current quota".to_owned()),
+            ..ServiceError::default()
+        };
+        let lines = logged(|| {
+            let log = RealtimeLog::default();
+            (0..3).for_each(|_| log.note_error(&error, error.is_fatal()));
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for part in ["WARN", "insufficient_quota", "parameter=\"session\"", "exceeded your current quota"] {
+            assert!(lines[0].contains(part), "{lines:?}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use prometheus::{
 use crate::call::conversation::Errors;
 use crate::call::end::CallEnd;
 use crate::health::RealtimeLog;
+use crate::wire::realtime::rendering::RenderError;
 use crate::wire::realtime::usage::Usage;
 use crate::wire::twilio::stream::StreamFault;
 
@@ -99,6 +100,23 @@ const NETWORK: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0];
 /// Seconds; from a wrong number to an hour.
 const CALL: &[f64] = &[5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 2400.0, 3600.0];
 
+const ERROR_CODES: &[&str] = &[
+    "account_deactivated",
+    "billing_hard_limit_reached",
+    "conversation_already_has_active_response",
+    "inference_rate_limit_exceeded",
+    "insufficient_quota",
+    "invalid_api_key",
+    "invalid_value",
+    "model_not_found",
+    "none",
+    "other",
+    "rate_limit_exceeded",
+    "response_cancel_not_active",
+    "server_error",
+    "session_expired",
+    "unknown_parameter",
+];
 const RESPONSES: &[&str] = &["completed", "cancelled", "incomplete", "failed", "other"];
 const ACTORS: &[&str] = &["call", "registry", "db", "jobs", "pump"];
 
@@ -191,6 +209,9 @@ metrics! {
     /// Errors of the Realtime service: `benign`, `fatal` (they ended the agent's part of the call), `malformed` (an
     /// event that is none) or `other-session` (a session that is not configured as we asked).
     realtime_errors: IntCounterVec = "switchboard_realtime_errors_total" ["severity" = &["benign", "fatal", "malformed", "other-session"]];
+    /// Errors of the Realtime service and responses that failed, by the code that it gives: one that is known, `none` or
+    /// `other`.
+    realtime_error_codes: IntCounterVec = "switchboard_realtime_error_codes_total" ["code" = ERROR_CODES];
     /// Realtime sockets that were to be opened, by result: `connected` or `failed`.
     realtime_connects: IntCounterVec = "switchboard_realtime_connects_total" ["result" = &["connected", "failed"]];
     /// Responses of the Realtime service that ended, by how: `completed`, `cancelled`, `incomplete`, `failed` or `other`.
@@ -266,6 +287,25 @@ impl Metrics {
         self.realtime_responses.with_label_values(&[known.unwrap_or(&"other")]).inc();
     }
 
+    /// Counts an error of the service by its code.
+    pub fn count_error_code(&self, code: &str) {
+        let code = if code.is_empty() { "none" } else { code };
+        let known = ERROR_CODES.iter().find(|known| **known == code);
+        self.realtime_error_codes.with_label_values(&[known.unwrap_or(&"other")]).inc();
+    }
+
+    /// Notes that the service did not speak a phrase, which tries key, model and voice before the first call does.
+    pub fn note_unspoken(&self, error: &RenderError) {
+        match error {
+            RenderError::Connect(cause) => self.realtime.note_unconnected(cause),
+            RenderError::Failed(cause) => {
+                self.count_error_code(cause.code());
+                self.realtime.note_error(cause, error.is_fatal());
+            }
+            _ => {}
+        }
+    }
+
     /// Counts the errors that the service has made since `before`.
     pub fn count_errors(&self, errors: Errors, before: Errors) {
         let count = |severity, errors: u32, before| {
@@ -279,6 +319,9 @@ impl Metrics {
 
     /// Counts the end of a call.
     pub fn count_end(&self, end: CallEnd) {
+        if end.reason.is_of_the_agent() {
+            self.realtime.note_handed_over();
+        }
         self.call_ends.with_label_values(&end.labels()).inc();
     }
 
@@ -321,6 +364,14 @@ mod tests {
         ["completed", "enlightened", "bored"].into_iter().for_each(|status| metrics.count_response(status));
         let counted = |status| metrics.realtime_responses.with_label_values(&[status]).get();
         assert_eq!((counted("completed"), counted("other")), (1, 2));
+    }
+
+    #[test]
+    fn a_code_nobody_knows_is_no_label_of_its_own() {
+        let metrics = Metrics::register(&PrometheusRegistry::new());
+        ["insufficient_quota", "", "x1", "x2"].into_iter().for_each(|code| metrics.count_error_code(code));
+        let counted = |code| metrics.realtime_error_codes.with_label_values(&[code]).get();
+        assert_eq!(["insufficient_quota", "none", "other"].map(counted), [1, 1, 2]);
     }
 
     #[test]

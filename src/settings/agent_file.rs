@@ -28,10 +28,7 @@ const PHRASE_KEYS: &str = "moment, still_here or transfer";
 
 /// Reads the file's `text`; `path` names it in faults.
 pub(super) fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona {
-    let place = |offset: usize| {
-        let line = 1 + text.bytes().take(offset).filter(|&b| b == b'\n').count();
-        format!("{path}:{line}")
-    };
+    let place = |offset: usize| place(text, path, offset);
     let mut persona = Persona::default();
     let mut greeting = None;
     let mut phrases = PhraseTexts::none();
@@ -84,6 +81,18 @@ pub(super) fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona 
     }
     persona.phrases = phrases;
     persona
+}
+
+/// Each key of the file that can be read, and where it is.
+pub(super) fn lines(text: &str, path: &str) -> Vec<(String, String)> {
+    let (table, _) = DeTable::parse_recoverable(text);
+    let keys = table.get_ref().keys();
+    keys.map(|key| (key.get_ref().to_string(), place(text, path, key.span().start))).collect()
+}
+
+fn place(text: &str, path: &str, offset: usize) -> String {
+    let line = 1 + text.bytes().take(offset).filter(|&b| b == b'\n').count();
+    format!("{path}:{line}")
 }
 
 fn read_phrases(

@@ -364,6 +364,15 @@ fn worker_wants_no_key_of_the_realtime_service_and_has_a_name_of_its_own() {
 }
 
 #[test]
+fn what_the_service_is_told_is_known_by_its_place() {
+    let places = with_agent_file("name = \"Harbor Clinic\"\n\nvoice = \"cedar\"\n").unwrap().places();
+    let place = |name: &str| &places.iter().find(|(known, _)| *known == name).unwrap().1;
+    assert!(place("voice").ends_with(":3"), "{places:?}");
+    assert_eq!(place("model"), "OPENAI_REALTIME_MODEL");
+    assert_eq!(place("language"), "AGENT_FILE, `language` (the default)");
+}
+
+#[test]
 fn the_agent_file_makes_the_persona() {
     let persona = with_agent_file(
         "name = \"Harbor Clinic\"\nvoice = \"cedar\"\nemergency_number = \"112\"\ninstructions = \"\"\"\nBe kind.\n\"\"\"\n",

@@ -62,6 +62,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The agent could not be had: the caller was given to a person or a voicemail box.
+    pub fn is_of_the_agent(self) -> bool {
+        matches!(self, Self::RealtimeUnavailable | Self::RealtimeRefused)
+    }
+
     /// The slug used in JSON, in the database and as a metric's label.
     pub fn as_str(self) -> &'static str {
         match self {

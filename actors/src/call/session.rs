@@ -12,10 +12,11 @@ use tracing::{Instrument as _, Span};
 
 use super::conversation::Input;
 use super::{CallActor, Millis};
-use crate::health::{Outcome, RealtimeLog};
-use crate::metrics::Counted;
+use crate::health::Outcome;
+use crate::metrics::{Counted, Metrics};
 use crate::supervise::fault_point;
 use crate::wire::realtime::events::{self, ServerEvent};
+use crate::wire::realtime::requests::CONFIGURE_ID;
 use crate::wire::realtime::socket::{self, ConnectError, Received, Uplink};
 
 impl CallActor {
@@ -27,13 +28,10 @@ impl CallActor {
     fn connected(&mut self, result: Result<u32, ConnectError>, ctx: &mut Context<Self>) {
         let label = if result.is_ok() { "connected" } else { "failed" };
         self.setup.metrics.realtime_connects.with_label_values(&[label]).inc();
-        self.setup.metrics.realtime.note(match &result {
-            Ok(_) => Outcome::Connected,
-            Err(ConnectError::Refused { .. }) => Outcome::Refused,
-            Err(ConnectError::TimedOut | ConnectError::Busy { .. } | ConnectError::Failed(_)) => {
-                Outcome::NotConnected
-            }
-        });
+        match &result {
+            Ok(_) => self.setup.metrics.realtime.note(Outcome::Connected),
+            Err(error) => self.setup.metrics.realtime.note_unconnected(error),
+        }
         match result {
             Ok(session) if self.ended.is_some() => {
                 tracing::debug!(session, "connected after the call's end");
@@ -61,7 +59,7 @@ impl CallActor {
             match events::parse(message) {
                 Ok(event) => {
                     moves_the_session = event.moves_the_session();
-                    note(&event, &call.setup.metrics.realtime);
+                    note(&event, &call.setup.metrics);
                     if let ServerEvent::ResponseDone(response) = &event {
                         call.setup.metrics.count_response(&response.status);
                     }
@@ -84,14 +82,23 @@ impl CallActor {
 }
 
 /// Keeps what the event says of the service's health. An error that harms nothing says nothing.
-fn note(event: &ServerEvent, log: &RealtimeLog) {
+fn note(event: &ServerEvent, metrics: &Metrics) {
+    let log = &metrics.realtime;
     match event {
         ServerEvent::ResponseDone(response) if response.status == "failed" => {
             let error = response.status_details.as_ref().and_then(|details| details.error.as_ref());
-            log.note_error(&error.cloned().unwrap_or_default());
+            let error = error.cloned().unwrap_or_default();
+            metrics.count_error_code(error.code());
+            log.note_error(&error, error.is_fatal());
         }
         ServerEvent::ResponseDone(response) if response.status != "cancelled" => log.note(Outcome::Answered),
-        ServerEvent::Error(error) if error.is_fatal() => log.note_error(error),
+        ServerEvent::Error(error) => {
+            metrics.count_error_code(error.code());
+            let is_of_session = error.event_id.as_deref() == Some(CONFIGURE_ID);
+            if error.is_fatal() || is_of_session {
+                log.note_error(error, true);
+            }
+        }
         _ => {}
     }
 }
@@ -105,7 +112,8 @@ pub(super) fn connect_later(after: Millis, ctx: &mut Context<CallActor>) {
         let connect = async move {
             let connected = socket::connect(&setup.endpoint).await;
             if let Err(cause) = &connected {
-                tracing::warn!(call.sid = %call_sid, %cause, "no connection to the Realtime service");
+                // An outage is a warning for all calls together.
+                tracing::info!(call.sid = %call_sid, %cause, "no connection to the Realtime service");
                 Span::current().record("otel.status_description", display(cause));
             }
             connected.map(|socket| uplink.attach(socket))

@@ -15,7 +15,7 @@ use super::record::{Aftermath, CallClosed, CallOpened, Decision};
 use super::schema::{calls, turns};
 use super::statement::Statement;
 use super::text::{int, json, text};
-use crate::call::end::Outcome;
+use crate::call::end::{CallEnd, Outcome};
 use crate::wire::twilio::sid::CallSid;
 
 diesel::define_sql_function! {
@@ -45,6 +45,9 @@ pub struct CallSummary {
     pub turns: i32,
     pub recordings: i32,
     pub cost_usd: Option<f64>,
+    /// The service was down or refused us, so that the caller was given to a person or a voicemail box.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub agent_unavailable: bool,
 }
 
 /// A call as its own log shows it: the summary and what is known beyond it.
@@ -83,6 +86,12 @@ pub(super) struct CallRow {
     twilio: TwilioBill,
 }
 
+/// Whether the reason, as it is written, is that the agent could not be had.
+fn is_of_the_agent(reason: &str) -> bool {
+    let reasons = CallEnd::ALL.iter().map(|end| end.reason);
+    reasons.filter(|known| known.is_of_the_agent()).any(|known| known.as_str() == reason)
+}
+
 impl CallRow {
     pub(super) fn summary(self) -> CallSummary {
         CallSummary {
@@ -93,6 +102,7 @@ impl CallRow {
             ended_at: self.ended_at,
             duration_seconds: self.ended_at.map(|ended_at| (ended_at - self.started_at).num_seconds()),
             outcome: self.outcome,
+            agent_unavailable: self.reason.as_deref().is_some_and(is_of_the_agent),
             reason: self.reason,
             urgent: self.urgent,
             turns: self.turns,

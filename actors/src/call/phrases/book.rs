@@ -52,6 +52,7 @@ impl PhraseBook {
                 return;
             }
             if let Err(error) = self.render(&missing, source).await {
+                source.metrics.note_unspoken(&error);
                 let fatal = error.is_fatal();
                 tracing::warn!(%error, fatal, missing = missing.len(), "phrases could not be rendered");
                 if fatal {

@@ -43,7 +43,7 @@ impl RenderError {
         match self {
             Self::Connect(error) => matches!(error, ConnectError::Refused { .. }),
             Self::Closed { fatal, .. } => *fatal,
-            Self::Failed(error) => error.is_fatal(),
+            Self::Failed(error) => error.is_fatal() || error.code() == "invalid_value",
             Self::TimedOut | Self::OtherWords | Self::OtherSession { .. } | Self::Length => false,
         }
     }
