@@ -270,7 +270,9 @@ impl Failure {
             "22" | "23" => format!("{code} {}", server.constraint().unwrap_or("bad value")),
             _ => format!("{code} {}", server.message()),
         };
-        let is_fatal = matches!(server.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
+        // Poolers may leave out the field that is never translated.
+        let is_fatal = matches!(server.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
+            || matches!(server.severity(), "FATAL" | "PANIC");
         Self { code: Some(code.to_owned()), is_fatal, said }
     }
 

@@ -44,7 +44,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// a jittered pause, or as soon as the database is seen to be back.
 pub(super) async fn write_all(shared: &Shared) {
     shared.spool.adopt().await;
-    let mut pause = Pause(FIRST_PAUSE);
+    let mut pause = Pause { next: FIRST_PAUSE, told: None };
     let mut pace = Pace::new(REPLAY_BATCH);
     let mut refusals = 0;
     loop {
@@ -140,14 +140,14 @@ async fn replay(shared: &Shared, pause: &mut Pause, pace: &mut Pace, refusals: &
     }
     match flown.stopped {
         Some(error) => {
-            tracing::warn!(
-                %error, waiting = shared.spool.backlog().records, batch = records.len(),
-                "the spool waits for the database"
-            );
+            if pause.is_news(&error) {
+                let waiting = shared.spool.backlog().records;
+                tracing::warn!(%error, waiting, batch = records.len(), "the spool waits for the database");
+            }
             if error.says_too_slow() && !shared.seen.is_away() {
                 // Not an outage: the next batch is smaller, and need not wait for long.
                 pace.was_too_slow();
-                pause.reset();
+                pause.shorten();
             }
             pause.wait(shared).await;
         }
@@ -175,14 +175,18 @@ fn settled_through(front: &Front, flown: &Flown) -> Option<u64> {
 }
 
 /// The time until the next try.
-struct Pause(Duration);
+struct Pause {
+    next: Duration,
+    /// The failure that was logged last; none since something was written.
+    told: Option<DbError>,
+}
 
 impl Pause {
     /// Jittered, and twice as long the next time; the database's return ends it.
     async fn wait(&mut self, shared: &Shared) {
-        let jittered = self.0.mul_f64(rand::rng().random_range(0.5..1.0));
+        let jittered = self.next.mul_f64(rand::rng().random_range(0.5..1.0));
         let _ = timeout(jittered, shared.seen.back.notified()).await;
-        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+        self.next = (self.next * 2).min(LONGEST_PAUSE);
     }
 
     async fn after_failure(&mut self, shared: &Shared, failure: &SpoolFailure) {
@@ -190,8 +194,20 @@ impl Pause {
         self.wait(shared).await;
     }
 
+    /// Whether this failure is worth a line in the log: it is not the one that was logged last.
+    fn is_news(&mut self, error: &DbError) -> bool {
+        self.told.replace(error.clone()).as_ref() != Some(error)
+    }
+
+    fn shorten(&mut self) {
+        self.next = FIRST_PAUSE;
+    }
+
     fn reset(&mut self) {
-        self.0 = FIRST_PAUSE;
+        self.shorten();
+        if self.told.take().is_some() {
+            tracing::info!("the database takes what waits in the spool");
+        }
     }
 }
 
@@ -374,6 +390,18 @@ mod tests {
             cut_off: false,
             version: 0,
         }))
+    }
+
+    #[test]
+    fn a_failure_that_repeats_itself_is_logged_once_until_something_is_written() {
+        let mut pause = Pause { next: FIRST_PAUSE, told: None };
+        let refused = |code: &str| DbError::Refused(format!("{code} not now"));
+        let news = ["40001", "40001", "25006", "25006"].map(|code| pause.is_news(&refused(code)));
+        assert_eq!(news, [true, false, true, false]);
+        pause.shorten();
+        assert!(!pause.is_news(&refused("25006")));
+        pause.reset();
+        assert!(pause.is_news(&refused("25006")));
     }
 
     #[test]
