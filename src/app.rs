@@ -32,6 +32,7 @@ use crate::background;
 use crate::claim;
 use crate::descriptors;
 use crate::drain;
+use crate::epoch;
 use crate::http;
 use crate::http::health::HealthMetrics;
 use crate::http::limits::Limits;
@@ -182,9 +183,8 @@ impl App {
             History::default()
         });
         let is_whole = history.is_whole && last_epoch.is_none_or(|last| last <= history.epoch);
-        // Where nobody tells, the second the clock shows is an epoch that nobody has used.
-        let clock = || Utc::now().timestamp().try_into().unwrap_or_default();
-        let epoch = last_epoch.unwrap_or_else(|| if is_whole { 0 } else { clock() }).max(history.epoch);
+        let unused = || if is_whole { 0 } else { epoch::unused(Utc::now()) };
+        let epoch = last_epoch.unwrap_or_else(unused).max(history.epoch);
         let said = |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
         Past { epoch, said: history.turns.into_iter().map(said).collect(), is_whole }
     }

@@ -7,6 +7,7 @@ mod claim;
 pub mod cli;
 pub mod descriptors;
 mod drain;
+mod epoch;
 pub mod http;
 mod left_behind;
 pub mod loadtest;
