@@ -94,6 +94,11 @@ pub enum StartError {
     #[error("the database's schema is older than this program ({} missing); run `switchboard migrate`", .missing.join(", "))]
     SchemaOlder { missing: Vec<String> },
     #[error(
+        "the database's role `{role}` does not own the tables, and row-level security hides their rows from it; connect \
+         as the owner, or let the owner grant its role: `GRANT owner TO {role}`"
+    )]
+    NotTheOwner { role: String },
+    #[error(
         "another live process has INSTANCE_ID={0}: give this one an INSTANCE_ID of its own, or end the other one first"
     )]
     InstanceTaken(String),
@@ -296,6 +301,7 @@ async fn look_after(app: web::Data<App>, twilio: Option<TwilioApi>) {
 pub(crate) async fn check_schema(db: &Db) -> Result<(), StartError> {
     match db.check_schema().await {
         Ok(SchemaState::Older { missing }) => return Err(StartError::SchemaOlder { missing }),
+        Ok(SchemaState::Hidden { role }) => return Err(StartError::NotTheOwner { role }),
         Ok(SchemaState::Newer) => tracing::warn!("the database's schema is newer than this program"),
         Ok(SchemaState::Fits | SchemaState::Unknown) => {}
         Err(error) => tracing::warn!(%error, "starting without the database"),

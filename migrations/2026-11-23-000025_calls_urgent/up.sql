@@ -1,1 +1,1 @@
-CREATE INDEX CONCURRENTLY calls_urgent ON calls (started_at DESC, call_sid DESC) WHERE urgent;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS calls_urgent ON calls (started_at DESC, call_sid DESC) WHERE urgent;

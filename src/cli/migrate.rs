@@ -28,10 +28,13 @@ pub fn run() -> u8 {
         Err(error) => {
             eprintln!("switchboard migrate failed: {error}");
             match error {
-                MigrateError::Url(_) | MigrateError::TransactionPooler => super::USAGE,
-                MigrateError::Unavailable(_) | MigrateError::Locked(_) | MigrateError::Failed(_) => {
-                    super::FAILED
+                MigrateError::Url(_) | MigrateError::TransactionPooler | MigrateError::NotTheOwner { .. } => {
+                    super::USAGE
                 }
+                MigrateError::Unavailable(_)
+                | MigrateError::Locked(_)
+                | MigrateError::TableLocked(..)
+                | MigrateError::Failed(_) => super::FAILED,
             }
         }
     }

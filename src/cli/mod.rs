@@ -62,6 +62,7 @@ fn status_of(error: &StartError) -> u8 {
         | StartError::Exposed { .. }
         | StartError::Descriptors { .. }
         | StartError::SchemaOlder { .. }
+        | StartError::NotTheOwner { .. }
         | StartError::InstanceTaken(_)
         | StartError::Spool(_)
         | StartError::DatabaseUrl(_) => USAGE,

@@ -174,6 +174,9 @@ pub async fn readyz(app: Data<App>) -> Result<Json<Ready>, ApiError> {
     match app.db.schema() {
         SchemaState::Fits | SchemaState::Newer => Ok(Json(Ready { ready: true })),
         SchemaState::Unknown => Err(ApiError::NotReady("the database's schema is not known yet")),
+        SchemaState::Hidden { .. } => Err(ApiError::NotReady(
+            "the database's role does not own the tables: row-level security hides them",
+        )),
         SchemaState::Older { .. } => {
             Err(ApiError::NotReady("the database's schema is older than this program"))
         }

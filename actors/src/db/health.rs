@@ -32,6 +32,10 @@ pub enum SchemaState {
     Older {
         missing: Vec<String>,
     },
+    /// The program's role does not own the tables: row-level security hides their rows from it.
+    Hidden {
+        role: String,
+    },
     Fits,
     /// All known migrations have been applied, and others: a later version of this program was here.
     Newer,

@@ -3,18 +3,21 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use diesel::dsl::sql;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
-use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use diesel_async::RunQueryDsl;
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use tokio::time::{Instant, sleep};
 
 use super::connection::Connection;
 use super::error::DbError;
 use super::health::SchemaState;
 use super::url::{BadUrl, Target};
+
+mod steps;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
 
@@ -43,6 +46,16 @@ pub enum MigrateError {
     TransactionPooler,
     #[error("another process has been migrating for {0:?}; try again when it is done")]
     Locked(Duration),
+    #[error(
+        "the role `{role}` does not own the tables, and row-level security hides their rows from it; migrate as the \
+         owner, or let the owner grant its role: `GRANT owner TO {role}`"
+    )]
+    NotTheOwner { role: String },
+    #[error(
+        "a migration waited {0:?} in vain for a table that a transaction has locked, {1} times; end that transaction, \
+         and migrate again"
+    )]
+    TableLocked(Duration, u32),
     #[error("a migration failed: {0}")]
     Failed(String),
 }
@@ -83,11 +96,12 @@ async fn migrate_here(target: Target) -> Result<Vec<String>, MigrateError> {
         return Err(MigrateError::TransactionPooler);
     }
     lock(&mut connection).await?;
-    // The lock goes with the connection, and the connection with the harness.
-    let mut harness = AsyncMigrationHarness::new(connection);
-    let applied = harness.run_pending_migrations(MIGRATIONS);
-    let applied = applied.map_err(|error| MigrateError::Failed(error.to_string()))?;
-    let applied: BTreeSet<String> = applied.iter().map(ToString::to_string).collect();
+    steps::without_limits(&mut connection).await?;
+    if let SchemaState::Hidden { role } = compare(&mut connection).await? {
+        return Err(MigrateError::NotTheOwner { role });
+    }
+    // The lock goes with the connection.
+    let applied = steps::run(connection).await?;
     Ok(known().into_iter().filter(|(version, _)| applied.contains(version)).map(|(_, name)| name).collect())
 }
 
@@ -134,6 +148,9 @@ diesel::define_sql_function! {
     fn pg_try_advisory_lock(key: BigInt) -> Bool;
 }
 diesel::define_sql_function! {
+    fn row_security_active(table: Text) -> Bool;
+}
+diesel::define_sql_function! {
     fn to_regclass(name: Text) -> Nullable<Text>;
 }
 
@@ -148,13 +165,26 @@ diesel::table! {
 pub(super) async fn compare(connection: &mut Connection) -> QueryResult<SchemaState> {
     let known = known();
     let exists = diesel::select(to_regclass("__diesel_schema_migrations").is_not_null());
+    let older = |known: Vec<(String, String)>| SchemaState::Older {
+        missing: known.into_iter().map(|(_, name)| name).collect(),
+    };
     if !exists.get_result::<bool>(connection).await? {
-        return Ok(SchemaState::Older { missing: known.into_iter().map(|(_, name)| name).collect() });
+        return Ok(older(known));
     }
     let applied: Vec<String> = __diesel_schema_migrations::table
         .select(__diesel_schema_migrations::version)
         .load(connection)
         .await?;
+    if applied.is_empty() {
+        // No row at all: either there is none, or none is for this role's eyes.
+        let (hidden, role) = diesel::select((
+            row_security_active("__diesel_schema_migrations"),
+            sql::<Text>("CURRENT_USER::TEXT"),
+        ))
+        .get_result::<(bool, String)>(connection)
+        .await?;
+        return Ok(if hidden { SchemaState::Hidden { role } } else { older(known) });
+    }
     let applied: BTreeSet<String> = applied.into_iter().collect();
     let foreign = applied.len() > known.iter().filter(|(version, _)| applied.contains(version)).count();
     let missing: Vec<String> =

@@ -78,6 +78,66 @@ async fn an_index_is_built_beside_those_who_write() {
     assert_eq!(database.query(invalid).await, [""; 0]);
 }
 
+/// The role's limit is for the program's queries, and an index takes longer.
+#[tokio::test]
+async fn a_limit_of_the_role_ends_no_migration_and_what_it_spoilt_before_is_mended() {
+    let database = TestDatabase::create().await;
+    let name = migrations().into_iter().find(|name| name.ends_with("22_calls_by_caller")).unwrap();
+    database.query(&text(&name, "down.sql")).await;
+    let version = name.split('_').next().unwrap().replace('-', "");
+    database.query(&format!("DELETE FROM __diesel_schema_migrations WHERE version = '{version}'")).await;
+    let slow = client(&database.url).await;
+    let insert =
+        "INSERT INTO calls (call_sid, epoch, started_at) VALUES ('CA' || md5(random()::TEXT), 1, now())";
+    slow.batch_execute(&format!("BEGIN; {insert}")).await.unwrap();
+    let limited = client(&database.url).await;
+    limited.batch_execute("SET statement_timeout = '200ms'").await.unwrap();
+    limited.batch_execute(&text(&name, "up.sql")).await.unwrap_err();
+    let invalid = "SELECT indexrelid::REGCLASS FROM pg_index WHERE NOT indisvalid";
+    assert_eq!(database.query(invalid).await, ["calls_by_caller"]);
+
+    let here = database.value("SELECT current_database()").await;
+    database.query(&format!("ALTER DATABASE {here} SET statement_timeout = '200ms'")).await;
+    let migrated = tokio::spawn({
+        let url = database.url.clone();
+        async move { migrate(&url).await }
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND query LIKE '%CREATE INDEX%' AND pid <> pg_backend_pid() AND now() - query_start > interval '400 ms'";
+    eventually("it waits for longer than the limit", async || {
+        migrated.is_finished() || database.value(waits).await != "0"
+    })
+    .await;
+    slow.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(migrated.await.unwrap().unwrap(), [name.clone()]);
+    assert_eq!(database.query(invalid).await, [""; 0]);
+
+    // As if the process had been killed before it wrote down that the step is done.
+    database.query(&format!("DELETE FROM __diesel_schema_migrations WHERE version = '{version}'")).await;
+    assert_eq!(migrate(&database.url).await.unwrap(), [name]);
+}
+
+/// A table that is read all the time is not waited for in front of all its readers.
+#[tokio::test]
+async fn a_migration_of_a_locked_table_makes_room_and_is_tried_again() {
+    let database = TestDatabase::create().await;
+    let name = migrations().into_iter().find(|name| name.ends_with("07_turn_versions")).unwrap();
+    database.query(&text(&name, "down.sql")).await;
+    let version = name.split('_').next().unwrap().replace('-', "");
+    database.query(&format!("DELETE FROM __diesel_schema_migrations WHERE version = '{version}'")).await;
+    let reader = client(&database.url).await;
+    reader.batch_execute("BEGIN; SELECT FROM turns").await.unwrap();
+    let migrated = tokio::spawn({
+        let url = database.url.clone();
+        async move { migrate(&url).await }
+    });
+    let waits = "SELECT count(*) FROM pg_locks WHERE relation = 'turns'::REGCLASS AND NOT granted";
+    eventually("it waits", async || database.value(waits).await == "1").await;
+    eventually("it makes room", async || database.value(waits).await == "0").await;
+    reader.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(migrated.await.unwrap().unwrap(), [name]);
+}
+
 /// The names of all migrations, in order.
 fn migrations() -> Vec<String> {
     let folders = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations")).unwrap();

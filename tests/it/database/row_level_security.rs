@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 
 use actors::call::end::Outcome;
+use actors::db::SchemaState;
+use actors::db::migrate::{MigrateError, migrate};
 use tokio_postgres::error::SqlState;
 
 use super::{closed, opened, start, turn, write};
+use crate::support::DEADLINE;
+use crate::support::app::Setup;
 use crate::support::postgres::{TestDatabase, client};
 
 const TABLES: &str = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::REGNAMESPACE
@@ -20,6 +24,46 @@ async fn every_table_is_closed_and_no_policy_opens_it() {
     assert!(tables.len() >= 6, "{tables:?}");
     assert_eq!(database.query(closed).await, tables);
     assert_eq!(database.query("SELECT policyname FROM pg_policies").await, [""; 0]);
+}
+
+#[actix_rt::test]
+async fn a_role_that_does_not_own_the_tables_is_told_so_and_one_with_the_owners_role_serves() {
+    let database = TestDatabase::create().await;
+    let name = database.value("SELECT current_database()").await;
+    let (role, owner) = (format!("program_of_{name}"), database.value("SELECT current_user").await);
+    database
+        .query(&format!(
+            "CREATE ROLE {role} LOGIN PASSWORD 'word'; GRANT ALL ON SCHEMA public TO {role};
+             GRANT ALL ON ALL TABLES IN SCHEMA public TO {role};
+             GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}"
+        ))
+        .await;
+    let url = url_of(&database.url, &role);
+    let db = start(&url);
+    assert_eq!(db.check_schema().await.unwrap(), SchemaState::Hidden { role: role.clone() });
+    let refused = migrate(&url).await.unwrap_err();
+    assert!(matches!(refused, MigrateError::NotTheOwner { .. }), "{refused}");
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command.arg("serve").env_clear().envs(Setup::new(&url, "http://127.0.0.1:1").environment());
+    let output = tokio::time::timeout(DEADLINE, command.kill_on_drop(true).output()).await.unwrap().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains(&role) && said.contains("own") && said.contains("row-level security"), "{said}");
+
+    // What the message says is what helps.
+    database.query(&format!("GRANT {owner} TO {role}")).await;
+    assert_eq!(db.check_schema().await.unwrap(), SchemaState::Fits);
+    write(&db, [opened(1, 1)]).await;
+    drop(db);
+    database.query(&format!("DROP OWNED BY {role}")).await;
+}
+
+/// The same database as another role.
+fn url_of(url: &str, role: &str) -> String {
+    let (before, after) = url.split_once("://").unwrap();
+    let (authority, rest) = after.split_once('/').unwrap();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{before}://{role}:word@{host}/{rest}")
 }
 
 #[actix_rt::test]
