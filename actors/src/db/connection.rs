@@ -32,6 +32,7 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::error::{Severity, SqlState};
 
 use super::error::{DbError, chain};
+use super::reach::by_the_best_address;
 use super::row::Row;
 use super::statement::Statement;
 use super::url::Target;
@@ -63,8 +64,9 @@ pub struct Connection {
 impl Connection {
     /// Connects and sets what every query relies on. Fails with the whole chain of causes.
     pub(super) async fn open(target: &Target) -> Result<Self, String> {
+        let config = by_the_best_address(&target.config).await;
         let (client, connection) =
-            target.config.connect(target.tls.clone()).await.map_err(|error| target.explain(&error))?;
+            config.connect(target.tls.clone()).await.map_err(|error| target.explain(&error))?;
         let lost = Arc::new(OnceLock::new());
         let driver = tokio::spawn({
             let lost = Arc::clone(&lost);

@@ -28,6 +28,7 @@ pub mod migrate;
 mod pace;
 mod pool;
 mod queue;
+mod reach;
 pub mod record;
 mod recordings;
 mod refused;

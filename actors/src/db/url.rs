@@ -4,6 +4,8 @@
 //! asks for something this program cannot do is refused by name rather than ignored: a connection is never less safe,
 //! and never somewhere else, than its URL says.
 
+use std::time::Duration;
+
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -50,6 +52,10 @@ const OURS: [&str; 18] = [
     "channel_binding",
     "load_balance_hosts",
 ];
+
+/// One address of a host is tried for this long, unless the URL has a `connect_timeout`: time for a lost packet to be sent
+/// again, and for another address within the pool's own limit.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 
 const DIRECT_TLS: &str = "TLS without PostgreSQL's own negotiation is not supported; leave it out";
 
@@ -103,6 +109,9 @@ impl Target {
         }
         if config.get_application_name().is_none() {
             config.application_name("switchboard");
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(ADDRESS_TIMEOUT);
         }
         let (ssl_mode, check) = encryption(mode.as_deref(), root.as_deref())?;
         // As with libpq, on a unix socket it means nothing.
