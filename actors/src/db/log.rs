@@ -5,6 +5,7 @@ mod places;
 mod query;
 pub(super) mod search;
 mod total;
+mod words;
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! The log is filtered, searched, sorted, and read on from where it was left.
 
+use std::path::Path;
+
 use actors::call::end::Outcome;
 use actors::db::{CallFilter, CallLogPage, CallQuery, Db, Sort, SortKey, Start};
 use futures_util::TryStreamExt as _;
@@ -175,6 +177,48 @@ async fn calls_are_found_by_what_was_said_in_them() {
     assert_eq!((numbers(&page), page.total, page.total_is_exact), (vec![3], 2, true));
     assert_eq!(page.search_is_complete, Some(true));
     assert_eq!(db.call_logs(1, 1).await.unwrap().search_is_complete, None);
+}
+
+#[actix_rt::test]
+async fn anything_but_a_letter_or_digit_separates_words_also_in_documents_that_are_there_already() {
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    let texts = [
+        "Monday/Tuesday works for me",
+        "Call 555-0100 or me@example.com",
+        "caf\u{E9}\u{2014}\u{6708}\u{66DC}\u{65E5}\u{3002}it's 3.5%",
+    ];
+    for (call, text) in (1..).zip(texts) {
+        write(&db, [opened(call, 1), turn(call, 1, 1, text), closed(call, 1, Outcome::Completed)]).await;
+    }
+    let questions = [
+        ("tuesday", &[1][..]),
+        ("monday/tuesday", &[1]),
+        ("monday-tuesday", &[1]),
+        ("tuesday/monday", &[]),
+        ("0100", &[2]),
+        ("555-0100", &[2]),
+        ("(555) 0100", &[2]),
+        ("-0100", &[3, 1]),
+        ("example", &[2]),
+        ("\"example.com\"", &[2]),
+        ("caf\u{E9}", &[3]),
+        ("\u{6708}\u{66DC}\u{65E5}", &[3]),
+        ("it\u{2019}s 3,5", &[3]),
+    ];
+    for (words, expected) in questions {
+        assert_eq!(all(&db, said(words)).await, expected, "{words}");
+    }
+    let before = "UPDATE call_search SET document = to_tsvector('simple', text) FROM turns
+        WHERE turns.call_sid = call_search.call_sid";
+    database.query(before).await;
+    assert_eq!(all(&db, said("tuesday")).await, [0; 0], "as an earlier version made it");
+    let migration =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/2026-11-23-000033_word_separators");
+    database.query(&std::fs::read_to_string(migration.join("up.sql")).unwrap()).await;
+    for (words, expected) in questions {
+        assert_eq!(all(&db, said(words)).await, expected, "{words}");
+    }
 }
 
 #[actix_rt::test]

@@ -13,6 +13,7 @@ use diesel_async::RunQueryDsl;
 use super::list::matching;
 use super::query::{CallFilter, CallQuery, Sort, Start};
 use super::total::{self, Total};
+use super::words;
 use crate::db::connection::Connection;
 use crate::db::schema::{call_search, calls};
 use crate::db::statement::Statement;
@@ -78,16 +79,18 @@ impl Found {
 
 /// Writes the call's document, if the call is over and something was said in it.
 pub(in crate::db) fn document(call_sid: &CallSid) -> QueryResult<Statement> {
-    let insert = "INSERT INTO call_search (call_sid, started_at, document) \
-        SELECT calls.call_sid, calls.started_at, \
-            to_tsvector('simple', left(string_agg(text, E'\\n' ORDER BY ordinal), 100000)) \
+    let words = words::separated("left(string_agg(text, E'\\n' ORDER BY ordinal), 100000)");
+    let insert = format!(
+        "INSERT INTO call_search (call_sid, started_at, document) \
+        SELECT calls.call_sid, calls.started_at, to_tsvector('simple', {words}) \
         FROM calls JOIN turns USING (call_sid) \
         WHERE calls.ended_at IS NOT NULL AND calls.call_sid = $1 \
         GROUP BY calls.call_sid \
         ON CONFLICT (call_sid) DO UPDATE \
         SET started_at = excluded.started_at, document = excluded.document \
         WHERE (call_search.started_at, call_search.document) \
-            IS DISTINCT FROM (excluded.started_at, excluded.document)";
+            IS DISTINCT FROM (excluded.started_at, excluded.document)"
+    );
     Statement::of(&sql_query(insert).bind::<Text, _>(call_sid.as_str()))
 }
 
@@ -159,7 +162,7 @@ fn newest<'a>(filter: &'a CallFilter, words: &'a str, since: Option<DateTime<Utc
 
 fn said<'a>(filter: &'a CallFilter, words: &'a str, since: Option<DateTime<Utc>>) -> Sids<'a> {
     let has_words = sql::<Bool>("call_search.document @@ websearch_to_tsquery('simple', ")
-        .bind::<Text, _>(text(words))
+        .bind::<Text, _>(words::question(&text(words)))
         .sql(")");
     let mut query = call_search::table.into_boxed().filter(has_words).select(call_search::call_sid);
     if let Some(since) = filter.since.max(since) {
