@@ -1,5 +1,6 @@
 //! The database answers and refuses: what was acknowledged is kept all the same, and written as soon as it is taken.
 
+use super::{event, start};
 use crate::support::app::{Setup, TestApp};
 use crate::support::eventually;
 use crate::support::postgres::TestDatabase;
@@ -51,6 +52,30 @@ async fn a_read_only_database_costs_nothing_that_was_acknowledged_and_healthz_na
     database.query(&again).await;
     is_written(&app, &database, 1).await;
     eventually("it is healthy again", async || app.get("/healthz").await["database"] == "healthy").await;
+}
+
+/// As after a failover: old connections lead to what is a standby by now, new ones to the primary.
+#[actix_rt::test]
+async fn a_pooled_connection_that_is_read_only_is_closed_and_a_new_one_writes() {
+    let database = TestDatabase::create().await;
+    let name = database.value("SELECT current_database()").await;
+    database.query(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    let db = start(&database.url);
+    db.check_schema().await.unwrap();
+    let pids = "SELECT pid FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'switchboard'";
+    let before = database.query(pids).await;
+    assert!(!before.is_empty());
+    let again =
+        format!("SET TRANSACTION READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only");
+    database.query(&again).await;
+
+    db.store_event(event(1, "voicemail", Some("RE1"))).await.unwrap();
+    eventually("it is written", async || db.waiting_records() == 0).await;
+    assert_eq!(database.query("SELECT kind FROM call_events").await, ["voicemail"]);
+    let after = database.query(pids).await;
+    assert!(after.iter().any(|pid| !before.contains(pid)), "{before:?} {after:?}");
+    assert!(before.iter().any(|pid| !after.contains(pid)), "{before:?} {after:?}");
 }
 
 #[actix_rt::test]
