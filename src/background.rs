@@ -2,7 +2,7 @@
 //! that its settings let it do.
 
 use actors::db::Db;
-use actors::jobs::{DeadLetterReport, Job, Jobs, Prices, Reconcile, Retention, Retentions};
+use actors::jobs::{DeadLetterReport, Job, Jobs, Prices, Prune, Reconcile, Retention, Retentions};
 use actors::metrics::Registrar;
 use actors::wire::twilio::rest::TwilioApi;
 use anyhow::Context as _;
@@ -27,7 +27,10 @@ pub fn start(
         jobs.push(Box::new(Reconcile { db: db.clone(), twilio: twilio.clone() }));
         jobs.push(Box::new(Prices { db: db.clone(), twilio: twilio.clone() }));
     }
-    if keep != Retentions::default() {
+    if let Some(keep_days) = keep.event_days {
+        jobs.push(Box::new(Prune { db: db.clone(), keep_days }));
+    }
+    if keep.is_personal() {
         jobs.push(Box::new(Retention { db: db.clone(), twilio, keep }));
     }
     Jobs::start(jobs, db, instance, metrics)

@@ -465,16 +465,20 @@ fn postgres_url(reader: &mut Reader<'_>, name: &str) -> Option<Secret> {
     Some(url)
 }
 
+/// For how many days the rows of bookkeeping are kept.
+const EVENT_DAYS: u32 = 365;
+
 fn retention(reader: &mut Reader<'_>) -> Retentions {
-    let mut days = |name| {
-        reader.parsed(name, None, "a number of days from 1 to 36500", |v| {
+    let mut days = |name, default| {
+        reader.parsed(name, default, "a number of days from 1 to 36500", |v| {
             v.parse().ok().filter(|days| (1..=36_500).contains(days)).map(Some)
         })
     };
     let keep = Retentions {
-        transcript_days: days("RETENTION_TRANSCRIPT_DAYS"),
-        recording_days: days("RETENTION_RECORDING_DAYS"),
-        number_days: days("RETENTION_NUMBER_DAYS"),
+        transcript_days: days("RETENTION_TRANSCRIPT_DAYS", None),
+        recording_days: days("RETENTION_RECORDING_DAYS", None),
+        number_days: days("RETENTION_NUMBER_DAYS", None),
+        event_days: days("RETENTION_EVENT_DAYS", Some(EVENT_DAYS)),
     };
     let has_twilio = !reader.is_unset("TWILIO_ACCOUNT_SID") && !reader.is_unset("TWILIO_AUTH_TOKEN");
     if keep.recording_days.is_some() && !has_twilio {

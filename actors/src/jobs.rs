@@ -33,12 +33,14 @@ use crate::wire::twilio::sid::CallSid;
 mod dead_letters;
 mod metrics;
 mod prices;
+mod prune;
 mod reconcile;
 mod retention;
 mod rhythm;
 
 pub use dead_letters::DeadLetterReport;
 pub use prices::Prices;
+pub use prune::Prune;
 pub use reconcile::Reconcile;
 pub use retention::{Retention, Retentions};
 

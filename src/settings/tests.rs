@@ -342,9 +342,15 @@ fn migrate_wants_a_database_and_nothing_else() {
 
 #[test]
 fn everything_is_kept_for_ever_unless_a_setting_says_how_long() {
-    assert_eq!(with(&[]).unwrap().retention, Retentions::default());
-    let days = [("RETENTION_TRANSCRIPT_DAYS", "30"), ("RETENTION_NUMBER_DAYS", "7")];
-    let kept = Retentions { transcript_days: Some(30), recording_days: None, number_days: Some(7) };
+    assert_eq!(with(&[]).unwrap().retention, Retentions { event_days: Some(365), ..Retentions::default() });
+    let days =
+        [("RETENTION_TRANSCRIPT_DAYS", "30"), ("RETENTION_NUMBER_DAYS", "7"), ("RETENTION_EVENT_DAYS", "90")];
+    let kept = Retentions {
+        transcript_days: Some(30),
+        recording_days: None,
+        number_days: Some(7),
+        event_days: Some(90),
+    };
     assert_eq!(with(&days).unwrap().retention, kept);
     let recordings = ("RETENTION_RECORDING_DAYS", "30");
     assert_eq!(faulty(&[recordings]), ["RETENTION_RECORDING_DAYS"], "they are at Twilio");

@@ -27,6 +27,7 @@ mod metrics;
 pub mod migrate;
 mod pace;
 mod pool;
+mod prune;
 mod queue;
 mod reach;
 pub mod record;
@@ -76,6 +77,7 @@ pub use self::log::{
 };
 pub use self::lost_calls::LostCall;
 pub use self::pool::PoolStats;
+pub use self::prune::OldRows;
 pub use self::recordings::LoggedRecording;
 pub use self::retention::OldRecording;
 pub use self::spool::{SpoolError, SpoolStats};

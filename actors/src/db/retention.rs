@@ -18,7 +18,7 @@ use super::schema::recordings;
 use super::statement::Statement;
 
 /// A batch that takes longer is given up; the next run is smaller by what was done.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The turns of calls in which nothing was said since, and the documents by which they are found. A call in which something was is left whole.
 const TRANSCRIPTS: &str = "

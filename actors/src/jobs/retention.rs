@@ -30,6 +30,15 @@ pub struct Retentions {
     /// Needs the way to Twilio.
     pub recording_days: Option<u32>,
     pub number_days: Option<u32>,
+    /// Callbacks that were dealt with, events of calls, notes of deletions, instances that are gone.
+    pub event_days: Option<u32>,
+}
+
+impl Retentions {
+    /// Something of what callers said or left is not kept for ever.
+    pub fn is_personal(&self) -> bool {
+        Self { event_days: None, ..*self } != Self::default()
+    }
 }
 
 pub struct Retention {
@@ -96,7 +105,7 @@ impl Retention {
 }
 
 /// Until nothing is left or it is enough for a run.
-async fn in_batches(
+pub(super) async fn in_batches(
     what: &str,
     mut delete: impl AsyncFnMut() -> Result<usize, DbError>,
 ) -> Result<Progress, JobError> {

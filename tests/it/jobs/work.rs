@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use actors::db::Db;
-use actors::jobs::{DeadLetterReport, Job, Prices, Progress, Reconcile, Retention, Retentions};
+use actors::jobs::{DeadLetterReport, Job, Prices, Progress, Prune, Reconcile, Retention, Retentions};
 use actors::metrics::Metrics;
 use actors::secret::Secret;
 use actors::wire::twilio::rest::{
@@ -21,7 +21,8 @@ use crate::support::eventually;
 use crate::support::postgres::{TestDatabase, spool_dir};
 
 /// For ever.
-const KEPT: Retentions = Retentions { transcript_days: None, recording_days: None, number_days: None };
+const KEPT: Retentions =
+    Retentions { transcript_days: None, recording_days: None, number_days: None, event_days: None };
 const ACCOUNT: &str = "AC00000000000000000000000000000001";
 
 /// Twilio, and a database that knows its calls.
@@ -355,6 +356,43 @@ async fn what_is_to_be_deleted_is_found_by_an_index() {
 }
 
 #[actix_rt::test]
+async fn rows_of_bookkeeping_are_kept_for_as_long_as_is_set_and_deleted_in_batches() {
+    let database = TestDatabase::create().await;
+    let db = db(&database.url, "here");
+    database
+        .query(
+            "INSERT INTO call_events (call_sid, at, kind, data)
+                SELECT 'CA' || lpad(to_hex(n), 32, '0'), now() - interval '31 days', 'old', '{}'
+                FROM generate_series(1, 2500) AS n;
+            INSERT INTO call_events (call_sid, at, kind, data)
+                VALUES ('CA' || repeat('0', 32), now() - interval '29 days', 'new', '{}');
+            INSERT INTO webhooks (route, dedupe_key, body, received_at, state)
+                SELECT 'call-status', state || age, '{}', now() - age * interval '1 day', state
+                FROM unnest(ARRAY['waiting', 'leased', 'done', 'dead']) AS state, unnest(ARRAY[29, 31]) AS age;
+            INSERT INTO deletions (at, kind, count)
+                SELECT now() - age * interval '1 day', 'number', 1 FROM unnest(ARRAY[29, 31]) AS age;
+            INSERT INTO instances (instance_id, heartbeat_at)
+                SELECT 'pod-' || age, now() - age * interval '1 day' FROM unnest(ARRAY[0, 29, 31]) AS age",
+        )
+        .await;
+    let job = Prune { db, keep_days: 30 };
+    for _ in 0..2 {
+        assert_eq!(job.run().await, Ok(Progress::Done));
+        assert_eq!(database.query("SELECT DISTINCT kind FROM call_events").await, ["new"]);
+        let webhooks = "SELECT dedupe_key FROM webhooks ORDER BY id";
+        let kept = ["waiting29", "waiting31", "leased29", "leased31", "done29", "dead29"];
+        let mut found = database.query(webhooks).await;
+        found.sort_unstable();
+        let mut kept = kept.to_vec();
+        kept.sort_unstable();
+        assert_eq!(found, kept, "what is not dealt with is never too old");
+        assert_eq!(database.value("SELECT count(*) FROM deletions").await, "1");
+        let instances = "SELECT instance_id FROM instances ORDER BY 1";
+        assert_eq!(database.query(instances).await, ["pod-0", "pod-29"]);
+    }
+}
+
+#[actix_rt::test]
 async fn a_worker_does_the_jobs_and_ends_when_it_is_told() {
     let database = TestDatabase::create().await;
     fill(&database, &[9]).await;
@@ -373,7 +411,7 @@ async fn a_worker_does_the_jobs_and_ends_when_it_is_told() {
     eventually("the number is deleted", async || database.value(left).await == "0").await;
     eventually("the run is written", async || {
         let run = "SELECT name, last_result, leased_by FROM jobs ORDER BY name";
-        database.query(run).await == ["dead-letters|ok|∅", "retention|ok|∅"]
+        database.query(run).await == ["dead-letters|ok|∅", "prune|ok|∅", "retention|ok|∅"]
     })
     .await;
     let pid = rustix::process::Pid::from_child(&worker);
