@@ -13,7 +13,7 @@ mod store;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use prometheus::IntCounter;
@@ -259,8 +259,12 @@ impl Spool {
 
 impl Inner {
     fn work<T>(&self, task: impl FnOnce(&mut Store) -> Result<T, SpoolFailure>) -> Result<T, SpoolFailure> {
-        // A store that was left by a panic begins by opening its file again.
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut store = self.store.lock().unwrap_or_else(|poisoned| {
+            self.store.clear_poison();
+            let mut store = poisoned.into_inner();
+            store.close(); // what a panic left behind is not known: the file is opened anew
+            store
+        });
         let result = task(&mut store);
         let now = store.backlog();
         self.backlog.send_if_modified(|backlog| {

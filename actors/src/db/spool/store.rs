@@ -406,6 +406,11 @@ impl Store {
         })
     }
 
+    /// The next task opens the file anew.
+    pub(super) fn close(&mut self) {
+        self.database = None;
+    }
+
     /// Runs a task on the file; after an error the file is opened anew by the next one.
     fn attempt<T>(&mut self, task: impl FnOnce(&Self) -> Result<T, redb::Error>) -> Result<T, SpoolFailure> {
         if self.database.is_none() {
