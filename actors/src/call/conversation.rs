@@ -324,7 +324,8 @@ impl Conversation {
             ServerEvent::ItemAdded { kind, .. } if kind == "function_call_output" => {
                 self.responses.output_seen();
             }
-            ServerEvent::TranscriptCompleted { item_id, transcript } => {
+            ServerEvent::TranscriptCompleted { item_id, transcript, usage } => {
+                self.result.usage.transcription += *usage;
                 self.transcribed(item_id, transcript, effects);
                 if self.greeting.is_due_after(transcript) {
                     self.greet_again(now, effects);

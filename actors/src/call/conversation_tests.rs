@@ -464,6 +464,27 @@ fn a_call_ends_once_with_the_turn_cut_at_what_was_heard() {
 }
 
 #[test]
+fn what_transcribing_the_caller_used_is_summed_over_all_transcripts_and_both_kinds() {
+    let mut call = Timeline::greeted();
+    for (item, usage) in [
+        ("u1", r#"{"type":"tokens","total_tokens":1100000,"input_tokens":1000000,"output_tokens":100000}"#),
+        ("u2", r#"{"type":"duration","seconds":600}"#),
+    ] {
+        call.caller_starts(3_000).caller_stops(4_000, item);
+        call.service(4_100, &format!(
+            r#"{{"type":"conversation.item.input_audio_transcription.completed","item_id":"{item}","transcript":"hi","usage":{usage}}}"#
+        ));
+    }
+    call.at(5_000, Input::CallOver);
+    let Some(Effect::End { result, .. }) = call.done.last().cloned() else { panic!() };
+    let used = result.usage.transcription;
+    assert_eq!((used.audio_tokens, used.output_tokens, used.milliseconds), (1_000_000, 100_000, 600_000));
+    let without = Usage { transcription: Default::default(), ..result.usage };
+    let cost = |usage: Usage| usage.cost_usd("gpt-realtime-2.1").unwrap();
+    assert!((cost(result.usage) - cost(without) - 7.545).abs() < 1e-9, "{}", cost(result.usage));
+}
+
+#[test]
 fn nobody_on_the_line_is_an_abandoned_call() {
     let mut call = Timeline::ready();
     call.at(15_000, Input::Unclaimed);

@@ -31,6 +31,7 @@ use crate::supervise::{Intensity, caught, fault_point};
 use crate::wire::realtime::events::ServerEvent;
 use crate::wire::realtime::requests::Request;
 use crate::wire::realtime::socket::{Endpoint, Uplink, UplinkCounts};
+use crate::wire::realtime::transcription;
 use crate::wire::realtime::usage::{PRICES_AS_OF, Usage};
 use crate::wire::twilio::frames::Mark;
 use crate::wire::twilio::sid::{CallSid, StreamSid};
@@ -448,7 +449,10 @@ impl CallActor {
     }
 
     fn usage_told(&self, usage: &Usage) -> serde_json::Value {
-        json!({"model": self.setup.endpoint.model, "tokens": usage, "pricesAsOf": PRICES_AS_OF})
+        json!({
+            "model": self.setup.endpoint.model, "tokens": usage, "pricesAsOf": PRICES_AS_OF,
+            "transcription": {"model": transcription::MODEL, "used": usage.transcription},
+        })
     }
 
     /// What comes next is known to the registry before the slot, and with it the stream, is let go.

@@ -12,7 +12,8 @@ impl Conversation {
     /// Takes one input after the end.
     pub(super) fn afterword(&mut self, input: &Input<'_>, now: Millis, effects: &mut Vec<Effect>) {
         match input {
-            Input::Service(ServerEvent::TranscriptCompleted { item_id, transcript }) => {
+            Input::Service(ServerEvent::TranscriptCompleted { item_id, transcript, usage }) => {
+                self.result.usage.transcription += *usage;
                 if let Some(turn) = self.turns.transcribed(item_id, transcript) {
                     write(&mut self.history, turn, effects);
                 }

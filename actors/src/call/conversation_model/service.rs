@@ -158,7 +158,11 @@ impl World<'_> {
         if let Some((after, known)) = plan.transcript {
             let item_id = format!("u{utterance:07}");
             let event = if known {
-                ServerEvent::TranscriptCompleted { item_id, transcript: "Well then.".into() }
+                ServerEvent::TranscriptCompleted {
+                    item_id,
+                    transcript: "Well then.".into(),
+                    usage: Default::default(),
+                }
             } else {
                 ServerEvent::TranscriptFailed { item_id, code: None }
             };

@@ -341,9 +341,11 @@ fn event(word: &Word) -> ServerEvent<'static> {
         Word::SpeechStarted { .. } => ServerEvent::SpeechStarted,
         Word::SpeechStopped => ServerEvent::SpeechStopped,
         Word::Committed { item } => ServerEvent::Committed { item_id: name('u', *item) },
-        Word::Transcript { item } => {
-            ServerEvent::TranscriptCompleted { item_id: name('u', *item), transcript: "words".into() }
-        }
+        Word::Transcript { item } => ServerEvent::TranscriptCompleted {
+            item_id: name('u', *item),
+            transcript: "words".into(),
+            usage: Default::default(),
+        },
         Word::Created { response, number } => {
             ServerEvent::ResponseCreated { id: name('r', *response), number: *number }
         }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::acknowledged::difference;
 use super::lenient::{from_objects, optional, or_default, without_lone_surrogates};
 use super::requests::request_number;
+use super::transcription::Transcription;
 use super::usage::Usage;
 use crate::wire::scan::{self, Raw, Unusual};
 
@@ -40,6 +41,7 @@ pub enum ServerEvent<'a> {
     TranscriptCompleted {
         item_id: String,
         transcript: String,
+        usage: Transcription,
     },
     TranscriptFailed {
         item_id: String,
@@ -273,6 +275,8 @@ struct Fields {
     item: Option<Item>,
     #[serde(deserialize_with = "optional")]
     response: Option<Box<Response>>,
+    /// Of a transcript; a response has its own.
+    usage: Value,
 }
 
 /// Reads texts lossily: half of a surrogate pair is no character.
@@ -283,7 +287,7 @@ fn fields(message: &[u8]) -> Result<Fields, serde_json::Error> {
 }
 
 fn understood(kind: &str, fields: Fields) -> Result<ServerEvent<'static>, serde_json::Error> {
-    let Fields { response_id, item_id, delta, transcript, error, item, response } = fields;
+    let Fields { response_id, item_id, delta, transcript, error, item, response, usage } = fields;
     let missing = <serde_json::Error as serde::de::Error>::missing_field;
     let named = |id: String| if id.is_empty() { Err(missing("item_id")) } else { Ok(id) };
     Ok(match kind {
@@ -293,7 +297,8 @@ fn understood(kind: &str, fields: Fields) -> Result<ServerEvent<'static>, serde_
             ServerEvent::ItemAdded { kind: item.kind, call_id: item.call_id }
         }
         "conversation.item.input_audio_transcription.completed" => {
-            ServerEvent::TranscriptCompleted { item_id: named(item_id)?, transcript }
+            let usage = Transcription::read(&usage);
+            ServerEvent::TranscriptCompleted { item_id: named(item_id)?, transcript, usage }
         }
         "conversation.item.input_audio_transcription.failed" => {
             ServerEvent::TranscriptFailed { item_id: named(item_id)?, code: error.code }

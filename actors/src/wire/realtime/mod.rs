@@ -7,4 +7,5 @@ mod lenient;
 pub mod rendering;
 pub mod requests;
 pub mod socket;
+pub mod transcription;
 pub mod usage;

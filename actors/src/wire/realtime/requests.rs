@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::transcription;
 use crate::call::persona::Persona;
 use crate::db::record::Speaker;
 
@@ -107,7 +108,7 @@ fn configure(persona: &Persona) -> Value {
                 "input": {
                     "format": {"type": "audio/pcmu"},
                     "noise_reduction": {"type": "near_field"},
-                    "transcription": {"model": "gpt-transcribe", "languages": [persona.language]},
+                    "transcription": {"model": transcription::MODEL, "languages": [persona.language]},
                     "turn_detection": {
                         "type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300,
                         "silence_duration_ms": SILENCE_MS, "create_response": true, "interrupt_response": false,

@@ -5,11 +5,13 @@ use std::ops::{AddAssign, Sub};
 use serde::{Deserialize, Serialize};
 
 use super::lenient::{from_objects, or_default};
+use super::transcription::{self, Transcription};
 
 /// Which edition of the price table a cost was computed with.
 pub const PRICES_AS_OF: &str = "2026-11";
 
-/// The tokens of one response, or of many. Cached tokens are part of the input tokens.
+/// What one response, or many, used; of a call, also what transcribing the caller did. Cached tokens are part of the
+/// input tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {
@@ -21,6 +23,9 @@ pub struct Usage {
     pub input_token_details: InputTokens,
     #[serde(deserialize_with = "or_default")]
     pub output_token_details: OutputTokens,
+    /// Billed apart; it is no part of a response.
+    #[serde(skip)]
+    pub transcription: Transcription,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +77,7 @@ impl AddAssign for Usage {
             self.output_token_details.text_tokens.saturating_add(other.output_token_details.text_tokens);
         self.output_token_details.audio_tokens =
             self.output_token_details.audio_tokens.saturating_add(other.output_token_details.audio_tokens);
+        self.transcription += other.transcription;
     }
 }
 
@@ -95,6 +101,7 @@ impl Sub for Usage {
             self.output_token_details.text_tokens.saturating_sub(earlier.output_token_details.text_tokens);
         self.output_token_details.audio_tokens =
             self.output_token_details.audio_tokens.saturating_sub(earlier.output_token_details.audio_tokens);
+        self.transcription = self.transcription - earlier.transcription;
         self
     }
 }
@@ -159,12 +166,12 @@ impl Usage {
             + cached.audio_tokens as f64 * prices.audio_cached
             + output.text_tokens as f64 * prices.text_out
             + output.audio_tokens as f64 * prices.audio_out;
-        Some(millionths / 1e6)
+        Some(millionths / 1e6 + self.transcription.cost_usd(transcription::MODEL)?)
     }
 }
 
 /// The name without the date of an edition (`-2025-08-28`).
-fn undated(model: &str) -> &str {
+pub(super) fn undated(model: &str) -> &str {
     let is_date = |date: &[u8]| {
         date.iter().enumerate().all(|(at, byte)| match at {
             0 | 5 | 8 => *byte == b'-',
