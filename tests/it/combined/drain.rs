@@ -49,7 +49,7 @@ impl Pair {
         Self { world, proxy, first, second, _database: database }
     }
 
-    /// The first process goes down with these callers on the line; its panic, or the other's, comes at this step.
+    /// The first process goes down with these callers on the line. The panic comes at this step.
     async fn goes_down(&self, step: Step, callers: &[Caller]) {
         let Self { proxy, first, second, .. } = self;
         let signal = async { first.terminate() };

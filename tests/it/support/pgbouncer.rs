@@ -89,10 +89,20 @@ impl PgBouncer {
 
     /// Kills it and starts it again.
     pub fn restart(&mut self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// Kills it.
+    pub fn stop(&mut self) {
         self.process.kill().expect("killed");
         self.process.wait().expect("dead");
         let sockets = fs::read_dir(self.folder.path()).expect("our folder").flatten();
         sockets.filter(is_socket).for_each(|socket| fs::remove_file(socket.path()).expect("removed"));
+    }
+
+    /// Starts it again where it was.
+    pub fn start_again(&mut self) {
         self.process = run(&mut self.command, self.folder.path());
     }
 }
