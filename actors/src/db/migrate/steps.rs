@@ -81,12 +81,12 @@ pub(super) async fn run(mut connection: Connection) -> Result<BTreeSet<String>, 
 fn missing(connection: Connection) -> (Connection, Result<Vec<Step>, String>) {
     let mut harness = AsyncMigrationHarness::new(connection);
     let steps = MigrationHarness::pending_migrations(&mut harness, MIGRATIONS).map(|pending| {
-        let step = |migration: &Box<dyn Migration<Pg>>| Step {
+        let step = |migration: &dyn Migration<Pg>| Step {
             version: migration.name().version().to_string(),
             name: migration.name().to_string(),
             in_transaction: migration.metadata().run_in_transaction(),
         };
-        pending.iter().map(step).collect()
+        pending.iter().map(|migration| step(migration.as_ref())).collect()
     });
     (harness.into_inner(), steps.map_err(|error| error.to_string()))
 }
