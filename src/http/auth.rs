@@ -69,7 +69,7 @@ fn is_forwarded(headers: &HeaderMap) -> bool {
 
 /// Every host that the request names: one that names none is no browser's.
 fn is_for_loopback(request: &HttpRequest) -> bool {
-    let of_target = request.uri().authority().is_none_or(|authority| is_loopback(authority));
+    let of_target = request.uri().authority().is_none_or(is_loopback);
     let is_ours =
         |host: &HeaderValue| Authority::try_from(host.as_bytes()).is_ok_and(|host| is_loopback(&host));
     of_target && request.headers().get_all(header::HOST).all(is_ours)

@@ -58,7 +58,7 @@ impl House {
         }
         let lost = app.logged(&call_sid(1)).await;
         assert_eq!(lost["call"]["outcome"], outcome, "its end is written");
-        toll.is_borne(0);
+        toll.must_be_nothing_lost(0);
         world.is_content();
         app.empties().await;
     }
@@ -134,7 +134,7 @@ async fn a_call_whose_socket_breaks_right_after_its_claim_goes_on() {
         assert_eq!(log["call"]["outcome"], "completed");
         toll.count(&caller, &[&CALLER[0]], &log);
     }
-    toll.is_borne(0);
+    toll.must_be_nothing_lost(0);
     world.is_content();
     app.empties().await;
 }

@@ -127,7 +127,7 @@ async fn a_panic_in_a_drain(step: Step) {
         toll.count(caller, &[&CALLER[0], &CALLER[1]], &log);
     }
     first.ends().await;
-    toll.is_borne(0);
+    toll.must_be_nothing_lost(0);
     world.is_content();
     second.empties().await;
 }

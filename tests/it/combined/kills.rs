@@ -44,7 +44,7 @@ async fn end(fault: &str, world: &World, app: &TestApp, callers: &[Caller], ques
         assert_eq!(log["call"]["outcome"], "completed");
         toll.count(caller, &questions, &log);
     }
-    toll.is_borne(0);
+    toll.must_be_nothing_lost(0);
     assert_eq!(world.realtime.report().violations, []);
     app.empties().await;
 }

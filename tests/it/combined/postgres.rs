@@ -62,7 +62,7 @@ async fn what_a_drain_could_not_write_while_postgres_was_away_is_written_by_the_
     }
     let open = back.query("SELECT count(*) FROM calls WHERE outcome IS NULL").await;
     assert_eq!(open, ["0"]);
-    toll.is_borne(0);
+    toll.must_be_nothing_lost(0);
     world.is_content();
     second.empties().await;
 }
@@ -100,7 +100,7 @@ async fn pgbouncer_is_restarted_while_the_registry_panics() {
         assert_eq!(log["call"]["outcome"], "completed");
         toll.count(caller, &[&CALLER[0], &CALLER[1], &CALLER[2]], &log);
     }
-    toll.is_borne(0);
+    toll.must_be_nothing_lost(0);
     world.is_content();
     eventually("the database is well", async || app.get("/healthz").await["database"] == "healthy").await;
     app.empties().await;

@@ -127,6 +127,6 @@ async fn a_rollback_over_a_full_spool_writes_what_it_knows_and_keeps_the_rest() 
         later.iter().filter(|value| !kept.contains(value)).count()
     };
     assert_eq!((kept.len(), kept_still.len()), (2 * UNKNOWN + 1, 2 * UNKNOWN + 1));
-    toll.is_borne(lost_known as usize + missing(&kept) + missing(&kept_still));
+    toll.must_be_nothing_lost(lost_known as usize + missing(&kept) + missing(&kept_still));
     world.is_content();
 }

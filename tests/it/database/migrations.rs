@@ -109,7 +109,7 @@ async fn a_limit_of_the_role_ends_no_migration_and_what_it_spoilt_before_is_mend
     })
     .await;
     slow.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(migrated.await.unwrap().unwrap(), [name.clone()]);
+    assert_eq!(migrated.await.unwrap().unwrap(), std::slice::from_ref(&name));
     assert_eq!(database.query(invalid).await, [""; 0]);
 
     // As if the process had been killed before it wrote down that the step is done.

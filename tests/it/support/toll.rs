@@ -43,7 +43,7 @@ impl Toll {
 
     /// Prints the line of faults in combination; `records_lost` are those that are no turns of these calls. Fails the
     /// test if anything was lost or a caller heard nothing for 40 s.
-    pub fn is_borne(self, records_lost: usize) {
+    pub fn must_be_nothing_lost(self, records_lost: usize) {
         let Self { fault, silence_ms, calls, calls_lost, turns_lost } = self;
         let (records_lost, silence) = (turns_lost + records_lost, Duration::from_millis(silence_ms));
         println!("{fault} | {calls} | {calls_lost} | {records_lost} | {:.1}", silence.as_secs_f64());
