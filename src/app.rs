@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actix_web::{HttpServer, web};
+use actix_web::web;
 use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::history::{Past, Said};
@@ -30,7 +30,8 @@ use url::Url;
 
 use crate::background;
 use crate::claim;
-use crate::descriptors;
+use crate::connections::{self, Bounds, Door, Ends};
+use crate::descriptors::{self, Room};
 use crate::drain;
 use crate::epoch;
 use crate::http;
@@ -52,9 +53,6 @@ use crate::traces;
 /// HTTP workers. With one, a call's sockets and its actor share a thread; with more, its stream is mostly accepted on another
 /// one, and its frames cross over, for about a sixth more CPU a call (`benches/call_path`).
 const WORKERS: usize = 1;
-/// How long a connection that we end is read on, so that what we said last arrives. A media stream whose close is
-/// answered waits so long for its end, and with it the caller for what comes next.
-const LINGER: Duration = Duration::from_millis(50);
 /// How long requests under way, and then unwritten records, are waited for at the very end.
 pub(crate) const FINISH_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -71,6 +69,7 @@ pub struct App {
     pub requests: RequestMetrics,
     pub health_metrics: HealthMetrics,
     pub drawn: Drawn,
+    connection_ends: Ends,
     pub started_at: Instant,
     draining: AtomicBool,
 }
@@ -146,6 +145,7 @@ impl App {
         traces::register(metrics).context("the metrics of the traces")?;
         let requests = RequestMetrics::register(metrics).context("the metrics of the doors")?;
         let health_metrics = HealthMetrics::register(metrics).context("the metrics of the health")?;
+        let connection_ends = Ends::register(metrics).context("the metrics of the connections")?;
         let public_url = match &settings.http.public_url {
             Some(url) => url.clone(),
             None => Url::parse(&format!("http://{listening_on}")).context("where it listens")?,
@@ -175,6 +175,7 @@ impl App {
             requests,
             health_metrics,
             drawn: Drawn::default(),
+            connection_ends,
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
         })
@@ -252,19 +253,13 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     }
 
     let data = app.clone();
-    let mut server = HttpServer::new(move || {
+    let routes = move || {
         data.tasks.count_worker(); // each has a runtime of its own
         actix_web::App::new().app_data(data.clone()).configure(http::routes)
-    })
-    .workers(workers)
-    .tcp_nodelay(true)
-    .client_disconnect_timeout(LINGER)
-    .disable_signals()
-    .shutdown_timeout(FINISH_DEADLINE.as_secs());
-    for listener in listeners {
-        server = server.listen(listener).map_err(|cause| StartError::Bind { address, cause })?;
-    }
-    let server = server.run();
+    };
+    let door = door(&app, workers, descriptors::room(allowed, calls, app.settings.db.pool_max));
+    let server =
+        connections::serve(listeners, &door, routes).map_err(|cause| StartError::Bind { address, cause })?;
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
     thread::spawn(move || announce(address)); // whoever started us may not read it
@@ -294,6 +289,16 @@ async fn look_after(app: web::Data<App>, twilio: Option<TwilioApi>) {
     claim::later(&app).await;
     if let Some(twilio) = twilio {
         left_behind::take_up(app, twilio).await;
+    }
+}
+
+fn door(app: &App, workers: usize, room: Room) -> Door {
+    Door {
+        workers,
+        bounds: Bounds { keep_alive: app.settings.http.keep_alive, most: room.strangers / workers },
+        most_with_calls: room.connections / workers,
+        ends: app.connection_ends.clone(),
+        finish_within: FINISH_DEADLINE,
     }
 }
 

@@ -5,6 +5,7 @@ mod background;
 mod child;
 mod claim;
 pub mod cli;
+pub mod connections;
 pub mod descriptors;
 mod drain;
 mod epoch;

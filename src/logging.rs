@@ -1,8 +1,8 @@
-//! The log: `tracing`, as text or JSON lines, on standard error. Spans are for the [traces](crate::traces): a line names
-//! its call by itself.
+//! The log: `tracing`, as text or JSON lines, on standard error. Spans are for the [traces](crate::traces): a
+//! line names its call by itself.
 //!
-//! Nobody who logs, panics or ends waits for the reader of standard error: lines go through a [buffer], and lines that
-//! repeat are [limited](repeats).
+//! Nobody who logs, panics or ends waits for the reader of standard error: lines go through a [buffer], and
+//! lines that repeat are [limited](repeats).
 
 mod buffer;
 mod repeats;
@@ -179,8 +179,8 @@ fn panicked(info: &PanicHookInfo<'_>) {
     say(words);
 }
 
-/// Gives a layer only the first events of each place in the code, and counts the rest. The layer heeds events alone.
-/// (A filter of events would be shorter, but its refusals stick to their thread.)
+/// Gives a layer only the first events of each place in the code, and counts the rest. The layer heeds events
+/// alone. (A filter of events would be shorter, but its refusals stick to their thread.)
 struct FirstOfEachPlace<L>(L);
 
 impl<S: Subscriber, L: Layer<S>> Layer<S> for FirstOfEachPlace<L> {

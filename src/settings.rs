@@ -71,6 +71,8 @@ pub struct HttpSettings {
     pub api_auth: ApiAuth,
     /// Those whose `X-Forwarded-For` is believed (`TRUSTED_PROXIES`).
     pub trusted_proxies: Vec<IpNet>,
+    /// How long a connection may be idle (`HTTP_KEEP_ALIVE_SECONDS`).
+    pub keep_alive: Duration,
 }
 
 /// Who may use the API and the dashboard (`API_AUTH`).
@@ -282,7 +284,15 @@ impl HttpSettings {
         let trusted_proxies = reader.parsed("TRUSTED_PROXIES", vec![], wanted, |v| {
             v.split(',').map(|one| network(one.trim())).collect()
         });
-        let http = Self { bind: SocketAddr::new(ip, port), public_url, api_auth, trusted_proxies };
+        // Longer than a balancer's, which is mostly 60 s: it must be the balancer that ends an idle connection.
+        let keep_alive = reader.number("HTTP_KEEP_ALIVE_SECONDS", 75, 1, 3_600);
+        let http = Self {
+            bind: SocketAddr::new(ip, port),
+            public_url,
+            api_auth,
+            trusted_proxies,
+            keep_alive: Duration::from_secs(keep_alive.into()),
+        };
         exposure::check_api(&http, reader);
         http
     }

@@ -22,6 +22,7 @@ pub mod requests;
 mod resume;
 pub mod voice;
 
+use crate::connections::in_turn;
 use problem::ApiError;
 
 /// A webhook is a few KiB; the media stream has limits of its own.
@@ -51,6 +52,7 @@ pub fn routes(config: &mut ServiceConfig) {
     let all = web::scope("")
         .wrap(from_fn(problem::envelope))
         .wrap(from_fn(requests::count))
+        .wrap(from_fn(in_turn))
         .app_data(PayloadConfig::new(BODY_LIMIT))
         .service(get("/healthz", health::healthz))
         .service(get("/readyz", health::readyz))

@@ -3,6 +3,7 @@
 //! Nothing of a request is believed before its signature holds. What steers a call is answered in time, and whatever
 //! fails here.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::web::{Bytes, Data, Payload};
@@ -26,6 +27,7 @@ use super::last_resort::{CALLER_ID, OURS, person_or_voicemail, voicemail_box};
 use super::problem::ApiError;
 use super::resume;
 use crate::app::App;
+use crate::connections::Connection;
 
 const FULL_HOUSE: &str = "Thank you for calling. All our lines are busy at the moment. Please call again in a few minutes. Goodbye.";
 /// Twilio waits 5 s for an answer (see [`twiml::DELIVERY_FRAGMENT`]): the last resort is answered before.
@@ -232,6 +234,9 @@ pub async fn stream(
             .map_err(|cause| forged(&app, cause, &validator.stream_urls(path_and_query(&request))))?;
     }
     let (response, incoming, outgoing) = stream::accept(&request, payload)?;
+    if let Some(connection) = request.conn_data::<Rc<Connection>>() {
+        connection.becomes_call();
+    }
     actix_rt::spawn(app.voice.pump.clone().run(incoming, outgoing));
     Ok(response)
 }

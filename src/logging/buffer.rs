@@ -1,6 +1,6 @@
-//! The lines on their way to standard error. A thread of its own writes them, so that no call waits for a reader. The
-//! buffer has a size: a line that finds it full is dropped and counted. The log tells how many were dropped as soon as
-//! it is written again.
+//! The lines on their way to standard error. A thread of its own writes them, so that no call waits for a
+//! reader. The buffer has a size: a line that finds it full is dropped and counted. The log tells how many
+//! were dropped as soon as it is written again.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,8 @@ impl Buffer {
         Self { size, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Takes a line, or drops it where there is no room; answers whether it was taken. It never waits for the output.
+    /// Takes a line, or drops it where there is no room; answers whether it was taken. It never waits for the
+    /// output.
     pub fn push(&self, line: &[u8]) -> bool {
         let (line, end) = cut(line);
         let mut state = self.lock();

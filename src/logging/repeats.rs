@@ -1,5 +1,5 @@
-//! Limits lines that repeat: each place in the code may write only so many lines in a window of time. What is left out
-//! is counted, and told later.
+//! Limits lines that repeat: each place in the code may write only so many lines in a window of time. What is
+//! left out is counted, and told later.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -61,7 +61,8 @@ impl<Place: Eq + Hash> Repeats<Place> {
         if is_first { Verdict::FirstLeftOut } else { Verdict::LeftOut }
     }
 
-    /// Says what the lines that are left out are about. Whoever makes the text may log: no lock is held meanwhile.
+    /// Says what the lines that are left out are about. Whoever makes the text may log: no lock is held
+    /// meanwhile.
     pub fn illustrate(&self, place: &Place, example: String) {
         if let Some(left_out) = self.lock().get_mut(place).and_then(|lines| lines.left_out.as_mut()) {
             left_out.example = example;

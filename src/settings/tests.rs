@@ -39,6 +39,7 @@ fn three_variables_are_enough_and_the_rest_has_defaults() {
     assert_eq!(settings.http.public_url, None);
     assert_eq!(settings.http.api_auth, ApiAuth::Required);
     assert_eq!(settings.http.trusted_proxies, []);
+    assert_eq!(settings.http.keep_alive.as_secs(), 75, "longer than a balancer keeps a connection");
     let per = |window, requests| Quota { requests, window: Duration::from_secs(window) };
     let quotas = Quotas { api: per(60, 100), webhook: per(60, 500), auth: per(900, 10) };
     assert_eq!(settings.quotas, quotas);

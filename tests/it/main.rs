@@ -6,6 +6,7 @@ mod bad_input;
 mod calls;
 mod ceiling;
 mod combined;
+mod connections;
 mod crowd;
 mod dashboard;
 mod database;
