@@ -197,16 +197,15 @@ impl Drop for Stream {
         self.connection.leave();
         let (Some(io), false) = (self.io.take(), self.is_over || self.connection.has_ended()) else { return };
         static LINGERING: AtomicUsize = AtomicUsize::new(0);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current()
-            && LINGERING.fetch_add(1, Ordering::Relaxed) < MOST_LINGERING
-        {
-            runtime.spawn(async move {
-                let _ = timeout(LINGER, linger(io)).await;
-                LINGERING.fetch_sub(1, Ordering::Relaxed);
-            });
-        } else {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if LINGERING.fetch_add(1, Ordering::Relaxed) >= MOST_LINGERING {
             LINGERING.fetch_sub(1, Ordering::Relaxed);
+            return;
         }
+        runtime.spawn(async move {
+            let _ = timeout(LINGER, linger(io)).await;
+            LINGERING.fetch_sub(1, Ordering::Relaxed);
+        });
     }
 }
 
