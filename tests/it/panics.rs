@@ -158,7 +158,7 @@ async fn the_fourth_panic_within_a_minute_brings_a_person() {
 async fn a_panic_of_the_registry_or_of_the_databases_actor_is_noticed_by_no_caller() {
     let house = House::open().await;
     let caller = house.world.in_conversation(&[]).await;
-    house.app.panics_at("registry", async { drop(house.app.get("/api/call-monitor").await) }).await;
+    house.app.registry_panics().await;
     house.app.panics_at("db-watch", async {}).await;
     asks(&caller, &CALLER[0]).await;
     house.app.panics_at("registry", async { caller.drops_socket() }).await;
@@ -176,12 +176,10 @@ async fn hands_its_calls_over_and_ends_with_70(place: &str) {
     let house = House::open().await;
     let caller = house.world.in_conversation(&[]).await;
     for _ in 0..4 {
-        let provoke = async {
-            if place == "registry" {
-                house.app.get("/api/call-monitor").await;
-            }
-        };
-        house.app.panics_at(place, provoke).await;
+        match place {
+            "registry" => house.app.registry_panics().await,
+            _ => house.app.panics_at(place, async {}).await,
+        }
     }
     let worn_out_at = Instant::now();
     let dialled = |(_, event): &(Duration, Event)| *event == Event::Dialled(HUMAN.into());
@@ -207,7 +205,7 @@ async fn a_process_that_is_about_to_end_says_so_and_takes_no_calls() {
     let call = call_sid(1);
     rings(&app, &call).await.token(); // it is waited for
     for _ in 0..4 {
-        app.panics_at("registry", async { drop(app.get("/api/call-monitor").await) }).await;
+        app.registry_panics().await;
     }
     eventually("it says so", async || app.get("/healthz").await["status"] == "draining").await;
     assert_eq!(app.get("/readyz").await["status"], 503);

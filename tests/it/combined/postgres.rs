@@ -77,11 +77,8 @@ async fn pgbouncer_is_restarted_while_the_registry_panics() {
     let question = [&CALLER[0]];
     let callers = join_all((0..CALLS).map(|_| world.in_conversation(&question))).await;
 
-    let provoke = async {
-        pgbouncer.restart();
-        app.get("/api/call-monitor").await;
-    };
-    app.panics_at("registry", provoke).await;
+    pgbouncer.restart();
+    app.registry_panics().await;
     all_ask(&callers, 1).await;
     pgbouncer.stop();
     app.panics_at("registry-EndStream", async { callers[0].drops_socket() }).await;

@@ -205,6 +205,16 @@ impl TestApp {
         eventually(&format!("it panics at {place}"), async || !order.exists()).await;
     }
 
+    /// The registry panics. The live picture is kept for a moment, so it is asked for until the registry draws it.
+    pub async fn registry_panics(&self) {
+        let order = self.faults.join("registry");
+        let asked = eventually("the registry is asked", async || {
+            drop(self.get("/api/call-monitor").await);
+            !order.exists()
+        });
+        self.panics_at("registry", asked).await;
+    }
+
     /// Waits until the program, which was told to, has ended well.
     pub async fn ends(self) {
         assert!(self.ends_with().await.success(), "the program ended well");
