@@ -252,7 +252,10 @@ async fn a_program_that_refuses_is_not_put_under_load_and_the_setting_is_named()
     let (said, status) = loadtest(&["webhooks", "--url", &app.origin, "--auth-token", "another"]).await;
     assert_eq!(status, 1, "{said}");
     assert!(said.contains(&format!("the program needs PUBLIC_URL={}", app.origin)), "{said}");
-    let app = Setup::new(&database.url, "http://127.0.0.1:1").with("API_AUTH", "required").start();
+    let app = Setup::new(&database.url, "http://127.0.0.1:1")
+        .with("API_AUTH", "required")
+        .with("INSTANCE_ID", "with-logins")
+        .start();
     for scenario in ["database", "calls"] {
         let (said, status) = loadtest(&[scenario, "--url", &app.origin]).await;
         assert_eq!(status, 1, "{said}");

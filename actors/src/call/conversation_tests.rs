@@ -391,13 +391,13 @@ fn a_response_that_could_not_begin_is_asked_for_again_and_not_for_ever() {
 }
 
 #[test]
-fn an_unreachable_service_is_tried_for_ten_silent_seconds_and_then_a_person_takes_over() {
+fn an_unreachable_service_is_tried_for_eight_silent_seconds_and_then_a_person_takes_over() {
     let mut call = Timeline::admitted();
-    for attempt in 0..12 {
+    for attempt in 0..10 {
         call.at(1_000 + 800 * attempt, Input::ServiceLost { fatal: false, cause: "refused", wait: None });
         assert!(matches!(call.take()[..], [_, Effect::Connect { after: 1.. }]));
     }
-    call.at(11_000, Input::ServiceLost { fatal: false, cause: "refused", wait: None });
+    call.at(9_000, Input::ServiceLost { fatal: false, cause: "refused", wait: None });
     let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
     assert_eq!(call.end(), Some((unavailable, Next::Human)));
 }

@@ -44,6 +44,7 @@ impl CallActor {
             let usage = conversation.live().summary().usage;
             self.carry_out(began, ctx);
             if usage != known {
+                self.publish();
                 self.write_usage();
             }
         });

@@ -12,7 +12,7 @@ const READY_WITHIN: Millis = 10_000;
 /// How long the service may be away before a person takes over, from the first loss on.
 const OUTAGE: Millis = 30_000;
 /// The same for a caller who is left in silence meanwhile, because nothing has been said yet and no phrase is at hand.
-const SILENT_OUTAGE: Millis = 10_000;
+const SILENT_OUTAGE: Millis = 8_000;
 /// A session that lasts this long was a good one: the next is opened without a pause.
 const GOOD_SESSION: Millis = 5_000;
 /// A wait that the service asks for and that is longer than this is too long for a caller.
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_caller_who_hears_nothing_at_all_is_not_kept_waiting_for_long() {
-        for (has_fillers, limit) in [(true, 30_000), (false, 10_000)] {
+        for (has_fillers, limit) in [(true, 30_000), (false, 8_000)] {
             let mut link = Link::open(7, has_fillers, 0);
             let mut now = 200;
             while let AfterLoss::Connect { after } = link.lost(None, now) {

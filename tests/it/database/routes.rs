@@ -12,13 +12,16 @@ use crate::support::postgres::TestDatabase;
 /// Tells the tests, started by themselves as another process, by which way the database is to be reached.
 const ROUTE: &str = "SWITCHBOARD_TEST_ROUTE";
 /// Tests that need a way of their own, or ask what only the server itself knows.
-const DIRECT_ONLY: [&str; 7] = [
+const DIRECT_ONLY: [&str; 10] = [
     "database::connections",
     "database::load",
     "database::migrations",
     "database::outages",
     "database::pool",
+    "database::records::a_call_that_says_too_much", // heavy, and the same by any way
+    "database::refusals",
     "database::routes",
+    "database::row_level_security::a_role_that_does_not_own",
     "database::tls",
 ];
 
