@@ -112,7 +112,7 @@ impl Conversation {
     /// the greeting waits for the caller.
     pub fn begin(rules: Rules, now: Millis, effects: &mut Vec<Effect>) -> Self {
         effects.push(Effect::Connect { after: 0 });
-        let link = Link::open(rules.jitter_seed, rules.phrases.filler(0).is_some(), now);
+        let link = Link::open(rules.jitter_seed, now);
         Self {
             rules,
             stream: Stream::Awaited,
@@ -260,6 +260,9 @@ impl Conversation {
 
     fn stream_opened(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.stream = Stream::Open;
+        if self.rules.phrases.filler(0).is_some() {
+            self.link.has_fillers();
+        }
         if self.opened_at.replace(self.opened_at.unwrap_or(now)).is_some() && self.held.is_empty() {
             self.responses.break_silence(now); // what they said meanwhile is lost
         }

@@ -46,6 +46,8 @@ pub struct Link {
     lost_at: Option<Millis>,
     /// Callers hear something while the service is away.
     has_fillers: bool,
+    /// Another process had the conversation.
+    is_reopened: bool,
     heard_at: Millis,
     pinged_at: Option<Millis>,
     sessions: u32,
@@ -100,8 +102,8 @@ fn age_limit(idle: bool) -> Millis {
 }
 
 impl Link {
-    /// A socket is being opened now. `has_fillers`: the caller hears something while the service is away.
-    pub fn open(jitter_seed: u64, has_fillers: bool, now: Millis) -> Self {
+    /// A socket is being opened now.
+    pub fn open(jitter_seed: u64, now: Millis) -> Self {
         Self {
             stage: Stage::Opening { until: now + READY_WITHIN, greeted: false },
             jitter_seed,
@@ -109,7 +111,8 @@ impl Link {
             attempts: 1,
             short_sessions: 0,
             lost_at: None,
-            has_fillers,
+            has_fillers: false,
+            is_reopened: false,
             heard_at: now,
             pinged_at: None,
             sessions: 0,
@@ -118,7 +121,12 @@ impl Link {
 
     /// The same for a conversation that was under way in another process: it is worth the same patience.
     pub fn reopen(jitter_seed: u64, now: Millis) -> Self {
-        Self { lost_at: Some(now), ..Self::open(jitter_seed, true, now) }
+        Self { lost_at: Some(now), is_reopened: true, ..Self::open(jitter_seed, now) }
+    }
+
+    /// A caller is on the line who hears something while the service is away.
+    pub fn has_fillers(&mut self) {
+        self.has_fillers = true;
     }
 
     pub fn is_ready(&self) -> bool {
@@ -178,8 +186,8 @@ impl Link {
             self.short_sessions = if since + GOOD_SESSION <= now { 0 } else { self.short_sessions + 1 };
             self.attempts = self.short_sessions.saturating_sub(1); // the first one that does not last may be chance
         }
-        let has_begun = self.has_been_ready() || self.has_fillers;
-        let patience = if has_begun { OUTAGE } else { SILENT_OUTAGE };
+        let is_worth_it = self.has_been_ready() || self.is_reopened || self.has_fillers;
+        let patience = if is_worth_it { OUTAGE } else { SILENT_OUTAGE };
         let given_up = now.saturating_sub(*self.lost_at.get_or_insert(now)) >= patience;
         let wait = wait.unwrap_or(0);
         if given_up || wait > LONGEST_WAIT || self.connects >= MAX_CONNECTS {
@@ -230,7 +238,7 @@ mod tests {
     const MINUTE: Millis = 60_000;
 
     fn ready() -> Link {
-        let mut link = Link::open(7, true, 0);
+        let mut link = Link::open(7, 0);
         link.ready(100);
         link
     }
@@ -238,7 +246,10 @@ mod tests {
     #[test]
     fn a_caller_who_hears_nothing_at_all_is_not_kept_waiting_for_long() {
         for (has_fillers, limit) in [(true, 30_000), (false, 8_000)] {
-            let mut link = Link::open(7, has_fillers, 0);
+            let mut link = Link::open(7, 0);
+            if has_fillers {
+                link.has_fillers();
+            }
             let mut now = 200;
             while let AfterLoss::Connect { after } = link.lost(None, now) {
                 now += after + 20;
@@ -249,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_service_says_when_to_try_again_and_a_caller_waits_for_twenty_seconds_at_most() {
-        let mut link = Link::open(7, true, 0);
+        let mut link = Link::open(7, 0);
         assert_eq!(link.lost(Some(2_000), 100), AfterLoss::Connect { after: 2_000 });
         assert_eq!(link.lost(Some(20_001), 2_200), AfterLoss::GiveUp);
     }
