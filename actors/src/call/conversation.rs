@@ -706,7 +706,7 @@ impl Conversation {
     }
 }
 
-/// The response that has come further with this event. What the caller does, or a sign of life, is no progress of one.
+/// The response that this event names. What the caller does, or a sign of life, is no progress of a response.
 fn response_of<'a>(event: &'a ServerEvent<'_>) -> Option<&'a str> {
     match event {
         ServerEvent::TranscriptDelta { response_id, .. } | ServerEvent::AudioDone { response_id, .. } => {

@@ -7,11 +7,11 @@ use crate::call::Millis;
 use crate::call::end::Reason;
 use crate::call::unnoticed::{Over, Remedy};
 
-/// An utterance whose end is not told counts as ended when there has been no sign of the caller's voice for so long.
+/// The service may never say that an utterance ended. It counts as ended after this long without a sign of the voice.
 const SPEECH_WITHIN_MS: Millis = 30_000;
 /// The same where their voice was loud enough to be noticed, so that its absence says more.
 const LOUD_SPEECH_WITHIN_MS: Millis = 10_000;
-/// A caller who is said to speak and of whose voice there is no sign for so long may be waiting.
+/// The service says that the caller speaks. After this long without a sign of their voice, they may be waiting instead.
 const QUIET_SPEECH_MS: Millis = 5_000;
 
 impl Conversation {
