@@ -9,7 +9,7 @@ use super::{ApiAuth, Settings, environment, unread};
 use crate::nearest::nearest;
 
 /// Settings of other commands, or of parts that a build may lack: they are misspelt as easily as those that are read.
-const OTHERS: [&str; 24] = [
+const OTHERS: [&str; 23] = [
     "ALERT_WEBHOOK_URL",
     "DIRECT_DATABASE_URL",
     "FLIGHT_RECORDER",
@@ -28,7 +28,6 @@ const OTHERS: [&str; 24] = [
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",
     "SUPABASE_URL",
-    "SWITCHBOARD_FAULTS",
     "TLS_CERT_FILE",
     "TLS_KEY_FILE",
     "TWILIO_AUTH_TOKEN_SECONDARY",
