@@ -12,7 +12,7 @@ pub struct Checkpointed<S> {
     discarded: Vec<Effect>,
 }
 
-impl<S: Clone> Checkpointed<S> {
+impl<S: Clone + PartialEq> Checkpointed<S> {
     pub fn new(state: S) -> Self {
         Self { completed: state.clone(), live: state, discarded: Vec::new() }
     }
@@ -30,11 +30,19 @@ impl<S: Clone> Checkpointed<S> {
     pub fn complete(&mut self, input: impl FnOnce(&mut S, &mut Vec<Effect>)) {
         input(&mut self.completed, &mut self.discarded);
         self.discarded.clear();
+        if cfg!(debug_assertions) {
+            self.check();
+        }
     }
 
     /// Goes back to the last completed input.
     pub fn restore(&mut self) {
         self.live = self.completed.clone();
+    }
+
+    /// Panics where a completed input has not left both instances the same.
+    fn check(&self) {
+        assert!(self.live == self.completed, "the checkpoint is not what the call has come to");
     }
 }
 
@@ -51,5 +59,13 @@ mod tests {
         assert_eq!(state.live(), &[0, 1, 2]);
         state.restore();
         assert_eq!(state.live(), &[0, 1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "the checkpoint is not what the call has come to")]
+    fn a_machine_that_does_something_else_the_second_time_is_noticed() {
+        let mut state = Checkpointed::new(vec![0]);
+        state.step(|state, _| state.push(1), &mut vec![]);
+        state.complete(|state, _| state.push(2));
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use self::bridging::Parting;
+use self::check::Written;
 use super::Millis;
 use super::end::{CallEnd, Outcome, Reason};
 pub use super::exchange::{CallResult, Effect, Errors, Input, Next, Rules, Summary};
@@ -30,6 +31,7 @@ use crate::wire::twilio::frames::payload_bytes;
 
 mod afterword;
 mod bridging;
+mod check;
 mod voice;
 
 /// What a session is told of a call of whose history not all is known.
@@ -105,6 +107,7 @@ pub struct Conversation {
     last_turn_ms: Option<u32>,
     answers: u32,
     result: CallResult,
+    written: Written,
 }
 
 impl Conversation {
@@ -141,6 +144,7 @@ impl Conversation {
             last_turn_ms: None,
             answers: 0,
             result: CallResult::default(),
+            written: Written::default(),
         }
     }
 
@@ -162,6 +166,14 @@ impl Conversation {
 
     /// Takes one input and pushes what is to be done about it. After the end only the last words are written down.
     pub fn step(&mut self, input: &Input<'_>, now: Millis, effects: &mut Vec<Effect>) {
+        let (had_ended, from) = (self.ended, effects.len());
+        self.act(input, now, effects);
+        if cfg!(debug_assertions) {
+            self.check(had_ended, &effects[from..]);
+        }
+    }
+
+    fn act(&mut self, input: &Input<'_>, now: Millis, effects: &mut Vec<Effect>) {
         if self.ended {
             return self.afterword(input, now, effects);
         }
@@ -319,6 +331,7 @@ impl Conversation {
                 self.last_word_at = Some(now.saturating_sub(SILENCE_MS));
             }
             ServerEvent::Committed { item_id } => {
+                self.interrupt_at = None; // a word that is over interrupts nobody any more
                 self.turns.committed(item_id, self.speaking_since.take().unwrap_or(now));
                 self.responses.utterance_committed(now);
                 self.unnoticed.noticed(now);
@@ -382,7 +395,12 @@ impl Conversation {
     fn audio(&mut self, delta: &AudioDelta<'_>, now: Millis, effects: &mut Vec<Effect>) {
         let bytes = payload_bytes(&delta.payload);
         self.link.heard(now);
-        if !self.responses.audio(delta.response_id, now) {
+        let is_wanted = self.responses.audio(delta.response_id, now);
+        if is_wanted && !self.has_room_for(bytes) {
+            effects.push(Effect::WriteEvent { kind: "response-too-long", data: json!({}) });
+            effects.extend(self.responses.cancel(now).map(ask_cancel));
+        }
+        if !is_wanted || !self.has_room_for(bytes) {
             let unheard = self.turns.late_audio(delta, bytes);
             return effects.extend(unheard.map(ask_delete));
         }
@@ -393,9 +411,13 @@ impl Conversation {
             self.held_bytes += bytes;
             self.held.push_back(Held::Audio { ordinal, payload: delta.payload.clone() });
         }
-        if self.held_bytes / 8 > HELD_MS || self.playback.unheard_ms() > UNHEARD_MS {
-            effects.push(Effect::WriteEvent { kind: "response-too-long", data: json!({}) });
-            effects.extend(self.responses.cancel(now).map(ask_cancel));
+    }
+
+    /// Whether so much more audio may wait to be heard.
+    fn has_room_for(&self, bytes: u64) -> bool {
+        match self.stream {
+            Stream::Open => self.playback.unheard_ms() + bytes / 8 <= UNHEARD_MS,
+            Stream::Awaited | Stream::Lost => (self.held_bytes + bytes) / 8 <= HELD_MS,
         }
     }
 
@@ -701,6 +723,7 @@ impl Conversation {
         }
         self.turns.close(|turn| write(&mut self.history, turn, effects));
         self.held.clear();
+        self.held_bytes = 0;
         let result = self.result.clone();
         effects.push(Effect::End { end: CallEnd::new(outcome, reason), next, result });
     }

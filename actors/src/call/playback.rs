@@ -195,6 +195,8 @@ impl Playback {
     }
 }
 
+mod check;
+
 #[cfg(test)]
 mod tests {
     use super::*;

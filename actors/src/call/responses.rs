@@ -440,6 +440,8 @@ fn pace(asks_unheard: u32) -> Millis {
     }
 }
 
+mod check;
+
 #[cfg(test)]
 #[path = "responses_tests.rs"]
 mod tests;

@@ -12,6 +12,8 @@ use crate::wire::realtime::events::{AudioDelta, Item, Response};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Turns {
     last_ordinal: u32,
+    /// How many of them were before this process had the call.
+    before: u32,
     agent: Vec<AgentTurn>,
     caller: Vec<CallerTurn>,
     /// The words of an item whose audio has not begun: item id and text.
@@ -116,7 +118,7 @@ impl CallerTurn {
 impl Turns {
     /// The turns of a call that has had some before.
     pub fn after(last_ordinal: u32) -> Self {
-        Self { last_ordinal, ..Self::default() }
+        Self { last_ordinal, before: last_ordinal, ..Self::default() }
     }
 
     /// How many turns the call has had.
@@ -280,6 +282,8 @@ impl Turns {
         }
     }
 }
+
+mod check;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,8 @@ use super::record::Record;
 use super::weight;
 use crate::wire::twilio::sid::CallSid;
 
+mod check;
+
 /// What became of a record that was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pushed {
@@ -35,7 +37,7 @@ pub(super) struct Queue {
     capacity: usize,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Depth {
     records: usize,
     bytes: usize,
@@ -169,6 +171,7 @@ impl Queue {
     }
 
     fn changed(&self, waiting: &Waiting) {
+        waiting.checked(self.capacity);
         self.depth.send_replace(Depth { records: waiting.records.len(), bytes: waiting.bytes });
     }
 
@@ -187,7 +190,7 @@ mod tests {
 
     const CAPACITY: usize = 100_000;
 
-    fn turn(call: u32, text: &str) -> Record {
+    pub(super) fn turn(call: u32, text: &str) -> Record {
         Record::Turn(Turn {
             call_sid: sid(call),
             epoch: 1,
@@ -201,7 +204,7 @@ mod tests {
         })
     }
 
-    fn sid(call: u32) -> CallSid {
+    pub(super) fn sid(call: u32) -> CallSid {
         format!("CA{call:032x}").parse().unwrap()
     }
 

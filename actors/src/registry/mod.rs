@@ -35,6 +35,7 @@ use crate::supervise::{Life, caught, fault_point};
 use crate::wire::realtime::socket::Uplink;
 use crate::wire::twilio::sid::CallSid;
 
+mod check;
 mod claim;
 mod handle;
 pub mod picture;
@@ -159,7 +160,11 @@ impl CallRegistry {
         let began = Instant::now();
         let worked = caught(|| {
             fault_point!("registry");
-            work(self, ctx)
+            let answer = work(self, ctx);
+            if cfg!(debug_assertions) {
+                self.check();
+            }
+            answer
         });
         self.counts.handler_time.observe(began.elapsed().as_secs_f64());
         match worked {

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use self::check::Seen;
 use crate::supervise::Intensity;
 use crate::wire::twilio::sid::CallSid;
+
+mod check;
 
 /// A stream that was promised comes within this time, or the slot is free again.
 pub const CLAIM_WITHIN: Duration = Duration::from_secs(15);
@@ -20,6 +23,7 @@ pub struct Slots<T> {
     held: HashMap<CallSid, Slot<T>>,
     /// The epochs that calls ended with lately: a call that comes back goes on after them, so a used token stays used.
     ended: HashMap<CallSid, (u32, Instant)>,
+    seen: Seen,
 }
 
 /// A place under the ceiling.
@@ -63,7 +67,7 @@ pub enum Resumed {
 
 impl<T> Slots<T> {
     pub fn new(limit: usize) -> Self {
-        Self { limit, held: HashMap::with_capacity(limit), ended: HashMap::new() }
+        Self { limit, held: HashMap::with_capacity(limit), ended: HashMap::new(), seen: Seen::default() }
     }
 
     pub fn limit(&self) -> usize {
@@ -87,11 +91,15 @@ impl<T> Slots<T> {
         }
         self.ended.retain(|_, (_, since)| now.duration_since(*since) < REMEMBER_ENDED);
         let ended_with = self.ended.remove(&call_sid).map_or(0, |(epoch, _)| epoch);
+        if ended_with == 0 {
+            self.seen.forget(call_sid); // long ago, if ever
+        }
         let epoch = ended_with.max(used) + 1;
         let resumes = Intensity::new(MAX_RESUMES, RESUME_WITHIN);
         let slot =
             Slot { call: start(epoch), epoch, claimed: false, first_epoch: epoch, promised_at: now, resumes };
         self.held.insert(call_sid, slot);
+        self.checked();
         Reserved::Slot { epoch, fresh: true }
     }
 
@@ -120,7 +128,9 @@ impl<T> Slots<T> {
             slot.claimed = false;
         }
         slot.promised_at = now;
-        Resumed::Epoch(slot.epoch)
+        let epoch = slot.epoch;
+        self.checked();
+        Resumed::Epoch(epoch)
     }
 
     /// The promise of `epoch` has run out, if its stream has not come: it cannot be claimed any more. Answers the call and
@@ -130,14 +140,19 @@ impl<T> Slots<T> {
         if now.duration_since(slot.promised_at) < CLAIM_WITHIN {
             return None; // it was promised again meanwhile
         }
+        if slot.epoch == slot.first_epoch {
+            slot.first_epoch += 1; // no stream has ever come
+        }
         slot.epoch += 1;
-        Some((&slot.call, slot.epoch))
+        self.checked();
+        self.held.get(&call_sid).map(|slot| (&slot.call, slot.epoch))
     }
 
     /// Frees the slot. Answers what it held the first time, nothing after that.
     pub fn release(&mut self, call_sid: CallSid, now: Instant) -> Option<T> {
         let slot = self.held.remove(&call_sid)?;
         self.ended.insert(call_sid, (slot.epoch, now));
+        self.checked();
         Some(slot.call)
     }
 

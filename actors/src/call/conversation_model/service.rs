@@ -402,7 +402,9 @@ impl World<'_> {
         let Delta { response, item, ref payload, bytes } = self.service.deltas[delta];
         let payload = payload.clone();
         let (response_id, item_id) = (format!("r{response:07}"), format!("a{item:07}"));
-        let wanted = !self.ended && !self.silenced.contains(&response);
+        let held: u32 = self.held.iter().map(|held| self.service.deltas[*held].bytes).sum();
+        let has_room = self.stream.is_some() || (held + bytes) / 8 <= HELD_MS as u32;
+        let wanted = !self.ended && !self.silenced.contains(&response) && has_room;
         if wanted && !self.turns.values().any(|turn| *turn == Turn::Agent { item }) {
             self.commits(Turn::Agent { item });
         }

@@ -167,6 +167,7 @@ impl Store {
         self.records += entries.len();
         self.bytes += entries.iter().map(|(_, value)| value.len() as u64).sum::<u64>();
         self.oldest = self.oldest.or(first_at);
+        self.checked();
         Ok(entries.len())
     }
 
@@ -192,6 +193,7 @@ impl Store {
         })?;
         self.aside.refused += 1;
         self.aside.refused_bytes = bytes;
+        self.checked();
         Ok(())
     }
 
@@ -230,6 +232,7 @@ impl Store {
         })?;
         self.aside.refused = self.aside.refused.saturating_sub(dropped);
         self.aside.refused_bytes = self.aside.refused_bytes.saturating_sub(bytes);
+        self.checked();
         Ok(())
     }
 
@@ -258,6 +261,7 @@ impl Store {
         self.bytes += bytes;
         self.aside = Aside::default();
         self.oldest = self.oldest.or_else(|| Some(Utc::now()));
+        self.checked();
         Ok(())
     }
 
@@ -296,6 +300,7 @@ impl Store {
         if self.records == 0 && self.aside.all() == 0 {
             self.begin_anew()?;
         }
+        self.checked();
         Ok(())
     }
 
@@ -330,6 +335,7 @@ impl Store {
             self.bytes = 0;
             self.compact();
         }
+        self.checked();
         Ok(())
     }
 
@@ -452,12 +458,9 @@ impl Store {
         let first = self.first();
         let transaction = self.database()?.begin_read()?;
         let table = transaction.open_table(RECORDS)?;
-        let (mut records, mut bytes) = (table.len()? as usize, table.stats()?.stored_bytes());
-        if first > 0 {
-            (records, bytes) = (0, 0);
-            for entry in table.range((first, "")..)? {
-                (records, bytes) = (records + 1, bytes + entry?.1.value().len() as u64);
-            }
+        let (mut records, mut bytes) = (0, 0);
+        for entry in table.range((first, "")..)? {
+            (records, bytes) = (records + 1, bytes + entry?.1.value().len() as u64);
         }
         // An order number is never given twice while somebody may still settle the first one.
         let next = table.last()?.map_or(0, |(key, _)| key.value().0 + 1);
@@ -535,6 +538,7 @@ fn failure(error: &redb::Error) -> SpoolFailure {
     SpoolFailure(error.to_string())
 }
 
+mod check;
 #[cfg(feature = "fault-injection")]
 pub(super) mod foreign;
 #[cfg(test)]

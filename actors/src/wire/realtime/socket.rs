@@ -31,6 +31,8 @@ use crate::wire::https::trusting;
 use crate::wire::roots;
 use crate::wire::twilio::frames::payload_ms;
 
+mod check;
+
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// An utterance comes back whole in some events (reference: OpenAI Realtime, "Connecting").
@@ -208,8 +210,11 @@ impl Uplink {
     /// The session understands μ-law: what has waited is sent, and the rest flows.
     pub fn open(&self) {
         let mut inner = self.lock();
-        inner.open = true;
+        inner.open = inner.socket.is_some(); // where it is lost already, the next one gets what the caller says
         inner.drain();
+        if cfg!(debug_assertions) {
+            inner.check();
+        }
     }
 
     /// A frame of the caller: base64 of μ-law, and its presentation time on the stream.
@@ -324,6 +329,9 @@ impl Inner {
             self.dropped += 1;
         }
         self.drain();
+        if cfg!(debug_assertions) {
+            self.check();
+        }
     }
 
     /// Sends what waits, as far as the socket takes it.

@@ -8,7 +8,7 @@ fn sid(call: u32) -> CallSid {
     format!("CA{call:032x}").parse().unwrap()
 }
 
-fn event(call: u32, kind: &str) -> Arc<Record> {
+pub(super) fn event(call: u32, kind: &str) -> Arc<Record> {
     Arc::new(Record::Event(Event {
         call_sid: sid(call),
         at: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
@@ -18,7 +18,7 @@ fn event(call: u32, kind: &str) -> Arc<Record> {
     }))
 }
 
-fn open(folder: &tempfile::TempDir, capacity: u64) -> Store {
+pub(super) fn open(folder: &tempfile::TempDir, capacity: u64) -> Store {
     Store::open_or_replace(folder.path().join("records.redb"), capacity).unwrap()
 }
 
