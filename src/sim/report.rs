@@ -43,6 +43,12 @@ pub struct SessionReport {
     pub corrupted: u64,
     /// What was said to the caller.
     pub responses: Vec<ResponseReport>,
+    /// Tokens of all responses that have ended.
+    #[serde(default)]
+    pub billed_tokens: u64,
+    /// Utterances of the caller that were committed.
+    #[serde(default)]
+    pub utterances: u32,
     /// The texts it was told as messages, in order: a history, notes.
     #[serde(default)]
     pub told: Vec<String>,

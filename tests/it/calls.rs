@@ -22,8 +22,12 @@ struct House {
 
 impl House {
     async fn open(faults: &[&str]) -> Self {
+        Self::with(faults, realtime::Options::default()).await
+    }
+
+    async fn with(faults: &[&str], options: realtime::Options) -> Self {
         let faults = faults.iter().map(|fault| fault.parse::<Fault>().unwrap()).collect();
-        let realtime = realtime::start(realtime::Options { faults, ..Default::default() }).await.unwrap();
+        let realtime = realtime::start(realtime::Options { faults, ..options }).await.unwrap();
         let database = TestDatabase::create().await;
         let app = Setup::new(&database.url, &format!("http://{}", realtime.addr())).start();
         Self { app, realtime }
@@ -177,5 +181,40 @@ async fn a_whole_answer_at_once_can_still_be_interrupted() {
     caller.hears_agent_within(DEADLINE).await.unwrap();
     caller.hangs_up().await;
     house.app.logged(caller.call_sid()).await;
+    house.closes(&network).await;
+}
+
+/// Tokens that the log has of the call's responses.
+fn tokens(log: &Value) -> u64 {
+    let tokens = &log["usage"]["tokens"];
+    ["input_tokens", "output_tokens"].map(|name| tokens[name].as_u64().unwrap()).iter().sum()
+}
+
+#[actix_rt::test]
+async fn what_the_service_says_of_a_call_that_has_just_ended_is_in_its_log() {
+    let late = realtime::Options { transcript_delay_ms: 450, ..realtime::Options::default() };
+    let house = House::with(&["done-delay=450"], late).await;
+    let network = Network::start(house.phone()).unwrap();
+    let caller = network.ring().await.unwrap();
+    caller.hears_agent_within(DEADLINE).await.unwrap();
+    caller.waits_until_silent().await.unwrap();
+    caller.say(&speech::CALLER[0]).await.unwrap();
+    let session = || house.realtime.report().sessions.last().cloned().expect("a session");
+    eventually("the utterance is committed", async || session().utterances == 1).await;
+    tokio::time::sleep(Duration::from_millis(50)).await; // so long the caller waits for an answer
+    caller.hangs_up().await;
+
+    let mut log = house.app.logged(caller.call_sid()).await;
+    assert_eq!(log["call"]["reason"], "caller-hung-up");
+    eventually("the last words and their price are logged", async || {
+        log = house.app.get(&format!("/api/call-logs/{}", caller.call_sid())).await;
+        let is_told = turns(&log).last().is_some_and(|(_, _, text, _)| *text == speech::CALLER[0].text);
+        is_told && !session().open && tokens(&log) == session().billed_tokens
+    })
+    .await;
+    assert_eq!(turns(&log).iter().map(|(ordinal, ..)| *ordinal).collect::<Vec<_>>(), [1, 2]);
+    assert!(log["usage"]["transcription"]["used"]["audioTokens"].as_u64().unwrap() > 0, "{log}");
+    let answer = session().billed_tokens;
+    assert!(answer > 0, "the answer that nobody heard has its price: {answer}");
     house.closes(&network).await;
 }

@@ -14,6 +14,8 @@ use crate::sim::report::FrameCounts;
 use crate::sim::speech;
 use crate::sim::tag::{FRAME_BYTES, NO_CLIP, Tag, TagError};
 
+mod check;
+
 /// One frame's time.
 pub const FRAME: Duration = Duration::from_millis(20);
 const FRAME_MS: u32 = FRAME.as_millis() as u32;

@@ -10,6 +10,8 @@ use super::line::{Line, Order};
 use super::sid;
 use super::twiml::{Room, Target};
 
+mod check;
+
 /// Recordings and messages that are kept of each; Twilio would bill the rest.
 const MAX_ENTRIES: usize = 10_000;
 
@@ -190,6 +192,7 @@ impl Ledger {
             conference.started.set(true);
         }
         drop(participants);
+        conference.check();
         Some(conference)
     }
 
@@ -273,6 +276,7 @@ impl Conference {
         if left.end_on_exit || self.participants.borrow().is_empty() {
             self.end();
         }
+        self.check();
     }
 
     /// Puts everybody out.

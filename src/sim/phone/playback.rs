@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 
 use crate::sim::tag::FRAME_BYTES;
 
+mod check;
+
 /// Ten minutes of μ-law: what arrives beyond is discarded (Twilio's error 31931).
 pub const MAX_BUFFERED_BYTES: u64 = 10 * 60 * 8_000;
 /// Marks that may be outstanding; Twilio names no limit, a bridge that needs more has lost count.
@@ -16,6 +18,9 @@ pub struct Playback {
     appended: u64,
     played: u64,
     marks: VecDeque<(u64, String)>,
+    /// Marks that came, and those of them that were handed out to be echoed.
+    marked: u64,
+    echoed: u64,
 }
 
 /// The buffer is full: nothing of the message was taken.
@@ -31,30 +36,38 @@ impl Playback {
             return Err(Full);
         }
         self.appended = appended;
+        self.check();
         Ok(())
     }
 
     /// Appends a mark. With nothing buffered it is handed back, to be echoed at once.
     pub fn mark(&mut self, name: String) -> Result<Option<String>, Full> {
         if self.appended == self.played {
+            self.check_order();
+            self.marked += 1;
+            self.echoed += 1;
             return Ok(Some(name));
         }
         if self.marks.len() == MAX_MARKS {
             return Err(Full);
         }
         self.marks.push_back((self.appended, name));
+        self.marked += 1;
+        self.check();
         Ok(None)
     }
 
     /// Empties the buffer and hands out all outstanding marks, in order.
     pub fn clear(&mut self) -> impl Iterator<Item = String> + '_ {
         self.played = self.appended;
+        self.echoed += self.marks.len() as u64;
         self.marks.drain(..).map(|(_, name)| name)
     }
 
     /// Plays the next 20 ms, or what is left of the buffer.
     pub fn play(&mut self) {
         self.played = self.appended.min(self.played + FRAME_BYTES as u64);
+        self.check();
     }
 
     /// The next mark that playback has reached.
@@ -63,7 +76,13 @@ impl Playback {
         if *position > self.played {
             return None;
         }
+        self.echoed += 1;
         self.marks.pop_front().map(|(_, name)| name)
+    }
+
+    /// Bytes that came since the stream's start.
+    pub fn appended(&self) -> u64 {
+        self.appended
     }
 
     /// Bytes played or cleared since the stream's start.

@@ -252,8 +252,11 @@ impl Media {
             ));
         }
         self.playback.play();
-        let position = self.playback.position();
-        let audible = self.line.with(|state| state.ear.plays(position));
+        let (position, appended) = (self.playback.position(), self.playback.appended());
+        let audible = self.line.with(|state| {
+            state.ear.check(appended);
+            state.ear.plays(position)
+        });
         self.line.hears(audible);
         while let Some(name) = self.playback.reached() {
             messages.push(self.echo(&name));

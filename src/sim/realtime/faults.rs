@@ -38,6 +38,8 @@ pub enum Fault {
     Deaf(Duration),
     /// `slow-first-sound=MS`: a response begins at once, and its first sound comes that much later than usual.
     SlowFirstSound(Duration),
+    /// `done-delay=MS`: `response.done` is told that much later than the response ends.
+    DoneDelay(Duration),
     /// `never-done[=PERCENT]`: so many of a hundred responses have no `response.done`.
     NeverDone(u32),
     /// `no-sound[=PERCENT]`: so many of a hundred responses are completed without any output.
@@ -98,6 +100,7 @@ impl FromStr for Fault {
             "drop" => Self::Drop(millis()?),
             "deaf" => Self::Deaf(millis()?),
             "slow-first-sound" => Self::SlowFirstSound(millis()?),
+            "done-delay" => Self::DoneDelay(millis()?),
             "never-done" => Self::NeverDone(percent()?),
             "no-sound" => Self::NoSound(percent()?),
             "already-active" => Self::AlreadyActive(percent()?),
@@ -143,6 +146,7 @@ pub struct Faults {
     /// How long after the first `session.updated` nothing is heard any more.
     pub deaf: Option<Duration>,
     pub slow_first_sound: Duration,
+    pub done_delay: Duration,
     pub never_done_percent: u32,
     pub no_sound_percent: u32,
     pub already_active_percent: u32,
@@ -176,6 +180,7 @@ impl From<&[Fault]> for Faults {
                 Fault::Stall(after) => all.ending = Some((after, Ending::Stall)),
                 Fault::Deaf(after) => all.deaf = Some(after),
                 Fault::SlowFirstSound(delay) => all.slow_first_sound = delay,
+                Fault::DoneDelay(delay) => all.done_delay = delay,
                 Fault::NeverDone(percent) => all.never_done_percent = percent,
                 Fault::NoSound(percent) => all.no_sound_percent = percent,
                 Fault::AlreadyActive(percent) => all.already_active_percent = percent,
@@ -199,6 +204,7 @@ mod tests {
         assert_eq!("stall=250".parse(), Ok(Fault::Stall(Duration::from_millis(250))));
         assert_eq!("rate-limit=2".parse(), Ok(Fault::RateLimit(2)));
         assert_eq!("quota".parse(), Ok(Fault::Quota));
+        assert_eq!("done-delay=400".parse(), Ok(Fault::DoneDelay(Duration::from_millis(400))));
         assert_eq!("never-done".parse(), Ok(Fault::NeverDone(100)));
         assert_eq!("no-sound=30".parse(), Ok(Fault::NoSound(30)));
         assert_eq!("omit=response.done".parse(), Ok(Fault::Omit("response.done")));

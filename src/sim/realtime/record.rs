@@ -61,6 +61,11 @@ impl Record {
         (tag.clip != NO_CLIP).then_some(tag.clip)
     }
 
+    /// Notes what a response cost.
+    pub fn bills(&mut self, usage: &Value) {
+        self.report.billed_tokens += usage["total_tokens"].as_u64().unwrap_or_default();
+    }
+
     /// Notes the texts of a message that the client puts into the conversation.
     pub fn told(&mut self, item: &Value) {
         let parts = item["content"].as_array().into_iter().flatten();

@@ -20,6 +20,7 @@ use conversation::{Conversation, Item, Tokens};
 use hearing::{Transcript, Utterance};
 use responses::{Asked, Response};
 
+mod check;
 mod conversation;
 mod hearing;
 mod outbox;
@@ -88,6 +89,8 @@ pub struct Session {
 
     /// At most one of them in the conversation.
     responses: Vec<Response>,
+    /// `response.done` events that are told late, and when.
+    ends: VecDeque<(u64, Value)>,
     /// Responses created so far.
     turns: u32,
     /// The clip of the caller that has not been answered.
@@ -144,6 +147,7 @@ impl Session {
             transcripts: VecDeque::new(),
             transcribed: 0,
             responses: Vec::new(),
+            ends: VecDeque::new(),
             turns: 0,
             question: None,
             cached: Tokens::default(),
@@ -176,13 +180,18 @@ impl Session {
             self.refuse(&refusal, event_id.as_deref());
         }
         self.client_events += 1;
-        if self.manners.faults.benign_errors && self.client_events.is_multiple_of(10) {
+        let errs = self.manners.faults.benign_errors && self.client_events.is_multiple_of(10);
+        if errs && !self.over {
             self.refuse(&Refusal::benign("response_cancel_not_active", responses::NOT_ACTIVE), None);
         }
+        self.check();
     }
 
     /// A binary frame of the client.
     pub fn receive_binary(&mut self) {
+        if self.over {
+            return;
+        }
         let message = "The service takes text frames only.";
         self.refuse(&Refusal::new("binary-frame", "invalid_event", message), None);
     }
@@ -193,6 +202,7 @@ impl Session {
             self.ends_at,
             self.idle_at,
             self.updates.front().map(|update| update.due),
+            self.ends.front().map(|(due, _)| *due),
             self.transcripts.front().map(|transcript| transcript.due),
             self.responses.iter().map(Response::due).min(),
         ]
@@ -222,6 +232,11 @@ impl Session {
         while let Some(position) = self.responses.iter().position(|response| response.due() <= now) {
             self.advance(position, now);
         }
+        while self.ends.front().is_some_and(|(due, _)| *due <= now)
+            && let Some((_, done)) = self.ends.pop_front()
+        {
+            self.out.event("response.done", json!({ "response": done }));
+        }
         if self.ends_at.is_some_and(|due| due <= now) {
             self.over = true;
             self.out.push_end(match self.manners.faults.ending {
@@ -235,6 +250,7 @@ impl Session {
             self.out.error(&Refusal::benign("session_expired", message), None);
             self.out.push_end(Out::Close(1001, "session expired"));
         }
+        self.check();
     }
 
     /// The socket is gone. Only the record is kept.
@@ -250,6 +266,7 @@ impl Session {
         }
         self.conversation = Conversation::default();
         self.responses = Vec::new();
+        self.ends = VecDeque::new();
         self.partial = Vec::new();
     }
 

@@ -92,6 +92,11 @@ impl Voice {
         self.frame
     }
 
+    /// Frames that there are to say.
+    pub fn frames(&self) -> u32 {
+        self.clip.frames()
+    }
+
     /// Milliseconds said so far.
     pub fn spoken_ms(&self) -> u32 {
         self.frame * FRAME_MS

@@ -142,6 +142,7 @@ impl Session {
             "content": [{"type": "input_audio", "transcript": null}],
         }));
         item.heard_ms = millis;
+        self.record.report.utterances += 1;
         self.add_item(item, None);
         let clips = std::mem::take(&mut self.clips);
         self.question = clips.last().copied();

@@ -68,6 +68,11 @@ impl Outbox {
         self.queue.push(end);
     }
 
+    /// What waits to be taken.
+    pub fn waiting(&self) -> &[Out] {
+        &self.queue
+    }
+
     /// Empties it.
     pub fn take(&mut self) -> Vec<Out> {
         std::mem::take(&mut self.queue)

@@ -109,6 +109,24 @@ impl Response {
         self.due
     }
 
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The number in its tags, once there is audio.
+    pub fn number(&self) -> Option<u16> {
+        self.number
+    }
+
+    pub fn is_in_conversation(&self) -> bool {
+        self.asked.in_conversation
+    }
+
+    /// How many frames of it were said, and how many it has.
+    pub fn said_and_asked(&self) -> (u32, u32) {
+        (self.voice.spoken_frames(), self.voice.frames())
+    }
+
     fn json(&self, conversation: &str, status: &str) -> Value {
         let mut response = Value::Object(self.asked.head.clone());
         response["object"] = "realtime.response".into();
@@ -378,8 +396,11 @@ impl Session {
             _ => usage(response.input, response.cached, spoken),
         };
         let is_told = self.record.renders || !strikes(self.manners.faults.never_done_percent, response.turn);
-        if is_told {
-            self.out.event("response.done", json!({ "response": done }));
+        self.record.bills(&done["usage"]);
+        match self.manners.faults.done_delay.as_micros() as u64 {
+            _ if !is_told => {}
+            0 => self.out.event("response.done", json!({ "response": done })),
+            delay => self.ends.push_back((now + delay, done)),
         }
         let timeout = self.config.detection().and_then(|detection| detection.idle_timeout_ms);
         if response.asked.in_conversation && self.utterance.is_none() {

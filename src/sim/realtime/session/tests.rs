@@ -629,3 +629,56 @@ fn pcm_is_spoken_where_pcm_is_in_force() {
     assert_eq!(client.audio_ms(), spoken_ms(&AGENT[0]) * 6);
     assert_eq!(client.violations(), [""; 0]);
 }
+
+#[test]
+fn the_end_of_a_response_can_be_told_late_and_what_it_cost_is_billed_at_once() {
+    let mut client = Client::patient(&[Fault::DoneDelay(Duration::from_millis(400))]);
+    client.send(json!({"type": "response.create"})).pass(Duration::from_millis(100));
+    client.send(json!({"type": "response.cancel"})).pass(Duration::from_millis(399));
+    assert!(client.all("response.done").is_empty());
+    let billed = client.session.record().report.billed_tokens;
+    client.pass(Duration::from_millis(1));
+    let done = &client.last("response.done")["response"];
+    assert_eq!((&done["status"], &done["usage"]["total_tokens"]), (&"cancelled".into(), &billed.into()));
+    assert!(billed > 0);
+}
+
+#[test]
+#[should_panic(expected = "2 responses are made at once")]
+fn a_second_response_beside_the_first_is_noticed() {
+    let mut client = Client::patient(&[]);
+    client.send(json!({"type": "response.create"}));
+    let first = client.session.responses.pop().unwrap();
+    client.send(json!({"type": "response.create"}));
+    client.session.responses.push(first);
+    client.session.check();
+}
+
+#[test]
+#[should_panic(expected = "160 bytes wait for their frame")]
+fn a_frame_that_is_not_heard_is_noticed() {
+    let mut client = Client::patient(&[]);
+    client.session.partial = vec![SILENCE; FRAME_BYTES];
+    client.session.check();
+}
+
+#[test]
+#[should_panic(expected = "something is sent after the end")]
+fn whatever_is_sent_after_the_end_is_noticed() {
+    let mut client = Client::patient(&[]);
+    client.session.out.push_end(Out::Reset);
+    client.session.out.event("response.created", json!({}));
+    client.session.check();
+}
+
+#[test]
+fn a_session_that_ends_while_it_is_configured_says_nothing_more() {
+    let mut client = Client::new(&[Fault::BenignErrors, Fault::Close(Duration::from_millis(50))]);
+    let update = json!({"type": "session.update", "session": {"type": "realtime"}});
+    for _ in 0..9 {
+        client.send(update.clone());
+    }
+    client.now += 60_000;
+    client.send(update);
+    assert_eq!(client.ends, [Out::Close(1001, "going away")]);
+}
