@@ -46,7 +46,6 @@ impl Waiting {
 mod tests {
     use super::super::Queue;
     use super::super::tests::{sid, turn};
-    use super::*;
 
     fn queue() -> Queue {
         let queue = Queue::new(100_000);
