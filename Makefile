@@ -31,7 +31,7 @@ bench-compare: released
 torture:
 	@./.ci/need gcc libc6-dev
 	TORTURE_CASES=$(or $(CASES),1000000) TORTURE_FROM=$(or $(FROM),1) TORTURE_KEEP=1 \
-		cargo test -p actors --lib --locked --profile torture lying_peer -- --nocapture
+		cargo test -p call-control --lib --locked --profile torture lying_peer -- --nocapture
 
 # The program as it is released, kept apart: what cargo builds for tests and benches can be told to panic.
 released:

@@ -38,7 +38,8 @@ use crate::wire::twilio::sid::CallSid;
 mod claim;
 mod handle;
 pub mod picture;
-pub mod slots;
+
+pub use call_control::ceiling::slots;
 
 const MAILBOX: usize = 1024;
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use call_control::realtime::RING_MS;
 use futures_util::{Sink, Stream};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
@@ -41,8 +42,6 @@ const READ_BUFFER_BYTES: usize = 8 << 10;
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 /// Opening the socket: resolving, connecting, TLS and the upgrade.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Of the caller's audio that waits; of more, the newest.
-pub const RING_MS: u64 = 5_000;
 /// Frames of it that wait: four times as many as Twilio sends, whose frames last 20 ms. It bounds those that hold next to
 /// nothing.
 const RING_FRAMES: usize = 1_000;
