@@ -7,6 +7,8 @@ mod claim;
 pub mod cli;
 pub mod connections;
 pub mod descriptors;
+#[cfg(test)]
+mod docs;
 mod drain;
 mod epoch;
 pub mod http;
@@ -14,8 +16,6 @@ mod left_behind;
 pub mod loadtest;
 pub mod logging;
 mod memory_limit;
-#[cfg(test)]
-mod metrics_table;
 mod nearest;
 pub mod private_postgres;
 pub mod process_metrics;

@@ -1,5 +1,5 @@
-//! README's table of metrics is what is registered: `UPDATE_README=1 cargo test --lib metrics_table` writes it, and without
-//! the variable the same test compares it.
+//! The table in docs/metrics.md is what is registered: `UPDATE_DOCS=1 cargo test --lib metrics_table` writes it, and
+//! without the variable the same test compares it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,12 +9,13 @@ use actors::metrics::Registrar;
 use prometheus::core::Collector;
 use prometheus::proto::MetricType;
 
+use super::{page, root};
 use crate::app::App;
 use crate::background;
 use crate::settings::Settings;
 
-const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-const BEGIN: &str = "<!-- metrics: written by `UPDATE_README=1 cargo test --lib metrics_table` -->\n";
+const PAGE: &str = "docs/metrics.md";
+const BEGIN: &str = "<!-- metrics: written by `UPDATE_DOCS=1 cargo test --lib metrics_table` -->\n";
 const END: &str = "<!-- end of the metrics -->";
 
 /// A registry, and a row of the table for each metric in it.
@@ -51,7 +52,7 @@ fn table(rows: &BTreeMap<String, String>) -> String {
 }
 
 #[actix_rt::test]
-async fn readme_lists_every_metric() {
+async fn the_page_lists_every_metric() {
     let listed = Listed::default();
     let spools = tempfile::tempdir().unwrap();
     let settings = Settings::read(|name| {
@@ -71,12 +72,12 @@ async fn readme_lists_every_metric() {
         assert!(rows.contains_key(family.name()), "{} was registered past the table", family.name());
     }
 
-    let readme = std::fs::read_to_string(README).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).expect("the table's beginning");
+    let page = page(PAGE);
+    let (before, rest) = page.split_once(BEGIN).expect("the table's beginning");
     let (written, after) = rest.split_once(END).expect("the table's end");
-    if std::env::var_os("UPDATE_README").is_some() {
-        std::fs::write(README, format!("{before}{BEGIN}{}{END}{after}", table(&rows))).unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(root().join(PAGE), format!("{before}{BEGIN}{}{END}{after}", table(&rows))).unwrap();
     } else {
-        assert!(written == table(&rows), "README's table of metrics is old: write it with UPDATE_README=1");
+        assert!(written == table(&rows), "the table in {PAGE} is old: write it with UPDATE_DOCS=1");
     }
 }
