@@ -9,6 +9,8 @@ pub mod connections;
 pub mod descriptors;
 mod drain;
 mod epoch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod http;
 mod left_behind;
 pub mod loadtest;
