@@ -146,7 +146,7 @@ pub(super) fn fuzz(data: &[u8]) {
     let persona = parse(text, PATH, &mut reader);
     let last = 1 + text.bytes().filter(|byte| *byte == b'\n').count();
     let is_place = |place: &str| match place.strip_prefix(PATH).map(|line| line.strip_prefix(':')) {
-        Some(Some(line)) => line.parse().is_ok_and(|line| (1..=last).contains(&line)),
+        Some(Some(line)) => line.parse().is_ok_and(|line: usize| (1..=last).contains(&line)),
         whole => whole.is_some() && place == PATH,
     };
     assert!(lines(text, PATH).iter().all(|(_, place)| is_place(place)));
