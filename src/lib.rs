@@ -11,6 +11,8 @@ pub mod descriptors;
 mod docs;
 mod drain;
 mod epoch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod http;
 mod left_behind;
 pub mod loadtest;

@@ -22,6 +22,11 @@ pub mod requests;
 mod resume;
 pub mod voice;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_log_question(data: &[u8]) {
+    call_logs::query::fuzz(data);
+}
+
 use crate::connections::in_turn;
 use problem::ApiError;
 

@@ -32,7 +32,7 @@ impl Holes {
 
     /// No frame has come for so long. Answers how much silence is due, in milliseconds.
     pub fn quiet(&mut self, quiet_ms: u64) -> u64 {
-        if self.next_ms.is_none() || quiet_ms < self.filled_ms + PAUSE_MS {
+        if self.next_ms.is_none() || quiet_ms < self.filled_ms.saturating_add(PAUSE_MS) {
             return 0; // before the first frame there is nothing to go on from
         }
         self.fill(quiet_ms - self.filled_ms)
@@ -51,10 +51,40 @@ impl Holes {
     fn fill(&mut self, missing_ms: u64) -> u64 {
         let whole_ms = missing_ms / FRAME_MS * FRAME_MS;
         self.count += u64::from(self.filled_ms == 0);
-        self.total_ms += whole_ms;
+        self.total_ms = self.total_ms.saturating_add(whole_ms);
         let due_ms = whole_ms.min(MOST_MS.saturating_sub(self.filled_ms));
-        self.filled_ms += whole_ms;
+        self.filled_ms = self.filled_ms.saturating_add(whole_ms);
         due_ms
+    }
+}
+
+/// Timestamps, and pauses between them, as they come from eight bytes each. What is filled is whole frames, and of one
+/// hole no more than there may be.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(data: &[u8]) {
+    let mut holes = Holes::default();
+    let (mut quiet_ms, mut filled_ms) = (0_u64, 0);
+    for piece in data.as_chunks::<9>().0 {
+        let [kind, number @ ..] = *piece;
+        let number = u64::from_le_bytes(number);
+        let due_ms = match kind % 8 {
+            0 => {
+                holes.stream_opened();
+                (quiet_ms, filled_ms) = (0, 0);
+                continue;
+            }
+            1 | 2 => {
+                quiet_ms = quiet_ms.saturating_add(number);
+                holes.quiet(quiet_ms)
+            }
+            length => holes.frame(number, u64::from(length) * FRAME_MS),
+        };
+        filled_ms += due_ms;
+        assert_eq!(due_ms % FRAME_MS, 0);
+        assert!(filled_ms <= MOST_MS, "{filled_ms} ms of silence in one hole");
+        if kind % 8 > 2 {
+            (quiet_ms, filled_ms) = (0, 0);
+        }
     }
 }
 
@@ -134,5 +164,13 @@ mod tests {
         holes.stream_opened();
         assert_eq!((holes.quiet(5_000), holes.frame(60_000, 20)), (0, 0));
         assert_eq!((holes.count, holes.total_ms), (0, 0));
+    }
+
+    #[test]
+    fn timestamps_that_leap_again_and_again_are_counted_up_to_what_can_be() {
+        let mut holes = Holes::default();
+        let leaps = [0, u64::MAX, 0, u64::MAX].map(|timestamp| holes.frame(timestamp, 20));
+        assert_eq!(leaps, [0, MOST_MS, 0, MOST_MS]);
+        assert_eq!((holes.count, holes.total_ms), (2, u64::MAX));
     }
 }
