@@ -40,6 +40,7 @@ use crate::http::limits::Limits;
 use crate::http::monitor::Drawn;
 use crate::http::requests::RequestMetrics;
 use crate::http::voice::Voice;
+use crate::http::worker::ApiWorker;
 use crate::left_behind;
 use crate::logging;
 use crate::memory_limit;
@@ -63,6 +64,7 @@ pub struct App {
     pub registry: Registry,
     pub voice: Voice,
     pub limits: Limits,
+    pub api: ApiWorker,
     phrases: Arc<PhraseBook>,
     pub metrics: prometheus::Registry,
     tasks: Tasks,
@@ -163,12 +165,14 @@ impl App {
         let voice = voice(&settings, &public_url, calls.clone(), call_metrics);
         let limits = Limits::new(settings.quotas, settings.http.trusted_proxies.clone(), metrics)
             .context("the metrics of the limits")?;
+        let api = ApiWorker::start(metrics).context("the API's worker")?;
         Ok(Self {
             settings,
             db,
             registry: calls,
             voice,
             limits,
+            api,
             phrases,
             metrics: registry,
             tasks,

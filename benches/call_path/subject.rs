@@ -74,7 +74,7 @@ impl fmt::Display for Kind {
 
 /// What all subjects stand on.
 pub struct Ground {
-    postgres: PrivatePostgres,
+    pub postgres: PrivatePostgres,
     folder: TempDir,
     pub place: Place,
     /// The service's end of TLS.

@@ -3,10 +3,11 @@
 //! It is put together on a thread of its own: the worker, and with it the audio of its calls, goes on meanwhile.
 
 use actix_web::HttpResponse;
-use actix_web::web::{self, Data};
+use actix_web::web::{self, Bytes, Data};
 use prometheus::{Registry, TextEncoder};
 
 use super::health;
+use super::pieces::Pieces;
 use super::problem::ApiError;
 use crate::app::App;
 
@@ -15,7 +16,7 @@ pub async fn metrics(app: Data<App>) -> Result<HttpResponse, ApiError> {
     app.health_metrics.show(&state.causes, &state.warnings);
     let text = web::block(move || encode(&app.metrics)).await.map_err(ApiError::unavailable)?;
     let text = text.map_err(ApiError::unavailable)?;
-    Ok(HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text))
+    Ok(HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(Pieces::from(Bytes::from(text))))
 }
 
 /// All that is registered, in Prometheus' text format.
