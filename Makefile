@@ -13,7 +13,7 @@ demo:
 	$(TARGET)/release/switchboard demo $(ARGS)
 
 test:
-	@./.ci/need gcc libc6-dev postgresql pgbouncer chromium prometheus
+	@./.ci/need gcc libc6-dev postgresql pgbouncer chromium prometheus nginx haproxy
 	RUST_TEST_THREADS=4 cargo test --workspace --locked # they wait more than they compute
 
 bench: released
