@@ -58,6 +58,7 @@ pub mod responses;
 pub mod retry_after;
 mod session;
 pub mod silence;
+pub mod trial;
 pub mod turns;
 pub mod unheard;
 pub mod unnoticed;

@@ -8,4 +8,5 @@ pub mod rendering;
 pub mod requests;
 pub mod socket;
 pub mod transcription;
+pub mod trial;
 pub mod usage;
