@@ -15,6 +15,7 @@ use actors::call::phrases::Phrase;
 use actors::call::phrases::book::{PhraseBook, Source};
 use actors::call::phrases::store::PhraseStore;
 use actors::call::pump::Pump;
+use actors::call::trial::{Trial, try_agent};
 use actors::db::{BadUrl, Db, DbSettings, DbStartError, History, PastTurn, SchemaState, SpoolError};
 use actors::metrics::{Metrics, Registrar};
 use actors::registry::Registry;
@@ -199,11 +200,18 @@ impl App {
         Past { epoch, said: history.turns.into_iter().map(said).collect(), is_whole }
     }
 
-    /// Has the agent's phrases loaded, or rendered by the service; nobody waits for them.
-    fn fill_phrases(&self) {
-        let source = phrase_source(&self.settings, self.voice.pump.metrics.clone());
-        let book = self.phrases.clone();
-        actix_rt::spawn(async move { book.fill(&source).await });
+    /// Loads the agent's phrases, tries the agent at the service, and has the phrases that are missing rendered; nobody
+    /// waits for it.
+    async fn prepare_agent(&self) {
+        let metrics = self.voice.pump.metrics.clone();
+        let source = phrase_source(&self.settings, metrics.clone());
+        self.phrases.load(&source).await;
+        match try_agent(&self.settings.persona, &source.endpoint, &metrics).await {
+            Trial::Passed => tracing::info!("the Realtime service takes the agent as it is"),
+            Trial::Refused(fault) => return metrics.realtime.note_refused(&fault),
+            Trial::Undecided => tracing::warn!("the agent could not be tried at the Realtime service"),
+        }
+        self.phrases.render_missing(&source).await;
     }
 
     pub fn is_draining(&self) -> bool {
@@ -267,7 +275,10 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
     thread::spawn(move || announce(address)); // whoever started us may not read it
-    app.fill_phrases();
+    actix_rt::spawn({
+        let app = app.clone();
+        async move { app.prepare_agent().await }
+    });
     actix_rt::spawn(http::health::tell(app.clone()));
     let twilio = twilio_api(&app.settings.twilio)?;
     let (instance, keep) = (&app.settings.instance_id, app.settings.retention);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct RealtimeReport {
     /// One entry a session, in the order in which they were opened; also the closed ones, but none that rendered
-    /// phrases: it has no caller.
+    /// phrases or tried the service: it has no caller.
     pub sessions: Vec<SessionReport>,
     /// Everything a real service would have refused, over all sessions.
     pub violations: Vec<Violation>,

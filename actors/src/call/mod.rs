@@ -44,6 +44,7 @@ mod measure;
 pub mod phrases;
 pub mod pump;
 mod session;
+pub mod trial;
 
 pub use call_control::Millis;
 pub use call_control::conversation::{self, end, history, loudness, turns};

@@ -2,5 +2,6 @@
 
 pub mod rendering;
 pub mod socket;
+pub mod trial;
 
 pub use call_control::realtime::{events, holes, requests, transcription, usage};
