@@ -38,6 +38,7 @@ use crate::epoch;
 use crate::http;
 use crate::http::health::HealthMetrics;
 use crate::http::limits::Limits;
+use crate::http::metrics::Scraped;
 use crate::http::monitor::Drawn;
 use crate::http::requests::RequestMetrics;
 use crate::http::voice::Voice;
@@ -72,6 +73,7 @@ pub struct App {
     pub requests: RequestMetrics,
     pub health_metrics: HealthMetrics,
     pub drawn: Drawn,
+    pub scraped: Scraped,
     connection_ends: Ends,
     pub started_at: Instant,
     draining: AtomicBool,
@@ -180,6 +182,7 @@ impl App {
             requests,
             health_metrics,
             drawn: Drawn::default(),
+            scraped: Scraped::default(),
             connection_ends,
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
