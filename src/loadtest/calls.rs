@@ -182,6 +182,7 @@ pub async fn run(target: &Target, calls: Calls, name: &str, label: &str) -> anyh
             Verdict::Completed => {}
             Verdict::Refused if matches!(room, Room::For(_)) => {}
             Verdict::Refused => tally.erred("turned away".to_owned()),
+            Verdict::WithPerson => tally.erred("a person had to take the call".to_owned()),
             Verdict::Failed(why) => tally.erred(why.clone()),
         }
         call.answers.iter().for_each(|answer| tally.responded(*answer));

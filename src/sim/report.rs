@@ -117,6 +117,9 @@ pub struct CallsReport {
 pub struct CallCounts {
     pub asked: u64,
     pub completed: u64,
+    /// A person took them, or the caller left a message.
+    #[serde(default)]
+    pub with_person: u64,
     /// Turned away by the full house.
     pub refused: u64,
     pub failed: u64,

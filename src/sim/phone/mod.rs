@@ -125,6 +125,12 @@ pub struct Options {
     /// How long after a call's end the REST API knows its price
     #[arg(long, value_name = "S", default_value = "60", value_parser = seconds)]
     pub price_after: Duration,
+    /// How long a silence the callers bear who wait for a greeting or an answer
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    pub patience: Duration,
+    /// A call that a person takes, or that leaves a message, was answered
+    #[arg(long)]
+    pub person_counts: bool,
     /// What the callers say instead of the built-in clips: raw μ-law, 8 kHz
     #[arg(long, value_name = "FILE")]
     pub voice: Option<PathBuf>,
@@ -176,6 +182,8 @@ impl Default for Options {
             api_throttled: 0,
             api_unanswered: 0,
             price_after: Duration::from_secs(60),
+            patience: Duration::from_secs(10),
+            person_counts: false,
             voice: None,
             json: None,
             quiet: false,
@@ -271,6 +279,7 @@ pub async fn simulate_observed(
             }
             let counter = match call.verdict {
                 Verdict::Completed => &progress.completed,
+                Verdict::WithPerson => &progress.with_person,
                 Verdict::Refused => &progress.refused,
                 Verdict::Failed(_) => &progress.failed,
             };
@@ -310,6 +319,7 @@ pub async fn simulate_observed(
         violations: net.violations(),
         cpu_seconds,
         memory_kib_per_call,
+        person_counts: shared.options.person_counts,
     };
     Ok(Outcome::of(calls, measured, heard_of))
 }

@@ -122,6 +122,11 @@ impl Network {
         Ok(caller)
     }
 
+    /// How long a silence the callers bear.
+    pub(super) fn patience(&self) -> std::time::Duration {
+        self.inner.options.patience
+    }
+
     /// What a real network would have complained of: how often, and the first thousand complaints.
     pub fn violations(&self) -> (u64, Vec<Violation>) {
         self.inner.violations.borrow().clone()

@@ -384,7 +384,11 @@ impl Session {
             "failed" => usage(Tokens::default(), Tokens::default(), Tokens::default()),
             _ => usage(response.input, response.cached, spoken),
         };
-        let is_told = self.record.renders || !strikes(self.manners.faults.never_done_percent, response.turn);
+        // One fault strikes a response: where both do, it ends without a sound.
+        let faults = &self.manners.faults;
+        let is_told = self.record.renders
+            || !strikes(faults.never_done_percent, response.turn)
+            || strikes(faults.no_sound_percent, response.turn);
         if is_told {
             self.out.event("response.done", json!({ "response": done }));
         }
