@@ -11,7 +11,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 
-use crate::call::retry_after::retry_after as read_retry_after;
+use crate::call::conversation::retry_after::retry_after as read_retry_after;
 use crate::db::{Cursor, Sort};
 use crate::wire::realtime::events;
 use crate::wire::scan::{self, Raw};

@@ -60,8 +60,11 @@ impl Holes {
 
 /// Timestamps, and pauses between them, as they come from eight bytes each. What is filled is whole frames, and of one
 /// hole no more than there may be.
+///
+/// # Panics
+/// They break that.
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) fn fuzz(data: &[u8]) {
+pub fn fuzz(data: &[u8]) {
     let mut holes = Holes::default();
     let (mut quiet_ms, mut filled_ms) = (0_u64, 0);
     for piece in data.as_chunks::<9>().0 {
