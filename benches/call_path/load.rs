@@ -350,6 +350,7 @@ impl Load {
     }
 
     /// How many ends of calls have failed.
+    #[allow(dead_code, reason = "not every bench that shares this file counts them")]
     pub fn faults(&self) -> u32 {
         self.state.faults.load(Relaxed)
     }
