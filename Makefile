@@ -13,7 +13,7 @@ demo:
 	$(TARGET)/release/switchboard demo $(ARGS)
 
 test:
-	@./.ci/need gcc libc6-dev postgresql pgbouncer chromium prometheus
+	@./.ci/need gcc libc6-dev postgresql pgbouncer chromium prometheus nginx haproxy
 	RUST_TEST_THREADS=4 cargo test --workspace --locked # they wait more than they compute
 
 bench: released
@@ -31,7 +31,7 @@ bench-compare: released
 torture:
 	@./.ci/need gcc libc6-dev
 	TORTURE_CASES=$(or $(CASES),1000000) TORTURE_FROM=$(or $(FROM),1) TORTURE_KEEP=1 \
-		cargo test -p actors --lib --locked --profile torture lying_peer -- --nocapture
+		cargo test -p call-control --lib --locked --profile torture lying_peer -- --nocapture
 
 # The program as it is released, kept apart: what cargo builds for tests and benches can be told to panic.
 released:

@@ -15,6 +15,7 @@ use actors::call::phrases::Phrase;
 use actors::call::phrases::book::{PhraseBook, Source};
 use actors::call::phrases::store::PhraseStore;
 use actors::call::pump::Pump;
+use actors::call::trial::{Trial, try_agent};
 use actors::db::{BadUrl, Db, DbSettings, DbStartError, History, PastTurn, SchemaState, SpoolError};
 use actors::metrics::{Metrics, Registrar};
 use actors::registry::Registry;
@@ -37,9 +38,11 @@ use crate::epoch;
 use crate::http;
 use crate::http::health::HealthMetrics;
 use crate::http::limits::Limits;
+use crate::http::metrics::Scraped;
 use crate::http::monitor::Drawn;
 use crate::http::requests::RequestMetrics;
 use crate::http::voice::Voice;
+use crate::http::worker::ApiWorker;
 use crate::left_behind;
 use crate::logging;
 use crate::memory_limit;
@@ -63,12 +66,14 @@ pub struct App {
     pub registry: Registry,
     pub voice: Voice,
     pub limits: Limits,
+    pub api: ApiWorker,
     phrases: Arc<PhraseBook>,
     pub metrics: prometheus::Registry,
     tasks: Tasks,
     pub requests: RequestMetrics,
     pub health_metrics: HealthMetrics,
     pub drawn: Drawn,
+    pub scraped: Scraped,
     connection_ends: Ends,
     pub started_at: Instant,
     draining: AtomicBool,
@@ -163,18 +168,21 @@ impl App {
         let voice = voice(&settings, &public_url, calls.clone(), call_metrics);
         let limits = Limits::new(settings.quotas, settings.http.trusted_proxies.clone(), metrics)
             .context("the metrics of the limits")?;
+        let api = ApiWorker::start(metrics).context("the API's worker")?;
         Ok(Self {
             settings,
             db,
             registry: calls,
             voice,
             limits,
+            api,
             phrases,
             metrics: registry,
             tasks,
             requests,
             health_metrics,
             drawn: Drawn::default(),
+            scraped: Scraped::default(),
             connection_ends,
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
@@ -195,11 +203,18 @@ impl App {
         Past { epoch, said: history.turns.into_iter().map(said).collect(), is_whole }
     }
 
-    /// Has the agent's phrases loaded, or rendered by the service; nobody waits for them.
-    fn fill_phrases(&self) {
-        let source = phrase_source(&self.settings, self.voice.pump.metrics.clone());
-        let book = self.phrases.clone();
-        actix_rt::spawn(async move { book.fill(&source).await });
+    /// Loads the agent's phrases, tries the agent at the service, and has the phrases that are missing rendered; nobody
+    /// waits for it.
+    async fn prepare_agent(&self) {
+        let metrics = self.voice.pump.metrics.clone();
+        let source = phrase_source(&self.settings, metrics.clone());
+        self.phrases.load(&source).await;
+        match try_agent(&self.settings.persona, &source.endpoint, &metrics).await {
+            Trial::Passed => tracing::info!("the Realtime service takes the agent as it is"),
+            Trial::Refused(fault) => return metrics.realtime.note_refused(&fault),
+            Trial::Undecided => tracing::warn!("the agent could not be tried at the Realtime service"),
+        }
+        self.phrases.render_missing(&source).await;
     }
 
     pub fn is_draining(&self) -> bool {
@@ -263,7 +278,10 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
     thread::spawn(move || announce(address)); // whoever started us may not read it
-    app.fill_phrases();
+    actix_rt::spawn({
+        let app = app.clone();
+        async move { app.prepare_agent().await }
+    });
     actix_rt::spawn(http::health::tell(app.clone()));
     let twilio = twilio_api(&app.settings.twilio)?;
     let (instance, keep) = (&app.settings.instance_id, app.settings.retention);

@@ -212,6 +212,12 @@ impl Connection {
         self.blocked_since.get().is_some()
     }
 
+    /// A request is answered of which nothing more has to come. What follows it stays with the system: the
+    /// server would make requests of all that it reads, and keep them.
+    fn is_answering(&self) -> bool {
+        self.requests.get() > 0 && self.body_since.get().is_none()
+    }
+
     /// Keeps the task's waker.
     fn watch(&self, context: &Context<'_>) {
         let mut task = self.task.borrow_mut();
@@ -266,6 +272,9 @@ impl Drop for UnderWay {
         connection.unanswered.set(0);
         connection.waits.set(false);
         connection.idle_since.set(Instant::now());
+        if connection.is_held.replace(false) {
+            connection.wake();
+        }
     }
 }
 

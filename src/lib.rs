@@ -7,15 +7,17 @@ mod claim;
 pub mod cli;
 pub mod connections;
 pub mod descriptors;
+#[cfg(test)]
+mod docs;
 mod drain;
 mod epoch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod http;
 mod left_behind;
 pub mod loadtest;
 pub mod logging;
 mod memory_limit;
-#[cfg(test)]
-mod metrics_table;
 mod nearest;
 pub mod private_postgres;
 pub mod process_metrics;

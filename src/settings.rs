@@ -577,5 +577,10 @@ fn is_e164(text: &str) -> bool {
     })
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_agent_file(data: &[u8]) {
+    agent_file::fuzz(data);
+}
+
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use crate::wire::realtime::events::ServiceError;
 use crate::wire::realtime::socket::ConnectError;
 
+pub use self::fault::{Fault, Refusal};
+
+mod fault;
+
 /// Records may wait so long before it is a fault; a batch is written within a second.
 const MAX_WAIT_SECONDS: i64 = 10;
 /// How long an outcome of the Realtime service counts.
@@ -140,22 +144,6 @@ fn realtime_fault(outcomes: &[Outcome]) -> Option<&'static str> {
     (count(unanswered, Outcome::Failed) >= FAILURES).then_some("realtime-responses-fail")
 }
 
-/// What of our settings a fault of the service is about.
-fn subject(code: &str, parameter: &str) -> Option<&'static str> {
-    match code {
-        "invalid_api_key"
-        | "insufficient_quota"
-        | "account_deactivated"
-        | "billing_hard_limit_reached"
-        | "connect-401"
-        | "connect-403" => return Some("key"),
-        "model_not_found" | "connect-404" => return Some("model"),
-        _ => {}
-    }
-    let part = |name: &&str| parameter.rsplit('.').any(|part| part == *name);
-    ["voice", "model", "instructions", "language"].into_iter().find(part)
-}
-
 /// What came of the last requests to the Realtime service; a clone writes into the same list.
 #[derive(Clone, Default)]
 pub struct RealtimeLog(Arc<Mutex<Outcomes>>);
@@ -163,14 +151,16 @@ pub struct RealtimeLog(Arc<Mutex<Outcomes>>);
 #[derive(Default)]
 struct Outcomes {
     last: VecDeque<(Instant, Outcome)>,
-    /// Code and parameter of the fault that was logged last; none since an answer.
-    told: Option<(String, String)>,
+    /// Code, parameter and value of the fault that was logged last; none since an answer.
+    told: Option<(String, String, String)>,
     /// Failures since then.
     failures: u64,
     /// Calls that were given to a person since then.
     handed_over: u64,
     /// Where what the service is told comes from.
     places: Vec<(&'static str, String)>,
+    /// Why the agent that answers was refused when it was tried; none since an answer. Unlike the rest it does not age.
+    refused: Option<Refusal>,
 }
 
 impl RealtimeLog {
@@ -184,7 +174,11 @@ impl RealtimeLog {
             outcomes.last.pop_front();
         }
         outcomes.last.push_back((now, outcome));
-        if outcome == Outcome::Answered && outcomes.told.take().is_some() {
+        if outcome != Outcome::Answered {
+            return;
+        }
+        outcomes.refused = None;
+        if outcomes.told.take().is_some() {
             let failures = std::mem::take(&mut outcomes.failures);
             let handed_over = std::mem::take(&mut outcomes.handed_over);
             tracing::warn!(failures, calls_handed_over = handed_over, "the Realtime service answers again");
@@ -193,9 +187,31 @@ impl RealtimeLog {
 
     /// The service said no; what it said is logged when it is not what it said last. `is_final`: it will say so again.
     pub fn note_error(&self, error: &ServiceError, is_final: bool) {
-        let said = |text: &Option<String>| text.clone().unwrap_or_default();
         let outcome = if is_final { Outcome::Refused } else { Outcome::Failed };
-        self.fault(outcome, error.code(), &said(&error.param), &said(&error.message));
+        self.fault(outcome, &Fault::of(error));
+    }
+
+    /// A session of our own came to nothing, and may succeed when it is tried again.
+    pub fn note_failed(&self, fault: &Fault) {
+        self.fault(Outcome::Failed, fault);
+    }
+
+    /// The agent that answers was tried, and the service refuses it: so it is until it answers.
+    pub fn note_refused(&self, fault: &Fault) {
+        self.fault(Outcome::Refused, fault);
+        let Fault { code, parameter, value, .. } = fault;
+        let refusal = Refusal {
+            code: short(code),
+            parameter: short(parameter),
+            value: short(value),
+            setting: self.place_of(code, parameter),
+        };
+        self.lock().refused = Some(refusal);
+    }
+
+    /// What the service refuses of the agent that answers, as its trial has shown.
+    pub fn refused(&self) -> Option<Refusal> {
+        self.lock().refused.clone()
     }
 
     /// Has faults named with the setting that they are about: `key`, `model`, `voice`, `instructions` or `language`, and
@@ -205,7 +221,7 @@ impl RealtimeLog {
     }
 
     fn place_of(&self, code: &str, parameter: &str) -> String {
-        let subject = subject(code, parameter);
+        let subject = fault::subject(code, parameter);
         let outcomes = self.lock();
         let place = outcomes.places.iter().find(|(name, _)| Some(*name) == subject);
         place.map(|(_, place)| place.clone()).unwrap_or_default()
@@ -213,13 +229,9 @@ impl RealtimeLog {
 
     /// There is no socket: logged once, however many calls try.
     pub fn note_unconnected(&self, error: &ConnectError) {
-        let (outcome, code) = match error {
-            ConnectError::TimedOut => (Outcome::NotConnected, "connect-timed-out".to_owned()),
-            ConnectError::Failed(_) => (Outcome::NotConnected, "connect-failed".to_owned()),
-            ConnectError::Busy { status, .. } => (Outcome::NotConnected, format!("connect-{status}")),
-            ConnectError::Refused { status } => (Outcome::Refused, format!("connect-{status}")),
-        };
-        self.fault(outcome, &code, "", &error.to_string());
+        let is_refused = matches!(error, ConnectError::Refused { .. });
+        let outcome = if is_refused { Outcome::Refused } else { Outcome::NotConnected };
+        self.fault(outcome, &Fault::of_connect(error));
     }
 
     /// A call was given to a person because the agent could not be had. Where nothing was heard of the service that says
@@ -228,19 +240,19 @@ impl RealtimeLog {
         let mut outcomes = self.lock();
         outcomes.handed_over += 1;
         if outcomes.told.is_none() {
-            outcomes.told = Some(("no-answer".to_owned(), String::new()));
+            outcomes.told = Some(("no-answer".to_owned(), String::new(), String::new()));
             drop(outcomes);
             tracing::warn!("the Realtime service does not answer: a call is given to a person");
         }
     }
 
-    fn fault(&self, outcome: Outcome, code: &str, parameter: &str, text: &str) {
+    fn fault(&self, outcome: Outcome, Fault { code, parameter, value, text }: &Fault) {
         self.note(outcome);
-        if self.is_news(code, parameter) {
-            let short = |text: &str| text.chars().take(MAX_TEXT).collect::<String>();
+        if self.is_news(code, parameter, value) {
             tracing::warn!(
                 code = short(code),
                 parameter = short(parameter),
+                value = short(value),
                 text = short(text),
                 setting = self.place_of(code, parameter),
                 "the Realtime service fails: calls may be given to a person until it answers"
@@ -248,11 +260,18 @@ impl RealtimeLog {
         }
     }
 
-    fn is_news(&self, code: &str, parameter: &str) -> bool {
-        let name = (code.to_owned(), parameter.to_owned());
+    /// Whether it is not what was said last. One without a value is the same as one with it.
+    fn is_news(&self, code: &str, parameter: &str, value: &str) -> bool {
         let mut outcomes = self.lock();
         outcomes.failures += 1;
-        outcomes.told.replace(name.clone()) != Some(name)
+        let is_same = outcomes.told.as_ref().is_some_and(|(last_code, last_parameter, last_value)| {
+            let is_value = value.is_empty() || last_value.is_empty() || value == last_value;
+            code == last_code && parameter == last_parameter && is_value
+        });
+        if !is_same {
+            outcomes.told = Some((code.to_owned(), parameter.to_owned(), value.to_owned()));
+        }
+        !is_same
     }
 
     fn lock(&self) -> MutexGuard<'_, Outcomes> {
@@ -267,8 +286,13 @@ impl RealtimeLog {
     fn recent_at(&self, now: Instant) -> Vec<Outcome> {
         let outcomes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_recent = |at: &Instant| now.saturating_duration_since(*at) < WINDOW;
-        outcomes.last.iter().filter(|(at, _)| is_recent(at)).map(|(_, outcome)| *outcome).collect()
+        let recent = outcomes.last.iter().filter(|(at, _)| is_recent(at)).map(|(_, outcome)| *outcome);
+        outcomes.refused.as_ref().map(|_| Outcome::Refused).into_iter().chain(recent).collect()
     }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
 }
 
 #[cfg(test)]
@@ -348,10 +372,11 @@ mod tests {
     #[test]
     fn what_the_service_refuses_is_news_once_until_it_changes_or_an_answer_comes() {
         let log = RealtimeLog::default();
-        let news = ["voice", "voice", "model"].map(|parameter| log.is_news("invalid_value", parameter));
+        let news = ["voice", "voice", "model"].map(|parameter| log.is_news("invalid_value", parameter, ""));
         assert_eq!(news, [true, false, true]);
         log.note(Answered);
-        assert!(log.is_news("invalid_value", "model"));
+        let news = ["nova", "", "nova", "vega"].map(|value| log.is_news("invalid_value", "voice", value));
+        assert_eq!(news, [true, false, false, true]);
     }
 
     /// The lines that `work` logs.
@@ -416,6 +441,30 @@ mod tests {
             (0..3).for_each(|_| log.note_handed_over());
         });
         assert_eq!(lines.len(), 1, "{lines:?}");
+    }
+
+    #[test]
+    fn what_a_trial_was_refused_stays_so_until_the_service_answers() {
+        let fault = Fault {
+            code: "invalid_value".to_owned(),
+            parameter: "session.audio.output.voice".to_owned(),
+            value: "nova".to_owned(),
+            ..Fault::default()
+        };
+        let log = RealtimeLog::default();
+        log.explain(vec![("voice", "agent.toml:4".to_owned())]);
+        let lines = logged(|| (0..2).for_each(|_| log.note_refused(&fault)));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for part in
+            ["WARN", "parameter=\"session.audio.output.voice\"", "value=\"nova\"", "setting=\"agent.toml:4\""]
+        {
+            assert!(lines[0].contains(part), "{lines:?}");
+        }
+        let later = log.recent_at(Instant::now() + WINDOW);
+        assert_eq!(realtime_fault(&later), Some("realtime-refused"));
+        assert_eq!(log.refused().map(|refusal| refusal.setting), Some("agent.toml:4".to_owned()));
+        log.note(Answered);
+        assert_eq!((log.refused(), realtime_fault(&log.recent())), (None, None));
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub mod health;
 pub mod jobs;
 pub mod metrics;
 pub mod registry;
-pub mod secret;
 pub mod supervise;
 pub mod wire;
+
+pub use call_control::secret;

@@ -6,10 +6,10 @@
 //! its help; but its [`Lifeline`] ends, and with it the process.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+pub use call_control::intensity::Intensity;
 use tokio::sync::watch;
 
 /// What a permanent actor may have: more restarts than that, within that time, are the end of the process.
@@ -43,32 +43,6 @@ pub fn message(panic: &(dyn Any + Send)) -> String {
         text.clone()
     } else {
         "a panic without a message".to_owned()
-    }
-}
-
-/// How many restarts an actor may have within a time, as in Erlang's supervisors.
-#[derive(Debug, Clone)]
-pub struct Intensity {
-    most: usize,
-    within: Duration,
-    restarts: VecDeque<Instant>,
-}
-
-impl Intensity {
-    pub fn new(most: usize, within: Duration) -> Self {
-        Self { most, within, restarts: VecDeque::with_capacity(most + 1) }
-    }
-
-    /// Counts a restart at `now` and says whether it is still allowed.
-    pub fn allows(&mut self, now: Instant) -> bool {
-        while self.restarts.front().is_some_and(|first| now.duration_since(*first) > self.within) {
-            self.restarts.pop_front();
-        }
-        if self.restarts.len() == self.most {
-            return false;
-        }
-        self.restarts.push_back(now);
-        true
     }
 }
 
@@ -124,15 +98,6 @@ mod tests {
     fn a_panic_becomes_its_message() {
         assert_eq!(caught(|| panic!("frame {}", 7)), Err::<(), _>("frame 7".to_owned()));
         assert_eq!(caught(|| 1), Ok(1));
-    }
-
-    #[test]
-    fn the_fourth_restart_within_a_minute_is_one_too_many() {
-        let mut intensity = Intensity::new(3, Duration::from_secs(60));
-        let start = Instant::now();
-        assert!((0..3).all(|second| intensity.allows(start + Duration::from_secs(second))));
-        assert!(!intensity.allows(start + Duration::from_secs(59)));
-        assert!(intensity.allows(start + Duration::from_secs(61)));
     }
 
     #[tokio::test]

@@ -144,6 +144,8 @@ pub struct State {
     /// How late callers were to speak, in microseconds.
     lag: Mutex<Histogram<u64>>,
     fault: Mutex<Option<String>>,
+    /// How many ends of calls failed.
+    faults: AtomicU32,
 }
 
 impl State {
@@ -197,6 +199,7 @@ impl State {
 
     /// One end of a call failed; the first fault is kept.
     pub fn failed(&self, error: &anyhow::Error) {
+        self.faults.fetch_add(1, Relaxed);
         locked(&self.fault).get_or_insert_with(|| format!("{error:#}"));
     }
 
@@ -258,6 +261,7 @@ impl Load {
             down: Way::new(),
             lag: Mutex::new(none_yet()),
             fault: Mutex::new(None),
+            faults: AtomicU32::new(0),
         });
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, start) = mpsc::channel();
@@ -345,14 +349,29 @@ impl Load {
         }
     }
 
-    /// Sends nothing more, lets arrive what is under way, and answers what passed up and down.
+    /// How many ends of calls have failed.
+    #[allow(dead_code, reason = "not every bench that shares this file counts them")]
+    pub fn faults(&self) -> u32 {
+        self.state.faults.load(Relaxed)
+    }
+
+    /// As [`Self::settle`] does.
+    ///
+    /// # Errors
+    /// A call has failed.
     pub fn finish(&self) -> anyhow::Result<[Passed; 2]> {
+        let passed = self.settle();
+        self.check()?;
+        Ok(passed)
+    }
+
+    /// Sends nothing more, lets arrive what is under way, and answers what passed up and down.
+    pub fn settle(&self) -> [Passed; 2] {
         self.set_quiet(true);
         let passed = || [self.state.up.passed(), self.state.down.passed()];
         let has_arrived = |_: &State| passed().iter().all(|way| way.heard >= way.sent);
         let _ = self.wait("all frames have arrived", has_arrived); // what has not by now is lost, and counted so
-        self.check()?;
-        Ok(passed())
+        passed()
     }
 
     fn wait(&self, what: &str, holds: impl Fn(&State) -> bool) -> anyhow::Result<()> {

@@ -74,7 +74,7 @@ impl fmt::Display for Kind {
 
 /// What all subjects stand on.
 pub struct Ground {
-    postgres: PrivatePostgres,
+    pub postgres: PrivatePostgres,
     folder: TempDir,
     pub place: Place,
     /// The service's end of TLS.
@@ -102,7 +102,17 @@ pub struct Subject(Process);
 impl Subject {
     /// Starts it and waits until it listens. It connects its calls to `service`, and takes `calls` at most.
     pub fn start(kind: Kind, service: SocketAddr, ground: &Ground, calls: u32) -> anyhow::Result<Self> {
-        let mut command = kind.command()?;
+        Self::start_as(kind.command()?, kind, service, ground, calls)
+    }
+
+    /// The same with a command of another kind, which starts it in the end.
+    pub fn start_as(
+        mut command: Command,
+        kind: Kind,
+        service: SocketAddr,
+        ground: &Ground,
+        calls: u32,
+    ) -> anyhow::Result<Self> {
         program::set(&mut command, ground.postgres.url(), ground.folder.path());
         let scheme = if kind.has_tls() { "wss" } else { "ws" };
         command

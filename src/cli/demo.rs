@@ -16,6 +16,8 @@ use crate::private_postgres::{PrivatePostgres, data_home};
 const USUAL_CEILING: u32 = 20;
 /// Status callbacks a minute that the runtime takes for each call of its ceiling: for the usual one, as many as usual.
 const CALLBACKS_PER_CALL: u32 = 25;
+/// Within that time a caller hears an answer, a filler or a person, whatever the service does.
+const LONGEST_SILENCE_SECONDS: &str = "40";
 
 /// What the service does wrong where that is asked for. Each is something that a conversation gets over.
 const FAULTS: &[&str] = &[
@@ -108,7 +110,8 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
             .env("RATE_LIMIT_WEBHOOK", format!("{}/1m", CALLBACKS_PER_CALL * ceiling))
             .env("OPENAI_API_KEY", "demo")
             .env("OPENAI_REALTIME_URL", format!("{}/v1/realtime", realtime_origin.replacen("http", "ws", 1)))
-            .env("TWILIO_AUTH_TOKEN", &token);
+            .env("TWILIO_AUTH_TOKEN", &token)
+            .envs(arguments.faults.then_some(("HUMAN_FALLBACK_NUMBER", "+15005550006")));
     })
     .await?;
     println!("dashboard: {origin}/");
@@ -119,6 +122,9 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
     let mut phone = switchboard()?;
     phone.args(["sim", "phone", "--url", &origin, "--realtime", &realtime_origin]);
     phone.args(["--calls", &arguments.calls.to_string(), "--seconds", &arguments.seconds.to_string()]);
+    if arguments.faults {
+        phone.args(["--person-counts", "--patience", LONGEST_SILENCE_SECONDS]);
+    }
     phone.args(arguments.json.iter().flat_map(|file| ["--json".as_ref(), file.as_os_str()]));
     phone.env("TWILIO_AUTH_TOKEN", &token);
     let mut phone = phone.spawn().context("cannot start the callers")?;

@@ -22,7 +22,7 @@ use crate::loadtest::result::LoadTest;
 use crate::loadtest::schedule::Schedule;
 use crate::loadtest::table::Table;
 use crate::loadtest::{self, LIMITS_WINDOW, Load, Plan, Where, Work, compare, limit, page};
-use crate::sim::phone::is_loopback;
+use crate::sim::phone::Reach;
 
 /// The ceiling of a private instance that need not hold more.
 const USUAL_CEILING: u16 = 20;
@@ -129,6 +129,8 @@ struct Common {
     /// The program to be put under load; without it one is started, with a database of its own
     #[arg(long, value_name = "ORIGIN", value_parser = Origin::Any)]
     url: Option<Url>,
+    #[command(flatten)]
+    reach: Reach,
     /// The simulated Realtime service behind that program, whose report is read after the calls
     #[arg(long, value_name = "ORIGIN", value_parser = Origin::Loopback, requires = "url")]
     realtime: Option<Url>,
@@ -155,11 +157,17 @@ struct Common {
 /// The exit status is the verdict's; 1 also if the test could not be made.
 pub fn run(command: Command) -> u8 {
     let (plan, common) = plan(&command);
-    if let Where::There { origin, .. } = &plan.where_to
+    if let Where::There { origin, reach, .. } = &plan.where_to
         && has_calls(&plan.work)
-        && !(is_loopback(origin) && origin.scheme() == "http")
+        && let Err(refusal) = reach.permits(origin)
     {
-        eprintln!("the simulated callers ring programs on this machine only: {origin}");
+        eprintln!("{refusal}");
+        return USAGE;
+    }
+    if common.url.is_none() && !common.reach.is_usual() {
+        eprintln!(
+            "--allow-host and --cacert want --url: a private instance is on this machine and has no TLS"
+        );
         return USAGE;
     }
     if let (Work::FindLimit(_), Where::There { realtime: None, .. }) = (&plan.work, &plan.where_to) {
@@ -235,6 +243,7 @@ fn plan(command: &Command) -> (Plan, &Common) {
     let where_to = match &common.url {
         Some(origin) => Where::There {
             origin: origin.clone(),
+            reach: common.reach.clone(),
             realtime: common.realtime.clone(),
             auth_token: common.auth_token.clone(),
         },

@@ -76,7 +76,7 @@ impl Stream {
             return Poll::Ready(Ok(()));
         }
         connection.watch(context);
-        if connection.waits.get() || connection.is_blocked() {
+        if connection.waits.get() || connection.is_blocked() || connection.is_answering() {
             connection.is_held.set(true);
             return Poll::Pending;
         }

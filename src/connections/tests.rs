@@ -19,6 +19,8 @@ use super::*;
 const DEADLINE: Duration = Duration::from_secs(20);
 const MINUTE: Duration = Duration::from_secs(60);
 const LARGE: usize = 1 << 20;
+/// More than sockets hold.
+const HUGE: usize = 64 << 20;
 
 /// A server whose routes note that they were called.
 struct Running {
@@ -33,11 +35,8 @@ fn ends() -> Ends {
     Ends::register(&prometheus::Registry::new()).unwrap()
 }
 
-fn start(most: usize) -> Running {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let (calls, (release, held)) = (Arc::<Mutex<Vec<String>>>::default(), channel());
-    let (noted, held) = (calls.clone(), Arc::new(Mutex::new(held)));
+/// A free port, and a door of one worker.
+fn door(most: usize) -> (TcpListener, Door) {
     let door = Door {
         workers: 1,
         bounds: Bounds { keep_alive: MINUTE, most },
@@ -45,6 +44,14 @@ fn start(most: usize) -> Running {
         ends: ends(),
         finish_within: Duration::from_secs(1),
     };
+    (TcpListener::bind("127.0.0.1:0").unwrap(), door)
+}
+
+fn start(most: usize) -> Running {
+    let (listener, door) = door(most);
+    let address = listener.local_addr().unwrap();
+    let (calls, (release, held)) = (Arc::<Mutex<Vec<String>>>::default(), channel());
+    let (noted, held) = (calls.clone(), Arc::new(Mutex::new(held)));
     let routes = move || {
         let (noted, held) = (noted.clone(), held.clone());
         let note = move |request: actix_web::HttpRequest| {
@@ -63,10 +70,10 @@ fn start(most: usize) -> Running {
 fn answer(path: &str, held: &Mutex<Receiver<()>>) -> HttpResponse {
     match path {
         "/held" => {
-            let _ = held.lock().unwrap().recv_timeout(DEADLINE); // the worker stands still
+            let _ = held.lock().unwrap().recv_timeout(3 * DEADLINE); // the worker stands still
             HttpResponse::Ok().finish()
         }
-        "/large" => HttpResponse::Ok().body(vec![b'x'; LARGE]),
+        "/huge" => HttpResponse::Ok().body(vec![b'x'; HUGE]),
         "/streamed" => {
             let pieces = ["one,", "two"].map(|piece| Ok::<_, actix_web::Error>(Bytes::from(piece)));
             HttpResponse::Ok().streaming(stream::iter(pieces))
@@ -127,20 +134,53 @@ async fn requests_that_come_together_let_other_connections_go_first() {
 }
 
 #[actix_rt::test]
+async fn the_doors_of_the_program_let_other_connections_go_first() {
+    let (listener, door) = door(100);
+    let address = listener.local_addr().unwrap();
+    let app = crate::http::tests::app(&[("API_AUTH", "off")]);
+    let (release, held) = channel();
+    let held = Arc::new(Mutex::new(held));
+    let doors = move || {
+        let held = held.clone();
+        let hold = move || std::future::ready(answer("/held", &held));
+        App::new().app_data(app.clone()).route("/held", web::get().to(hold)).configure(crate::http::routes)
+    };
+    let server = serve(vec![listener], &door, doors).unwrap();
+    let handle = server.handle();
+    actix_rt::spawn(server);
+    let mut greedy = TcpStream::connect(address).await.unwrap();
+    let mut other = TcpStream::connect(address).await.unwrap();
+    asks(&mut other, "/healthz", "HTTP/1.1\r\nHost: localhost").await;
+    assert!(piece(&mut other).await.starts_with("HTTP/1.1 200"));
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let together = [get("/held"), get("/healthz").repeat(8), get("/held")].concat();
+    greedy.write_all(together.as_bytes()).await.unwrap();
+    asks(&mut other, "/healthz", "HTTP/1.1\r\nHost: localhost").await;
+    release.send(()).unwrap();
+    let between = piece(&mut other).await; // or else the worker stands still once more
+    assert!(between.starts_with("HTTP/1.1 200"), "{between}");
+    release.send(()).unwrap();
+    handle.stop(false).await;
+}
+
+#[actix_rt::test]
 async fn no_request_starts_while_answers_wait_unread() {
     let running = start(100);
     let mut unread = running.connect().await;
-    unread.write_all("GET /large HTTP/1.1\r\nHost: a\r\n\r\n".repeat(60).as_bytes()).await.unwrap();
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let together = [get("/huge"), get("/next").repeat(9)].concat();
+    unread.write_all(together.as_bytes()).await.unwrap();
     for _ in 0..200 {
         running.used().await; // everything that can go on does so meanwhile
     }
-    let started = running.calls().iter().filter(|path| *path == "/large").count();
-    assert!((1..40).contains(&started), "{started} were started, of which sockets hold a few");
-    let mut answers = vec![0; 60 * LARGE];
-    timeout(DEADLINE, unread.read_exact(&mut answers))
-        .await
-        .expect("all are answered once they are read")
-        .unwrap();
+    let started: Vec<_> = running.calls().into_iter().filter(|path| path != "/").collect();
+    assert_eq!(started, ["/huge"], "its answer waits unread");
+    let mut answer = vec![0; HUGE];
+    timeout(DEADLINE, unread.read_exact(&mut answer)).await.expect("the rest comes").unwrap();
+    let mut next = String::new();
+    while next.matches("HTTP/1.1 200").count() < 9 {
+        next += piece(&mut unread).await.trim_start_matches('x'); // the end of the first one goes before
+    }
     running.server.stop(false).await;
 }
 
@@ -218,7 +258,12 @@ async fn little_is_read_at_once_and_nothing_while_a_request_waits_or_answers_are
     connection.blocked_since.set(Some(Instant::now()));
     assert!(stream.read(&mut buffer).now_or_never().is_none());
     connection.blocked_since.set(None);
-    assert_eq!(stream.read(&mut buffer).await.unwrap(), 4 << 10);
+    let request = UnderWay::new(connection.clone());
+    assert!(stream.read(&mut buffer).now_or_never().is_none(), "what follows a request is not its own");
+    connection.body_since.set(Some(Instant::now()));
+    assert_eq!(stream.read(&mut buffer).await.unwrap(), 4 << 10, "its body is read");
+    connection.body_since.set(None);
+    drop(request);
     assert!(stream.read(&mut buffer).now_or_never().is_none(), "others have their turn");
     assert_eq!(stream.read(&mut buffer).await.unwrap(), 4 << 10);
     connection.becomes_call();

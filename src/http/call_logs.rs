@@ -5,41 +5,62 @@ mod csv;
 pub(super) mod query;
 mod voicemail;
 
+use std::pin::pin;
+
 use actix_web::http::header::{self, ContentDisposition};
-use actix_web::web::{Data, Json, Path};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use actors::db::{CallLog, CallLogPage};
+use actors::db::{CallLog, Db};
 use actors::wire::twilio::sid::CallSid;
+use futures_util::TryStreamExt as _;
 use serde::Serialize;
 
 use self::voicemail::Voicemail;
+use super::pieces::{self, Pieces};
 use super::problem::ApiError;
+use super::worker::Kind;
 use crate::app::App;
 
-pub async fn list(app: Data<App>, request: HttpRequest) -> Result<Json<CallLogPage>, ApiError> {
-    let query = query::page(request.query_string())?;
-    app.db.find_calls(query).await.map(Json).map_err(ApiError::unavailable)
+pub async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let (db, asked) = (app.db.clone(), request.query_string().to_owned());
+    let page = app.api.run(Kind::Query, async move || {
+        let page = db.find_calls(query::page(&asked)?).await.map_err(ApiError::unavailable)?;
+        Pieces::of_json(&page).map_err(ApiError::unavailable)
+    });
+    Ok(page.await??.into_json())
 }
 
-/// The body is made as it is sent. If the database goes away meanwhile, the connection is cut: half a list is not to be
+/// The body is made as it is read. If the database goes away meanwhile, the connection is cut: half a list is not to be
 /// taken for a whole one.
 pub async fn export(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let (filter, sort) = query::export(request.query_string())?;
-    let rows = csv::begin(app.db.export_calls(filter, sort)).await.map_err(ApiError::unavailable)?;
+    let (db, asked) = (app.db.clone(), request.query_string().to_owned());
+    let rows = app.api.stream(Kind::Export, async move |out| {
+        let (filter, sort) = query::export(&asked)?;
+        let mut rows = pin!(csv::begin(db.export_calls(filter, sort)).await.map_err(ApiError::unavailable)?);
+        while let Some(part) = rows.try_next().await.map_err(ApiError::unavailable)? {
+            out.send(part).await?;
+        }
+        Ok(())
+    });
     Ok(HttpResponse::Ok()
         .content_type("text/csv; charset=utf-8; header=present")
         .insert_header((header::CONTENT_DISPOSITION, ContentDisposition::attachment("call-logs.csv")))
-        .streaming(rows))
+        .streaming(pieces::streamed(rows.await?)))
 }
 
 pub async fn one(
     app: Data<App>,
     call_sid: Path<String>,
     request: HttpRequest,
-) -> Result<Json<OneCall>, ApiError> {
-    query::only(request.query_string(), &[])?;
-    let log = log_of(&app, sid(&call_sid)?).await?;
-    Ok(Json(OneCall { voicemail: voicemail::of(&log.events), log }))
+) -> Result<HttpResponse, ApiError> {
+    let (db, asked) = (app.db.clone(), request.query_string().to_owned());
+    let one = app.api.run(Kind::Query, async move || {
+        query::only(&asked, &[])?;
+        let log = log_of(&db, sid(&call_sid)?).await?;
+        let one = OneCall { voicemail: voicemail::of(&log.events), log };
+        Pieces::of_json(&one).map_err(ApiError::unavailable)
+    });
+    Ok(one.await??.into_json())
 }
 
 /// `POST /api/call-logs/{callSid}/voicemail/listened`: somebody has listened to the message.
@@ -48,11 +69,15 @@ pub async fn listened(
     call_sid: Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    query::only(request.query_string(), &[])?;
     voicemail::from_our_page(&request)?;
-    let call_sid = sid(&call_sid)?;
-    let left = voicemail::of(&log_of(&app, call_sid).await?.events).ok_or(ApiError::NotFound)?;
-    app.db.store_event(voicemail::heard(call_sid, &left)).await.map_err(ApiError::unavailable)?;
+    let (db, asked) = (app.db.clone(), request.query_string().to_owned());
+    let stored = app.api.run(Kind::Query, async move || {
+        query::only(&asked, &[])?;
+        let call_sid = sid(&call_sid)?;
+        let left = voicemail::of(&log_of(&db, call_sid).await?.events).ok_or(ApiError::NotFound)?;
+        db.store_event(voicemail::heard(call_sid, &left)).await.map_err(ApiError::unavailable)
+    });
+    stored.await??;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -70,7 +95,7 @@ fn sid(text: &str) -> Result<CallSid, ApiError> {
     text.parse().map_err(|_| ApiError::BadRequest { field: "callSid", wrong })
 }
 
-async fn log_of(app: &App, call_sid: CallSid) -> Result<CallLog, ApiError> {
-    let log = app.db.call_log(call_sid).await.map_err(ApiError::unavailable)?;
+async fn log_of(db: &Db, call_sid: CallSid) -> Result<CallLog, ApiError> {
+    let log = db.call_log(call_sid).await.map_err(ApiError::unavailable)?;
     log.ok_or(ApiError::NotFound)
 }

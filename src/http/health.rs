@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 use actors::db::{DbHealth, PoolStats, SchemaState, SpoolStats};
-use actors::health::{self, CAUSES, Database, Known, State, WARNINGS};
+use actors::health::{self, CAUSES, Database, Known, Refusal, State, WARNINGS};
 use actors::metrics::Registrar;
 use prometheus::{IntGaugeVec, Opts};
 use serde::Serialize;
@@ -31,6 +31,9 @@ pub struct Health {
     database_error: Option<String>,
     /// `healthy` or `failing`.
     realtime: &'static str,
+    /// What the service refuses of the agent, and where that is set. Only for whoever may use the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    realtime_refusal: Option<Refusal>,
     causes: Vec<&'static str>,
     warnings: Vec<&'static str>,
     pool_stats: PoolStats,
@@ -147,12 +150,14 @@ pub async fn healthz(app: Data<App>, request: HttpRequest) -> Json<Health> {
         DbHealth::Healthy => app.db.failed_connect(),
         DbHealth::ReadOnly(cause) | DbHealth::Unavailable(cause) => Some(cause),
     };
+    let is_let_in = auth::lets_in(&app, &request);
     let capacity = app.registry.capacity();
     Json(Health {
         status: state.status,
         database: state.database.as_str(),
-        database_error: error.filter(|_| auth::lets_in(&app, &request)),
+        database_error: error.filter(|_| is_let_in),
         realtime: if state.realtime_fails { "failing" } else { "healthy" },
+        realtime_refusal: app.voice.pump.metrics.realtime.refused().filter(|_| is_let_in),
         causes: state.causes,
         warnings: state.warnings,
         pool_stats: app.db.pool_stats(),

@@ -208,6 +208,39 @@ fn address(entry: &[u8]) -> Option<IpAddr> {
     entry.parse().ok().or_else(with_port).or_else(in_brackets)
 }
 
+/// A peer, and behind it lines of `X-Forwarded-For`. Whoever is counted is the peer or was named by a trusted proxy; what
+/// a stranger writes before its own address makes no difference, nor does it whether the entries come in one line.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_forwarded_for(data: &[u8]) {
+    let trusted: [IpNet; 2] = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().expect("a network"));
+    let client = |peer, lines: &[&[u8]]| {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line).expect("a header's value"));
+        }
+        beyond_proxies(peer, &headers, &trusted)
+    };
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let peer = lines.next().and_then(|line| str::from_utf8(line).ok()?.parse::<IpAddr>().ok());
+    let Some(peer) = peer else { return };
+    let lines: Vec<_> = lines.filter(|line| HeaderValue::from_bytes(line).is_ok()).collect();
+    let found = client(peer, &lines);
+    assert_eq!(found, client(peer, &[&lines.join(&b","[..])]), "a line's end counts");
+
+    // What the networks above are, without their reader.
+    let is_trusted = |address: IpAddr| match address.to_canonical() {
+        IpAddr::V4(address) => address.octets()[0] == 10,
+        IpAddr::V6(address) => address.octets()[0] == 0xfd,
+    };
+    let mut named = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).filter_map(address);
+    assert!(
+        found == peer || is_trusted(peer) && named.any(|named| named == found),
+        "a stranger was believed"
+    );
+    let forged = [&[&b"198.51.100.77"[..]][..], &lines[..]].concat();
+    assert!(is_trusted(found) || client(peer, &forged) == found, "what a stranger forged was believed");
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

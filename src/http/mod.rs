@@ -17,10 +17,17 @@ mod last_resort;
 pub mod limits;
 pub mod metrics;
 pub mod monitor;
+mod pieces;
 pub mod problem;
 pub mod requests;
 mod resume;
 pub mod voice;
+pub mod worker;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_log_question(data: &[u8]) {
+    call_logs::query::fuzz(data);
+}
 
 use crate::connections::in_turn;
 use problem::ApiError;

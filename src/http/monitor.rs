@@ -4,14 +4,15 @@
 
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::ContentType;
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::registry::picture::Capacity;
 use tokio::sync::Mutex;
 
 use super::call_logs::query;
+use super::pieces::Pieces;
 use super::problem::ApiError;
+use super::worker::Kind;
 use crate::app::App;
 
 /// A picture is shown so long, unless a call came or went meanwhile.
@@ -39,7 +40,7 @@ impl Shown {
 pub async fn call_monitor(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     query::only(request.query_string(), &[])?;
     let body = picture(&app).await.ok_or(ApiError::Unavailable)?;
-    Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(body))
+    Ok(Pieces::from(body).into_json())
 }
 
 async fn picture(app: &App) -> Option<Bytes> {
@@ -49,7 +50,14 @@ async fn picture(app: &App) -> Option<Bytes> {
         return shown.body.clone();
     }
     let drawn = app.registry.picture().await.map_err(|cause| cause.to_string());
-    let drawn = drawn.and_then(|picture| serde_json::to_vec(&picture).map_err(|cause| cause.to_string()));
+    let drawn = match drawn {
+        Ok(picture) => {
+            let encoded = app.api.run(Kind::Picture, async move || serde_json::to_vec(&picture)).await;
+            let encoded = encoded.map_err(|cause| cause.to_string());
+            encoded.and_then(|encoded| encoded.map_err(|cause| cause.to_string()))
+        }
+        Err(cause) => Err(cause),
+    };
     let body = drawn.inspect_err(|cause| tracing::warn!(cause, "the live picture cannot be had")).ok();
     let shown = last.insert(Shown { at: Instant::now(), capacity, body: body.map(Bytes::from) });
     shown.body.clone()

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use crate::app::App;
 use crate::settings::Settings;
 
+mod audio;
 mod limits;
 mod signatures;
 mod transfers;

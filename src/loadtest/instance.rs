@@ -15,6 +15,7 @@ use url::Url;
 use super::target::Target;
 use crate::child::{start, stop};
 use crate::private_postgres::PrivatePostgres;
+use crate::sim::phone::Reach;
 use crate::sim::realtime;
 
 /// What of the environment the process gets: everything else is for another one, whose database or account this test
@@ -73,7 +74,8 @@ impl Instance {
         })
         .await?;
         let report = Url::parse(&format!("http://{address}"))?;
-        let target = Target::new(Url::parse(&origin)?, Some(report), Some(Secret::new(token)));
+        let target =
+            Target::new(Url::parse(&origin)?, Reach::default(), Some(report), Some(Secret::new(token)));
         Ok(Self { target, serve, _realtime: realtime, folder, _postgres: postgres, _cluster: cluster })
     }
 

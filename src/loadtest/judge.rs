@@ -374,8 +374,13 @@ mod tests {
     }
 
     fn report(completed: u64, refused: u64) -> CallsReport {
-        let calls =
-            CallCounts { asked: 30, completed, refused, failed: 30 - completed - refused, fallback: 0 };
+        let calls = CallCounts {
+            asked: 30,
+            completed,
+            refused,
+            failed: 30 - completed - refused,
+            ..Default::default()
+        };
         let spread = |p99| Percentiles { p50: Some(0.2), p95: Some(0.5), p99: Some(p99) };
         CallsReport {
             calls,

@@ -19,6 +19,7 @@ use url::Url;
 
 use crate::child::asked_to_stop;
 use crate::descriptors;
+use crate::sim::phone::Reach;
 
 pub mod calls;
 pub mod compare;
@@ -68,7 +69,7 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 pub enum Where {
     /// A program that runs.
-    There { origin: Url, realtime: Option<Url>, auth_token: Option<Secret> },
+    There { origin: Url, reach: Reach, realtime: Option<Url>, auth_token: Option<Secret> },
     /// One that is started for this.
     Private(Setup),
 }
@@ -109,8 +110,9 @@ async fn carry_out(plan: &Plan) -> anyhow::Result<LoadTest> {
     descriptors::raise();
     let started_at = Utc::now();
     let (target, instance) = match &plan.where_to {
-        Where::There { origin, realtime, auth_token } => {
-            (Target::new(origin.clone(), realtime.clone(), auth_token.clone()), None)
+        Where::There { origin, reach, realtime, auth_token } => {
+            reach.tries_tls(origin).await.map_err(anyhow::Error::msg)?;
+            (Target::new(origin.clone(), reach.clone(), realtime.clone(), auth_token.clone()), None)
         }
         Where::Private(setup) => {
             let instance = Instance::start(*setup).await?;

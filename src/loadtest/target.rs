@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use actors::secret::Secret;
 use actors::wire::twilio::signature::sign;
-use actors::wire::{https, roots};
 use awc::error::{ConnectError, SendRequestError};
 use awc::{Client, ClientRequest, Connector};
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::metrics_page::MetricsPage;
+use crate::sim::phone::Reach;
 
 /// Limit of a connect.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -34,6 +34,7 @@ pub const WITHOUT_TOKENS: &str = "a load test has no token, so the program needs
 #[derive(Clone)]
 pub struct Target {
     pub origin: Url,
+    pub reach: Reach,
     /// The simulated Realtime service behind it, if there is one.
     pub realtime: Option<Url>,
     /// What webhooks are signed with; without it they are not.
@@ -68,18 +69,13 @@ impl Fault {
 }
 
 impl Target {
-    /// It has to have a certificate of a CA that this machine trusts; a machine that trusts none believes those that
-    /// browsers do.
-    pub fn new(origin: Url, realtime: Option<Url>, auth_token: Option<Secret>) -> Self {
-        let roots = roots::of_the_system().unwrap_or_else(|_| roots::compiled_in());
+    /// `reach` says whose certificate it has to have.
+    pub fn new(origin: Url, reach: Reach, realtime: Option<Url>, auth_token: Option<Secret>) -> Self {
         // No limit of its own: how many requests are under way is for those who send them to say.
-        let connector = Connector::new()
-            .limit(0)
-            .timeout(CONNECT)
-            .conn_keep_alive(IDLE)
-            .rustls_0_23(https::trusting(roots));
+        let connector =
+            Connector::new().limit(0).timeout(CONNECT).conn_keep_alive(IDLE).rustls_0_23(reach.tls());
         let client = Client::builder().connector(connector).timeout(PATIENCE).disable_redirects().finish();
-        Self { origin, realtime, auth_token, client }
+        Self { origin, reach, realtime, auth_token, client }
     }
 
     /// Asks for something and reads all of the answer; it is a fault if it is not 200.

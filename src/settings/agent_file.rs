@@ -134,3 +134,52 @@ fn not_a_text(key: &str, place: &str, reader: &mut Reader<'_>) {
     let wrong = format!("has a `{key}` that is not a text");
     reader.fault(place, &wrong, "give a text in quotes, or leave the key out");
 }
+
+/// A file without a fault says what a plain reader of TOML finds in it; each fault is one printable line, names a line
+/// of the file, and repeats no more than the file.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(data: &[u8]) {
+    const PATH: &str = "agent.toml";
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let lookup = |_: &str| None;
+    let mut reader = Reader::new(&lookup);
+    let persona = parse(text, PATH, &mut reader);
+    let last = 1 + text.bytes().filter(|byte| *byte == b'\n').count();
+    let is_place = |place: &str| match place.strip_prefix(PATH).map(|line| line.strip_prefix(':')) {
+        Some(Some(line)) => line.parse().is_ok_and(|line: usize| (1..=last).contains(&line)),
+        whole => whole.is_some() && place == PATH,
+    };
+    assert!(lines(text, PATH).iter().all(|(_, place)| is_place(place)));
+    let plain = text.parse::<toml::Table>();
+    match reader.finish(persona) {
+        Ok(persona) => {
+            let plain = plain.expect("a plain reader takes it, too");
+            let told = |key: &str| plain.get(key).and_then(toml::Value::as_str);
+            for (key, value) in [
+                ("name", &persona.name),
+                ("instructions", &persona.instructions),
+                ("greeting", &persona.greeting),
+                ("voice", &persona.voice),
+                ("language", &persona.language),
+                ("emergency_number", &persona.emergency_number),
+            ] {
+                assert_eq!(told(key).unwrap_or(value), value);
+                assert!(!value.trim().is_empty(), "{key} is blank");
+            }
+            for phrase in Phrase::ALL {
+                let told = plain.get("phrases").and_then(|phrases| phrases.get(phrase.as_str()));
+                let built_in = persona.phrases.get(phrase);
+                assert_eq!(told.map_or(built_in, toml::Value::as_str), built_in);
+            }
+        }
+        Err(faults) => {
+            let count = faults.iter().count();
+            assert!(faults.iter().all(|fault| is_place(&fault.name)));
+            let said = faults.to_string();
+            assert_eq!(said.lines().count(), 1 + count, "{said}");
+            assert!(!said.chars().any(|c| c != '\n' && c.is_control()), "{said:?}");
+            assert!(said.len() <= 300 * (1 + count) + 6 * text.len(), "{} bytes", said.len());
+            assert!(count <= 4 * (1 + text.len()));
+        }
+    }
+}

@@ -51,7 +51,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn fault(&mut self, name: &str, wrong: &str, remedy: &str) {
-        self.faults.push(Fault { name: name.into(), wrong: wrong.into(), remedy: remedy.into() });
+        let [name, wrong, remedy] = [name, wrong, remedy].map(printable);
+        self.faults.push(Fault { name, wrong, remedy });
     }
 
     pub(super) fn optional(&self, name: &str) -> Option<String> {
@@ -101,5 +102,36 @@ impl<'a> Reader<'a> {
 
     pub(super) fn finish<T>(self, settings: T) -> Result<T, Faults> {
         if self.faults.is_empty() { Ok(settings) } else { Err(Faults(self.faults)) }
+    }
+}
+
+/// One line, with characters that a terminal would obey escaped: a file's keys and texts may hold any.
+fn printable(text: &str) -> String {
+    let escaped = |c: char| c.is_control().then(|| c.escape_default());
+    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
+        match escaped(c) {
+            Some(escape) => line.extend(escape),
+            None => line.push(c),
+        }
+        line
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_one_line_that_no_terminal_obeys() {
+        let lookup = |_: &str| None;
+        let mut reader = Reader::new(&lookup);
+        reader.fault(
+            "agent.toml:1",
+            "has the unknown key `a\n  PORT is fine\u{1b}[31m\u{9b}ü`",
+            "use `name`",
+        );
+        let said = reader.finish(()).unwrap_err().to_string();
+        let fault = r"agent.toml:1 has the unknown key `a\n  PORT is fine\u{1b}[31m\u{9b}ü`: use `name`";
+        assert_eq!(said, format!("one setting is wrong:\n  {fault}"));
     }
 }

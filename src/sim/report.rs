@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct RealtimeReport {
     /// One entry a session, in the order in which they were opened; also the closed ones, but none that rendered
-    /// phrases: it has no caller.
+    /// phrases or tried the service: it has no caller.
     pub sessions: Vec<SessionReport>,
     /// Everything a real service would have refused, over all sessions.
     pub violations: Vec<Violation>,
@@ -123,6 +123,9 @@ pub struct CallsReport {
 pub struct CallCounts {
     pub asked: u64,
     pub completed: u64,
+    /// A person took them, or the caller left a message.
+    #[serde(default)]
+    pub with_person: u64,
     /// Turned away by the full house.
     pub refused: u64,
     pub failed: u64,

@@ -12,6 +12,7 @@ use crate::support::app::{AUTH_TOKEN, Setup, TestApp};
 use crate::support::outage::Outage;
 use crate::support::postgres::TestDatabase;
 use crate::support::twilio::{call_sid, webhook};
+use crate::support::world::World;
 use crate::support::{DEADLINE, eventually};
 
 const PERSON: &str = "+14155550123";
@@ -89,6 +90,62 @@ async fn a_message_is_left_when_neither_agent_nor_person_is_there() {
         log["recordings"][0]["recordingSid"] == sid && log["call"]["recordings"] == 1
     })
     .await;
+}
+
+#[actix_rt::test]
+async fn a_message_is_in_the_log_with_its_length_and_that_somebody_has_listened_is_kept() {
+    let house = House::without_agent(None).await;
+    let caller = house.network.ring().await.unwrap();
+    let path = format!("/api/call-logs/{}", caller.call_sid());
+    let says_listened = async |headers: &[(&str, &str)]| {
+        let request = awc::Client::default().post(house.app.url(&format!("{path}/voicemail/listened")));
+        let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    caller.is_beeped_within(DEADLINE).await.unwrap();
+    assert_eq!(says_listened(&[]).await, 404, "no message is there yet");
+    caller.leaves_a_message(DEADLINE, &CALLER[0]).await.unwrap();
+    caller.presses('#');
+    assert_eq!(caller.ends().await, End::ByBridge);
+    house.logged(&caller, "voicemail").await;
+
+    let message = house.app.get(&path).await["voicemail"].clone();
+    let sid = message["recordingSid"].as_str().unwrap();
+    assert!(sid.starts_with("RE") && message["recordingUrl"].as_str().unwrap().ends_with(sid), "{message}");
+    assert!(message["durationSeconds"].as_u64() >= Some(1) && message["leftAt"].is_string(), "{message}");
+    assert_eq!(message["listened"], false);
+
+    assert_eq!(says_listened(&[("Origin", "https://elsewhere.example")]).await, 401);
+    assert_eq!(house.app.get(&path).await["voicemail"]["listened"], false);
+    for _ in 0..2 {
+        assert_eq!(says_listened(&[]).await, 204);
+    }
+    let log = house.app.get(&path).await;
+    assert_eq!(log["voicemail"]["listened"], true);
+    assert_eq!(events(&log, "voicemail-listened").len(), 1, "said twice, it is kept once: {log}");
+    assert_eq!(log["call"]["outcome"], "voicemail");
+}
+
+#[actix_rt::test]
+async fn a_call_whose_agent_is_away_is_marked_and_one_that_it_answers_is_not() {
+    let world = World::around(&TestDatabase::create().await.url).await;
+    let app = world.start();
+    let answered = world.in_conversation(&[]).await;
+    answered.hangs_up().await;
+    app.logged(answered.call_sid()).await;
+    let World { network, realtime, .. } = world;
+    realtime.stop().await;
+    let caller = network.ring().await.unwrap();
+    caller.is_beeped_within(DEADLINE).await.unwrap(); // the service is tried for 8 s
+    caller.hangs_up().await;
+    let log = app.logged(caller.call_sid()).await;
+    assert_eq!(log["call"]["agentUnavailable"], true, "{log}");
+    let list = app.get("/api/call-logs").await;
+    let calls = list["calls"].as_array().unwrap().iter();
+    let marked: Vec<_> = calls.map(|call| (&call["callSid"], &call["agentUnavailable"])).collect();
+    let (away, there) = (Value::from(caller.call_sid()), Value::from(answered.call_sid()));
+    assert_eq!(marked, [(&away, &Value::from(true)), (&there, &Value::Null)]);
+    app.empties().await;
 }
 
 #[actix_rt::test]

@@ -28,5 +28,6 @@ mod realtime_tls;
 mod report_page;
 mod support;
 mod survival;
+mod tls_proxy;
 mod traces;
 mod webhooks;

@@ -38,32 +38,17 @@ use crate::wire::twilio::sid::{CallSid, StreamSid};
 use crate::wire::twilio::stream::StreamOut;
 
 pub mod checkpoint;
-pub mod conversation;
-pub mod end;
-pub mod exchange;
-pub mod greeting;
-pub mod heard_part;
-pub mod history;
 mod ledger;
 mod linger;
-pub mod link;
-pub mod loudness;
 mod measure;
-pub mod patience;
-pub mod persona;
 pub mod phrases;
-pub mod playback;
 pub mod pump;
-pub mod responses;
-pub mod retry_after;
 mod session;
-pub mod silence;
-pub mod turns;
-pub mod unheard;
-pub mod unnoticed;
+pub mod trial;
 
-/// Milliseconds since the Unix epoch, by a clock that only goes forward during a call.
-pub type Millis = u64;
+pub use call_control::Millis;
+pub use call_control::conversation::{self, end, history, loudness, turns};
+pub use call_control::policy::persona;
 
 const MAILBOX: usize = 64;
 const MAX_RESTARTS: usize = 3;

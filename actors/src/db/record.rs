@@ -8,30 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::webhooks::Webhook;
+pub use crate::call::conversation::speaker::Speaker;
 use crate::call::end::{CallEnd, Outcome};
 use crate::wire::twilio::sid::CallSid;
-
-/// Who spoke a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Speaker {
-    Caller,
-    Agent,
-}
-
-impl Speaker {
-    /// The word used in JSON and in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Caller => "caller",
-            Self::Agent => "agent",
-        }
-    }
-
-    pub(super) fn of_word(word: &str) -> Option<Self> {
-        [Self::Caller, Self::Agent].into_iter().find(|speaker| speaker.as_str() == word)
-    }
-}
 
 /// One fact to be kept. Each is an upsert: writing it twice changes nothing, and an older epoch changes nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
@@ -49,17 +48,6 @@ fn verifier(roots: RootCertStore, provider: Arc<CryptoProvider>) -> Arc<WebPkiSe
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
         .expect("there is a root, and no revocation list")
-}
-
-/// The certificates of a PEM file. Fails with the reason: there is at least one.
-pub(super) fn roots_of_file(path: &str) -> Result<RootCertStore, String> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| format!("not a PEM file: {error}"))?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    if roots.is_empty() { Err("no certificate is in it".to_owned()) } else { Ok(roots) }
 }
 
 /// What to do about a handshake that failed because of the server's certificate.

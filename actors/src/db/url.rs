@@ -232,9 +232,7 @@ fn encryption(mode: Option<&str>, root: Option<&str>) -> Result<(SslMode, Check)
         None | Some("system") => {
             roots::of_the_system().map_err(|why| BadUrl::Parameter("sslrootcert=system".to_owned(), why))
         }
-        Some(file) => {
-            tls::roots_of_file(file).map_err(|why| BadUrl::Parameter("sslrootcert".to_owned(), why))
-        }
+        Some(file) => roots::of_file(file).map_err(|why| BadUrl::Parameter("sslrootcert".to_owned(), why)),
     };
     Ok(match mode {
         None if by_system => (SslMode::Require, Check::IssuerAndName(roots()?)),

@@ -39,7 +39,8 @@ mod check;
 mod claim;
 mod handle;
 pub mod picture;
-pub mod slots;
+
+pub use call_control::ceiling::slots;
 
 const MAILBOX: usize = 1024;
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);

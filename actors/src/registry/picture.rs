@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+pub use crate::call::conversation::state::{CallState, Speaking};
 use crate::wire::twilio::sid::CallSid;
 
 /// The whole picture of one instance.
@@ -28,31 +29,6 @@ pub struct Capacity {
     pub reserved: usize,
     pub queued: usize,
     pub available: usize,
-}
-
-/// Where a call stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CallState {
-    /// Admitted; Twilio has not opened the media stream yet.
-    Reserved,
-    /// The stream is open; the Realtime session is not ready yet.
-    Connecting,
-    Live,
-    /// A socket was lost and is waited for.
-    Reconnecting,
-    Transferring,
-    /// What comes next is decided; the stream is being closed.
-    Ending,
-}
-
-/// Who is heard on the line right now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Speaking {
-    Caller,
-    Agent,
-    None,
 }
 
 /// One call on the line.

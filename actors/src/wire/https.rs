@@ -1,5 +1,6 @@
 //! The client for whoever is asked by HTTP: its roots are compiled in, and its cryptography is *ring*.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use actix_tls::connect::{Resolve, Resolver};
 use awc::{Client, Connector};
 use futures_util::future::LocalBoxFuture;
 use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::lookup_host;
 
 use super::{dial, roots};
@@ -16,16 +17,39 @@ use super::{dial, roots};
 /// Limit of a connect, and of the TLS handshake after it.
 pub(crate) const CONNECT: Duration = Duration::from_secs(3);
 
-static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| trusting(roots::compiled_in()));
+/// How a client speaks TLS. A cheap clone.
+pub type Tls = Arc<ClientConfig>;
+
+static TLS: LazyLock<Tls> = LazyLock::new(|| trusting(roots::compiled_in()));
 
 /// TLS that believes the certificates of these CAs.
-pub fn trusting(roots: RootCertStore) -> Arc<ClientConfig> {
+pub fn trusting(roots: RootCertStore) -> Tls {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring supports the default protocol versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
     Arc::new(config)
+}
+
+/// Why a client of TLS broke off a handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandshakeFault {
+    /// No trusted CA has issued the certificate.
+    UnknownIssuer,
+    Other(String),
+}
+
+/// The fault of a handshake that failed with this error; none where the connection itself failed.
+pub fn handshake_fault(error: &io::Error) -> Option<HandshakeFault> {
+    use rustls::Error::InvalidCertificate;
+    let fault = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match fault {
+        InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            HandshakeFault::UnknownIssuer
+        }
+        other => HandshakeFault::Other(other.to_string()),
+    })
 }
 
 /// A client for this thread. The deadline of a whole request is its caller's; a redirect, which would carry credentials

@@ -4,5 +4,6 @@ pub mod dial;
 pub mod https;
 pub mod realtime;
 pub mod roots;
-pub mod scan;
 pub mod twilio;
+
+pub use call_control::scan;

@@ -152,6 +152,50 @@ fn in_the_calendar(time: &DateTime<Utc>) -> bool {
     (1..10_000).contains(&time.year())
 }
 
+/// A question to the log, as it comes behind the question mark: what is understood is within its limits, and asked again
+/// in other words it is the same; what is not is told in a few words.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::http) fn fuzz(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let query = match page(text) {
+        Ok(query) => query,
+        Err(error) => return assert!(error.to_string().chars().count() < 400, "{error}"),
+    };
+    assert!(PAGE_SIZES.contains(&query.page_size));
+    let CallFilter { from, to, since, until, outcome, urgent, has_recording, words } = &query.filter;
+    for text in [from, to, words].into_iter().flatten() {
+        assert!((1..=LONGEST_TEXT).contains(&text.chars().count()), "{text}");
+    }
+    for time in [since, until].into_iter().flatten() {
+        assert!(in_the_calendar(time), "{time}");
+    }
+    let mut again = form_urlencoded::Serializer::new(String::new());
+    again.append_pair("pageSize", &query.page_size.to_string());
+    match &query.start {
+        Start::Page(page, sort) => {
+            assert!(*page >= 1);
+            again.append_pair("page", &page.to_string()).append_pair("sort", &sort.to_string());
+        }
+        Start::After(cursor) => {
+            again.append_pair("cursor", &cursor.to_string());
+        }
+    }
+    for (name, value) in [
+        ("from", from.clone()),
+        ("to", to.clone()),
+        ("since", since.map(|time| time.to_rfc3339())),
+        ("until", until.map(|time| time.to_rfc3339())),
+        ("outcome", outcome.map(|outcome| outcome.as_str().to_owned())),
+        ("urgent", urgent.map(|urgent| urgent.to_string())),
+        ("hasRecording", has_recording.map(|has_recording| has_recording.to_string())),
+        ("q", words.clone()),
+    ] {
+        again.extend_pairs(value.map(|value| (name, value)));
+    }
+    let again = again.finish();
+    assert_eq!(page(&again).ok().as_ref(), Some(&query), "{again}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ use awc::Client;
 use tokio::time::{MissedTickBehavior, interval};
 use url::Url;
 
+use super::Options;
 use super::network::Inner;
 
 /// How often the bridge is asked.
@@ -44,10 +45,10 @@ pub struct Watch {
 
 impl Watch {
     /// Takes the first reading, before any call.
-    pub async fn start(origin: &Url) -> anyhow::Result<Self> {
-        let client = Client::builder().timeout(PATIENCE).finish();
-        let mut watch =
-            Self { client, url: origin.join("/metrics")?, before: None, most_resident: RefCell::default() };
+    pub async fn start(options: &Options) -> anyhow::Result<Self> {
+        let url = options.url.join("/metrics")?;
+        let client = options.reach.client(url.scheme(), PATIENCE, Some(PATIENCE));
+        let mut watch = Self { client, url, before: None, most_resident: RefCell::default() };
         watch.before = watch.read().await;
         Ok(watch)
     }

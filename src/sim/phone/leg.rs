@@ -237,6 +237,9 @@ impl Leg {
                     Person::Busy => (BUSY_TONE, "busy"),
                 };
                 let interrupted = line.unless_interrupted(sleep(length)).await.is_none();
+                if self.net.options.person == Person::Answers {
+                    line.event(Event::Answered);
+                }
                 (
                     interrupted,
                     dialled_number(if interrupted && status != "completed" { "canceled" } else { status }),
@@ -244,6 +247,7 @@ impl Leg {
             }
             Dialled::Conference(room) => {
                 line.event(Event::Dialled(room.name.clone()));
+                line.event(Event::Answered);
                 (self.confers(&room).await.is_none(), vec![("DialCallStatus", "answered".to_owned())])
             }
         };

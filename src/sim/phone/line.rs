@@ -49,6 +49,8 @@ pub enum Event {
     Cleared,
     /// `<Dial>` to this number or conference.
     Dialled(String),
+    /// The person whose number was dialled took the call, or the caller was in the conference.
+    Answered,
     /// `<Record>` took a message; one that says nothing is none.
     Recorded,
     /// The number's fallback URL was requested, because of this error.

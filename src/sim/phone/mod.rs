@@ -17,7 +17,7 @@
 //! Where Twilio's documentation is silent the simulator takes the harder case: a connection that breaks in the middle
 //! of an answer is retried under `rp=all` only, and what a lost media socket leads to is an option ([`AfterDrop`]).
 //!
-//! All calls of a network run on one thread, which must be an actix system. It speaks to loopback addresses only.
+//! All calls of a network run on one thread, which must be an actix system. [`reach`] says whom it rings.
 
 use std::future::pending;
 use std::io::Write;
@@ -47,6 +47,7 @@ pub mod ledger;
 pub mod line;
 pub mod network;
 pub mod playback;
+pub mod reach;
 pub mod report;
 pub mod script;
 pub mod signature;
@@ -69,9 +70,10 @@ pub use ear::Heard;
 pub use line::{End, Event};
 pub use network::Network;
 pub use progress::Glance;
+pub use reach::Reach;
+pub(crate) use reach::is_loopback;
 pub use report::Outcome;
 pub use script::{CallDetail, Verdict};
-pub(crate) use webhook::is_loopback;
 
 /// Between two callers who hang up after having been on the line together: faster than they rang, and no storm.
 const HANG_UP_EVERY: Duration = Duration::from_millis(5);
@@ -79,9 +81,11 @@ const HANG_UP_EVERY: Duration = Duration::from_millis(5);
 /// What to simulate.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The bridge that answers the calls: an http origin on this machine
-    #[arg(long, value_name = "ORIGIN", default_value = "http://127.0.0.1:8080", value_parser = Origin::Loopback)]
+    /// The bridge that answers the calls, on this machine or, over https, on a host of your own (--allow-host)
+    #[arg(long, value_name = "ORIGIN", default_value = "http://127.0.0.1:8080", value_parser = Origin::Any)]
     pub url: Url,
+    #[command(flatten)]
+    pub reach: Reach,
     /// The simulated Realtime service, whose report is read at the end
     #[arg(long, value_name = "ORIGIN", value_parser = Origin::Loopback)]
     pub realtime: Option<Url>,
@@ -121,6 +125,12 @@ pub struct Options {
     /// How long after a call's end the REST API knows its price
     #[arg(long, value_name = "S", default_value = "60", value_parser = seconds)]
     pub price_after: Duration,
+    /// How long a silence the callers bear who wait for a greeting or an answer
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    pub patience: Duration,
+    /// A call that a person takes, or that leaves a message, was answered
+    #[arg(long)]
+    pub person_counts: bool,
     /// What the callers say instead of the built-in clips: raw μ-law, 8 kHz
     #[arg(long, value_name = "FILE")]
     pub voice: Option<PathBuf>,
@@ -158,6 +168,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             url: Url::parse("http://127.0.0.1:8080").expect("a valid URL"),
+            reach: Reach::default(),
             realtime: None,
             calls: 20,
             seconds: Duration::from_secs(60),
@@ -171,6 +182,8 @@ impl Default for Options {
             api_throttled: 0,
             api_unanswered: 0,
             price_after: Duration::from_secs(60),
+            patience: Duration::from_secs(10),
+            person_counts: false,
             voice: None,
             json: None,
             quiet: false,
@@ -187,7 +200,13 @@ pub fn run(options: Options) -> u8 {
         return USAGE;
     }
     let json = options.json.clone();
-    let outcome = match actix_rt::System::new().block_on(simulate(options)) {
+    let system = actix_rt::System::new();
+    let permitted = options.reach.permits(&options.url).map_err(|refusal| refusal.to_string());
+    if let Err(why) = permitted.and_then(|()| system.block_on(options.reach.tries_tls(&options.url))) {
+        eprintln!("{why}");
+        return USAGE;
+    }
+    let outcome = match system.block_on(simulate(options)) {
         Ok(outcome) => outcome,
         Err(error) => {
             eprintln!("{error:#}");
@@ -211,7 +230,7 @@ pub fn run(options: Options) -> u8 {
 /// Makes all the calls and sums up. To be called within an actix system.
 ///
 /// # Errors
-/// The bridge is not on this machine, a port or a file is not to be had, or the Realtime service gives no report. What
+/// The bridge may not be rung, a port or a file is not to be had, or the Realtime service gives no report. What
 /// goes wrong with calls is no error, it is the outcome.
 pub async fn simulate(options: Options) -> anyhow::Result<Outcome> {
     simulate_observed(options, |_| ControlFlow::Continue(())).await
@@ -240,7 +259,7 @@ pub async fn simulate_observed(
     }
     let (shared, progress) = (net.shared().clone(), Rc::new(progress::Progress::default()));
     let Options { calls, seconds, ramp, together, quiet, .. } = shared.options;
-    let bridge = bridge::Watch::start(&shared.options.url).await?;
+    let bridge = bridge::Watch::start(&shared.options).await?;
     let span = Span::start(&shared, &bridge).await;
     let (hang_up, all_hang_up) = watch::channel(false);
     let started = Instant::now();
@@ -260,6 +279,7 @@ pub async fn simulate_observed(
             }
             let counter = match call.verdict {
                 Verdict::Completed => &progress.completed,
+                Verdict::WithPerson => &progress.with_person,
                 Verdict::Refused => &progress.refused,
                 Verdict::Failed(_) => &progress.failed,
             };
@@ -299,6 +319,7 @@ pub async fn simulate_observed(
         violations: net.violations(),
         cpu_seconds,
         memory_kib_per_call,
+        person_counts: shared.options.person_counts,
     };
     Ok(Outcome::of(calls, measured, heard_of))
 }

@@ -20,7 +20,7 @@ use super::ledger::{CallRecord, Direction, Ledger, Message};
 use super::leg::{Leg, StatusCallback};
 use super::line::{Line, Order};
 use super::twiml::Method;
-use super::webhook::{Webhooks, is_loopback};
+use super::webhook::Webhooks;
 use crate::sim::report::Violation;
 
 /// The account whose calls these are.
@@ -65,13 +65,9 @@ impl Network {
     /// Starts the network, the page behind the number's fallback URL, and the REST API if it is asked for.
     ///
     /// # Errors
-    /// The bridge is not on this machine, or no port is to be had for the page or the REST API.
+    /// The bridge may not be rung, or no port is to be had for the page or the REST API.
     pub fn start(options: Options) -> anyhow::Result<Self> {
-        anyhow::ensure!(
-            is_loopback(&options.url),
-            "the bridge is not on a loopback address: {}",
-            options.url
-        );
+        options.reach.permits(&options.url)?;
         let page = || async { HttpResponse::Ok().content_type("text/xml").body(FALLBACK_PAGE) };
         let server = HttpServer::new(move || App::new().default_service(web::to(page)))
             .workers(1)
@@ -89,7 +85,7 @@ impl Network {
             anyhow::Ok(url)
         };
         let inner = Inner {
-            webhooks: Webhooks::new(options.auth_token.clone(), options.retry_gap),
+            webhooks: Webhooks::new(options.auth_token.clone(), options.retry_gap, options.reach.clone()),
             voice_url: at("/api/voice/incoming")?,
             status_url: at("/api/voice/call-status")?,
             fallback_url,
@@ -124,6 +120,11 @@ impl Network {
         let caller = self.rings()?;
         caller.is_connected().await;
         Ok(caller)
+    }
+
+    /// How long a silence the callers bear.
+    pub(super) fn patience(&self) -> std::time::Duration {
+        self.inner.options.patience
     }
 
     /// What a real network would have complained of: how often, and the first thousand complaints.

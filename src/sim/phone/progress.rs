@@ -16,6 +16,7 @@ use crate::terminal::draws_over_lines;
 #[derive(Debug, Default)]
 pub struct Progress {
     pub completed: Cell<usize>,
+    pub with_person: Cell<usize>,
     pub refused: Cell<usize>,
     pub failed: Cell<usize>,
 }
@@ -85,9 +86,14 @@ impl Progress {
         let p95 = percentiles(&net.latencies.borrow()).p95;
         let p95 = p95.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
         let (live, completed, refused) = (net.live.get(), self.completed.get(), self.refused.get());
+        let with_person = match self.with_person.get() {
+            0 => String::new(),
+            calls => format!("{calls} with a person  "),
+        };
         let failed = self.failed.get();
         format!(
-            "{live} live  {completed} completed  {refused} refused  {failed} failed  added latency p95 {p95}"
+            "{live} live  {completed} completed  {with_person}{refused} refused  {failed} failed  \
+             added latency p95 {p95}"
         )
     }
 }

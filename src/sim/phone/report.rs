@@ -27,6 +27,8 @@ pub struct Outcome {
     pub calls: Vec<CallDetail>,
     /// How late the callers' frames were sent by this program itself: a large one makes the other figures worthless.
     pub own_lag_ms: Percentiles,
+    /// Whether a call that a person took is as good as one that the agent held.
+    pub person_counts: bool,
 }
 
 /// What was measured beside the calls themselves.
@@ -38,6 +40,7 @@ pub struct Measured<'a> {
     pub violations: (u64, Vec<Violation>),
     pub cpu_seconds: Option<f64>,
     pub memory_kib_per_call: Option<f64>,
+    pub person_counts: bool,
 }
 
 impl Outcome {
@@ -63,6 +66,7 @@ impl Outcome {
             calls: CallCounts {
                 asked: calls.len() as u64,
                 completed: count(|verdict| *verdict == Verdict::Completed),
+                with_person: count(|verdict| *verdict == Verdict::WithPerson),
                 refused: count(|verdict| *verdict == Verdict::Refused),
                 failed: count(|verdict| matches!(verdict, Verdict::Failed(_))),
                 fallback: measured.fallback,
@@ -85,15 +89,22 @@ impl Outcome {
             violations: violations_counted + realtime_violations.len() as u64,
         };
         let own_lag_ms = percentiles(&measured.spanned.lag);
-        Self { report, violations, realtime_violations, calls, own_lag_ms }
+        let person_counts = measured.person_counts;
+        Self { report, violations, realtime_violations, calls, own_lag_ms, person_counts }
     }
 
-    /// Whether every call asked for was completed and nothing was found wrong with any frame or message.
+    /// Whether every call asked for was answered and nothing was found wrong with any frame or message. Where a person
+    /// counts, the service is known to be at fault: a session that it ends takes a few frames with it.
     pub fn is_fine(&self) -> bool {
         let CallsReport { calls, frames, violations, .. } = &self.report;
-        calls.completed == calls.asked
+        let answered = calls.completed + if self.person_counts { calls.with_person } else { 0 };
+        let bad = |frames: &FrameCounts| {
+            let lost = if self.person_counts { 0 } else { frames.lost };
+            lost + frames.reordered + frames.corrupted + frames.crossed
+        };
+        answered == calls.asked
             && calls.fallback == 0
-            && frames.as_ref().is_none_or(|frames| *frames == FrameCounts::default())
+            && frames.as_ref().is_none_or(|frames| bad(frames) == 0)
             && *violations == 0
     }
 }
@@ -221,6 +232,7 @@ mod tests {
             violations: (0, Vec::new()),
             cpu_seconds: Some(0.1),
             memory_kib_per_call: None,
+            person_counts: false,
         };
         Outcome::of(calls, measured, realtime)
     }

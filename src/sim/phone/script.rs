@@ -16,8 +16,6 @@ use super::line::{End, Event};
 use super::network::Network;
 use crate::sim::speech::Clip;
 
-/// How long a silence a caller bears who waits for a greeting or an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How far into an answer an interruption comes.
 const INTO_ANSWER: Duration = Duration::from_secs(1);
 /// Whoever hangs up having waited for so long has met a slow answer; until then nobody knows what it would have been.
@@ -30,6 +28,8 @@ const INTERRUPT_EVERY: usize = 3;
 pub enum Verdict {
     /// The agent was heard, and the call lasted until the caller hung up.
     Completed,
+    /// The agent did not hold it to the end: a person took it, or a message was left.
+    WithPerson,
     /// The bridge told the caller something, or rejected the call, and never connected it.
     Refused,
     Failed(String),
@@ -74,7 +74,7 @@ pub async fn call(
         biased;
         () = sleep_until(until) => None,
         _ = all_hang_up.wait_for(|hang_up| *hang_up) => None,
-        trouble = talk(&caller, clips, &asked) => Some(trouble),
+        trouble = talk(&caller, clips, net.patience(), &asked) => Some(trouble),
     };
     let unanswered = asked.get().map(|asked: Instant| asked.elapsed()).filter(|waited| *waited > LONG_WAIT);
     caller.line().with(|state| state.answers.extend(unanswered));
@@ -83,10 +83,12 @@ pub async fn call(
     let (connected, told) =
         caller.line().with(|state| (state.connected_at.is_some(), !state.ear.heard().is_empty()));
     let fell_back = caller.events().iter().any(|(_, event)| matches!(event, Event::Fallback(_)));
+    let helped = caller.events().iter().any(|(_, event)| matches!(event, Event::Answered | Event::Recorded));
     let verdict = match (trouble, end) {
         _ if fell_back => Verdict::Failed("the fallback URL had to be asked".into()),
         (_, Some(End::Rejected { .. })) => Verdict::Refused,
         (_, Some(End::ByBridge)) if !connected && told => Verdict::Refused,
+        _ if connected && helped => Verdict::WithPerson,
         (Some(trouble), _) => Verdict::Failed(trouble.to_string()),
         (None, _) if caller.first_audio().is_some() => Verdict::Completed,
         (None, _) => Verdict::Failed("the agent was never heard".into()),
@@ -110,21 +112,23 @@ pub async fn call(
 }
 
 /// Talks until something goes wrong.
-async fn talk(caller: &Caller, clips: &[Clip], asked: &Cell<Option<Instant>>) -> Trouble {
-    match converse(caller, clips, asked).await {
+async fn talk(caller: &Caller, clips: &[Clip], patience: Duration, asked: &Cell<Option<Instant>>) -> Trouble {
+    match converse(caller, clips, patience, asked).await {
         Err(trouble) => trouble,
         Ok(never) => match never {},
     }
 }
 
-/// `asked` is when the question that is not answered yet was put.
+/// `patience` is how long a silence the caller bears who waits for a greeting or an answer, `asked` is when the question
+/// that is not answered yet was put.
 async fn converse(
     caller: &Caller,
     clips: &[Clip],
+    patience: Duration,
     asked: &Cell<Option<Instant>>,
 ) -> Result<std::convert::Infallible, Trouble> {
     caller.is_connected().await;
-    caller.hears_agent_before_silence_of(PATIENCE).await?;
+    caller.hears_agent_before_silence_of(patience).await?;
     let number = usize::from(caller.number());
     let mut dice = StdRng::seed_from_u64(number as u64);
     let mut said = clips.iter().cycle().skip(number % clips.len());
@@ -141,7 +145,7 @@ async fn converse(
         }
         let since = Instant::now();
         asked.set(Some(since));
-        caller.hears_agent_before_silence_of(PATIENCE).await?;
+        caller.hears_agent_before_silence_of(patience).await?;
         asked.set(None);
         caller.line().with(|state| state.answers.push(since.elapsed()));
     }

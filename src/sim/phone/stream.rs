@@ -1,6 +1,7 @@
 //! The media stream of a call: a frame of the caller every 20 ms on an absolute schedule, and playback of what the
 //! bridge sends (reference: "Media Streams: WebSocket messages"). Strict: what Twilio would complain of is a violation.
 
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,15 +17,14 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
-use url::Url;
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use url::{Host, Url};
 
 use super::ear::{Audible, FRAME};
 use super::line::{Event, Line};
 use super::network::{ACCOUNT_SID, Inner};
 use super::playback::Playback;
 use super::signature::sign;
-use super::webhook::is_loopback;
 use super::{sid, twiml};
 use crate::sim::tag::monotonic_us;
 
@@ -50,7 +50,7 @@ pub enum StreamEnd {
 
 /// A connected media stream, before `start`.
 pub struct Media {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     stream_sid: String,
     call_sid: String,
     line: Rc<Line>,
@@ -116,9 +116,12 @@ impl Media {
         call_sid: &str,
         url: &Url,
     ) -> Result<Self, String> {
-        if !is_loopback(url) || !matches!(url.scheme(), "ws") {
-            return Err(format!("{url} is not a ws URL of this machine"));
-        }
+        let connector = match url.scheme() {
+            "wss" => Connector::Rustls(net.options.reach.tls()),
+            "ws" => Connector::Plain,
+            _ => return Err(format!("{url} is not a wss URL")),
+        };
+        net.options.reach.permits(url).map_err(|refusal| refusal.to_string())?;
         let handshake = async {
             let mut request = url.as_str().into_client_request().map_err(|error| error.to_string())?;
             let headers = request.headers_mut();
@@ -129,15 +132,14 @@ impl Media {
                 let signature = HeaderValue::try_from(signature).map_err(|error| error.to_string())?;
                 headers.insert("X-Twilio-Signature", signature);
             }
-            let addresses = url.socket_addrs(|| None).map_err(|error| error.to_string())?;
-            let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(|error| error.to_string())?;
+            let tcp = tcp(url).await.map_err(|error| error.to_string())?;
             tcp.set_nodelay(true).map_err(|error| error.to_string())?;
             let config = WebSocketConfig::default()
                 .read_buffer_size(8 * 1024)
                 .write_buffer_size(4 * 1024)
                 .max_message_size(Some(MAX_MESSAGE_BYTES))
                 .max_frame_size(Some(MAX_MESSAGE_BYTES));
-            match client_async_with_config(request, tcp, Some(config)).await {
+            match client_async_tls_with_config(request, tcp, Some(config), Some(connector)).await {
                 Ok((socket, _)) => Ok(socket),
                 Err(Error::Http(response)) => Err(format!("answered {}", response.status())),
                 Err(error) => Err(error.to_string()),
@@ -384,6 +386,17 @@ impl Media {
 
     fn violation(&self, kind: &str, detail: String) {
         self.net.violation(self.number, kind, detail);
+    }
+}
+
+/// A connection to where the URL leads; its name is resolved elsewhere than on the thread of the calls.
+async fn tcp(url: &Url) -> io::Result<TcpStream> {
+    let port = url.port_or_known_default().unwrap_or_default();
+    match url.host() {
+        Some(Host::Domain(name)) => TcpStream::connect((name, port)).await,
+        Some(Host::Ipv4(address)) => TcpStream::connect((address, port)).await,
+        Some(Host::Ipv6(address)) => TcpStream::connect((address, port)).await,
+        None => Err(io::ErrorKind::AddrNotAvailable.into()),
     }
 }
 

@@ -22,6 +22,7 @@ impl Display for Table<'_> {
         let mut row = |name: &str, value: String| writeln!(f, "{name:<32}{value}");
         row("calls asked", calls.asked.to_string())?;
         row("  completed", calls.completed.to_string())?;
+        row("  with a person", calls.with_person.to_string())?;
         row("  refused", calls.refused.to_string())?;
         row("  failed", calls.failed.to_string())?;
         row("requests for the fallback URL", calls.fallback.to_string())?;
@@ -43,7 +44,7 @@ impl Display for Table<'_> {
         row("the simulator's own lag (ms)", spread(&self.0.own_lag_ms))?;
         let failed = self.0.calls.iter().filter_map(|call| match &call.verdict {
             Verdict::Failed(why) => Some(format!("call {} failed: {why}", call.number)),
-            Verdict::Completed | Verdict::Refused => None,
+            Verdict::Completed | Verdict::WithPerson | Verdict::Refused => None,
         });
         let [network, realtime] =
             [("network", &self.0.violations), ("realtime", &self.0.realtime_violations)].map(

@@ -57,6 +57,8 @@ pub(super) enum Manner {
     Sloppy,
     /// Closes the stream after the greeting was heard.
     Closes,
+    /// Closes the stream after the greeting was heard, and has a person called.
+    HandsOver,
     /// Never says a word.
     Mute,
     /// Greets, and never answers.
@@ -76,8 +78,9 @@ impl Bridge {
     pub(super) async fn start(manner: Manner) -> Self {
         let media = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let stream = format!("ws://{}/media", media.local_addr().unwrap());
+        let after = if manner == Manner::HandsOver { "/person" } else { "/after?x=1&amp;y=2" };
         let connect = format!(
-            r#"<Response><Connect action="/after?x=1&amp;y=2"><Stream url="{stream}" statusCallback="/stream-status"><Parameter name="token" value="t1"/></Stream></Connect></Response>"#
+            r#"<Response><Connect action="{after}"><Stream url="{stream}" statusCallback="/stream-status"><Parameter name="token" value="t1"/></Stream></Connect></Response>"#
         );
         let bridge = Self::answering(connect, "text/xml").await;
         let (frames, upgrade) = (bridge.frames.clone(), bridge.upgrade.clone());
@@ -124,6 +127,9 @@ impl Bridge {
                         "/after" => HttpResponse::Ok()
                             .content_type("text/xml")
                             .body("<Response><Say>Goodbye</Say><Hangup/></Response>"),
+                        "/person" => HttpResponse::Ok()
+                            .content_type("text/xml")
+                            .body("<Response><Dial>+15005550006</Dial></Response>"),
                         "/metrics" => HttpResponse::NotFound().finish(),
                         _ => HttpResponse::NoContent().finish(),
                     }
@@ -202,7 +208,7 @@ impl Agent {
                 "media" => self.hears(frame["media"]["payload"].as_str().unwrap()).await,
                 "mark" => {
                     self.outstanding -= 1;
-                    if self.manner == Manner::Closes && self.outstanding == 0 {
+                    if matches!(self.manner, Manner::Closes | Manner::HandsOver) && self.outstanding == 0 {
                         self.frames.borrow_mut().push(frame);
                         return self.socket.close(None).await.unwrap();
                     }
@@ -507,6 +513,30 @@ async fn a_call_without_a_greeting_fails() {
     assert!(outcome.calls[0].silence_ms >= 10_000);
     let outcome = simulate(Options { seconds: SECOND, ..bridge.options() }).await.unwrap();
     assert_eq!(outcome.calls[0].verdict, Verdict::Failed("the agent was never heard".into()));
+}
+
+#[actix_rt::test]
+async fn a_call_that_a_person_took_is_told_apart_and_counts_where_that_is_said() {
+    let bridge = Bridge::start(Manner::HandsOver).await;
+    for person_counts in [false, true] {
+        let options = Options { seconds: 20 * SECOND, person_counts, ..bridge.options() };
+        let outcome = simulate(options).await.unwrap();
+        assert_eq!(outcome.calls[0].verdict, Verdict::WithPerson, "{}", table::Table(&outcome));
+        assert_eq!(outcome.report.calls.with_person, 1);
+        assert_eq!(outcome.is_fine(), person_counts, "{}", table::Table(&outcome));
+    }
+    let nobody =
+        Options { seconds: 20 * SECOND, person: Person::Busy, person_counts: true, ..bridge.options() };
+    let outcome = simulate(nobody).await.unwrap();
+    assert!(!outcome.is_fine(), "{}", table::Table(&outcome));
+}
+
+#[actix_rt::test]
+async fn callers_can_be_told_how_long_a_silence_they_bear() {
+    let bridge = Bridge::start(Manner::Mute).await;
+    let options = Options { seconds: 12 * SECOND, patience: SECOND, ..bridge.options() };
+    let outcome = simulate(options).await.unwrap();
+    assert_eq!(outcome.calls[0].verdict, Verdict::Failed("the agent was not heard within 1s".into()));
 }
 
 #[actix_rt::test]

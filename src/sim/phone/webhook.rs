@@ -1,17 +1,18 @@
-//! Webhooks on the wire: signed, delivered by the plan of their URL's fragment, to loopback hosts only.
+//! Webhooks on the wire: signed, delivered by the plan of their URL's fragment, to hosts that may be rung.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use actors::secret::Secret;
+use awc::Client;
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::header::CONTENT_TYPE;
-use awc::{Client, Connector};
 use tokio::time::{Instant, sleep, timeout};
-use url::{Host, Url};
+use url::Url;
 
 use super::delivery::{Delivery, Failure};
+use super::reach::Reach;
 use super::sid;
 use super::signature::sign;
 use super::twiml::Method;
@@ -23,8 +24,9 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 pub struct Webhooks {
     auth_token: Option<Secret>,
     retry_gap: Duration,
-    /// One client for each connect timeout in use; each request has a connection of its own.
-    clients: RefCell<HashMap<Duration, Client>>,
+    reach: Reach,
+    /// One client for each connect timeout in use, with and without TLS; each request has a connection of its own.
+    clients: RefCell<HashMap<(Duration, bool), Client>>,
 }
 
 /// An answer with a status below 400.
@@ -45,8 +47,8 @@ pub struct Undelivered {
 }
 
 impl Webhooks {
-    pub fn new(auth_token: Option<Secret>, retry_gap: Duration) -> Self {
-        Self { auth_token, retry_gap, clients: RefCell::default() }
+    pub fn new(auth_token: Option<Secret>, retry_gap: Duration, reach: Reach) -> Self {
+        Self { auth_token, retry_gap, reach, clients: RefCell::default() }
     }
 
     /// Delivers `params` to `url`, as often and as long as the fragment of `url` says. All attempts carry the same
@@ -85,18 +87,16 @@ impl Webhooks {
         connect: Duration,
         token: &str,
     ) -> Result<(Option<String>, Vec<u8>), Failure> {
-        if !is_loopback(url) {
-            return Err(Failure::Connect("the simulator speaks to loopback hosts only".into()));
-        }
+        self.reach.permits(url).map_err(|refusal| Failure::Connect(refusal.to_string()))?;
         let mut url = url.clone();
         let (request, body, signed) = match method {
             Method::Get => {
                 url.query_pairs_mut().extend_pairs(params);
-                (self.client(connect).get(url.as_str()), String::new(), &[][..])
+                (self.client(&url, connect).get(url.as_str()), String::new(), &[][..])
             }
             Method::Post => {
                 let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish();
-                let request = self.client(connect).post(url.as_str());
+                let request = self.client(&url, connect).post(url.as_str());
                 (request.content_type("application/x-www-form-urlencoded; charset=UTF-8"), body, params)
             }
         };
@@ -125,22 +125,10 @@ impl Webhooks {
         Ok((content_type.map(str::to_owned), body.to_vec()))
     }
 
-    fn client(&self, connect: Duration) -> Client {
-        let new = || {
-            let connector = Connector::new().timeout(connect);
-            Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
-        };
-        self.clients.borrow_mut().entry(connect).or_insert_with(new).clone()
-    }
-}
-
-/// Whether `url` is on this machine: the simulators speak to nobody else.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
+    fn client(&self, url: &Url, connect: Duration) -> Client {
+        let key = (connect, url.scheme() == "https");
+        let new = || self.reach.client(url.scheme(), connect, None);
+        self.clients.borrow_mut().entry(key).or_insert_with(new).clone()
     }
 }
 
@@ -186,7 +174,9 @@ mod tests {
     }
 
     async fn deliver(url: &str, retry_gap: Duration) -> Result<Answer, Undelivered> {
-        Webhooks::new(None, retry_gap).deliver(&url.parse().unwrap(), Method::Post, &[]).await
+        Webhooks::new(None, retry_gap, Reach::default())
+            .deliver(&url.parse().unwrap(), Method::Post, &[])
+            .await
     }
 
     #[actix_rt::test]
@@ -248,7 +238,10 @@ mod tests {
 
     #[actix_rt::test]
     async fn nobody_but_this_machine_is_spoken_to() {
-        let failed = deliver("http://192.0.2.1/", Duration::ZERO).await.unwrap_err();
-        assert!(matches!(failed.failure, Failure::Connect(_)));
+        for url in ["http://192.0.2.1/", "https://192.0.2.1/"] {
+            let failed = deliver(url, Duration::ZERO).await.unwrap_err();
+            let Failure::Connect(why) = failed.failure else { panic!("{failed}") };
+            assert!(why.contains("is not on this machine"), "{why}");
+        }
     }
 }

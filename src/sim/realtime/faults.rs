@@ -17,7 +17,7 @@ pub enum Fault {
     /// `rate-limit=N`: the Nth response fails with `rate_limit_exceeded`.
     RateLimit(u32),
     /// `errors=N`: N of a hundred responses, over all sessions and evenly, fail with `server_error`; none that renders a
-    /// phrase.
+    /// phrase or tries the service.
     Errors(u32),
     /// `function-call=N`: the Nth response also calls `lookup_order`.
     FunctionCall(u32),

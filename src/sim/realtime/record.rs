@@ -17,7 +17,7 @@ const MAX_VIOLATIONS: usize = 1_000;
 pub struct Record {
     pub report: SessionReport,
     pub violations: Vec<Violation>,
-    /// Phrases were rendered in it.
+    /// Phrases were rendered in it, or the service was tried.
     pub renders: bool,
 }
 

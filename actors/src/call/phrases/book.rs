@@ -38,14 +38,17 @@ impl PhraseBook {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Fills the book: what is on disk at once, the rest as soon as the service has spoken it. Ends when all is there or
-    /// cannot be had.
-    pub async fn fill(&self, source: &Source) {
+    /// Takes what is on disk.
+    pub async fn load(&self, source: &Source) {
         for phrase in self.missing(source) {
             if let Some(mulaw) = source.load(phrase).await {
                 self.add(phrase, &mulaw, &source.metrics);
             }
         }
+    }
+
+    /// Has the service speak the rest. Ends when all is there or cannot be had.
+    pub async fn render_missing(&self, source: &Source) {
         for attempt in 0..TRIES {
             let missing = self.missing(source);
             if missing.is_empty() {
@@ -120,8 +123,8 @@ impl Source {
     }
 }
 
-/// Between half of the doubled pause and all of it.
-fn pause(attempt: u32) -> Duration {
+/// How long to wait before the next session is tried: between half of the doubled pause and all of it.
+pub(in crate::call) fn pause(attempt: u32) -> Duration {
     let full = (BACKOFF * 2u32.pow(attempt)).min(MAX_BACKOFF);
     full.mul_f64(rand::random_range(0.5..1.0))
 }

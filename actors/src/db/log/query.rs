@@ -182,6 +182,11 @@ fn time(micros: i64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_micros(micros).filter(|time| (1..10_000).contains(&time.year()))
 }
 
+/// What is no number is no cost, either: PostgreSQL has it, but above all costs, and it is equal to none.
+fn cost(bits: i64) -> Option<f64> {
+    Some(f64::from_bits(bits.cast_unsigned())).filter(|cost| cost.is_finite())
+}
+
 /// It was not answered by this API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor")]
@@ -199,7 +204,7 @@ impl FromStr for Cursor {
             let value = match sort.key {
                 SortKey::StartedAt => Value::Time(time(value)?),
                 SortKey::DurationSeconds => Value::Seconds(value),
-                SortKey::CostUsd => Value::Usd(f64::from_bits(value.cast_unsigned())),
+                SortKey::CostUsd => Value::Usd(cost(value)?),
             };
             let after = Place { value, call_sid: call_sid.parse().ok()? };
             Some(Self { sort, page: page.parse().ok()?, after })
@@ -245,6 +250,8 @@ mod tests {
             BASE64.encode(format!("-startedAt 2 {} {sid}", i64::MAX)),
             BASE64.encode(format!("-startedAt 2 1 {sid} more")),
             BASE64.encode("-startedAt 2 1 CA1"),
+            BASE64.encode(format!("costUsd 2 {} {sid}", f64::NAN.to_bits().cast_signed())),
+            BASE64.encode(format!("costUsd 2 {} {sid}", f64::INFINITY.to_bits().cast_signed())),
         ];
         for text in texts {
             assert_eq!(text.parse::<Cursor>(), Err(BadCursor), "{text}");

@@ -524,7 +524,7 @@ pub(super) fn fuzz_record(data: &[u8]) {
     if let Some(spooled) = decode(data) {
         let (_, written) = encode(spooled.at, &spooled.record, None).expect("it was read");
         let again = decode(&written).expect("it was just written");
-        assert_eq!(again.record, spooled.record);
+        assert_eq!((again.at, again.record), (spooled.at, spooled.record));
     }
 }
 

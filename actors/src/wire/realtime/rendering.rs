@@ -67,11 +67,16 @@ pub struct Rendering {
 impl Rendering {
     /// Opens a session that speaks with `voice`. Has a deadline.
     pub async fn open(endpoint: &Endpoint, voice: &str) -> Result<Self, RenderError> {
+        Self::configured(endpoint, configure(voice).to_string()).await
+    }
+
+    /// Opens a session with this `session.update`. Has a deadline.
+    pub(super) async fn configured(endpoint: &Endpoint, update: String) -> Result<Self, RenderError> {
         let uplink = Uplink::default();
         let session = uplink.attach(connect(endpoint).await?);
         let rendering = Self { uplink, session, asked: 0 };
         let configured = async {
-            rendering.uplink.send(configure(voice).to_string());
+            rendering.uplink.send(update);
             rendering.until(|event| matches!(event, ServerEvent::SessionUpdated).then_some(())).await
         };
         timeout(READY_WITHIN, configured).await.unwrap_or(Err(RenderError::TimedOut))?;
@@ -81,9 +86,8 @@ impl Rendering {
     /// Has `text` spoken, at most `max_bytes` of it. Has a deadline.
     pub async fn speak(&mut self, text: &str, max_bytes: usize) -> Result<Spoken, RenderError> {
         self.asked += 1;
-        self.uplink.send(ask(self.asked, text).to_string());
         let mut mulaw = Vec::new();
-        let spoken = self.until(|event| match event {
+        let spoken = self.response(ask(self.asked, text).to_string(), |event| match event {
             ServerEvent::Audio(delta) if mulaw.len() <= max_bytes => {
                 mulaw.extend(BASE64_STANDARD.decode(&delta.payload).unwrap_or_default());
                 None
@@ -91,12 +95,22 @@ impl Rendering {
             ServerEvent::ResponseDone(response) => Some(std::mem::take(&mut **response)),
             _ => None,
         });
-        let response = timeout(SPOKEN_WITHIN, spoken).await.unwrap_or(Err(RenderError::TimedOut))?;
+        let response = spoken.await?;
         check(&response, text)?;
         if mulaw.len() > max_bytes {
             return Err(RenderError::Length);
         }
         Ok(Spoken { mulaw, usage: response.usage.unwrap_or_default() })
+    }
+
+    /// Sends a `response.create` and reads until `found` has found something. Has a deadline.
+    pub(super) async fn response<T>(
+        &self,
+        request: String,
+        found: impl FnMut(&mut ServerEvent<'_>) -> Option<T>,
+    ) -> Result<T, RenderError> {
+        self.uplink.send(request);
+        timeout(SPOKEN_WITHIN, self.until(found)).await.unwrap_or(Err(RenderError::TimedOut))
     }
 
     /// Reads until `found` has found something. An error of the service is the end of it: there is nothing to go on with.

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use call_control::realtime::RING_MS;
 use futures_util::{Sink, Stream};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
@@ -43,8 +44,6 @@ const READ_BUFFER_BYTES: usize = 8 << 10;
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 /// Opening the socket: resolving, connecting, TLS and the upgrade.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Of the caller's audio that waits; of more, the newest.
-pub const RING_MS: u64 = 5_000;
 /// Frames of it that wait: four times as many as Twilio sends, whose frames last 20 ms. It bounds those that hold next to
 /// nothing.
 const RING_FRAMES: usize = 1_000;
@@ -101,11 +100,33 @@ impl ConnectError {
     }
 }
 
+/// Longer waits make no difference, and in milliseconds they are a number.
+const LONGEST_WAIT_SECONDS: f64 = 365.0 * 86_400.0;
+
 /// `Retry-After-Ms` or `Retry-After` in seconds.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
     let seconds = number("retry-after-ms").map(|ms| ms / 1_000.0).or_else(|| number("retry-after"))?;
-    Duration::try_from_secs_f64(seconds).ok()
+    (seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(LONGEST_WAIT_SECONDS)))
+}
+
+/// A header that says when to try again: a number of seconds or nothing, and a wait that there can be.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_retry_after(data: &[u8]) {
+    use tokio_tungstenite::tungstenite::http::HeaderName;
+    for name in ["retry-after", "retry-after-ms"] {
+        let Ok(value) = HeaderValue::from_bytes(data) else { return };
+        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
+        let Some(wait) = retry_after(&headers) else { continue };
+        let number = str::from_utf8(data).expect("it was read as a text").trim().parse::<f64>();
+        let seconds =
+            number.expect("it was read as a number") / if name.ends_with("ms") { 1_000.0 } else { 1.0 };
+        let expected = seconds.min(LONGEST_WAIT_SECONDS);
+        assert!(
+            (wait.as_secs_f64() - expected).abs() <= expected * 1e-6 + 1e-9,
+            "{wait:?} is not {seconds} s"
+        );
+    }
 }
 
 /// Opens a socket to the service. "Connected" means that it answered the upgrade; whether it accepts us shows in its
@@ -430,6 +451,18 @@ mod tests {
     use futures_util::{SinkExt, StreamExt};
     use tokio::net::TcpListener;
     use tokio_tungstenite::tungstenite::http::HeaderName;
+
+    #[test]
+    fn a_wait_in_a_header_is_a_number_of_seconds_and_at_most_a_year() {
+        let wait = |value: &'static str| {
+            let header = (HeaderName::from_static("retry-after"), HeaderValue::from_static(value));
+            retry_after(&HeaderMap::from_iter([header])).map(|wait| wait.as_secs())
+        };
+        let year = 365 * 86_400;
+        assert_eq!(["0", " 20 ", "1.5", "-0"].map(wait), [Some(0), Some(20), Some(1), Some(0)]);
+        assert_eq!(["1e10", "18446744073709552", "1e300", "inf"].map(wait), [Some(year); 4]);
+        assert_eq!(["", "-1", "nan", "soon", "Mon, 16 Aug 2010 03:45:01 GMT"].map(wait), [None; 5]);
+    }
 
     type Peer = WebSocketStream<TcpStream>;
 

@@ -1,12 +1,8 @@
 //! Twilio: identifiers, forms and their signatures, TwiML, the media stream with its frames and token, and the REST API.
 
-pub mod form;
-pub mod frames;
-pub mod number;
+#[cfg(test)]
+mod frames_tests;
 pub mod rest;
-pub mod sid;
-pub mod signature;
 pub mod stream;
-pub mod time;
-pub mod token;
-pub mod twiml;
+
+pub use call_control::twilio::{form, frames, number, sid, signature, time, token, twiml};

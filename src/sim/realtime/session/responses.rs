@@ -17,6 +17,9 @@ use base64::engine::general_purpose::STANDARD;
 /// [`PHRASES`](crate::sim::speech::PHRASES), and nothing else does, so that an ear can tell a phrase from an answer.
 pub const PHRASE: &str = "phrase";
 
+/// That of a response which tries the service: nobody hears it either.
+const TRIAL: &str = "trial";
+
 pub const NOT_ACTIVE: &str = "Cancellation failed: no active response found";
 
 /// How many times faster than real time the audio comes.
@@ -32,6 +35,8 @@ pub struct Asked {
     text: bool,
     mulaw: bool,
     instructions_len: usize,
+    /// It tries the service.
+    trial: bool,
     /// The clip to say, where it is a phrase.
     phrase: Option<&'static Clip>,
     /// What `response.created` repeats of it.
@@ -49,6 +54,7 @@ impl Asked {
             text: config.writes(),
             mulaw: config.speaks_mulaw(),
             instructions_len: config.instructions_len(),
+            trial: false,
             phrase: None,
             head,
         }
@@ -72,6 +78,7 @@ impl Asked {
         if json.pointer("/metadata/purpose").is_some_and(|purpose| purpose == PHRASE) {
             asked.phrase = Some(voice::phrase(checked.instructions.as_deref().unwrap_or_default()));
         }
+        asked.trial = json.pointer("/metadata/purpose").is_some_and(|purpose| purpose == TRIAL);
         for name in ["output_modalities", "max_output_tokens", "metadata"] {
             if let Some(value) = json.get(name) {
                 asked.head.insert(name.into(), value.clone());
@@ -194,7 +201,7 @@ impl Session {
         }
         self.turns += 1;
         let greets = asked.by_client && asked.in_conversation && self.conversation.is_empty();
-        self.record.renders |= asked.phrase.is_some();
+        self.record.renders |= asked.phrase.is_some() || asked.trial;
         let clip = if let Some(phrase) = asked.phrase {
             phrase
         } else if greets {
@@ -395,7 +402,11 @@ impl Session {
             "failed" => usage(Tokens::default(), Tokens::default(), Tokens::default()),
             _ => usage(response.input, response.cached, spoken),
         };
-        let is_told = self.record.renders || !strikes(self.manners.faults.never_done_percent, response.turn);
+        // One fault strikes a response: where both do, it ends without a sound.
+        let faults = &self.manners.faults;
+        let is_told = self.record.renders
+            || !strikes(faults.never_done_percent, response.turn)
+            || strikes(faults.no_sound_percent, response.turn);
         self.record.bills(&done["usage"]);
         match self.manners.faults.done_delay.as_micros() as u64 {
             _ if !is_told => {}

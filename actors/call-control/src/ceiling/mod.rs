@@ -1,0 +1,3 @@
+//! How many calls may be on the line, and which streams are theirs.
+
+pub mod slots;

@@ -1,0 +1,278 @@
+//! The ceiling, as plain data: a slot is reserved when the call rings, claimed by its stream, freed exactly once.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use self::check::Seen;
+use crate::intensity::Intensity;
+use crate::twilio::sid::CallSid;
+
+mod check;
+
+/// A stream that was promised comes within this time, or the slot is free again.
+pub const CLAIM_WITHIN: Duration = Duration::from_secs(15);
+/// A call may lose its stream this often within [`RESUME_WITHIN`] and be taken up again.
+const MAX_RESUMES: usize = 3;
+const RESUME_WITHIN: Duration = Duration::from_secs(60);
+/// Longer than a token is valid.
+const REMEMBER_ENDED: Duration = Duration::from_secs(120);
+
+/// The slots; `T` is what a slot holds for its call.
+pub struct Slots<T> {
+    limit: usize,
+    held: HashMap<CallSid, Slot<T>>,
+    /// The epochs that calls ended with lately: a call that comes back goes on after them, so a used token stays used.
+    ended: HashMap<CallSid, (u32, Instant)>,
+    seen: Seen,
+}
+
+/// A place under the ceiling.
+pub struct Slot<T> {
+    pub call: T,
+    /// Of the stream that is open, or promised.
+    pub epoch: u32,
+    /// The stream of this epoch is open.
+    pub claimed: bool,
+    first_epoch: u32,
+    promised_at: Instant,
+    resumes: Intensity,
+}
+
+/// What became of a reservation.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// The call holds a slot; `fresh` if it did not before.
+    Slot { epoch: u32, fresh: bool },
+    /// Every slot is held by another call.
+    Full,
+}
+
+/// Why a stream does not get its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotClaimed {
+    /// The call holds no slot.
+    NoSlot,
+    /// The token's epoch is not the one that is promised: used before, or overtaken.
+    WrongEpoch,
+}
+
+/// What a call that lost its stream may do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Resumed {
+    Epoch(u32),
+    /// It has done so too often.
+    TooOften,
+    NoSlot,
+}
+
+impl<T> Slots<T> {
+    pub fn new(limit: usize) -> Self {
+        Self { limit, held: HashMap::with_capacity(limit), ended: HashMap::new(), seen: Seen::default() }
+    }
+
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Reserves a slot for a call; `start` gets the first epoch, which comes after `used`, the last that is known to have
+    /// been used. A call that holds a slot keeps it, so asking twice changes nothing.
+    pub fn reserve(
+        &mut self,
+        call_sid: CallSid,
+        used: u32,
+        now: Instant,
+        start: impl FnOnce(u32) -> T,
+    ) -> Reserved {
+        if let Some(slot) = self.held.get(&call_sid) {
+            return Reserved::Slot { epoch: slot.epoch, fresh: false };
+        }
+        if self.held.len() >= self.limit {
+            return Reserved::Full;
+        }
+        self.ended.retain(|_, (_, since)| now.duration_since(*since) < REMEMBER_ENDED);
+        let ended_with = self.ended.remove(&call_sid).map_or(0, |(epoch, _)| epoch);
+        if ended_with == 0 {
+            self.seen.forget(call_sid); // long ago, if ever
+        }
+        let epoch = ended_with.max(used) + 1;
+        let resumes = Intensity::new(MAX_RESUMES, RESUME_WITHIN);
+        let slot =
+            Slot { call: start(epoch), epoch, claimed: false, first_epoch: epoch, promised_at: now, resumes };
+        self.held.insert(call_sid, slot);
+        self.checked();
+        Reserved::Slot { epoch, fresh: true }
+    }
+
+    /// The stream of `epoch` is here: once.
+    pub fn claim(&mut self, call_sid: CallSid, epoch: u32) -> Result<&Slot<T>, NotClaimed> {
+        let slot = self.held.get_mut(&call_sid).ok_or(NotClaimed::NoSlot)?;
+        if slot.claimed || slot.epoch != epoch {
+            return Err(NotClaimed::WrongEpoch);
+        }
+        slot.claimed = true;
+        Ok(slot)
+    }
+
+    /// The call's stream has ended though the call has not: another one is promised, of the next epoch. Where `ended`
+    /// tells of an earlier stream than the one that is open, nothing has ended, and nothing changes.
+    pub fn resume(&mut self, call_sid: CallSid, ended: Option<u32>, now: Instant) -> Resumed {
+        let Some(slot) = self.held.get_mut(&call_sid) else { return Resumed::NoSlot };
+        if slot.claimed {
+            if ended.is_some_and(|ended| ended < slot.epoch) {
+                return Resumed::Epoch(slot.epoch);
+            }
+            if !slot.resumes.allows(now) {
+                return Resumed::TooOften;
+            }
+            slot.epoch += 1;
+            slot.claimed = false;
+        }
+        slot.promised_at = now;
+        let epoch = slot.epoch;
+        self.checked();
+        Resumed::Epoch(epoch)
+    }
+
+    /// The promise of `epoch` has run out, if its stream has not come: it cannot be claimed any more. Answers the call and
+    /// the next epoch.
+    pub fn revoke(&mut self, call_sid: CallSid, epoch: u32, now: Instant) -> Option<(&T, u32)> {
+        let slot = self.held.get_mut(&call_sid).filter(|slot| slot.epoch == epoch && !slot.claimed)?;
+        if now.duration_since(slot.promised_at) < CLAIM_WITHIN {
+            return None; // it was promised again meanwhile
+        }
+        if slot.epoch == slot.first_epoch {
+            slot.first_epoch += 1; // no stream has ever come
+        }
+        slot.epoch += 1;
+        self.checked();
+        self.held.get(&call_sid).map(|slot| (&slot.call, slot.epoch))
+    }
+
+    /// Frees the slot. Answers what it held the first time, nothing after that.
+    pub fn release(&mut self, call_sid: CallSid, now: Instant) -> Option<T> {
+        let slot = self.held.remove(&call_sid)?;
+        self.ended.insert(call_sid, (slot.epoch, now));
+        self.checked();
+        Some(slot.call)
+    }
+
+    pub fn get(&self, call_sid: CallSid) -> Option<&Slot<T>> {
+        self.held.get(&call_sid)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&CallSid, &Slot<T>)> {
+        self.held.iter()
+    }
+
+    /// Slots held for a stream that has not come, and slots with a stream or a lost one.
+    pub fn reserved_and_active(&self) -> (usize, usize) {
+        let reserved =
+            self.held.values().filter(|slot| slot.epoch == slot.first_epoch && !slot.claimed).count();
+        (reserved, self.held.len() - reserved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sid(number: u8) -> CallSid {
+        format!("CA{number:032x}").parse().unwrap()
+    }
+
+    #[test]
+    fn reserving_twice_is_one_slot() {
+        let mut slots = Slots::new(1);
+        assert_eq!(
+            slots.reserve(sid(1), 0, Instant::now(), |_| ()),
+            Reserved::Slot { epoch: 1, fresh: true }
+        );
+        assert_eq!(
+            slots.reserve(sid(1), 0, Instant::now(), |_| ()),
+            Reserved::Slot { epoch: 1, fresh: false }
+        );
+        assert_eq!(slots.reserve(sid(2), 0, Instant::now(), |_| ()), Reserved::Full);
+    }
+
+    #[test]
+    fn an_epoch_is_claimed_once() {
+        let mut slots = Slots::new(1);
+        assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::NoSlot));
+        slots.reserve(sid(1), 0, Instant::now(), |_| ());
+        assert_eq!(slots.claim(sid(1), 2).err(), Some(NotClaimed::WrongEpoch));
+        assert!(slots.claim(sid(1), 1).is_ok());
+        assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::WrongEpoch));
+    }
+
+    #[test]
+    fn a_promise_that_has_run_out_cannot_be_claimed() {
+        let mut slots = Slots::new(1);
+        slots.reserve(sid(1), 0, Instant::now(), |_| ());
+        assert!(slots.revoke(sid(1), 1, Instant::now() + CLAIM_WITHIN).is_some());
+        assert!(slots.revoke(sid(1), 1, Instant::now() + CLAIM_WITHIN).is_none());
+        assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::WrongEpoch));
+    }
+
+    #[test]
+    fn a_promise_that_was_renewed_has_not_run_out() {
+        let mut slots = Slots::new(1);
+        let now = Instant::now();
+        slots.reserve(sid(1), 0, now, |_| ());
+        slots.resume(sid(1), None, now + Duration::from_secs(10));
+        assert!(slots.revoke(sid(1), 1, now + CLAIM_WITHIN).is_none());
+        assert!(slots.revoke(sid(1), 1, now + Duration::from_secs(25)).is_some());
+    }
+
+    #[test]
+    fn a_call_that_comes_back_goes_on_after_its_last_epoch() {
+        let mut slots = Slots::new(1);
+        let now = Instant::now();
+        slots.reserve(sid(1), 0, now, |_| ());
+        slots.release(sid(1), now);
+        assert_eq!(
+            slots.reserve(sid(1), 0, now, |epoch| assert_eq!(epoch, 2)),
+            Reserved::Slot { epoch: 2, fresh: true }
+        );
+        assert_eq!(slots.reserved_and_active(), (1, 0));
+        assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::WrongEpoch));
+    }
+
+    #[test]
+    fn an_old_streams_end_that_is_told_again_takes_nothing_from_the_open_stream() {
+        let mut slots = Slots::new(1);
+        let now = Instant::now();
+        slots.reserve(sid(1), 0, now, |_| ());
+        assert!(slots.claim(sid(1), 1).is_ok());
+        assert_eq!(slots.resume(sid(1), Some(1), now), Resumed::Epoch(2));
+        assert_eq!(slots.resume(sid(1), Some(1), now), Resumed::Epoch(2), "promised, not open yet");
+        assert!(slots.claim(sid(1), 2).is_ok());
+        for _ in 0..9 {
+            assert_eq!(
+                slots.resume(sid(1), Some(1), now),
+                Resumed::Epoch(2),
+                "used: it cannot be claimed again"
+            );
+            assert!(slots.get(sid(1)).is_some_and(|slot| slot.claimed), "the stream of epoch 2 is open");
+        }
+        assert_eq!(slots.resume(sid(1), Some(2), now), Resumed::Epoch(3), "this one has ended");
+    }
+
+    #[test]
+    fn a_lost_stream_is_promised_again_with_the_next_epoch_but_not_for_ever() {
+        let mut slots = Slots::new(1);
+        let now = Instant::now();
+        assert_eq!(slots.resume(sid(1), None, now), Resumed::NoSlot);
+        slots.reserve(sid(1), 0, Instant::now(), |_| ());
+        for epoch in 1..=3 {
+            assert!(slots.claim(sid(1), epoch).is_ok());
+            assert_eq!(slots.resume(sid(1), None, now), Resumed::Epoch(epoch + 1));
+            assert_eq!(slots.resume(sid(1), None, now), Resumed::Epoch(epoch + 1), "asked twice");
+        }
+        assert!(slots.claim(sid(1), 4).is_ok());
+        assert_eq!(slots.resume(sid(1), None, now), Resumed::TooOften);
+        assert_eq!(slots.resume(sid(1), None, now + Duration::from_secs(61)), Resumed::Epoch(5));
+    }
+}
+
+#[cfg(test)]
+mod properties;

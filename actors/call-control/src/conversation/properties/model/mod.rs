@@ -1,0 +1,668 @@
+//! Both peers of a call, small and strict, in virtual milliseconds: a Realtime service with its own idea of what is
+//! active and how long each item is (reference: OpenAI Realtime, sections 3 to 7), and Twilio's ear, which plays 20 ms
+//! at a time (reference: Twilio, section 4). Messages take their time both ways, so they cross.
+//!
+//! A [`World`] plays one [`Scenario`] against a conversation and notes every [`Property`] that it breaks.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use self::ear::{Ear, EarReport, FRAME_MS, Order};
+use self::service::{Delta, FunctionCall, SILENCE_MS, Said, Service, Spoken, error};
+use super::super::*;
+use crate::conversation::phrases::{Phrase, Phrases, Recording};
+use crate::conversation::speaker::Speaker;
+
+mod ear;
+mod restart;
+mod service;
+
+/// So much cannot happen in one millisecond unless it never ends.
+const BUSY: u32 = 10_000;
+/// So long everything may take to come to rest: four failures with the longest wait, and what is said after them.
+const QUIET_MS: Millis = 200_000;
+
+/// What one call meets.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    pub barge_in_min_ms: Millis,
+    /// Whether phrases are at hand.
+    pub phrases: bool,
+    /// One way, between us and the service.
+    pub service_ms: Millis,
+    /// One way, between us and Twilio.
+    pub ear_ms: Millis,
+    /// When, within 20 ms, Twilio takes its next frame.
+    pub frame_phase: Millis,
+    /// How much later than asked for a tick comes.
+    pub tick_late_ms: Millis,
+    pub connects: Vec<Connection>,
+    pub responses: Vec<Plan>,
+    pub utterances: Vec<Utterance>,
+    /// Whether the service says so when it cannot answer an utterance because a response is active.
+    pub tells_of_unanswered: bool,
+    /// Whether a cancelled response still has its transcript in `response.done`.
+    pub cancelled_has_transcript: bool,
+    /// What happens, and how long after what happened before.
+    pub acts: Vec<(Millis, Act)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Connection {
+    Opens,
+    /// `session.updated` takes so long.
+    Slow(Millis),
+    Fails,
+    Refused,
+}
+
+/// One response of the service; past the last one all are short answers.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub parts: Vec<Part>,
+    pub outcome: Ending,
+}
+
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// Pieces of audio, as `(after ms, bytes)`, and whether the words come before their audio.
+    Speech { pieces: Vec<(Millis, u32)>, words_first: bool },
+    /// A function call, told of before `response.done` or only there.
+    Call { early: bool },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Ending {
+    Completed,
+    Incomplete,
+    /// `response.done` with this message.
+    Failed(&'static str),
+    /// `insufficient_quota`.
+    Fatal,
+    /// An `error` instead of a response, if we asked for it.
+    NotBegun,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Utterance {
+    /// When its transcript comes, and whether there is one.
+    pub transcript: Option<(Millis, bool)>,
+    /// Whether the service answers it by itself.
+    pub answered: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Act {
+    OpenStream,
+    LoseStream,
+    /// The caller speaks for so long.
+    Speak(Millis),
+    Digit,
+    Tick,
+    BenignError(&'static str),
+    HangUp,
+    CallOver,
+    Unclaimed,
+    Shutdown,
+    LoseService,
+    /// The process is killed, and so much later another one has the caller's stream. It knows what was written, or
+    /// (`blind`) nothing of it.
+    Restart {
+        back_after: Millis,
+        blind: bool,
+    },
+}
+
+/// What a conversation must never break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Property {
+    OneResponse,
+    CallsAnswered,
+    Truncation,
+    Turns,
+    End,
+    Playing,
+    Fillers,
+    Liveness,
+    Determinism,
+}
+
+/// What became of a scenario.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub faults: Vec<(Property, String)>,
+    /// Of each truncation: milliseconds between what the service was told and what the ear had heard.
+    pub truncation_errors_ms: Vec<u32>,
+    pub barge_ins: u32,
+    pub refusals: u32,
+    pub held_then_played: u32,
+    pub fillers: u32,
+    pub goodbyes: u32,
+    pub restarts: u32,
+}
+
+/// Plays a scenario to its end.
+pub fn play(scenario: &Scenario) -> Report {
+    let mut world = World::new(scenario);
+    let mut at = 0;
+    for (after, act) in &scenario.acts {
+        at += after;
+        world.later(at, Happening::Act(*act));
+    }
+    world.run_until(at + QUIET_MS);
+    world.at_rest();
+    world.now += 1;
+    world.act(Act::CallOver);
+    world.run_until(at + QUIET_MS + 2_000);
+    world.judged()
+}
+
+#[derive(Debug)]
+enum Happening {
+    Act(Act),
+    Connect,
+    CallerFallsSilent(u32),
+    VoiceBegins,
+    VoiceEnds,
+    Silence(u32),
+    ToService { session: u32, request: Request, asked_at: Millis },
+    FromService { session: u32, said: Said },
+    Generate { response: usize, step: usize },
+    ToEar { stream: u32, order: Order },
+    Frame { stream: u32 },
+    FromEar { stream: u32, report: EarReport },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Turn {
+    Caller,
+    Agent { item: usize },
+}
+
+struct World<'a> {
+    scenario: &'a Scenario,
+    now: Millis,
+    sequence: u64,
+    agenda: BTreeMap<(Millis, u64), Happening>,
+    conversation: Conversation,
+    twin: Conversation,
+    gate: bool,
+    /// The stream in use, as our side sees it.
+    stream: Option<u32>,
+    streams: u32,
+    speaking: bool,
+    speech: u32,
+    service: Service,
+    ear: Ear,
+    ended: bool,
+    /// By ordinal.
+    turns: BTreeMap<u32, Turn>,
+    last_ordinal: u32,
+    restarts: u32,
+    /// Turns of which nobody could tell any more how they ended: their process was killed.
+    forsaken: BTreeSet<u32>,
+    updates: BTreeMap<u32, TurnUpdate>,
+    truncations: Vec<(usize, u32)>,
+    /// Items the service has deleted.
+    deletions: BTreeSet<usize>,
+    /// Responses whose audio must not go out any more.
+    silenced: BTreeSet<usize>,
+    /// Responses that exist as far as we know.
+    known: usize,
+    silence_next: bool,
+    held: Vec<usize>,
+    last_played: Option<usize>,
+    /// When somebody was last known to speak, the agent only until its words were sent.
+    spoken_at: Millis,
+    fillers_in_a_row: u32,
+    /// The service has told us that the caller speaks.
+    caller_heard: bool,
+    report: Report,
+}
+
+impl<'a> World<'a> {
+    fn new(scenario: &'a Scenario) -> Self {
+        let mut effects = vec![];
+        let conversation = Conversation::begin(scenario.rules(), 0, &mut effects);
+        let mut world = Self {
+            scenario,
+            now: 0,
+            sequence: 0,
+            agenda: BTreeMap::new(),
+            twin: conversation.clone(),
+            conversation,
+            gate: false,
+            stream: None,
+            streams: 0,
+            speaking: false,
+            speech: 0,
+            service: Service::default(),
+            ear: Ear::default(),
+            ended: false,
+            turns: BTreeMap::new(),
+            last_ordinal: 0,
+            restarts: 0,
+            forsaken: BTreeSet::new(),
+            updates: BTreeMap::new(),
+            truncations: vec![],
+            deletions: BTreeSet::new(),
+            silenced: BTreeSet::new(),
+            known: 0,
+            silence_next: false,
+            held: vec![],
+            last_played: None,
+            spoken_at: 0,
+            fillers_in_a_row: 0,
+            caller_heard: false,
+            report: Report::default(),
+        };
+        world.carry_out(effects);
+        world
+    }
+
+    fn later(&mut self, at: Millis, happening: Happening) {
+        self.sequence += 1;
+        self.agenda.insert((at, self.sequence), happening);
+    }
+
+    fn fault(&mut self, property: Property, what: impl Into<String>) {
+        let what = format!("at {} ms: {}", self.now, what.into());
+        self.report.faults.push((property, what));
+    }
+
+    fn run_until(&mut self, end: Millis) {
+        let mut busy = 0;
+        loop {
+            let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
+            let due = self.conversation.deadline().map(|due| due.max(self.now) + self.scenario.tick_late_ms);
+            match (next, due) {
+                (next, Some(due)) if due <= end && next.is_none_or(|next| due < next) => {
+                    self.now = due;
+                    self.feed(&Input::Tick);
+                    if self.conversation.deadline().is_some_and(|due| due <= self.now) {
+                        self.fault(
+                            Property::Liveness,
+                            "a tick left something due: the next one follows at once",
+                        );
+                        return;
+                    }
+                }
+                (Some(next), _) if next <= end => {
+                    let ((at, _), happening) = self.agenda.pop_first().unwrap();
+                    busy = if at == self.now { busy + 1 } else { 0 };
+                    if busy == BUSY {
+                        return self.fault(Property::Liveness, "no end of messages in one millisecond");
+                    }
+                    self.now = at;
+                    self.happen(happening);
+                }
+                _ => break,
+            }
+        }
+        self.now = end;
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Act(act) => self.act(act),
+            Happening::Connect => self.connect(),
+            Happening::CallerFallsSilent(speech) if speech == self.speech => self.caller_falls_silent(),
+            Happening::CallerFallsSilent(_) => {}
+            Happening::VoiceBegins => self.voice_begins(),
+            Happening::VoiceEnds => {
+                self.later(self.now + SILENCE_MS, Happening::Silence(self.service.voice));
+            }
+            Happening::Silence(voice) if voice == self.service.voice => self.utterance_ends(),
+            Happening::Silence(_) => {}
+            Happening::ToService { session, request, asked_at } if session == self.service.session => {
+                self.asked(request, asked_at);
+            }
+            Happening::FromService { session, said } if session == self.service.session => self.hear(said),
+            Happening::ToService { .. } | Happening::FromService { .. } => {}
+            Happening::Generate { response, step } if self.service.active == Some(response) => {
+                self.generate(response, step);
+            }
+            Happening::Generate { .. } => {}
+            Happening::ToEar { stream, order } if stream == self.streams && self.ear.open => {
+                self.ordered(order);
+            }
+            Happening::ToEar { .. } => {}
+            Happening::Frame { stream } if stream == self.streams && self.ear.open => self.frame(),
+            Happening::Frame { .. } => {}
+            Happening::FromEar { stream, report } if Some(stream) == self.stream => match report {
+                EarReport::Played(mark) => self.feed(&Input::Mark(mark)),
+                EarReport::Stopped => self.feed(&Input::StreamStopped),
+                EarReport::Lost => {
+                    self.stream = None;
+                    self.feed(&Input::StreamLost);
+                }
+            },
+            Happening::FromEar { .. } => {}
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::OpenStream if self.stream.is_none() && !self.ended => {
+                self.streams += 1;
+                self.stream = Some(self.streams);
+                self.ear = Ear { open: true, ..Ear::default() };
+                self.feed(&Input::StreamOpened);
+            }
+            Act::LoseStream | Act::HangUp if self.ear.open => {
+                self.hang_up();
+                self.caller_falls_silent();
+                let report = if matches!(act, Act::HangUp) { EarReport::Stopped } else { EarReport::Lost };
+                self.ear_says(report);
+            }
+            Act::Speak(ms) if self.ear.open && self.gate && !self.speaking && !self.ended => {
+                self.speaking = true;
+                self.speech += 1;
+                self.later(self.now + ms, Happening::CallerFallsSilent(self.speech));
+                self.later(self.now + self.scenario.service_ms, Happening::VoiceBegins);
+            }
+            Act::Digit => self.feed(&Input::Digit('5')),
+            Act::Tick => self.feed(&Input::Tick),
+            Act::BenignError(code) if self.service.session > 0 => {
+                self.say(Said::Event(ServerEvent::Error(error(code, None))));
+            }
+            Act::CallOver => {
+                self.hang_up();
+                self.feed(&Input::CallOver);
+            }
+            Act::Unclaimed if self.stream.is_none() => self.feed(&Input::Unclaimed),
+            Act::Shutdown => self.feed(&Input::Shutdown),
+            Act::Restart { back_after, blind } if !self.ended => self.restart(back_after, blind),
+            Act::LoseService if self.service.open => {
+                self.service_drops();
+                self.feed(&Input::ServiceLost { fatal: false, cause: "closed", wait: None });
+            }
+            _ => {}
+        }
+    }
+
+    fn caller_falls_silent(&mut self) {
+        if std::mem::take(&mut self.speaking) {
+            self.later(self.now + self.scenario.service_ms, Happening::VoiceEnds);
+        }
+    }
+
+    /// Gives the conversation an input, twice, and looks at what it makes of it.
+    fn feed(&mut self, input: &Input<'_>) {
+        let (mut effects, mut again) = (vec![], vec![]);
+        let turns = self.conversation.summary().turns;
+        self.conversation.step(input, self.now, &mut effects);
+        self.twin.step(input, self.now, &mut again);
+        if effects != again || self.conversation != self.twin {
+            self.fault(Property::Determinism, "the same input was taken in two ways");
+        }
+        if self.conversation.summary().turns > turns + 1 {
+            self.fault(Property::Turns, "one input made two turns");
+        }
+        let opened = matches!(input, Input::StreamOpened);
+        let held = if opened { std::mem::take(&mut self.held) } else { vec![] };
+        let was_played = self.last_played;
+        self.carry_out(effects);
+        if opened && held.last().copied().or(was_played) != self.last_played {
+            self.fault(Property::Playing, format!("{held:?} was held, played up to {:?}", self.last_played));
+        }
+        self.report.held_then_played += u32::from(!held.is_empty());
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        let too_long = effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::WriteEvent { kind: "response-too-long", .. }));
+        let cleared = effects.contains(&Effect::Clear);
+        if cleared {
+            self.report.barge_ins += 1;
+            self.silenced.extend(0..self.known);
+            self.held.clear();
+        }
+        if effects.iter().any(|effect| matches!(effect, Effect::WriteEvent { kind: "filler", .. })) {
+            self.bridged();
+        }
+        for effect in effects {
+            let is_afterword = matches!(effect, Effect::WriteTurn(_) | Effect::Ask(Request::Cancel { .. }));
+            if self.ended && !is_afterword {
+                self.fault(Property::End, format!("after the end: {effect:?}"));
+            }
+            match effect {
+                Effect::Connect { after } => self.later(self.now + after, Happening::Connect),
+                Effect::Disconnect => self.service_drops(),
+                Effect::Ping => self.say(Said::Pong),
+                Effect::Ask(request) => self.ask(request, too_long),
+                Effect::OpenGate => self.gate = true,
+                Effect::Play(payload) if payload.starts_with(b"//") => {
+                    let bytes = payload_bytes(&payload) as u32;
+                    self.order(Order::Media { delta: None, bytes });
+                }
+                Effect::Play(payload) => self.played(&payload),
+                Effect::Mark(mark) => self.order(Order::Mark(mark)),
+                Effect::Clear => self.order(Order::Clear),
+                Effect::WriteTurn(turn) => self.written(turn),
+                Effect::WriteEvent { kind: "goodbye", .. } => self.report.goodbyes += 1,
+                Effect::WriteEvent { .. } => {}
+                Effect::End { .. } => {
+                    self.ended = true;
+                    self.order(Order::Close);
+                }
+            }
+        }
+    }
+
+    /// A filler is about to go out.
+    fn bridged(&mut self) {
+        self.report.fillers += 1;
+        self.fillers_in_a_row += 1;
+        let on_its_way = self
+            .agenda
+            .values()
+            .any(|what| matches!(what, Happening::ToEar { order: Order::Media { .. }, .. }));
+        if self.caller_heard {
+            self.fault(Property::Fillers, "a filler while the caller speaks");
+        }
+        if self.stream.is_none() || self.ear.open && (self.ear.is_busy() || on_its_way) {
+            self.fault(Property::Fillers, "a filler over what is being heard, or for nobody");
+        }
+        if self.now < self.spoken_at + 2_000 {
+            self.fault(Property::Fillers, format!("a filler too soon after {}", self.spoken_at));
+        }
+        if self.fillers_in_a_row > 4 {
+            self.fault(Property::Fillers, "too many fillers in a row");
+        }
+        self.spoken_at = self.now;
+    }
+
+    fn somebody_speaks(&mut self) {
+        self.spoken_at = self.now;
+        self.fillers_in_a_row = 0;
+    }
+
+    fn ask(&mut self, request: Request, too_long: bool) {
+        match &request {
+            Request::Cancel { response_id } => {
+                match response_id {
+                    Some(id) => drop(self.silenced.insert(number(id))),
+                    None => self.silence_next = true,
+                }
+                if !too_long {
+                    let Self { held, silenced, service, .. } = self;
+                    held.retain(|delta| !silenced.contains(&service.deltas[*delta].response));
+                }
+            }
+            Request::Truncate { item_id, audio_end_ms, .. } => {
+                let item = number(item_id);
+                if *audio_end_ms > self.service.items[item].sent_bytes / 8 {
+                    self.fault(
+                        Property::Truncation,
+                        format!("{item_id} at {audio_end_ms} ms, beyond what was sent"),
+                    );
+                }
+                self.truncations.push((item, *audio_end_ms));
+                let Self { held, service, .. } = self;
+                held.retain(|delta| service.deltas[*delta].item != item);
+            }
+            Request::Delete { item_id } => {
+                let item = number(item_id);
+                let Self { held, service, .. } = self;
+                held.retain(|delta| service.deltas[*delta].item != item);
+            }
+            Request::Recall { text, .. } if !self.updates.values().any(|turn| turn.text == *text) => {
+                self.fault(Property::Turns, format!("{text:?} is recalled and was never written"));
+            }
+            _ => {}
+        }
+        let session = self.service.session;
+        let asked_at = self.now;
+        self.later(self.now + self.scenario.service_ms, Happening::ToService { session, request, asked_at });
+    }
+
+    fn played(&mut self, payload: &Bytes) {
+        let delta = number(std::str::from_utf8(&payload[..8]).unwrap());
+        if self.last_played.is_some_and(|last| last >= delta) {
+            self.fault(Property::Playing, format!("piece {delta} after {:?}", self.last_played));
+        }
+        self.last_played = Some(delta);
+        self.somebody_speaks();
+        let Delta { item, bytes, .. } = self.service.deltas[delta];
+        self.service.items[item].sent_bytes += bytes;
+        self.order(Order::Media { delta: Some(delta), bytes });
+    }
+
+    fn written(&mut self, turn: TurnUpdate) {
+        let expected = self.turns.get(&turn.ordinal).copied();
+        let speaker = match expected {
+            Some(Turn::Caller) => Some(Speaker::Caller),
+            Some(Turn::Agent { .. }) => Some(Speaker::Agent),
+            None => None,
+        };
+        if speaker != Some(turn.speaker) {
+            self.fault(Property::Turns, format!("{turn:?} is written for {expected:?}"));
+        }
+        if let Some(Turn::Agent { item }) = expected
+            && !self.service.items[item].said.starts_with(&turn.text)
+        {
+            let said = self.service.items[item].said.clone();
+            self.fault(Property::Turns, format!("{:?} is not how {said:?} begins", turn.text));
+        }
+        self.updates.insert(turn.ordinal, turn);
+    }
+
+    /// Nothing moves any more, and the call may still be live.
+    fn at_rest(&mut self) {
+        if self.ended {
+            return;
+        }
+        let session = self.service.session;
+        let owed = |call: &FunctionCall| call.delivered && call.session == session && call.answers == 0;
+        if let Some(call) = self.service.calls.iter().position(owed) {
+            self.fault(Property::CallsAnswered, format!("call {call} was not answered"));
+        }
+        let last = self.service.responses.last().map(|response| response.began_at);
+        if last < self.service.owed_since || last.is_none() {
+            self.fault(
+                Property::Liveness,
+                format!("owed since {:?}, last {last:?}", self.service.owed_since),
+            );
+        }
+        if let Some(active) = self.service.active {
+            self.fault(Property::Liveness, format!("response {active} is still active"));
+        }
+        let unsettled = self.turns.iter().find(|(ordinal, turn)| {
+            let update = self.updates.get(ordinal);
+            self.stream.is_some()
+                && self.ear.frame.is_none()
+                && matches!(turn, Turn::Agent { .. })
+                && !self.forsaken.contains(ordinal)
+                && update.is_none_or(|update| update.heard_ms.is_none())
+        });
+        if let Some((ordinal, _)) = unsettled {
+            self.fault(Property::Turns, format!("turn {ordinal} is not settled though all is quiet"));
+        }
+    }
+
+    fn judged(mut self) -> Report {
+        if !self.ended {
+            self.fault(Property::End, "there was none");
+        }
+        if self.conversation.summary().turns != self.last_ordinal {
+            self.fault(Property::Turns, format!("not dense: {:?}", self.turns));
+        }
+        for (ordinal, turn) in self.turns.clone() {
+            if self.forsaken.contains(&ordinal) {
+                continue;
+            }
+            let Some(update) = self.updates.get(&ordinal).cloned() else {
+                self.fault(Property::Turns, format!("turn {ordinal} was never written"));
+                continue;
+            };
+            if let Turn::Agent { item } = turn {
+                self.judge_agents_turn(item, &update);
+            }
+        }
+        for item in std::mem::take(&mut self.deletions) {
+            let heard = self.service.items[item].heard_bytes / 8;
+            if heard > self.tolerance_ms() {
+                self.fault(Property::Truncation, format!("item {item} is deleted, heard {heard} ms"));
+            }
+        }
+        for (item, audio_end_ms) in std::mem::take(&mut self.truncations) {
+            let error = audio_end_ms.abs_diff(self.service.items[item].heard_bytes / 8);
+            self.report.truncation_errors_ms.push(error);
+            if error > self.tolerance_ms() {
+                let heard = self.service.items[item].heard_bytes / 8;
+                self.fault(
+                    Property::Truncation,
+                    format!("item {item} at {audio_end_ms} ms, heard {heard} ms"),
+                );
+            }
+        }
+        self.report
+    }
+
+    /// A frame, and the way to the ear and back.
+    fn tolerance_ms(&self) -> u32 {
+        (FRAME_MS + 2 * self.scenario.ear_ms) as u32
+    }
+
+    fn judge_agents_turn(&mut self, item: usize, update: &TurnUpdate) {
+        let Spoken { heard_bytes, delivered_bytes, cut_short, .. } = self.service.items[item];
+        let (heard_ms, made_ms) = (heard_bytes / 8, delivered_bytes / 8);
+        let told = update.heard_ms.unwrap_or_default();
+        if told.abs_diff(heard_ms) > self.tolerance_ms() {
+            self.fault(Property::Turns, format!("item {item}: {heard_ms} ms heard, {told} told"));
+        }
+        if !update.cut_off && told < made_ms {
+            self.fault(Property::Turns, format!("item {item}: {told} of {made_ms} ms heard, not cut off"));
+        }
+        if !update.cut_off && !cut_short && update.text.trim() != self.service.items[item].said.trim() {
+            self.fault(
+                Property::Turns,
+                format!("item {item} is not cut off, yet not whole: {:?}", update.text),
+            );
+        }
+    }
+}
+
+impl Scenario {
+    fn rules(&self) -> Rules {
+        let phrases = if self.phrases { phrases() } else { Phrases::default() };
+        Rules { barge_in_min_ms: self.barge_in_min_ms, jitter_seed: 7, phrases: phrases.into() }
+    }
+}
+
+/// Each begins with `//` in base64, as no piece of the service does.
+fn phrases() -> Phrases {
+    let mut phrases = Phrases::default();
+    for (phrase, ms) in [(Phrase::Moment, 900), (Phrase::StillHere, 1_310), (Phrase::Transfer, 1_900)] {
+        phrases.add(phrase, Recording::new(&vec![0xFF; ms * 8]));
+    }
+    phrases
+}
+
+/// The number that ends an identifier of the service.
+fn number(id: &str) -> usize {
+    id.trim_start_matches(char::is_alphabetic).parse().unwrap()
+}

@@ -1,0 +1,3 @@
+//! What can be chosen about an agent.
+
+pub mod persona;

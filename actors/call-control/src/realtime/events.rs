@@ -1,0 +1,485 @@
+//! What the Realtime service says (reference: OpenAI Realtime, "All server events").
+//!
+//! Audio deltas take a path of their own: they are scanned, and their base64 is handed on as a slice of the message.
+//! Everything else is rare and parsed by serde. Unknown types and unknown fields are ignored: the service adds some.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::acknowledged::difference;
+use super::lenient::{from_objects, optional, or_default, without_lone_surrogates};
+use super::requests::request_number;
+use super::transcription::Transcription;
+use super::usage::Usage;
+use crate::scan::{self, Raw, Unusual};
+
+/// One event of the service, as far as a call needs it.
+#[derive(Debug, PartialEq)]
+pub enum ServerEvent<'a> {
+    Audio(AudioDelta<'a>),
+    SessionCreated,
+    SessionUpdated,
+    /// The session was configured otherwise than we asked: which part, and its value.
+    SessionDiffers {
+        part: &'static str,
+        told: String,
+    },
+    SpeechStarted,
+    SpeechStopped,
+    /// The caller's utterance became an item of the conversation.
+    Committed {
+        item_id: String,
+    },
+    /// An item entered the conversation; `call_id` of a function's call or its output.
+    ItemAdded {
+        kind: String,
+        call_id: Option<String>,
+    },
+    TranscriptCompleted {
+        item_id: String,
+        transcript: String,
+        usage: Transcription,
+    },
+    TranscriptFailed {
+        item_id: String,
+        code: Option<String>,
+    },
+    /// A response began; `number`: the request of ours that it names.
+    ResponseCreated {
+        id: String,
+        number: Option<u32>,
+    },
+    AudioDone {
+        response_id: String,
+        item_id: String,
+    },
+    TranscriptDelta {
+        response_id: String,
+        item_id: String,
+        delta: String,
+    },
+    /// An item of a response is final.
+    OutputItemDone {
+        item: Item,
+    },
+    ResponseDone(Box<Response>),
+    Error(ServiceError),
+    /// Known to be of no concern, or unknown.
+    Other,
+}
+
+impl ServerEvent<'_> {
+    /// Whether somebody who missed this event would misunderstand the session from then on: it says how far the session,
+    /// the caller's utterance or a response has come. What else there is, is made up for by what follows.
+    pub fn moves_the_session(&self) -> bool {
+        match self {
+            Self::SessionCreated
+            | Self::SessionUpdated
+            | Self::SessionDiffers { .. }
+            | Self::Committed { .. }
+            | Self::ItemAdded { .. }
+            | Self::ResponseCreated { .. }
+            | Self::OutputItemDone { .. }
+            | Self::ResponseDone(_)
+            | Self::Error(_) => true,
+            Self::Audio(_)
+            | Self::SpeechStarted
+            | Self::SpeechStopped
+            | Self::TranscriptCompleted { .. }
+            | Self::TranscriptFailed { .. }
+            | Self::AudioDone { .. }
+            | Self::TranscriptDelta { .. }
+            | Self::Other => false,
+        }
+    }
+}
+
+/// A piece of the agent's voice.
+#[derive(Debug, PartialEq)]
+pub struct AudioDelta<'a> {
+    pub response_id: &'a str,
+    pub item_id: &'a str,
+    pub content_index: u32,
+    /// Base64 of μ-law, a slice of the message.
+    pub payload: Bytes,
+}
+
+/// An item, as far as a call needs it.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Item {
+    #[serde(deserialize_with = "or_default")]
+    pub id: String,
+    #[serde(deserialize_with = "or_default")]
+    #[serde(rename = "type")]
+    pub kind: String,
+    #[serde(deserialize_with = "optional")]
+    pub call_id: Option<String>,
+    #[serde(deserialize_with = "optional")]
+    pub name: Option<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub content: Vec<Content>,
+}
+
+/// A part of a message.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Content {
+    #[serde(deserialize_with = "optional")]
+    pub transcript: Option<String>,
+}
+
+impl Item {
+    /// What an agent's message says, if the service has written it down.
+    pub fn transcript(&self) -> Option<&str> {
+        self.content.iter().find_map(|part| part.transcript.as_deref())
+    }
+}
+
+/// A finished response.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Response {
+    #[serde(deserialize_with = "or_default")]
+    pub id: String,
+    /// `completed`, `cancelled`, `incomplete` or `failed`.
+    #[serde(deserialize_with = "or_default")]
+    pub status: String,
+    #[serde(deserialize_with = "optional")]
+    pub status_details: Option<StatusDetails>,
+    #[serde(deserialize_with = "or_default")]
+    pub output: Vec<Item>,
+    #[serde(deserialize_with = "optional")]
+    pub usage: Option<Usage>,
+    #[serde(deserialize_with = "or_default")]
+    pub metadata: Metadata,
+}
+
+/// What our request put into its response, to know it again.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Metadata {
+    #[serde(deserialize_with = "optional")]
+    pub request: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct StatusDetails {
+    #[serde(deserialize_with = "optional")]
+    pub error: Option<ServiceError>,
+}
+
+/// A refusal or a fault, from an `error` event or a failed response.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ServiceError {
+    #[serde(deserialize_with = "optional")]
+    pub code: Option<String>,
+    #[serde(deserialize_with = "optional")]
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    #[serde(deserialize_with = "optional")]
+    pub message: Option<String>,
+    /// Of what was asked, the one at fault.
+    #[serde(deserialize_with = "optional")]
+    pub param: Option<String>,
+    /// Of the client's event that caused it.
+    #[serde(deserialize_with = "optional")]
+    pub event_id: Option<String>,
+}
+
+impl ServiceError {
+    pub fn code(&self) -> &str {
+        self.code.as_deref().unwrap_or_default()
+    }
+
+    /// Trying again cannot help: the account, the key or the model is the cause (reference: section 7).
+    pub fn is_fatal(&self) -> bool {
+        matches!(
+            self.code(),
+            "invalid_api_key"
+                | "insufficient_quota"
+                | "account_deactivated"
+                | "billing_hard_limit_reached"
+                | "model_not_found"
+        )
+    }
+}
+
+from_objects!(Item, Content, Response, StatusDetails, Metadata, ServiceError);
+
+/// Reads one message of the service.
+///
+/// # Errors
+/// What `serde_json` says of a message that is no JSON, or whose known event lacks what it needs.
+pub fn parse(message: &Bytes) -> Result<ServerEvent<'_>, serde_json::Error> {
+    if let Ok(delta) = scan_audio(message) {
+        return Ok(ServerEvent::Audio(delta));
+    }
+    let Kind { kind } = serde_json::from_slice(message)?;
+    match &*kind {
+        "response.output_audio.delta" => audio(message),
+        "session.created" => Ok(ServerEvent::SessionCreated),
+        "session.updated" => Ok(session_updated(message)),
+        "input_audio_buffer.speech_started" => Ok(ServerEvent::SpeechStarted),
+        "input_audio_buffer.speech_stopped" => Ok(ServerEvent::SpeechStopped),
+        "input_audio_buffer.committed"
+        | "conversation.item.added"
+        | "conversation.item.input_audio_transcription.completed"
+        | "conversation.item.input_audio_transcription.failed"
+        | "response.created"
+        | "response.output_audio.done"
+        | "response.output_audio_transcript.delta"
+        | "response.output_item.done"
+        | "response.done"
+        | "error" => understood(&kind, fields(message)?),
+        _ => Ok(ServerEvent::Other),
+    }
+}
+
+/// A session that cannot be read is taken to be as asked.
+fn session_updated(message: &[u8]) -> ServerEvent<'static> {
+    let event: Value = serde_json::from_slice(message).unwrap_or_default();
+    match event.get("session").and_then(difference) {
+        Some((part, told)) => ServerEvent::SessionDiffers { part, told },
+        None => ServerEvent::SessionUpdated,
+    }
+}
+
+/// What is read first; the other fields decide nothing about whether an event is known.
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+}
+
+/// The fields of all events but the audio's.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Fields {
+    #[serde(deserialize_with = "or_default")]
+    response_id: String,
+    #[serde(deserialize_with = "or_default")]
+    item_id: String,
+    #[serde(deserialize_with = "or_default")]
+    delta: String,
+    #[serde(deserialize_with = "or_default")]
+    transcript: String,
+    #[serde(deserialize_with = "or_default")]
+    error: ServiceError,
+    #[serde(deserialize_with = "optional")]
+    item: Option<Item>,
+    #[serde(deserialize_with = "optional")]
+    response: Option<Box<Response>>,
+    /// Of a transcript; a response has its own.
+    usage: Value,
+}
+
+/// Reads texts lossily: half of a surrogate pair is no character.
+fn fields(message: &[u8]) -> Result<Fields, serde_json::Error> {
+    serde_json::from_slice(message).or_else(|error| {
+        without_lone_surrogates(message).map_or(Err(error), |mended| serde_json::from_slice(&mended))
+    })
+}
+
+fn understood(kind: &str, fields: Fields) -> Result<ServerEvent<'static>, serde_json::Error> {
+    let Fields { response_id, item_id, delta, transcript, error, item, response, usage } = fields;
+    let missing = <serde_json::Error as serde::de::Error>::missing_field;
+    let named = |id: String| if id.is_empty() { Err(missing("item_id")) } else { Ok(id) };
+    Ok(match kind {
+        "input_audio_buffer.committed" => ServerEvent::Committed { item_id: named(item_id)? },
+        "conversation.item.added" => {
+            let item = item.ok_or_else(|| missing("item"))?;
+            ServerEvent::ItemAdded { kind: item.kind, call_id: item.call_id }
+        }
+        "conversation.item.input_audio_transcription.completed" => {
+            let usage = Transcription::read(&usage);
+            ServerEvent::TranscriptCompleted { item_id: named(item_id)?, transcript, usage }
+        }
+        "conversation.item.input_audio_transcription.failed" => {
+            ServerEvent::TranscriptFailed { item_id: named(item_id)?, code: error.code }
+        }
+        "response.created" => {
+            let Response { id, metadata, .. } = *response.ok_or_else(|| missing("response"))?;
+            let number = metadata.request.as_deref().and_then(request_number);
+            ServerEvent::ResponseCreated { id, number }
+        }
+        "response.output_audio.done" => ServerEvent::AudioDone { response_id, item_id: named(item_id)? },
+        "response.output_audio_transcript.delta" => {
+            ServerEvent::TranscriptDelta { response_id, item_id: named(item_id)?, delta }
+        }
+        "response.output_item.done" => {
+            ServerEvent::OutputItemDone { item: item.ok_or_else(|| missing("item"))? }
+        }
+        "response.done" => ServerEvent::ResponseDone(response.ok_or_else(|| missing("response"))?),
+        "error" => ServerEvent::Error(error),
+        _ => ServerEvent::Other,
+    })
+}
+
+#[derive(Deserialize)]
+struct Audio<'a> {
+    response_id: &'a str,
+    item_id: &'a str,
+    #[serde(default, deserialize_with = "or_default")]
+    content_index: u32,
+    #[serde(borrow)]
+    delta: Cow<'a, str>,
+}
+
+/// An audio delta that the scan left: its payload goes into Twilio's JSON as it is, so one that had escapes is checked.
+fn audio(message: &Bytes) -> Result<ServerEvent<'_>, serde_json::Error> {
+    let Audio { response_id, item_id, content_index, delta } = serde_json::from_slice(message)?;
+    let payload = match delta {
+        Cow::Borrowed(delta) => message.slice_ref(delta.as_bytes()),
+        Cow::Owned(delta) if delta.bytes().all(is_base64) => Bytes::from(delta),
+        Cow::Owned(_) => return Err(serde::de::Error::custom("the delta is not base64")),
+    };
+    Ok(ServerEvent::Audio(AudioDelta { response_id, item_id, content_index, payload }))
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
+}
+
+fn scan_audio(message: &Bytes) -> Result<AudioDelta<'_>, Unusual> {
+    let (mut is_audio, mut response_id, mut item_id, mut content_index, mut delta) =
+        (false, None, None, 0, None);
+    scan::members(message, |place, value| {
+        match place {
+            (None, b"type") if value == Raw::Text(b"response.output_audio.delta") => is_audio = true,
+            (None, b"type") => return Err(Unusual),
+            (None, b"response_id") => response_id = Some(value.text()?),
+            (None, b"item_id") => item_id = Some(value.text()?),
+            (None, b"content_index") => {
+                let Raw::Bare(digits) = value else { return Err(Unusual) };
+                content_index = u32::try_from(scan::number(digits)?).map_err(|_| Unusual)?;
+            }
+            (None, b"delta") => delta = Some(value.text()?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let (true, Some(delta)) = (is_audio, delta) else { return Err(Unusual) };
+    let payload = message.slice_ref(delta);
+    Ok(AudioDelta { response_id: utf8(response_id)?, item_id: utf8(item_id)?, content_index, payload })
+}
+
+fn utf8(bytes: Option<&[u8]>) -> Result<&str, Unusual> {
+    std::str::from_utf8(bytes.ok_or(Unusual)?).map_err(|_| Unusual)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorded() -> Vec<Bytes> {
+        let lines = include_str!("../../tests/fixtures/openai-server-events.jsonl").lines();
+        lines.map(|line| Bytes::copy_from_slice(line.as_bytes())).collect()
+    }
+
+    #[test]
+    fn every_recorded_event_is_understood() {
+        let (mut known, mut other) = (0, 0);
+        for line in recorded() {
+            match parse(&line).unwrap() {
+                ServerEvent::Other => other += 1,
+                _ => known += 1,
+            }
+        }
+        assert!(known > 25 && other > 20, "{known} known, {other} other");
+    }
+
+    #[test]
+    fn an_audio_delta_is_scanned_and_its_payload_is_not_copied() {
+        let line =
+            recorded().into_iter().find(|line| line.windows(18).any(|w| w == b"output_audio.delta")).unwrap();
+        let delta = scan_audio(&line).unwrap();
+        assert_eq!((delta.response_id, delta.item_id, delta.content_index), ("resp_0001", "item_A001", 0));
+        assert!(line.as_ptr_range().contains(&delta.payload.as_ptr()));
+        assert_eq!(audio(&line).unwrap(), ServerEvent::Audio(delta));
+    }
+
+    #[test]
+    fn usage_transcript_and_failure_are_read_from_a_finished_response() {
+        let done: Vec<_> = recorded()
+            .iter()
+            .filter_map(|line| match parse(line).unwrap() {
+                ServerEvent::ResponseDone(response) => Some(response),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(done[0].usage.as_ref().unwrap().output_token_details.audio_tokens, 91);
+        assert!(done[0].output[0].transcript().unwrap().starts_with("Sure"));
+        assert_eq!(done[0].output[1].call_id.as_deref(), Some("call_0001"));
+        let failed = done.iter().find(|response| response.status == "failed").unwrap();
+        let error = failed.status_details.as_ref().unwrap().error.as_ref().unwrap();
+        assert_eq!((error.code(), error.is_fatal()), ("inference_rate_limit_exceeded", false));
+    }
+
+    #[test]
+    fn what_is_no_json_is_an_error() {
+        for wrong in ["", "{", r#"{"type":"input_audio_buffer.committed"}"#, "[]"] {
+            assert!(parse(&Bytes::from_static(wrong.as_bytes())).is_err(), "{wrong}");
+        }
+    }
+
+    fn done(json: &'static str) -> Box<Response> {
+        match parse(&Bytes::from_static(json.as_bytes())) {
+            Ok(ServerEvent::ResponseDone(response)) => response,
+            other => panic!("{json}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn odd_fields_of_a_finished_response_are_ignored_and_its_id_and_status_are_read() {
+        for odd in ["null", "true", "-5", "1.5", "10.0", r#""10""#, "[]", "[null,1]", "{}", r#"{"a":[{}]}"#] {
+            for field in ["output", "usage", "status_details"] {
+                let json = format!(
+                    r#"{{"type":"response.done","response":{{"{field}":{odd},"id":"r","status":"s"}}}}"#
+                );
+                let response = done(json.leak());
+                assert_eq!((response.id.as_str(), response.status.as_str()), ("r", "s"), "{field}: {odd}");
+            }
+        }
+        let response = done(
+            r#"{"type":"response.done","response":{"id":"r","status":"failed",
+                "status_details":{"error":{"code":7,"type":null,"message":"no"}},
+                "output":[null,{"id":"i","content":null},{"id":"j","content":[1,{"transcript":null}]}],
+                "usage":{"input_tokens":"10","output_tokens":10.0,"input_token_details":-5,
+                "output_token_details":{"text_tokens":null,"audio_tokens":3}}}}"#,
+        );
+        let usage = response.usage.unwrap();
+        assert_eq!((usage.input_tokens, usage.output_tokens), (0, 10));
+        assert_eq!(usage.output_token_details.audio_tokens, 3);
+        assert_eq!(response.output.iter().map(|item| item.id.as_str()).collect::<Vec<_>>(), ["i", "j"]);
+        assert_eq!(response.status_details.unwrap().error.unwrap().message.as_deref(), Some("no"));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_read_as_a_replacement_character() {
+        let json = r#"{"type":"response.output_audio_transcript.delta","response_id":"r","item_id":"i",
+            "delta":"a\ud83d b\ud83d\ude00 c\ude00 \\ud83d"}"#;
+        let message = Bytes::from(json);
+        let Ok(ServerEvent::TranscriptDelta { delta, .. }) = parse(&message) else { panic!("unreadable") };
+        assert_eq!(delta, "a\u{fffd} b\u{1f600} c\u{fffd} \\ud83d");
+    }
+
+    #[test]
+    fn an_escaped_delta_is_taken_only_if_it_is_base64() {
+        let event = |delta: &str| {
+            let open = r#"{"type":"response.output_audio.delta","response_id":"r","item_id":"i","content_index":null"#;
+            Bytes::from(format!(r#"{open},"delta":"{delta}"}}"#))
+        };
+        let good = event(r"\/\/8=");
+        let Ok(ServerEvent::Audio(delta)) = parse(&good) else { panic!("unreadable") };
+        assert_eq!((&delta.payload[..], delta.content_index), (&b"//8="[..], 0));
+        for wrong in [r#"AA\"},\"x\":{\"a\":\""#, r"AA\\", r"AA\n", r"AA\u0000", r"AA\u00e9"] {
+            assert!(parse(&event(wrong)).is_err(), "{wrong}");
+        }
+    }
+}
