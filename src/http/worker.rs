@@ -58,7 +58,7 @@ impl Kind {
     /// How much of it may be under way, waiting work included.
     const fn limit(self) -> usize {
         match self {
-            Self::Query => 64,
+            Self::Query => 256,
             Self::Export => 16,
             Self::Picture => 4,
         }
