@@ -256,7 +256,7 @@ impl Media {
         self.playback.play();
         let (position, appended) = (self.playback.position(), self.playback.appended());
         let audible = self.line.with(|state| {
-            state.ear.check(appended);
+            state.ear.check_whole(appended);
             state.ear.plays(position)
         });
         self.line.hears(audible);

@@ -418,7 +418,7 @@ impl Conversation {
             effects.push(Effect::WriteEvent { kind: "response-too-long", data: json!({}) });
             effects.extend(self.responses.cancel(now).map(ask_cancel));
         }
-        if !is_wanted || !self.has_room_for(bytes) || self.turns.is_overtaken(delta.item_id) {
+        if !is_wanted || !self.has_room_for(bytes) || self.turns.is_past(delta.item_id) {
             let unheard = self.turns.late_audio(delta, bytes);
             return effects.extend(unheard.map(ask_delete));
         }

@@ -194,7 +194,9 @@ impl Responses {
             return;
         }
         if self.begun.len() == REMEMBERED {
-            self.begun.pop_front();
+            let is_active = |begun: &String| matches!(&self.stage, Stage::Active { id, .. } if id == begun);
+            let oldest = self.begun.iter().position(|begun| !is_active(begun)).unwrap_or_default();
+            self.begun.remove(oldest);
         }
         self.begun.push_back(id.to_owned());
     }

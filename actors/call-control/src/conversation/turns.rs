@@ -149,10 +149,14 @@ impl Turns {
         self.agent[at].ordinal
     }
 
-    /// Whether audio of a later item has come already. What comes of this one now cannot be played in its place any more.
-    pub fn is_overtaken(&self, item_id: &str) -> bool {
-        let is_last = self.agent.last().is_none_or(|turn| turn.item_id == item_id);
-        !is_last && self.agent.iter().any(|turn| turn.item_id == item_id)
+    /// Whether this item's playback has ended, or audio of a later item has come already. What comes of it now cannot be
+    /// played in its place any more.
+    pub fn is_past(&self, item_id: &str) -> bool {
+        match self.agent.last() {
+            Some(last) if last.item_id == item_id => last.heard != Heard::NotYet,
+            Some(_) => self.agent.iter().any(|turn| turn.item_id == item_id),
+            None => false,
+        }
     }
 
     /// Audio that came too late to be played. Answers the item to delete, if this is the first audio of it and its

@@ -8,7 +8,7 @@ impl Ear {
     /// - As much has arrived as was put into the buffer.
     /// - Frames wait in the order in which they arrived, and none beyond what arrived.
     /// - What waits for the rest of its frame is less than a frame.
-    pub(in crate::sim::phone) fn check(&self, appended: u64) {
+    pub(in crate::sim::phone) fn check_whole(&self, appended: u64) {
         let arrived = self.position;
         assert_eq!(arrived, appended, "{arrived} bytes arrived, and {appended} are in the buffer");
         let last = self.waiting.back().map_or(0, |(end, _)| *end);
@@ -27,7 +27,7 @@ mod tests {
     fn ear() -> Ear {
         let mut ear = Ear::default();
         ear.arrives(&[0xFF; 2 * FRAME_BYTES + 10], 0, &mut histogram());
-        ear.check(330);
+        ear.check_whole(330);
         ear
     }
 
@@ -42,6 +42,6 @@ mod tests {
     fn a_frame_that_has_not_arrived_is_noticed() {
         let mut ear = ear();
         ear.position = 100;
-        ear.check(100);
+        ear.check_whole(100);
     }
 }
