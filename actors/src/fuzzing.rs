@@ -267,7 +267,7 @@ fn log_query(data: &[u8]) {
 fn sid(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let digits = text.get(2..).unwrap_or_default();
-    let has_digits = digits.len() == 32 && digits.chars().all(|c| c.is_ascii() && c.is_digit(16));
+    let has_digits = digits.len() == 32 && digits.chars().all(|c| c.is_ascii_hexdigit());
     let json = serde_json::to_string(text).expect("it is a text");
     macro_rules! check {
         ($($kind:ty: $prefix:literal),+) => {$(

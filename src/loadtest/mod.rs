@@ -67,6 +67,7 @@ pub struct Plan {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a run has one")]
 pub enum Where {
     /// A program that runs.
     There { origin: Url, reach: Reach, realtime: Option<Url>, auth_token: Option<Secret> },

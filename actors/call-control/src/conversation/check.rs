@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Conversation, Effect, HELD_MS, Held, MAX_CALLS_REMEMBERED, MAX_FRUITLESS, Stream, UNHEARD_MS};
 use crate::conversation::playback::Playback;
-use crate::conversation::turns::TurnUpdate;
 use crate::conversation::speaker::Speaker;
+use crate::conversation::turns::TurnUpdate;
 use crate::realtime::requests::Request;
 use crate::twilio::frames::payload_bytes;
 
@@ -117,8 +117,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::conversation::{Input, Rules};
     use crate::conversation::phrases::Phrases;
+    use crate::conversation::{Input, Rules};
     use crate::realtime::events::{AudioDelta, ServerEvent};
 
     /// The caller is on the line, and the greeting is being said.

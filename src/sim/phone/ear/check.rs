@@ -34,7 +34,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "330 bytes arrived, and 170 are in the buffer")]
     fn audio_that_only_the_ear_knows_is_noticed() {
-        ear().check(170);
+        ear().check_whole(170);
     }
 
     #[test]
