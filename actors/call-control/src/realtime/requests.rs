@@ -16,7 +16,7 @@ pub const RESPOND_PREFIX: &str = "respond-";
 /// OpenAI Realtime, server VAD).
 pub const SILENCE_MS: u64 = 500;
 
-/// One event of ours. The audio has a path of its own: see [`Uplink`](super::socket::Uplink).
+/// One event of ours. The audio has a path of its own: `Uplink`, in the crate `actors`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
     /// Configures the whole session.
