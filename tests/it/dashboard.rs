@@ -31,8 +31,9 @@ async fn asked(app: &TestApp) -> f64 {
 
 #[actix_rt::test]
 async fn three_pages_behind_one_address_stay_within_a_hundred_requests_a_minute() {
-    let database = TestDatabase::create().await;
-    let app = TestApp::start(&database, "http://127.0.0.1:1");
+    let (database, realtime) =
+        (TestDatabase::create().await, realtime::start(Options::default()).await.unwrap());
+    let app = TestApp::start(&database, &format!("http://{}", realtime.addr()));
     let page = page_after(Duration::from_secs(60), &app).await;
     assert_eq!(text(&page, "state"), "healthy");
     assert_eq!(text(&page, "log-empty"), "No calls yet.");

@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message as _;
 use switchboard::sim::speech::CALLER;
 use tokio::process::Command;
+use tokio::sync::watch;
 
 use crate::support::postgres::TestDatabase;
 use crate::support::world::{World, asks, is_answered, streams_are};
@@ -80,9 +81,18 @@ fn trace_id(call_sid: &str) -> [u8; 16] {
     u128::from_str_radix(&call_sid[2..], 16).unwrap().to_be_bytes()
 }
 
-/// Listens as a Realtime service that wants another key; answers its origin.
-fn refusing_service() -> String {
-    let server = HttpServer::new(|| App::new().default_service(to(HttpResponse::Unauthorized)));
+/// Listens as a Realtime service that wants another key, and says so as soon as it may; answers its origin.
+fn refusing_service(may: watch::Receiver<bool>) -> String {
+    let server = HttpServer::new(move || {
+        let may = may.clone();
+        App::new().default_service(to(move || {
+            let mut may = may.clone();
+            async move {
+                may.wait_for(|may| *may).await.unwrap();
+                HttpResponse::Unauthorized()
+            }
+        }))
+    });
     let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
     let origin = format!("ws://{}", server.addrs()[0]);
     actix_rt::spawn(server.run());
@@ -156,9 +166,11 @@ async fn a_call_is_one_trace_with_its_sid_for_an_id() {
 async fn whatever_touched_a_call_without_agent_is_in_its_trace() {
     let (database, collector) = (TestDatabase::create().await, Collector::default());
     let mut world = world(&database, &collector.start()).await;
-    world.setup = world.setup.clone().with("OPENAI_REALTIME_URL", &refusing_service());
+    let (refuse, may) = watch::channel(false);
+    world.setup = world.setup.clone().with("OPENAI_REALTIME_URL", &refusing_service(may));
     let app = world.start();
     let caller = world.network.ring().await.unwrap();
+    refuse.send_replace(true); // the stream has started: it may be over before that otherwise
     caller.leaves_a_message(DEADLINE, &CALLER[0]).await.unwrap();
     caller.presses('#');
     caller.ends().await;

@@ -57,7 +57,7 @@ async fn what_a_drain_could_not_write_while_postgres_was_away_is_written_by_the_
     for caller in &callers {
         assert_eq!(greetings(caller), 1, "nobody is greeted twice");
         let log = second.logged(caller.call_sid()).await;
-        assert_eq!(log["call"]["outcome"], "completed");
+        assert_eq!(log["call"]["outcome"], "completed", "{log}");
         toll.count(caller, &[&CALLER[0], &CALLER[1], &CALLER[2]], &log);
     }
     let open = back.query("SELECT count(*) FROM calls WHERE outcome IS NULL").await;
@@ -94,7 +94,7 @@ async fn pgbouncer_is_restarted_while_the_registry_panics() {
     let mut toll = Toll::of("PgBouncer restarted, and panics of the registry");
     for caller in &callers {
         let log = app.logged(caller.call_sid()).await;
-        assert_eq!(log["call"]["outcome"], "completed");
+        assert_eq!(log["call"]["outcome"], "completed", "{log}");
         toll.count(caller, &[&CALLER[0], &CALLER[1], &CALLER[2]], &log);
     }
     toll.must_be_nothing_lost(0);
