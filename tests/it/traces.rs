@@ -89,7 +89,7 @@ fn refusing_service(may: watch::Receiver<bool>) -> String {
             let mut may = may.clone();
             async move {
                 may.wait_for(|may| *may).await.unwrap();
-                HttpResponse::Unauthorized()
+                HttpResponse::Unauthorized().finish()
             }
         }))
     });
