@@ -1,5 +1,5 @@
-//! What the caller hears while the service is late or away, and before a person takes over: phrases in the
-//! agent's own voice, as far as they are at hand.
+//! What the caller hears while the service is late or away, and before a person takes over: recorded phrases
+//! in the agent's own voice. A phrase that has not been recorded is not said.
 
 use serde_json::json;
 

@@ -11,7 +11,7 @@ use crate::Millis;
 const READY_WITHIN: Millis = 10_000;
 /// How long the service may be away before a person takes over, from the first loss on.
 const OUTAGE: Millis = 30_000;
-/// The same where the caller hears nothing meanwhile: nothing has been said yet, and no phrase is at hand.
+/// The same for a caller who hears nothing meanwhile: nothing has been said yet, and no phrase is recorded.
 const SILENT_OUTAGE: Millis = 8_000;
 /// A session that lasts this long was a good one: the next is opened without a pause.
 const GOOD_SESSION: Millis = 5_000;

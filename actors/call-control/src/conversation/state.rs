@@ -14,7 +14,7 @@ pub enum CallState {
     /// A socket was lost and is waited for.
     Reconnecting,
     Transferring,
-    /// What comes next is decided; the stream is being closed.
+    /// The agent's part is over. The stream is being closed.
     Ending,
 }
 

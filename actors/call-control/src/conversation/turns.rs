@@ -149,8 +149,8 @@ impl Turns {
         self.agent[at].ordinal
     }
 
-    /// Whether this item's playback has ended, or audio of a later item has come already. What comes of it now cannot be
-    /// played in its place any more.
+    /// Whether this item's playback has ended, or audio of a later item has already arrived. More audio of this
+    /// item would be played out of order.
     pub fn is_past(&self, item_id: &str) -> bool {
         match self.agent.last() {
             Some(last) if last.item_id == item_id => last.heard != Heard::NotYet,

@@ -1,5 +1,5 @@
-//! The phrases an agent can say though the service cannot: `book` has the ones at hand and sees to the rest, `store` keeps them on
-//! disk.
+//! The recorded phrases that a caller hears while the service is away. `book` holds the recordings and has the
+//! missing ones made. `store` keeps them on disk.
 
 pub mod book;
 pub mod store;

@@ -16,7 +16,7 @@ impl Waiting {
     }
 
     /// Panics where one of these does not hold:
-    /// - What waits fits.
+    /// - The records in the queue do not exceed its capacity.
     /// - A queue that is closed is empty.
     /// - Bytes are counted as the records weigh, in all and of each call; a call that has none is not counted.
     pub(super) fn check(&self, capacity: usize) {

@@ -1,4 +1,5 @@
-//! What holds of the slots, whatever happens to calls and in whatever order: slots balance, and every token is good once.
+//! What holds of the slots, whatever happens to calls and in whatever order: slots balance, and every token
+//! works once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
