@@ -414,11 +414,12 @@ impl Conversation {
         let bytes = payload_bytes(&delta.payload);
         self.link.heard(now);
         let is_wanted = self.responses.audio(delta.response_id, now);
-        if is_wanted && !self.has_room_for(bytes) {
+        let has_room = self.has_room_for(bytes);
+        if is_wanted && !has_room {
             effects.push(Effect::WriteEvent { kind: "response-too-long", data: json!({}) });
             effects.extend(self.responses.cancel(now).map(ask_cancel));
         }
-        if !is_wanted || !self.has_room_for(bytes) || self.turns.is_past(delta.item_id) {
+        if !is_wanted || !has_room || self.turns.is_past(delta.item_id) {
             let unheard = self.turns.late_audio(delta, bytes);
             return effects.extend(unheard.map(ask_delete));
         }
