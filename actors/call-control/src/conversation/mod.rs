@@ -350,10 +350,10 @@ impl Conversation {
             }
             ServerEvent::Committed { item_id } => {
                 self.interrupt_at = None; // a word that is over interrupts nobody any more
+                self.patience.owe_since(self.quiet_ms(now));
                 self.turns.committed(item_id, self.speaking_since.take().unwrap_or(now));
                 self.responses.utterance_committed(now);
                 self.unnoticed.noticed(now);
-                self.patience.owe();
             }
             ServerEvent::ItemAdded { kind, .. } if kind == "function_call_output" => {
                 self.responses.output_seen();
@@ -667,9 +667,10 @@ impl Conversation {
 
     /// What the session was doing will not be finished. Audio that was made goes on to be heard.
     fn session_gone(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let quiet_ms = self.quiet_ms(now);
         let caller_was_speaking = self.speaking_since.take().is_some() || self.unnoticed.is_recent(now);
         if caller_was_speaking {
-            self.patience.owe();
+            self.patience.owe_since(quiet_ms);
         }
         self.interrupt_at = None;
         self.responses.session_lost(caller_was_speaking || self.responses.is_due());

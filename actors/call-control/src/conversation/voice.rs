@@ -24,11 +24,19 @@ impl Conversation {
             (None, Stream::Awaited | Stream::Lost) => return,
         };
         self.unnoticed.loud(over, now);
+        if over == Over::Silence && !self.link.is_ready() {
+            self.patience.owe(); // no session hears them, and none may come
+        }
     }
 
     /// The last sign of the voice of a caller who is said to speak.
     fn voice_at(&self) -> Option<Millis> {
         self.speaking_since.map(|since| since.max(self.unnoticed.voice_at().unwrap_or(since)))
+    }
+
+    /// How long a caller who is said to speak may have waited instead.
+    pub(super) fn quiet_ms(&self, now: Millis) -> Millis {
+        self.voice_at().map_or(0, |at| now.saturating_sub(at + QUIET_SPEECH_MS))
     }
 
     /// Whether the caller is on the line and listens.
@@ -54,9 +62,9 @@ impl Conversation {
     pub(super) fn end_speech(&mut self, now: Millis) {
         let within = self.speech_within();
         if self.voice_at().is_some_and(|at| at + within <= now) {
+            self.patience.owe_since(self.quiet_ms(now));
             self.speaking_since = None;
             self.interrupt_at = None;
-            self.patience.owe_since(within - QUIET_SPEECH_MS);
             self.responses.want();
         }
     }
@@ -64,7 +72,8 @@ impl Conversation {
     /// What is made of speech that the service has not noticed.
     pub(super) fn deaf_verdict(&mut self, now: Millis, effects: &mut Vec<Effect>) -> Option<Verdict> {
         let remedy = self.unnoticed.remedy(now)?;
-        self.patience.owe();
+        let voice_at = self.unnoticed.voice_at().unwrap_or(now);
+        self.patience.owe_since(now.saturating_sub(voice_at + QUIET_SPEECH_MS));
         match remedy {
             _ if !self.link.is_ready() => self.responses.want(), // no session to blame
             Remedy::Speak => self.responses.want(),

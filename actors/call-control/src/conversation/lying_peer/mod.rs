@@ -333,6 +333,7 @@ impl Call {
         if !is_phrase && ms > 0 {
             self.answers += 1;
             self.owed_since = None;
+            self.noticed &= !self.speaking; // what they say from now on must be noticed by itself
         }
         self.play_until = self.play_until.max(self.now) + ms;
     }
