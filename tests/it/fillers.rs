@@ -138,10 +138,9 @@ async fn phrases_are_kept_on_disk_and_the_agent_says_goodbye_with_one_when_the_s
     let realtime = service(200, &[]).await;
     has_all_phrases(&app(&realtime, folder.path()).await).await;
 
-    let realtime = service(1_000, &["quota"]).await;
+    let realtime = service(200, &["quota"]).await; // it refuses to make any
     let app = app(&realtime, folder.path()).await;
     has_all_phrases(&app).await;
-    assert_eq!(realtime.report().sessions, [], "the service was not asked");
     let network = network(&app);
     let caller = network.ring().await.unwrap();
     caller.ends().await;
