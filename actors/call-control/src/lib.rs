@@ -4,11 +4,12 @@
 pub mod ceiling;
 pub mod conversation;
 pub mod intensity;
+pub mod journal;
+pub mod machine;
 pub mod policy;
 pub mod realtime;
 pub mod scan;
 pub mod secret;
 pub mod twilio;
 
-/// Milliseconds since the Unix epoch, by a clock that only goes forward during a call.
-pub type Millis = u64;
+pub use machine::Millis;
