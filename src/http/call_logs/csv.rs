@@ -64,8 +64,7 @@ pub(super) async fn begin(
 
 fn lines(calls: &[CallSummary]) -> Vec<u8> {
     let room = Vec::with_capacity(calls.len() * 192);
-    let mut writer =
-        WriterBuilder::new().has_headers(false).terminator(Terminator::CRLF).from_writer(room);
+    let mut writer = WriterBuilder::new().has_headers(false).terminator(Terminator::CRLF).from_writer(room);
     for call in calls {
         writer.serialize(Line::from(call)).expect("a line is flat, and memory takes it");
     }
