@@ -10,8 +10,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::sleep;
 
-use super::error::DbError;
-use super::instances::{self, Claim};
+use super::connect::error::DbError;
+use super::tables::instances::{self, Claim};
 use super::{Db, Shared};
 
 /// The row of another process is looked at this often; a heartbeat comes every 5 s.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::connection::Connection;
-use super::error::DbError;
-use super::jobs::{self, JobOrder, JobRow};
-use super::url::{BadUrl, Target};
+use super::connect::connection::Connection;
+use super::connect::error::DbError;
+use super::connect::url::{BadUrl, Target};
+use super::tables::jobs::{self, JobOrder, JobRow};
 
 /// A person waits no longer for an answer, nor for the connection.
 const DEADLINE: Duration = Duration::from_secs(10);

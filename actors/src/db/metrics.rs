@@ -7,11 +7,11 @@ use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
 use tokio::sync::watch;
 
-use super::error::DbError;
-use super::health::DbHealth;
-use super::pool::Pool;
-use super::queue::Queue;
-use super::spool::{Backlog, Spool};
+use super::connect::error::DbError;
+use super::connect::health::DbHealth;
+use super::connect::pool::Pool;
+use super::write::queue::Queue;
+use super::write::spool::{Backlog, Spool};
 use crate::metrics::Registrar;
 
 /// From a local answer to the longest deadline, in seconds.

@@ -5,49 +5,16 @@
 //! a spool on disk for those that the database does not take at once, and the DbActor, which writes them. All of it
 //! works behind a transaction pooler: no query depends on the state of a connection.
 
-mod actor;
-mod bills;
-mod calls;
-mod checkout;
 mod claim;
-mod conferences;
-mod connection;
+mod connect;
 mod console;
-mod error;
-mod events;
-mod health;
-mod history;
-mod instances;
-mod jobs;
-mod left_behind;
 mod log;
-mod lost_calls;
-mod manager;
 mod metrics;
-pub mod migrate;
-mod pace;
-mod pool;
-mod prune;
-mod queue;
-mod reach;
-pub mod record;
-mod recordings;
-mod refused;
-mod retention;
-mod row;
-mod schema;
-mod slow;
 mod spans;
-mod spool;
-mod statement;
 mod survival;
-mod text;
-mod tls;
-mod turns;
-mod url;
+mod tables;
 pub mod webhooks;
-mod weight;
-mod writer;
+mod write;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -61,30 +28,32 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument as _, Span};
 
-pub use self::bills::TwilioBill;
-pub use self::calls::{CallDetail, CallSummary};
-pub use self::conferences::{ConferenceEvent, LoggedConference, LoggedParticipant};
-pub use self::connection::Connection;
+pub use self::connect::connection::Connection;
+pub use self::connect::error::DbError;
+pub use self::connect::health::{DbHealth, SchemaState};
+pub use self::connect::migrate;
+pub use self::connect::pool::PoolStats;
+pub use self::connect::url::BadUrl;
 pub use self::console::Console;
-pub use self::error::DbError;
-pub use self::events::LoggedEvent;
-pub use self::health::{DbHealth, SchemaState};
-pub use self::history::{History, PastTurn};
-pub use self::jobs::{JobLease, JobOrder, JobResult, JobRow, JobRun};
-pub use self::left_behind::OpenCall;
 pub use self::log::{
     BadCursor, BadSort, CallFilter, CallLog, CallLogPage, CallQuery, Cursor, Sort, SortKey, Start,
 };
-pub use self::lost_calls::LostCall;
-pub use self::pool::PoolStats;
-pub use self::prune::OldRows;
-pub use self::recordings::LoggedRecording;
-pub use self::retention::OldRecording;
-pub use self::spool::{SpoolError, SpoolStats};
+pub use self::tables::bills::TwilioBill;
+pub use self::tables::calls::{CallDetail, CallSummary};
+pub use self::tables::conferences::{ConferenceEvent, LoggedConference, LoggedParticipant};
+pub use self::tables::events::LoggedEvent;
+pub use self::tables::history::{History, PastTurn};
+pub use self::tables::jobs::{JobLease, JobOrder, JobResult, JobRow, JobRun};
+pub use self::tables::left_behind::OpenCall;
+pub use self::tables::lost_calls::LostCall;
+pub use self::tables::prune::OldRows;
+pub use self::tables::recordings::LoggedRecording;
+pub use self::tables::retention::OldRecording;
+pub use self::tables::turns::LoggedTurn;
+pub use self::write::record;
+pub use self::write::spool::{SpoolError, SpoolStats};
 #[cfg(feature = "fault-injection")]
-pub use self::spool::{append_to_spool, aside_in_spool};
-pub use self::turns::LoggedTurn;
-pub use self::url::BadUrl;
+pub use self::write::spool::{append_to_spool, aside_in_spool};
 
 /// A database URL: what is wrong with it is said without its password, and a good one has the password that it names.
 /// The files of `sslrootcert` are no business of the fuzzer's.
@@ -100,7 +69,7 @@ pub(crate) fn fuzz_database_url(data: &[u8]) {
     let (_, behind) = url.split_once("://").unwrap_or(("", &url));
     let authority = behind.split(['/', '?']).next().unwrap_or_default();
     let has_password = authority.contains(&format!(":{PASSWORD}@"));
-    match self::url::Target::parse(&url) {
+    match self::connect::url::Target::parse(&url) {
         Ok(target) => {
             let read = target.config.get_password().map(String::from_utf8_lossy).unwrap_or_default();
             let read = read.contains(PASSWORD);
@@ -113,23 +82,24 @@ pub(crate) fn fuzz_database_url(data: &[u8]) {
 /// A record on disk, of this version or of any other.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz_spooled_record(data: &[u8]) {
-    self::spool::fuzz_record(data);
+    self::write::spool::fuzz_record(data);
 }
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream};
 
-use self::actor::{DbActor, WriteWaiting};
-use self::checkout::Checkout;
-use self::error::Fault;
-use self::health::Seen;
+use self::connect::checkout::Checkout;
+use self::connect::error::Fault;
+use self::connect::health::Seen;
+use self::connect::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits};
+use self::connect::slow::Slow;
+use self::connect::url::Target;
 use self::metrics::Metrics;
-use self::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits};
-use self::queue::{Pushed, Queue};
-use self::record::{Aftermath, Event, Record};
-use self::slow::Slow;
-use self::spool::Spool;
-use self::url::Target;
 use self::webhooks::{Inbox, Webhook};
+use self::write::actor::{DbActor, WriteWaiting};
+use self::write::queue::{Pushed, Queue};
+use self::write::record::{Aftermath, Event, Record};
+use self::write::spool::Spool;
+use self::write::{refused, writer};
 use crate::metrics::{ActorMetrics, Metrics as CallMetrics, Registrar};
 use crate::supervise::{Life, Lifeline};
 use crate::wire::twilio::sid::CallSid;

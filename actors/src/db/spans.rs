@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tracing::Span;
 use tracing::field::{Empty, display};
 
-use super::error::DbError;
-use super::record::Record;
+use super::connect::error::DbError;
 use super::webhooks::Webhook;
+use super::write::record::Record;
 use crate::wire::twilio::sid::CallSid;
 
 /// The field that marks a span as failed, and says why (OpenTelemetry's status).

@@ -9,13 +9,14 @@ use diesel::QueryResult;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument as _;
 
-use super::actor::KeepAlive;
-use super::error::DbError;
-use super::history::{self, History};
-use super::left_behind::{self, OpenCall};
-use super::record::{Decision, NextStep, Record};
-use super::statement::Statement;
-use super::{Db, Shared, calls, instances, spans};
+use super::connect::error::DbError;
+use super::connect::statement::Statement;
+use super::tables::history::{self, History};
+use super::tables::left_behind::{self, OpenCall};
+use super::tables::{calls, instances};
+use super::write::actor::KeepAlive;
+use super::write::record::{Decision, NextStep, Record};
+use super::{Db, Shared, spans};
 use crate::wire::twilio::sid::CallSid;
 
 /// A heartbeat that takes longer has come too late for its purpose.

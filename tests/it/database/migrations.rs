@@ -201,7 +201,7 @@ async fn tables_columns_and_types_in_the_code_are_those_of_the_database() {
              ORDER BY table_name, ordinal_position",
         )
         .await;
-    let code = Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/src/db/schema.rs");
+    let code = Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/src/db/tables/schema.rs");
     let mut table = String::new();
     let mut written = Vec::new();
     let code = std::fs::read_to_string(code).unwrap();

@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use super::places::{Known, Places};
 use super::query::{CallFilter, CallQuery, Cursor, Place, Sort, SortKey, Start, Value};
 use super::search::Found;
-use crate::db::calls::{CallRow, CallSummary};
-use crate::db::connection::Connection;
-use crate::db::schema::calls;
-use crate::db::text::text;
+use crate::db::connect::connection::Connection;
+use crate::db::tables::calls::{CallRow, CallSummary};
+use crate::db::tables::schema::calls;
+use crate::db::tables::text::text;
 
 /// A query for calls, to be narrowed.
 pub(super) type Calls<'a> = calls::BoxedQuery<'a, Pg>;

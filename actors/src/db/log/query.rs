@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, Datelike as _, Utc};
 
 use crate::call::end::Outcome;
-use crate::db::calls::CallSummary;
+use crate::db::tables::calls::CallSummary;
 use crate::wire::twilio::sid::CallSid;
 
 /// A question to the log.

@@ -14,10 +14,10 @@ use super::list::matching;
 use super::query::{CallFilter, CallQuery, Sort, Start};
 use super::total::{self, Total};
 use super::words;
-use crate::db::connection::Connection;
-use crate::db::schema::{call_search, calls};
-use crate::db::statement::Statement;
-use crate::db::text::text;
+use crate::db::connect::connection::Connection;
+use crate::db::connect::statement::Statement;
+use crate::db::tables::schema::{call_search, calls};
+use crate::db::tables::text::text;
 use crate::wire::twilio::sid::CallSid;
 
 /// A search finds so many calls at most: the newest.

@@ -8,8 +8,8 @@ use diesel_async::RunQueryDsl;
 use serde_json::Value;
 
 use super::list::Calls;
-use crate::db::connection::Connection;
-use crate::db::schema::calls;
+use crate::db::connect::connection::Connection;
+use crate::db::tables::schema::calls;
 
 /// Counted up to here.
 const COUNTED: i64 = 10_000;

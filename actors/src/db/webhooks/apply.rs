@@ -4,10 +4,10 @@
 use diesel::QueryResult;
 
 use super::{Route, Webhook};
-use crate::db::error::DbError;
-use crate::db::record::Event;
-use crate::db::statement::Statement;
-use crate::db::{conferences, events, recordings};
+use crate::db::connect::error::DbError;
+use crate::db::connect::statement::Statement;
+use crate::db::tables::{conferences, events, recordings};
+use crate::db::write::record::Event;
 
 impl Webhook {
     /// Where it stands among those that are processed together.

@@ -7,8 +7,8 @@ use diesel::{QueryResult, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 
 use crate::db::Db;
-use crate::db::connection::Connection;
-use crate::db::error::DbError;
+use crate::db::connect::connection::Connection;
+use crate::db::connect::error::DbError;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 

@@ -8,10 +8,10 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use tokio::time::timeout;
 
-use crate::db::connection::Connection;
-use crate::db::error::DbError;
-use crate::db::schema::webhooks;
-use crate::db::url::{BadUrl, Target};
+use crate::db::connect::connection::Connection;
+use crate::db::connect::error::DbError;
+use crate::db::connect::url::{BadUrl, Target};
+use crate::db::tables::schema::webhooks;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 

@@ -12,8 +12,8 @@ use tokio::sync::{Notify, oneshot};
 use super::Webhook;
 use super::metrics::Kept;
 use super::table;
-use crate::db::error::{DbError, Fault};
-use crate::db::record::Record;
+use crate::db::connect::error::{DbError, Fault};
+use crate::db::write::record::Record;
 use crate::db::{SPOOL_DEADLINE, STORE_PATIENCE, Shared};
 
 /// So many may wait.

@@ -5,7 +5,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts};
 
 use super::backlog::WebhookBacklog;
 use super::{Route, Webhook};
-use crate::db::error::DbError;
+use crate::db::connect::error::DbError;
 use crate::metrics::Registrar;
 
 /// From at once to what nobody waits for, in seconds; 5 s is what is asked of us.

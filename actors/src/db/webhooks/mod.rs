@@ -53,7 +53,7 @@ impl Route {
     }
 }
 
-/// A status callback as it came. It may wait in the spool: what is said in [`record`](super::record) of fields holds.
+/// A status callback as it came. It may wait in the spool: what is said in [`record`](super::write::record) of fields holds.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Webhook {
     pub route: Route,

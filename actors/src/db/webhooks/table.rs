@@ -10,10 +10,10 @@ use diesel_async::RunQueryDsl;
 use serde_json::Value;
 
 use super::{Route, Webhook, parameter};
-use crate::db::connection::Connection;
-use crate::db::schema::webhooks;
-use crate::db::statement::Statement;
-use crate::db::text::{json, text};
+use crate::db::connect::connection::Connection;
+use crate::db::connect::statement::Statement;
+use crate::db::tables::schema::webhooks;
+use crate::db::tables::text::{json, text};
 
 /// Stores those whose key is not there yet, all in one statement.
 pub(in crate::db) fn insert<'a>(

@@ -2,7 +2,7 @@
 
 use std::mem::discriminant;
 
-use crate::db::error::DbError;
+use crate::db::connect::error::DbError;
 
 /// The worker's last error, if its last turn failed.
 #[derive(Default)]

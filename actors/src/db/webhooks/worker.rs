@@ -20,7 +20,7 @@ use super::metrics::Processed;
 use super::table::{self, Leased};
 use super::trouble::Trouble;
 use super::{Route, apply, backlog};
-use crate::db::error::{DbError, Fault};
+use crate::db::connect::error::{DbError, Fault};
 use crate::db::{Shared, spans};
 
 /// So many are leased at once.

@@ -1,0 +1,75 @@
+//! Rows that nobody needs once they are old: callbacks that were dealt with, events of calls, notes of what was deleted,
+//! and instances that were not heard of since.
+//!
+//! Rows come about in the order of time, so what is old is among those with the lowest numbers: as many as a batch has
+//! are looked at, and no index is needed.
+
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{BigInt, Timestamptz};
+use diesel_async::RunQueryDsl;
+
+use super::retention::DEADLINE;
+use crate::db::Db;
+use crate::db::connect::error::DbError;
+
+/// A table whose old rows can go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OldRows {
+    Webhooks,
+    CallEvents,
+    Deletions,
+    Instances,
+}
+
+impl OldRows {
+    pub const ALL: [Self; 4] = [Self::Webhooks, Self::CallEvents, Self::Deletions, Self::Instances];
+
+    /// The table's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhooks => "webhooks",
+            Self::CallEvents => "call_events",
+            Self::Deletions => "deletions",
+            Self::Instances => "instances",
+        }
+    }
+
+    /// Deletes what is older than `$1` among the `$2` oldest rows.
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Webhooks => {
+                "DELETE FROM webhooks USING (SELECT id FROM webhooks ORDER BY id LIMIT $2) AS oldest
+                 WHERE webhooks.id = oldest.id AND received_at < $1 AND state IN ('done', 'dead')"
+            }
+            Self::CallEvents => {
+                "DELETE FROM call_events USING (SELECT id FROM call_events ORDER BY id LIMIT $2) AS oldest
+                 WHERE call_events.id = oldest.id AND at < $1"
+            }
+            Self::Deletions => {
+                "DELETE FROM deletions USING (SELECT id FROM deletions ORDER BY id LIMIT $2) AS oldest
+                 WHERE deletions.id = oldest.id AND at < $1"
+            }
+            Self::Instances => {
+                "DELETE FROM instances USING (
+                     SELECT instance_id FROM instances ORDER BY heartbeat_at LIMIT $2
+                 ) AS oldest
+                 WHERE instances.instance_id = oldest.instance_id AND heartbeat_at < $1"
+            }
+        }
+    }
+}
+
+impl Db {
+    /// Deletes the rows of a table that are older than `before` among its `batch` oldest ones, within 10 s. Answers how
+    /// many: none means that none is left.
+    pub async fn prune(&self, rows: OldRows, before: DateTime<Utc>, batch: u32) -> Result<usize, DbError> {
+        self.shared
+            .ask("prune", DEADLINE, async |connection| {
+                let delete = diesel::sql_query(rows.sql())
+                    .bind::<Timestamptz, _>(before)
+                    .bind::<BigInt, _>(i64::from(batch));
+                Ok(delete.execute(connection).await?)
+            })
+            .await
+    }
+}

@@ -1,0 +1,171 @@
+//! What the calls write: facts handed to the [`Db`](crate::db::Db), in order, never waited for.
+//!
+//! They may wait in the spool, in JSON, and be read by a later version of this program: a field that is added needs a
+//! default, and one that is renamed an alias.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use crate::call::conversation::speaker::Speaker;
+use crate::call::end::{CallEnd, Outcome};
+use crate::db::webhooks::Webhook;
+use crate::wire::twilio::sid::CallSid;
+
+/// One fact to be kept. Each is an upsert: writing it twice changes nothing, and an older epoch changes nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Record {
+    Opened(CallOpened),
+    Turn(Turn),
+    Event(Event),
+    Decided(Decision),
+    Closed(CallClosed),
+    Aftermath(Aftermath),
+    Webhook(Webhook),
+}
+
+impl Record {
+    /// The call whose rows it changes.
+    pub fn call_sid(&self) -> Option<CallSid> {
+        match self {
+            Self::Opened(opened) => Some(opened.call_sid),
+            Self::Turn(turn) => Some(turn.call_sid),
+            Self::Event(event) => Some(event.call_sid),
+            Self::Decided(decision) => Some(decision.call_sid),
+            Self::Closed(closed) => Some(closed.call_sid),
+            Self::Aftermath(aftermath) => Some(aftermath.event.call_sid),
+            Self::Webhook(_) => None, // not before it is processed
+        }
+    }
+
+    /// The word for it in logs and traces.
+    pub(in crate::db) fn kind(&self) -> &'static str {
+        match self {
+            Self::Opened(_) => "opened",
+            Self::Turn(_) => "turn",
+            Self::Event(_) => "event",
+            Self::Decided(_) => "decided",
+            Self::Closed(_) => "closed",
+            Self::Aftermath(_) => "aftermath",
+            Self::Webhook(_) => "webhook",
+        }
+    }
+
+    pub(in crate::db) fn webhook(&self) -> Option<&Webhook> {
+        match self {
+            Self::Webhook(webhook) => Some(webhook),
+            _ => None,
+        }
+    }
+}
+
+/// A call was admitted, or turned away (then [`CallClosed`] follows at once).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallOpened {
+    pub call_sid: CallSid,
+    /// Raised by each accepted stream; starts at 1.
+    pub epoch: u32,
+    /// The caller's number as Twilio gives it: E.164, a SIP URI, `anonymous`, …
+    pub from: String,
+    pub to: String,
+    pub started_at: DateTime<Utc>,
+    /// `INSTANCE_ID` of the process that carries the call.
+    pub instance: String,
+}
+
+/// A turn as it is known now; a later record of the same ordinal replaces it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Turn {
+    pub call_sid: CallSid,
+    pub epoch: u32,
+    /// Dense within the call, from 1.
+    pub ordinal: u32,
+    pub speaker: Speaker,
+    /// Empty while the transcript is not known.
+    pub text: String,
+    pub started_at: DateTime<Utc>,
+    /// Agent turns: how much of it the caller heard. Caller turns: none.
+    pub heard_ms: Option<u32>,
+    /// The caller did not hear all of it; `text` ends where the hearing did.
+    pub cut_off: bool,
+    /// Rises with each turn that is written under the epoch: a writing that arrives late replaces no later one.
+    #[serde(default)]
+    pub version: u32,
+}
+
+/// Something that happened to a call and belongs in its log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub call_sid: CallSid,
+    pub at: DateTime<Utc>,
+    /// A short slug: `call-status`, `stream-started`, `realtime-error`, `voicemail` (with the recording's SID and URL), …
+    pub kind: String,
+    pub data: Value,
+    /// Equal keys of one call are the same event and stored once; none: always stored.
+    pub dedupe_key: Option<String>,
+}
+
+/// What comes after the media stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NextStep {
+    /// The caller is given to a person.
+    Human,
+    /// The caller may leave a message.
+    Voicemail,
+    HangUp,
+    /// The call goes on at whichever process Twilio asks.
+    HandedOver,
+}
+
+impl NextStep {
+    pub const ALL: [Self; 4] = [Self::Human, Self::Voicemail, Self::HangUp, Self::HandedOver];
+
+    /// The word used in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Voicemail => "voicemail",
+            Self::HangUp => "hang-up",
+            Self::HandedOver => "handed-over",
+        }
+    }
+
+    pub(in crate::db) fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|step| step.as_str() == word)
+    }
+}
+
+/// It was decided what comes next. A later stream of the call makes the decision void.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    pub call_sid: CallSid,
+    pub epoch: u32,
+    pub next_step: NextStep,
+    pub decided_at: DateTime<Utc>,
+}
+
+/// A call is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallClosed {
+    pub call_sid: CallSid,
+    pub epoch: u32,
+    pub ended_at: DateTime<Utc>,
+    pub end: CallEnd,
+    pub barge_ins: u32,
+    pub first_audio_ms: Option<u32>,
+    /// Token counts summed over all responses, as stored in `calls.usage`.
+    pub usage: Value,
+    pub cost_usd: Option<f64>,
+}
+
+/// What befell the caller after the agent's part: an event of the call's log that decides its outcome, too.
+///
+/// It may be written before the call, and in any order: `voicemail` stands over `transferred`, and both stand over
+/// whatever the agent's part ended with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Aftermath {
+    pub event: Event,
+    pub outcome: Outcome,
+}
