@@ -22,7 +22,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use actors::call::end::{CallEnd, Outcome, Reason};
-use actors::db::record::{CallClosed, CallOpened, Event, Record, Speaker, Turn};
+use actors::db::record::{CallClosed, CallOpened, Decision, Event, NextStep, Record, Speaker, Turn};
 use actors::db::{Db, DbSettings};
 use actors::wire::twilio::sid::CallSid;
 use chrono::{DateTime, Utc};
@@ -74,6 +74,15 @@ fn event(call: u32, kind: &str, dedupe_key: Option<&str>) -> Event {
         data: json!({"CallStatus": kind}),
         dedupe_key: dedupe_key.map(str::to_owned),
     }
+}
+
+fn decided(call: u32, epoch: u32) -> Record {
+    Record::Decided(Decision {
+        call_sid: sid(call),
+        epoch,
+        next_step: if epoch == 1 { NextStep::HandedOver } else { NextStep::HangUp },
+        decided_at: at(i64::from(call)),
+    })
 }
 
 pub(crate) fn closed(call: u32, epoch: u32, outcome: Outcome) -> Record {

@@ -5,7 +5,7 @@ use actors::db::record::{Aftermath, Record};
 use actors::db::{Db, DbError};
 use prometheus::Registry;
 
-use super::{closed, event, metric, opened, settings, start, turn, write};
+use super::{closed, decided, event, metric, opened, settings, start, turn, write};
 use crate::support::eventually;
 use crate::support::postgres::TestDatabase;
 
@@ -64,6 +64,45 @@ async fn the_end_of_a_call_that_was_never_opened_is_kept() {
         database.query("SELECT from_number, outcome, turns FROM calls").await,
         ["+15550100|completed|1"]
     );
+}
+
+/// All orders of these.
+fn orders_of<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
+    let Some((first, rest)) = items.split_first() else { return vec![vec![]] };
+    let with_first = |order: Vec<T>| {
+        (0..=rest.len()).map(move |at| [&order[..at], std::slice::from_ref(first), &order[at..]].concat())
+    };
+    orders_of(rest).into_iter().flat_map(with_first).collect()
+}
+
+/// The queue, the spool and a decision that waits for nobody, each of two processes: records meet in the table in any
+/// order, and it is as if they had come in that of their epochs.
+#[actix_rt::test]
+async fn the_records_of_two_epochs_make_the_same_row_in_whatever_order_they_arrive() {
+    type Make = fn(u32) -> Record;
+    let database = TestDatabase::create().await;
+    let db = start(&database.url);
+    let first: [Make; 3] =
+        [|call| opened(call, 1), |call| decided(call, 1), |call| closed(call, 1, Outcome::Failed)];
+    let (opens, decides): (Make, Make) = (|call| opened(call, 2), |call| decided(call, 2));
+    let ends: Make = |call| closed(call, 2, Outcome::Completed);
+    for (of_second, row) in [
+        (&[opens][..], "2|instance-2|∅|∅|∅|t"),
+        (&[opens, decides], "2|instance-2|∅|∅|hang-up|t"),
+        (&[opens, ends], "2|instance-2|completed|caller-hung-up|∅|f"),
+        (&[opens, decides, ends], "2|instance-2|completed|caller-hung-up|hang-up|f"),
+    ] {
+        database.query("TRUNCATE calls").await;
+        let orders = orders_of(&[&first, of_second].concat());
+        for (call, order) in (1..).zip(&orders) {
+            order.iter().for_each(|make| db.record(make(call)));
+        }
+        eventually("all records are written", async || db.waiting_records() == 0).await;
+        let columns = "epoch, instance, outcome, reason, next_step, ended_at IS NULL";
+        let rows = database.query(&format!("SELECT DISTINCT {columns} FROM calls")).await;
+        assert_eq!(rows, [row]);
+        assert_eq!(database.value("SELECT count(*) FROM calls").await, orders.len().to_string());
+    }
 }
 
 fn aftermath(kind: &str, outcome: Outcome) -> Record {

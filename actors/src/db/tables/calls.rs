@@ -185,6 +185,7 @@ pub(in crate::db) fn close(closed: &CallClosed) -> QueryResult<Statement> {
                 calls::outcome
                     .eq(case_when(is_resolved(), calls::outcome).otherwise(excluded(calls::outcome))),
                 calls::reason.eq(excluded(calls::reason)),
+                calls::next_step.eq(case_when(calls::epoch.eq(excluded(calls::epoch)), calls::next_step)),
                 calls::turns.eq(excluded(calls::turns)),
                 calls::barge_ins.eq(excluded(calls::barge_ins)),
                 calls::first_audio_ms.eq(excluded(calls::first_audio_ms)),
@@ -227,11 +228,13 @@ fn is_resolved() -> _ {
     calls::outcome.eq(voicemail).or(calls::outcome.eq(transferred))
 }
 
-/// Decides what comes next; a call that is not written yet is inserted with what is known. An earlier epoch changes
-/// nothing.
+/// Decides what comes next; a call that is not written yet is inserted with what is known. A later epoch opens the call,
+/// since a decision can overtake its epoch's [`open`]. An earlier epoch changes nothing.
 pub(in crate::db) fn decide(decision: &Decision) -> QueryResult<Statement> {
     use diesel::query_dsl::methods::FilterDsl; // the WHERE of an upsert
 
+    let same_epoch = || calls::epoch.eq(excluded(calls::epoch));
+    let keeps_outcome = same_epoch().nullable().or(is_resolved());
     Statement::of(
         &diesel::insert_into(calls::table)
             .values((
@@ -242,7 +245,13 @@ pub(in crate::db) fn decide(decision: &Decision) -> QueryResult<Statement> {
             ))
             .on_conflict(calls::call_sid)
             .do_update()
-            .set((calls::epoch.eq(excluded(calls::epoch)), calls::next_step.eq(excluded(calls::next_step))))
+            .set((
+                calls::epoch.eq(excluded(calls::epoch)),
+                calls::ended_at.eq(case_when(same_epoch(), calls::ended_at)),
+                calls::outcome.eq(case_when(keeps_outcome, calls::outcome)),
+                calls::reason.eq(case_when(same_epoch(), calls::reason)),
+                calls::next_step.eq(excluded(calls::next_step)),
+            ))
             .filter(calls::epoch.le(excluded(calls::epoch))),
     )
 }
