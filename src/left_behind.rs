@@ -1,6 +1,9 @@
 //! What a process does about calls that another one left behind, when it starts and then every 30 s: it asks Twilio about
 //! each, by its SID and never by absence from a list, closes the rows of those that are over, and takes up those that are
 //! not. One that does not come back by itself within 2 s is redirected by REST. What fails is tried again the next time.
+//!
+//! One look proves nothing of another instance: after an outage of the database no heartbeat is fresh, and a call of a
+//! living instance would be taken from it. Two looks do. Only calls that name this instance are seen to at the first one.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -24,21 +27,25 @@ const COMES_BACK_WITHIN: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 4;
 /// At the start the database may be away: it is asked again soon.
 const TRY_EVERY: Duration = Duration::from_secs(5);
+/// The second look; with its jitter it comes after 7 s at the earliest. A living instance sends a heartbeat every 5 s.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(14);
 /// Another instance may go at any time. An instance that is not heard of for 15 s is gone.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Takes care of every call that is left behind, until the process goes down.
 pub async fn take_up(app: Data<App>, twilio: TwilioApi) {
+    let instance = &app.settings.instance_id;
     let mut seen: Option<HashSet<OpenCall>> = None;
     while !app.is_draining() {
-        let pause = match app.db.left_behind(&app.settings.instance_id).await {
+        let pause = match app.db.left_behind(instance).await {
             Ok(found) => {
+                let pause = if seen.is_none() { LOOK_AGAIN_AFTER } else { LOOK_EVERY };
                 if let Ok(picture) = app.registry.picture().await {
                     let here = picture.calls.iter().map(|call| call.call_sid).collect();
-                    all(&app, &twilio, due(&found, seen.as_ref(), &here)).await;
+                    all(&app, &twilio, due(&found, instance, seen.as_ref(), &here)).await;
                     seen = Some(found.into_iter().collect());
                 }
-                LOOK_EVERY
+                pause
             }
             Err(error) => {
                 tracing::warn!(%error, "calls that were left behind cannot be found yet");
@@ -49,11 +56,19 @@ pub async fn take_up(app: Data<App>, twilio: TwilioApi) {
     }
 }
 
-/// Whom to ask about: at the start all; later those that nobody has taken since the look before, and that are not here.
-/// The time between two looks is for an instance that comes back with its database, and for ends that wait to be written.
-fn due(found: &[OpenCall], seen: Option<&HashSet<OpenCall>>, here: &HashSet<CallSid>) -> Vec<OpenCall> {
-    let is_due =
-        |call: &&OpenCall| seen.is_none_or(|seen| seen.contains(*call) && !here.contains(&call.call_sid));
+/// Whom to ask about: at the first look those that name this instance; later those that nobody has taken since the look
+/// before, and that are not here. The time between two looks is for an instance that comes back with its database, and
+/// for ends that wait to be written.
+fn due(
+    found: &[OpenCall],
+    instance: &str,
+    seen: Option<&HashSet<OpenCall>>,
+    here: &HashSet<CallSid>,
+) -> Vec<OpenCall> {
+    let is_due = |call: &&OpenCall| match seen {
+        None => call.instance == instance,
+        Some(seen) => seen.contains(*call) && !here.contains(&call.call_sid),
+    };
     found.iter().filter(is_due).cloned().collect()
 }
 
@@ -130,9 +145,16 @@ mod tests {
     }
 
     #[test]
-    fn a_starting_process_asks_about_every_call_at_once() {
-        let found = [call(1, "gone"), call(2, "own")];
-        assert_eq!(due(&found, None, &HashSet::new()), found);
+    fn a_starting_process_asks_at_once_about_its_own_calls_and_about_those_of_others_at_its_second_look() {
+        let (found, nobody) = ([call(1, "silent"), call(2, "own")], HashSet::new());
+        assert_eq!(
+            due(&found, "own", None, &nobody),
+            [call(2, "own")],
+            "no heartbeat is fresh after an outage"
+        );
+        let seen = HashSet::from(found.clone());
+        assert_eq!(due(&found[..1], "own", Some(&seen), &nobody), [call(1, "silent")], "it stays silent");
+        assert_eq!(due(&[], "own", Some(&seen), &nobody), [], "it is heard of again");
     }
 
     #[test]
@@ -140,11 +162,15 @@ mod tests {
         let found = [call(1, "gone"), call(2, "own"), call(3, "own")];
         let here = HashSet::from([found[2].call_sid]);
         let nothing = HashSet::new();
-        assert_eq!(due(&found, Some(&nothing), &here), [], "an instance may be about to come back");
+        assert_eq!(due(&found, "own", Some(&nothing), &here), [], "an instance may be about to come back");
         let seen: HashSet<_> = found.iter().cloned().collect();
-        assert_eq!(due(&found, Some(&seen), &here), found[..2], "not about one that is on the line here");
-        assert_eq!(due(&found, Some(&seen), &here), found[..2], "what failed is tried again");
+        assert_eq!(
+            due(&found, "own", Some(&seen), &here),
+            found[..2],
+            "not about one that is on the line here"
+        );
+        assert_eq!(due(&found, "own", Some(&seen), &here), found[..2], "what failed is tried again");
         let taken = [call(1, "other")];
-        assert_eq!(due(&taken, Some(&seen), &here), [], "another has taken it meanwhile");
+        assert_eq!(due(&taken, "own", Some(&seen), &here), [], "another has taken it meanwhile");
     }
 }

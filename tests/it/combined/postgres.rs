@@ -60,11 +60,62 @@ async fn what_a_drain_could_not_write_while_postgres_was_away_is_written_by_the_
         assert_eq!(log["call"]["outcome"], "completed", "{log}");
         toll.count(caller, &[&CALLER[0], &CALLER[1], &CALLER[2]], &log);
     }
-    let open = back.query("SELECT count(*) FROM calls WHERE outcome IS NULL").await;
-    assert_eq!(open, ["0"]);
+    // What the log tells may wait to be written.
+    eventually("all ends are written", async || {
+        back.query("SELECT count(*) FROM calls WHERE ended_at IS NULL").await == ["0"]
+    })
+    .await;
+    let rows = back.query("SELECT DISTINCT epoch, instance, outcome FROM calls").await;
+    assert_eq!(rows, ["2|other|completed"], "the process that starts takes no call from the one that has it");
     toll.must_be_nothing_lost(0);
     world.is_content();
     second.empties().await;
+}
+
+/// As after an outage of PostgreSQL: the process that has the call lives, and has not been heard of for 15 s.
+#[actix_rt::test]
+async fn a_process_that_starts_takes_no_call_from_a_living_one_whose_heartbeat_is_late() {
+    let database = TestDatabase::create().await;
+    let world = World::around(&database.url).await;
+    let one = world.setup.clone().with("INSTANCE_ID", "one").start_on(&world.listener);
+    let over = world.in_conversation(&[]).await;
+    over.hangs_up().await;
+    eventually("its end is written", async || {
+        database.query("SELECT outcome FROM calls").await == ["completed"]
+    })
+    .await;
+    let caller = world.in_conversation(&[]).await;
+    let lost = "SET instance = 'other', ended_at = NULL, outcome = NULL, reason = NULL";
+    database
+        .query(&format!(
+            "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN NEW.heartbeat_at := now() - interval '16 s'; RETURN NEW; END $$;
+            CREATE TRIGGER late BEFORE INSERT OR UPDATE ON instances
+                FOR EACH ROW WHEN (NEW.instance_id = 'one') EXECUTE FUNCTION late();
+            UPDATE instances SET heartbeat_at = now();
+            UPDATE calls {lost} WHERE call_sid = '{}'",
+            over.call_sid()
+        ))
+        .await;
+
+    let other = world.setup.anew().with("INSTANCE_ID", "other").start();
+    eventually("it sees to a call of its own", async || {
+        other.get(&format!("/api/call-logs/{}", over.call_sid())).await["call"]["reason"] == "process-lost"
+    })
+    .await;
+    database.query("DROP TRIGGER late ON instances").await;
+    for question in &CALLER[..2] {
+        asks(&caller, question).await;
+    }
+    caller.hangs_up().await;
+    let log = one.logged(caller.call_sid()).await;
+    assert_eq!(log["call"]["outcome"], "completed", "{log}");
+    let row = format!("SELECT epoch, instance FROM calls WHERE call_sid = '{}'", caller.call_sid());
+    assert_eq!(database.query(&row).await, ["1|one"]);
+    streams_are(&caller, 1).await;
+    world.is_content();
+    one.empties().await;
+    other.empties().await;
 }
 
 /// Three panics of the registry are as many as it may have within a minute.
