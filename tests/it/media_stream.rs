@@ -91,7 +91,7 @@ async fn frames_stop_in_mid_sentence_and_the_call_goes_on_when_they_come_again()
     let house = House::open().await;
     let caller = house.world.in_conversation(&[]).await;
     let breaks = async {
-        tokio::time::sleep(Duration::from_millis(900)).await; // into the sentence
+        house.world.hears_more_of(&caller, Duration::from_millis(900)).await; // into the sentence
         caller.is_inaudible(true);
     };
     join(asks(&caller, &CALLER[0]), breaks).await; // the service hears silence, and answers what it has heard

@@ -1,5 +1,7 @@
 //! PostgreSQL is away at the worst moments: the calls go on, and what was said in them is in the log once it is back.
 
+use std::time::Duration;
+
 use switchboard::sim::phone::Caller;
 use switchboard::sim::speech::CALLER;
 
@@ -123,7 +125,7 @@ async fn postgres_goes_away_at(moment: Moment) {
     is_answered(&caller).await;
     let asked = async { caller.say(&CALLER[0]).await.unwrap() };
     let midway = async {
-        caller.listens_for(std::time::Duration::from_millis(300)).await.unwrap();
+        world.hears_more_of(&caller, Duration::from_millis(300)).await;
         at(Moment::MidTurn);
     };
     tokio::join!(asked, midway);

@@ -2,6 +2,7 @@
 //! the socket that it listens on.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use actors::secret::Secret;
 use serde_json::Value;
@@ -14,6 +15,8 @@ use super::app::{AUTH_TOKEN, Setup, TestApp};
 use super::{DEADLINE, eventually, free_address};
 
 const ACCOUNT: &str = "AC00000000000000000000000000000001";
+/// What Twilio sends at a time.
+const FRAME_MS: u128 = 20;
 
 /// See the module.
 pub struct World {
@@ -85,6 +88,13 @@ impl World {
         let sessions = self.realtime.report().sessions.into_iter().rev();
         let mut of_caller = sessions.filter(|session| session.callers.contains(&caller.number()));
         of_caller.next().expect("a session of the caller")
+    }
+
+    /// Waits until the service has heard so much more of the caller, silence included.
+    pub async fn hears_more_of(&self, caller: &Caller, length: Duration) {
+        let frames = || self.last_session_of(caller).arrivals.len();
+        let enough = frames() + (length.as_millis() / FRAME_MS) as usize;
+        eventually("the service hears the caller", async || frames() >= enough).await;
     }
 
     /// The peers had nothing to complain of.
