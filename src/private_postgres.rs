@@ -324,7 +324,7 @@ fn spawn(
     command
         .arg("-D")
         .arg(dir.join("data"))
-        .args(["-c", "listen_addresses=", "-c", "max_connections=100", "-c"])
+        .args(["-c", "listen_addresses=", "-c"])
         .arg(format!("unix_socket_directories={}", socket_dir.display()))
         .process_group(0) // an interrupt from the terminal is for us: the server stops when we say so
         .stdout(output.try_clone().map_err(at(log))?)

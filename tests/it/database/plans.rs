@@ -2,7 +2,7 @@
 //! program sends, as the server writes them down itself (`auto_explain`).
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use actors::call::end::Outcome;
 use actors::db::{CallFilter, CallQuery, Db, Start};
@@ -10,10 +10,11 @@ use actors::wire::twilio::sid::CallSid;
 use chrono::{TimeDelta, Utc};
 use serde_json::Value;
 use switchboard::private_postgres::PrivatePostgres;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use super::start;
 use crate::support::eventually;
-use crate::support::postgres::{Folder, TestDatabase};
+use crate::support::postgres::{TestDatabase, shared_folder, start_in};
 
 #[path = "../../../benches/call_log/fill.rs"]
 mod fill;
@@ -24,21 +25,26 @@ const PAGE: f64 = 51.0;
 /// What a total counts, and one row that tells that there are too many.
 const COUNTED: f64 = 10_001.0;
 
-/// A log with many calls, on a server that writes down its plans.
-struct Log {
-    db: Db,
+/// A server with many calls that writes down its plans; it stops with the process.
+struct Filled {
+    url: String,
     written: PathBuf,
-    read: usize,
     _cluster: PrivatePostgres,
-    _folder: Folder,
 }
 
-impl Log {
+/// The log of that server, for one test at a time.
+struct Log {
+    db: Db,
+    written: &'static Path,
+    read: usize,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Filled {
     async fn prepare() -> Self {
-        let folder = Folder::new();
-        let cluster = PrivatePostgres::start(folder.path()).unwrap();
-        let database = TestDatabase::on(&cluster).await;
-        actors::db::migrate::migrate(&database.url).await.unwrap();
+        let folder = shared_folder("plans");
+        let cluster = start_in(&folder);
+        let database = TestDatabase::create_on(&cluster).await;
         fill::fill(&database.url, CALLS).await.unwrap();
         let name = database.value("SELECT current_database()").await;
         for setting in [
@@ -50,14 +56,22 @@ impl Log {
         ] {
             database.query(&format!("ALTER DATABASE {name} SET {setting}")).await;
         }
-        let written = folder.path().join("postgres.log");
-        let db = start(&database.url);
-        Self { db, written, read: 0, _cluster: cluster, _folder: folder }
+        Self { url: database.url, written: folder.join("postgres.log"), _cluster: cluster }
+    }
+}
+
+impl Log {
+    async fn open() -> Self {
+        static FILLED: OnceCell<Filled> = OnceCell::const_new();
+        static TURN: Mutex<()> = Mutex::const_new(());
+        let turn = TURN.lock().await;
+        let filled = FILLED.get_or_init(Filled::prepare).await;
+        Self { db: start(&filled.url), written: &filled.written, read: 0, _turn: turn }
     }
 
     /// The plans that the server has written down since the last time, of queries for calls.
     fn plans(&mut self) -> Vec<Value> {
-        let log = fs::read_to_string(&self.written).unwrap();
+        let log = fs::read_to_string(self.written).unwrap();
         let new = log[self.read..].to_owned();
         self.read = log.len();
         let begun = new.split("plan:\n").skip(1);
@@ -107,7 +121,7 @@ fn rows(node: &Value) -> f64 {
 
 #[actix_rt::test]
 async fn every_list_is_read_from_an_index() {
-    let mut log = Log::prepare().await;
+    let mut log = Log::open().await;
     let newest = log.db.call_logs(1, 1).await.unwrap().calls.pop().unwrap();
     let all = CallFilter::default;
     let lists = [
@@ -147,7 +161,7 @@ async fn every_list_is_read_from_an_index() {
 
 #[actix_rt::test]
 async fn a_deep_page_is_skipped_to_through_an_index_alone() {
-    let mut log = Log::prepare().await;
+    let mut log = Log::open().await;
     for sort in ["-startedAt", "startedAt", "-durationSeconds", "costUsd"] {
         let (plans, what) = log.answer(CallFilter::default(), sort, 900).await;
         for node in plans.iter().flat_map(|plan| nodes(&plan["Plan"])) {
@@ -165,7 +179,7 @@ async fn a_deep_page_is_skipped_to_through_an_index_alone() {
 
 #[actix_rt::test]
 async fn a_search_never_reads_all_documents() {
-    let mut log = Log::prepare().await;
+    let mut log = Log::open().await;
     for words in ["w1", "w30", "w300", "w1000", "w4000", "w30 w40", "w1 -w2"] {
         let filter = CallFilter { words: Some(words.to_owned()), ..CallFilter::default() };
         let (plans, what) = log.answer(filter, "-startedAt", 1).await;
@@ -179,7 +193,7 @@ async fn a_search_never_reads_all_documents() {
 
 #[actix_rt::test]
 async fn one_call_is_read_from_indexes() {
-    let mut log = Log::prepare().await;
+    let mut log = Log::open().await;
     let newest = log.db.call_logs(1, 1).await.unwrap().calls.pop().unwrap();
     log.plans();
     let call_sid: CallSid = newest.call_sid.parse().unwrap();

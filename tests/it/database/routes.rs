@@ -7,7 +7,7 @@ use std::sync::{LazyLock, Mutex};
 
 use crate::support::certificates::Authority;
 use crate::support::pgbouncer::PgBouncer;
-use crate::support::postgres::TestDatabase;
+use crate::support::postgres::{MADE_IN, TestDatabase, made};
 
 /// Tells the tests, started by themselves as another process, by which way the database is to be reached.
 const ROUTE: &str = "SWITCHBOARD_TEST_ROUTE";
@@ -37,7 +37,7 @@ fn the_database_tests_pass_behind_a_transaction_pooler_with_tls() {
 
 fn pass_by(route: &str) {
     let mut tests = Command::new(env::current_exe().unwrap());
-    tests.arg("database::").env(ROUTE, route);
+    tests.arg("database::").env(ROUTE, route).env(MADE_IN, made());
     tests.args(DIRECT_ONLY.iter().flat_map(|name| ["--skip", name]));
     let output = tests.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

@@ -1,10 +1,9 @@
 //! A PostgreSQL that goes away and comes back.
 
-use actors::db::migrate::migrate;
 use rustix::process::{Pid, Signal};
 use switchboard::private_postgres::PrivatePostgres;
 
-use super::postgres::{Folder, TestDatabase};
+use super::postgres::{Folder, TestDatabase, start_in};
 
 /// A server of the test's own that can be stopped and started; its address stays the same.
 pub struct Outage {
@@ -39,9 +38,8 @@ impl Back {
 impl Outage {
     pub async fn prepare() -> Self {
         let folder = Folder::new();
-        let cluster = PrivatePostgres::start(folder.path()).unwrap();
-        let database = TestDatabase::on(&cluster).await;
-        migrate(&database.url).await.unwrap();
+        let cluster = start_in(folder.path());
+        let database = TestDatabase::create_on(&cluster).await;
         let link = tempfile::Builder::new().prefix("switchboard-link-").tempdir().unwrap();
         let url = point(&link, &database.url);
         Self { folder, cluster, database, link, url }

@@ -7,12 +7,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use actors::db::migrate::migrate;
-use switchboard::private_postgres::PrivatePostgres;
 use tokio_postgres::NoTls;
 
 use super::certificates::ServerCertificate;
-use super::postgres::{Folder, TestDatabase};
+use super::postgres::{Folder, TestDatabase, start_in};
 use super::{DEADLINE, free_address};
 
 /// Stops when dropped.
@@ -27,9 +25,8 @@ impl PostgresWithTls {
     /// Shows this certificate.
     pub async fn start(certificate: &ServerCertificate) -> Self {
         let folder = Folder::new();
-        let cluster = PrivatePostgres::start(folder.path()).expect("a private PostgreSQL");
-        let database = TestDatabase::on(&cluster).await;
-        migrate(&database.url).await.expect("migrated");
+        let cluster = start_in(folder.path());
+        let database = TestDatabase::create_on(&cluster).await;
         cluster.stop();
 
         let data = folder.path().join("data");
