@@ -17,7 +17,7 @@ mod jobs;
 mod kill;
 mod last_resort;
 mod limits;
-mod loadtest;
+mod load_tests;
 mod log;
 mod media_stream;
 mod metrics;
