@@ -11,9 +11,9 @@ HEAVY = combined::rollback crowd:: database::load database::migrations::each_mig
 
 demo:
 	@./.ci/need gcc libc6-dev postgresql
-	@echo "building; the first time this takes about five minutes on two cores, then the demo a minute and a half"
-	cargo build --release --locked
-	$(TARGET)/release/switchboard demo $(ARGS)
+	@echo "building; the first time this takes about three minutes on two cores, then the demo a minute and a half"
+	./.ci/clocked cargo build --locked
+	$(TARGET)/debug/switchboard demo $(ARGS)
 
 test:
 	@./.ci/need gcc libc6-dev postgresql pgbouncer chromium prometheus nginx haproxy

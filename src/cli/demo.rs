@@ -116,6 +116,9 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
     .await?;
     println!("dashboard: {origin}/");
     println!("log:       {}", serve_log.display());
+    if cfg!(debug_assertions) {
+        println!("build:     unoptimised; a released program takes less time for each frame");
+    }
     println!("{} calls of about {} s begin", arguments.calls, arguments.seconds);
     std::io::stdout().flush()?;
 
