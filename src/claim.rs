@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use actors::backoff::jittered;
 use tokio::time::sleep;
 
 use crate::app::{App, StartError};
@@ -44,6 +45,6 @@ pub(crate) async fn later(app: &App) {
             }
             Err(_) => TRY_EVERY, // logged where it is noticed
         };
-        sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        sleep(jittered(pause, rand::random())).await;
     }
 }

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use actix_web::web::Data;
+use actors::backoff::jittered;
 use actors::db::OpenCall;
 use actors::registry::Admission;
 use actors::wire::twilio::rest::{self, CallStatus, Instructions, TwilioApi};
@@ -52,7 +53,7 @@ pub async fn take_up(app: Data<App>, twilio: TwilioApi) {
                 if seen.is_none() { TRY_EVERY } else { LOOK_EVERY }
             }
         };
-        sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        sleep(jittered(pause, rand::random())).await;
     }
 }
 

@@ -42,4 +42,4 @@ pub mod registry;
 pub mod supervise;
 pub mod wire;
 
-pub use call_control::secret;
+pub use call_control::{backoff, secret};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actors::backoff::jittered;
 use actors::db::DbError;
 use actors::db::record::NextStep;
 use actors::wire::twilio::sid::CallSid;
@@ -26,7 +27,7 @@ pub(super) async fn decided(
                 tracing::error!(call.sid = %call_sid, %error, "a call goes on, though it may have been decided otherwise");
                 return None;
             }
-            Err(_) => sleep(ASK_AGAIN_AFTER.mul_f64(rand::random_range(0.5..1.0))).await,
+            Err(_) => sleep(jittered(ASK_AGAIN_AFTER, rand::random())).await,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_rt::time::sleep;
 
 use super::persona::Persona;
-use super::phrases::book::pause;
+use super::phrases::book::BACKOFF;
 use crate::health::{Fault, Outcome};
 use crate::metrics::Metrics;
 use crate::wire::realtime::rendering::RenderError;
@@ -57,7 +57,7 @@ pub async fn try_agent(persona: &Persona, endpoint: &Endpoint, metrics: &Metrics
             }
         };
         if attempt + 1 < TRIES {
-            sleep(wait + pause(attempt)).await;
+            sleep(wait + BACKOFF.pause_after(attempt, rand::random())).await;
         }
     }
     Trial::Undecided

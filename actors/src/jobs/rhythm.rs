@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::Progress;
 use crate::db::JobResult;
+use call_control::backoff::Backoff;
 
 /// How often a runner looks for a job that is due.
 const POLL: Duration = Duration::from_secs(2);
-/// The same at most while the database is away.
+/// The same while the database is away.
+const AWAY: Backoff = Backoff::new(POLL, POLL_AWAY);
 const POLL_AWAY: Duration = Duration::from_secs(60);
 /// A job that failed is tried again at least so often.
 const TRY_AGAIN: Duration = Duration::from_secs(5 * 60);
@@ -17,11 +19,9 @@ pub(super) fn poll(spread: f64) -> Duration {
     POLL.mul_f64(0.75 + spread / 2.0)
 }
 
-/// How long a runner waits that asked the database in vain, and `times` times in a row before: twice as long each time,
-/// up to a minute, less a jitter of up to a half.
+/// How long a runner waits that asked the database in vain, and `times` times in a row before.
 pub(super) fn poll_away(times: u32, spread: f64) -> Duration {
-    let doubled = POLL.saturating_mul(2_u32.saturating_pow(times));
-    doubled.min(POLL_AWAY).mul_f64(1.0 - spread / 2.0)
+    AWAY.pause_after(times, spread)
 }
 
 /// How long after a run its job is due again: its rhythm give or take a tenth; sooner if it failed, at once if there is
@@ -61,9 +61,9 @@ mod tests {
 
     #[test]
     fn a_database_that_is_away_is_asked_ever_more_rarely() {
-        let pauses: Vec<_> = (0..7).map(|times| poll_away(times, 0.0).as_secs()).collect();
+        let pauses: Vec<_> = (0..7).map(|times| poll_away(times, 1.0).as_secs()).collect();
         assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(poll_away(u32::MAX, 1.0), POLL_AWAY / 2);
+        assert_eq!(poll_away(u32::MAX, 0.0), POLL_AWAY / 2);
     }
 
     proptest! {

@@ -5,7 +5,10 @@
 //! its age limit at a turn boundary, is replaced like one that was lost (reference: OpenAI Realtime, "Reconnecting and
 //! restoring a conversation").
 
+use std::time::Duration;
+
 use crate::Millis;
+use crate::backoff::{Backoff, spread_of};
 
 /// From connecting to a configured session.
 const READY_WITHIN: Millis = 10_000;
@@ -20,7 +23,7 @@ pub const LONGEST_WAIT: Millis = 20_000;
 /// All connections of a call: a service that drops every session is no service.
 const MAX_CONNECTS: u32 = 200;
 /// The first pause, doubled at each retry. The longest leaves time to be back within a second of the service's return.
-const BACKOFF: Millis = 100;
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(MAX_BACKOFF));
 const MAX_BACKOFF: Millis = 800;
 /// A service that says nothing for so long is asked whether it is there,
 const PING_AFTER: Millis = 2_000;
@@ -224,10 +227,10 @@ impl Link {
         }
     }
 
-    /// Between half of the doubled pause and all of it, another moment for each call.
+    /// Another moment for each call.
     fn backoff(&self) -> Millis {
-        let full = (BACKOFF << self.attempts.min(10)).min(MAX_BACKOFF);
-        full / 2 + self.jitter_seed.wrapping_mul(u64::from(self.attempts)) % (full / 2)
+        let pause = BACKOFF.pause_after(self.attempts, spread_of(self.jitter_seed, self.attempts));
+        pause.as_millis() as Millis
     }
 }
 

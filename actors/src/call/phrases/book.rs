@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_rt::task::spawn_blocking;
 use actix_rt::time::sleep;
+use call_control::backoff::Backoff;
 
 use super::store::{LENGTH_BYTES, PhraseStore};
 use super::{Phrase, PhraseTexts, Phrases, Recording};
@@ -17,8 +18,7 @@ use crate::wire::realtime::socket::Endpoint;
 /// Sessions that are tried for what is not on disk; after the last one, the next start tries again.
 const TRIES: u32 = 8;
 /// The first pause between them, doubled at each try.
-const BACKOFF: Duration = Duration::from_secs(2);
-const MAX_BACKOFF: Duration = Duration::from_secs(60);
+pub(in crate::call) const BACKOFF: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
 
 /// What is at hand by now, for all calls of a process.
 #[derive(Default)]
@@ -62,7 +62,7 @@ impl PhraseBook {
                     return;
                 }
             }
-            sleep(pause(attempt)).await;
+            sleep(BACKOFF.pause_after(attempt, rand::random())).await;
         }
         tracing::warn!("the agent goes without some phrases until the next start");
     }
@@ -121,10 +121,4 @@ impl Source {
             Err(error) => tracing::error!(%error, "a phrase is not kept on disk"),
         }
     }
-}
-
-/// How long to wait before the next session is tried: between half of the doubled pause and all of it.
-pub(in crate::call) fn pause(attempt: u32) -> Duration {
-    let full = (BACKOFF * 2u32.pow(attempt)).min(MAX_BACKOFF);
-    full.mul_f64(rand::random_range(0.5..1.0))
 }

@@ -11,8 +11,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use call_control::backoff::{Backoff, jittered};
 use futures_util::FutureExt;
-use rand::Rng;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -31,14 +31,12 @@ const LEASE: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How long an idle worker sleeps at most.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// The pause while the database is away; it doubles up to the second one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The pauses while the database is away.
+const AWAY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 /// So often a webhook is tried: for about three minutes.
 const ATTEMPTS: u32 = 10;
-/// The pause before the second attempt; it doubles up to the second one.
-const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
+/// The pauses before the second attempt and each further one.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(60));
 /// The pause before a webhook is tried again that the database refused for a reason of its own.
 const POSTPONED: Duration = Duration::from_secs(5);
 /// After a panic, so that one that repeats itself is not a busy loop.
@@ -59,7 +57,7 @@ pub(in crate::db) async fn run(shared: Arc<Shared>, mut handles: watch::Receiver
 }
 
 async fn work(shared: &Shared) {
-    let mut pause = FIRST_PAUSE;
+    let mut away = AWAY;
     let mut count_at = Instant::now();
     let mut trouble = Trouble::default();
     loop {
@@ -74,14 +72,11 @@ async fn work(shared: &Shared) {
         trouble.note(&turn.as_ref().map_err(Clone::clone).and_then(Turn::outcome));
         match turn {
             Ok(Turn { leased: 0, .. }) => {
-                let _ = timeout(jittered(LOOK_EVERY), shared.inbox.stored()).await;
-                pause = FIRST_PAUSE;
+                let _ = timeout(jittered(LOOK_EVERY, rand::random()), shared.inbox.stored()).await;
+                away.reset();
             }
-            Ok(_) => pause = FIRST_PAUSE,
-            Err(_) => {
-                sleep(jittered(pause)).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+            Ok(_) => away.reset(),
+            Err(_) => sleep(away.pause(rand::random())).await,
         }
     }
 }
@@ -118,7 +113,7 @@ async fn take_turn(shared: &Shared) -> Result<Turn, DbError> {
     // Two workers meet in the same order, so that they wait for each other only once.
     leased.sort_by(|a, b| a.webhook.place().cmp(&b.webhook.place()));
     let mut rest = leased.as_slice();
-    let mut pause = FIRST_PAUSE;
+    let mut away = AWAY;
     while !rest.is_empty() {
         let group = &rest[..group_len(rest)];
         match process(shared, group).await {
@@ -127,11 +122,13 @@ async fn take_turn(shared: &Shared) -> Result<Turn, DbError> {
                 rest = &rest[group.len()..];
             }
             // What is leased stays ours for a while: the database may be back by then.
-            Err(_) if Instant::now() + pause < until => {
-                sleep(jittered(pause)).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+            Err(error) => {
+                let pause = away.pause(rand::random());
+                if Instant::now() + pause >= until {
+                    return Err(error);
+                }
+                sleep(pause).await;
             }
-            Err(error) => return Err(error),
         }
     }
     Ok(turn)
@@ -169,7 +166,8 @@ async fn process(shared: &Shared, group: &[Leased]) -> Result<Option<DbError>, D
         }
     }
     if let Some(cause) = &cause {
-        let statement = [table::postponed(&postponed, &cause.to_string(), jittered(POSTPONED))?];
+        let statement =
+            [table::postponed(&postponed, &cause.to_string(), jittered(POSTPONED, rand::random()))?];
         let flight = shared.ask("postpone_webhooks", DEADLINE, async |connection| {
             Ok(connection.execute_together(&statement).await?)
         });
@@ -198,8 +196,7 @@ async fn process_together(shared: &Shared, group: &[Leased]) -> Result<(), DbErr
 async fn fail(shared: &Shared, leased: &Leased, error: DbError) -> Result<(), DbError> {
     let DbError::Refused(cause) = error else { return Err(error) };
     let span = spans::processing(&leased.webhook);
-    let back_off = FIRST_BACK_OFF * 2_u32.saturating_pow(leased.attempts.saturating_sub(1).min(16));
-    let pause = jittered(back_off.min(LONGEST_BACK_OFF));
+    let pause = BACKOFF.pause_after(leased.attempts.saturating_sub(1), rand::random());
     let statement = [table::failed(leased.id, &cause, ATTEMPTS, pause)?];
     let flight = shared.ask("fail_webhook", DEADLINE, async |connection| {
         Ok(connection.execute_together(&statement).await?)
@@ -216,8 +213,4 @@ async fn fail(shared: &Shared, leased: &Leased, error: DbError) -> Result<(), Db
         shared.webhooks.processed(&leased.webhook, Processed::Failed);
     }
     Ok(())
-}
-
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(rand::rng().random_range(0.5..1.0))
 }

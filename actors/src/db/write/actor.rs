@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Supervised, fut};
+use call_control::backoff::Backoff;
 use futures_util::FutureExt;
-use rand::Rng;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, sleep};
 
@@ -31,8 +31,7 @@ const PROBE_DEADLINE: Duration = Duration::from_secs(2);
 /// However many questions stay without an answer, it is not asked more often.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// One that is away is asked again after a jittered pause, which doubles each time, from the first to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
 /// How often this instance tells the others that it is alive; they miss it after three times that.
 const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// A restart after a panic waits so long, so that a panic that repeats itself is not a busy loop.
@@ -167,17 +166,16 @@ fn run(
 
 /// Keeps what is known of the database fresh, whether or not anybody asks it anything. One probe at a time.
 async fn watch(shared: &Shared) {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = BACKOFF;
     loop {
         let begun = Instant::now();
         if let Err(DbError::Unavailable(cause)) = probe(shared).await {
             shared.seen.away(&cause, begun);
         }
         if shared.seen.is_away() {
-            sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            sleep(backoff.pause(rand::random())).await;
         } else {
-            pause = FIRST_PAUSE;
+            backoff.reset();
             until_in_doubt(&shared.seen).await;
         }
     }

@@ -6,7 +6,7 @@
 use std::slice;
 use std::time::Duration;
 
-use rand::Rng;
+use call_control::backoff::Backoff;
 use tokio::time::sleep;
 
 use super::spool::SpoolFailure;
@@ -14,8 +14,7 @@ use super::writer::{DEADLINE, Failed, fly};
 use crate::db::Shared;
 
 /// The first round, and each one after one that wrote something, comes after this; the pause doubles up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(60);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(60), Duration::from_secs(15 * 60));
 /// So many are asked about in one round; the next round goes on behind them.
 const ROUND: usize = 1_000;
 /// So many are read at once.
@@ -30,19 +29,23 @@ pub(in crate::db) struct Round {
 
 /// Tries again for ever.
 pub(super) async fn try_again(shared: &Shared) {
-    let (mut pause, mut from) = (FIRST_PAUSE, 0);
+    let (mut backoff, mut from) = (BACKOFF, 0);
+    let mut pause = backoff.pause(rand::random());
     loop {
-        sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+        sleep(pause).await;
         match round(shared, &mut from).await {
-            Ok(round) => pause = pause_after(round, pause),
+            Ok(round) => pause = pause_after(round, &mut backoff, rand::random()),
             Err(failure) => tracing::warn!(%failure, "refused records are not tried again yet"),
         }
     }
 }
 
 /// Nothing, or nothing more, is refused: the next one that is set aside need not wait for long.
-fn pause_after(round: Round, pause: Duration) -> Duration {
-    if round.written > 0 || round.refused == 0 { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) }
+fn pause_after(round: Round, backoff: &mut Backoff, spread: f64) -> Duration {
+    if round.written > 0 || round.refused == 0 {
+        backoff.reset();
+    }
+    backoff.pause(spread)
 }
 
 /// Asks the database about the next refused records, from this order number on; ends early while it takes nothing.
@@ -84,11 +87,10 @@ mod tests {
 
     #[test]
     fn refused_records_are_tried_less_and_less_often_until_one_is_taken() {
-        let mut pause = FIRST_PAUSE;
-        let mut after = |written, refused| {
-            pause = pause_after(Round { written, refused }, pause);
-            pause.as_secs() / 60
-        };
+        let mut backoff = BACKOFF;
+        assert_eq!(backoff.pause(1.0).as_secs(), 60);
+        let mut after =
+            |written, refused| pause_after(Round { written, refused }, &mut backoff, 1.0).as_secs() / 60;
         assert_eq!([(); 5].map(|()| after(0, 3)), [2, 4, 8, 15, 15]);
         assert_eq!(after(1, 2), 1);
         assert_eq!(after(0, 2), 2);

@@ -9,8 +9,8 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use call_control::backoff::Backoff;
 use diesel::QueryResult;
-use rand::Rng;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
@@ -36,8 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// A record that is refused so often in a row, for a reason that may not be its own, is set aside.
 const MOST_REFUSALS: u32 = 5;
-/// The pause after the first failure; it doubles with each one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The pauses between tries.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), LONGEST_PAUSE);
 /// The longest pause between tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -45,7 +45,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// a jittered pause, or as soon as the database is seen to be back.
 pub(super) async fn write_all(shared: &Shared) {
     shared.spool.adopt().await;
-    let mut pause = Pause { next: FIRST_PAUSE, told: None };
+    let mut pause = Pause { backoff: BACKOFF, told: None };
     let mut pace = Pace::new(REPLAY_BATCH);
     let mut refusals = 0;
     loop {
@@ -177,7 +177,7 @@ fn settled_through(front: &Front, flown: &Flown) -> Option<u64> {
 
 /// The time until the next try.
 struct Pause {
-    next: Duration,
+    backoff: Backoff,
     /// The failure that was logged last; none since something was written.
     told: Option<DbError>,
 }
@@ -185,9 +185,8 @@ struct Pause {
 impl Pause {
     /// Jittered, and twice as long the next time; the database's return ends it.
     async fn wait(&mut self, shared: &Shared) {
-        let jittered = self.next.mul_f64(rand::rng().random_range(0.5..1.0));
-        let _ = timeout(jittered, shared.seen.back.notified()).await;
-        self.next = (self.next * 2).min(LONGEST_PAUSE);
+        let pause = self.backoff.pause(rand::random());
+        let _ = timeout(pause, shared.seen.back.notified()).await;
     }
 
     async fn after_failure(&mut self, shared: &Shared, failure: &SpoolFailure) {
@@ -201,7 +200,7 @@ impl Pause {
     }
 
     fn shorten(&mut self) {
-        self.next = FIRST_PAUSE;
+        self.backoff.reset();
     }
 
     fn reset(&mut self) {
@@ -395,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_failure_that_repeats_itself_is_logged_once_until_something_is_written() {
-        let mut pause = Pause { next: FIRST_PAUSE, told: None };
+        let mut pause = Pause { backoff: BACKOFF, told: None };
         let refused = |code: &str| DbError::Refused(format!("{code} not now"));
         let news = ["40001", "40001", "25006", "25006"].map(|code| pause.is_news(&refused(code)));
         assert_eq!(news, [true, false, true, false]);

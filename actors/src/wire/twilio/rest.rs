@@ -8,8 +8,8 @@
 //! its repetitions and their pauses included; the look-up after a create is a request of its own.
 //!
 //! **Repetitions.** What Twilio did not process (429, error 20429) and what never reached it (no connection) is sent
-//! again, up to five times in all, after 100 ms, then twice as long each time, with jitter. What may have reached it is
-//! repeated only where that changes nothing: fetching, listing, deleting, ending.
+//! again, up to five times in all, after at most 150 ms, then twice as long each time, with jitter. What may have
+//! reached it is repeated only where that changes nothing: fetching, listing, deleting, ending.
 //!
 //! **Creates** have no idempotency key. When it is not known whether one was done (no answer in time, a broken
 //! connection, a 5xx), it is looked up before it is sent once more, a second later because lists lag behind:

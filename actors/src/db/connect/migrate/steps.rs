@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use call_control::backoff::jittered;
 use diesel::migration::Migration;
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -22,8 +23,8 @@ use crate::db::connect::connection::Connection;
 /// A step in a transaction waits for a lock at most this long, this many times.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 const LOCK_TRIALS: u32 = 10;
-/// The pause between two trials, with jitter.
-const LOCK_PAUSE: Duration = Duration::from_secs(2);
+/// The pause between two trials at most; jitter shortens it.
+const LOCK_PAUSE: Duration = Duration::from_secs(3);
 /// A statement outside a transaction takes at most this long.
 const INDEX_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
 
@@ -69,7 +70,7 @@ pub(super) async fn run(mut connection: Connection) -> Result<BTreeSet<String>, 
                         error,
                         "a table is locked; the migration is tried again"
                     );
-                    sleep(LOCK_PAUSE.mul_f64(rand::random_range(0.5..1.5))).await;
+                    sleep(jittered(LOCK_PAUSE, rand::random())).await;
                 }
             }
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use awc::Client;
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::Method;
+use call_control::backoff::Backoff;
 use chrono::{DateTime, TimeDelta, Utc};
-use rand::Rng;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
@@ -17,8 +17,8 @@ use crate::wire::https;
 
 /// How often a request is sent at most.
 const ATTEMPTS: u32 = 5;
-/// The pause before the second attempt; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The pauses before the second attempt and each further one.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(150), Duration::from_millis(1_200));
 /// The pause before a look-up: Twilio's lists lag behind.
 const BEFORE_LOOK_UP: Duration = Duration::from_secs(1);
 /// By how much Twilio's clock and ours may differ.
@@ -181,7 +181,7 @@ impl TwilioApi {
     /// The body of the first answer that is not an error.
     async fn send(&self, request: &Request) -> Result<Vec<u8>, RestError> {
         let deadline = Instant::now() + self.whole;
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = BACKOFF;
         for attempt in 1.. {
             let error = match timeout_at(deadline, self.attempt(request)).await {
                 Ok(Ok(body)) => return Ok(body),
@@ -189,12 +189,11 @@ impl TwilioApi {
                 Err(_) => return Err(RestError::Unanswered("no answer in time".into())),
             };
             let safe = error.did_nothing() || request.repeatable && error.leaves_open();
-            let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.5));
-            if !safe || attempt == ATTEMPTS || Instant::now() + jittered >= deadline {
+            let pause = backoff.pause(rand::random());
+            if !safe || attempt == ATTEMPTS || Instant::now() + pause >= deadline {
                 return Err(error);
             }
-            sleep(jittered).await;
-            pause *= 2;
+            sleep(pause).await;
         }
         unreachable!("the last attempt returns")
     }

@@ -143,7 +143,7 @@ async fn nobody_at_home_is_unreachable_after_five_attempts() {
     let started = Instant::now();
     let error = api.send(&api.post(&["Calls"], Params::default())).await.unwrap_err();
     assert!(matches!(error, RestError::Unreachable(_)), "{error}");
-    let pauses = FIRST_PAUSE * (1 + 2 + 4 + 8);
+    let pauses = BACKOFF.pause_after(0, 1.0) * (1 + 2 + 4 + 8);
     assert!(started.elapsed() >= pauses / 2 && started.elapsed() < pauses * 3, "{:?}", started.elapsed());
 }
 
