@@ -11,6 +11,7 @@ pub mod descriptors;
 mod docs;
 mod drain;
 mod epoch;
+pub mod exit_status;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod http;

@@ -12,7 +12,6 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use url::Url;
 
-use super::arguments::{Origin, seconds, secret};
 use super::{FAILED, USAGE};
 use crate::loadtest::calls::{Calls, Overload, Room};
 use crate::loadtest::instance::Setup;
@@ -22,6 +21,7 @@ use crate::loadtest::result::LoadTest;
 use crate::loadtest::schedule::Schedule;
 use crate::loadtest::table::Table;
 use crate::loadtest::{self, LIMITS_WINDOW, Load, Plan, Where, Work, compare, limit, page};
+use crate::sim::arguments::{Origin, seconds, secret};
 use crate::sim::phone::Reach;
 
 /// The ceiling of a private instance that need not hold more.

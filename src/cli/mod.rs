@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::app::StartError;
+use crate::exit_status::{FAILED, FINE, INTERNAL, USAGE};
 use crate::logging::LastLines;
 
-pub mod arguments;
 mod demo;
 mod loadtest;
 mod migrate;
@@ -15,15 +15,6 @@ mod ops;
 mod serve;
 mod sim;
 mod worker;
-
-/// Everything is fine.
-pub const FINE: u8 = 0;
-/// A warning, or the command failed.
-pub const FAILED: u8 = 1;
-/// Wrong arguments or settings.
-pub const USAGE: u8 = 64;
-/// A fault of our own.
-pub const INTERNAL: u8 = 70;
 
 /// Answers telephone calls with an AI.
 #[derive(Debug, Parser)]

@@ -35,8 +35,8 @@ use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use super::speech;
-use crate::cli::arguments::{Origin, seconds, secret};
-use crate::cli::{FAILED, FINE, INTERNAL, USAGE};
+use crate::exit_status::{FAILED, FINE, INTERNAL, USAGE};
+use crate::sim::arguments::{Origin, seconds, secret};
 use span::Span;
 
 pub mod api;

@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::cli;
+use crate::exit_status;
 use crate::sim::report::RealtimeReport;
 use server::Service;
 use session::Manners;
@@ -153,10 +153,10 @@ pub fn run(options: Options) -> u8 {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.context("cannot start a runtime").and_then(|runtime| runtime.block_on(serve)) {
-        Ok(()) => cli::FINE,
+        Ok(()) => exit_status::FINE,
         Err(error) => {
             eprintln!("sim realtime: {error:#}");
-            cli::FAILED
+            exit_status::FAILED
         }
     }
 }

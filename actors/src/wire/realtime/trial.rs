@@ -1,6 +1,7 @@
 //! A session as calls have it, and one word asked for in it: whether the service takes key, model, voice and all else
 //! that it is told. It is no call's, and nobody hears it.
 
+use call_control::policy::persona::Persona;
 use serde_json::{Value, json};
 
 use super::events::{Response, ServerEvent};
@@ -8,7 +9,6 @@ use super::rendering::{RenderError, Rendering};
 use super::requests::Request;
 use super::socket::{ConnectError, Endpoint};
 use super::usage::Usage;
-use crate::call::persona::Persona;
 
 /// The event id of the question.
 const TRIAL: &str = "trial";

@@ -10,7 +10,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, Command, Error};
 use url::Url;
 
-use crate::sim::phone::is_loopback;
+use super::phone::is_loopback;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
