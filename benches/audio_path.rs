@@ -5,8 +5,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use actors::call::Millis;
-use actors::call::checkpoint::Checkpointed;
+use actors::call::conversation::kept::LIMITS;
 use actors::call::conversation::{Conversation, Effect, Input, Rules};
+use actors::call::journal::Journal;
 use actors::wire::realtime::events;
 use actors::wire::realtime::socket::write_append;
 use actors::wire::twilio::frames::{Inbound, Mark, write_mark, write_media};
@@ -39,7 +40,7 @@ fn delta() -> Bytes {
 }
 
 /// A conversation that is playing a response.
-fn speaking() -> Checkpointed<Conversation> {
+fn speaking() -> Journal<Conversation> {
     let mut effects = vec![];
     let mut conversation = Conversation::begin(Rules::default(), 0, &mut effects);
     conversation.step(&Input::StreamOpened, 0, &mut effects);
@@ -52,19 +53,19 @@ fn speaking() -> Checkpointed<Conversation> {
         let event = events::parse(&message).expect("the event is valid");
         conversation.step(&Input::Service(event), 0, &mut effects);
     }
-    Checkpointed::new(conversation)
+    Journal::new(conversation, LIMITS)
 }
 
 /// As the call's actor takes it; answers the mark that was sent.
 fn take(
-    conversation: &mut Checkpointed<Conversation>,
+    conversation: &mut Journal<Conversation>,
     input: &Input<'_>,
     now: Millis,
     effects: &mut Vec<Effect>,
     out: &mut BytesMut,
     stream: StreamSid,
 ) -> Option<Mark> {
-    conversation.step(|conversation, effects| conversation.step(input, now, effects), effects);
+    conversation.step(input, now, effects);
     let mut sent = None;
     for effect in effects.drain(..) {
         match effect {
@@ -76,7 +77,7 @@ fn take(
             _ => unreachable!("audio is played and marked"),
         }
     }
-    conversation.complete(|conversation, effects| conversation.step(input, now, effects));
+    conversation.complete();
     sent
 }
 

@@ -17,7 +17,7 @@
 //!
 //! **A panic** is caught at the edge of the actor ([`supervise`]), logged and counted, and the actor starts again with what was
 //! not part of it: the registry with its slots, the database's actor with queue and spool, the runner of jobs with the
-//! table, a call from its [checkpoint](call::checkpoint), on the same sockets. The fourth panic of registry or database's
+//! table, a call from its [checkpoint](call_control::journal), on the same sockets. The fourth panic of registry or database's
 //! actor within a minute, or its death, ends its [`Lifeline`](supervise::Lifeline): the app hands the calls over and the process
 //! ends. The fourth of a call within a minute gives its caller to a person; the runner of jobs always starts again. A call
 //! whose actor is gone all the same is noticed by the registry, and its slot is free.

@@ -155,6 +155,23 @@ async fn the_fourth_panic_within_a_minute_brings_a_person() {
 }
 
 #[actix_rt::test]
+async fn a_call_whose_checkpoint_panics_too_is_given_to_a_person_at_once() {
+    let house = House::open().await;
+    let caller = house.world.in_conversation(&[]).await;
+    let panics = house.panics(&caller, "Digit", async { caller.presses('5') });
+    house.app.panics_at("call-restore", panics).await;
+    let dialled = |(_, event): &(Duration, Event)| *event == Event::Dialled(HUMAN.into());
+    eventually("the person is dialled", async || caller.events().iter().any(dialled)).await;
+    caller.hangs_up().await;
+    let log = house.app.logged(caller.call_sid()).await;
+    assert_eq!(
+        (&log["call"]["outcome"], &log["call"]["reason"]),
+        (&"transferred".into(), &"actor-failed".into())
+    );
+    house.app.empties().await;
+}
+
+#[actix_rt::test]
 async fn a_panic_of_the_registry_or_of_the_databases_actor_is_noticed_by_no_caller() {
     let house = House::open().await;
     let caller = house.world.in_conversation(&[]).await;

@@ -39,15 +39,20 @@ impl CallActor {
             let now = self.clock.at(began);
             let Some(conversation) = self.conversation.as_mut() else { return };
             let known = conversation.live().summary().usage;
-            conversation
-                .step(|conversation, effects| conversation.step(&input, now, effects), &mut self.effects);
+            conversation.step(&input, now, &mut self.effects);
             let usage = conversation.live().summary().usage;
             self.carry_out(began, ctx);
+            if let Some(conversation) = self.conversation.as_mut() {
+                conversation.complete();
+            }
             if usage != known {
                 self.publish();
                 self.write_usage();
             }
         });
+        if heard.is_err() {
+            self.restore();
+        }
         self.stop_lingering(heard.is_err(), ctx);
     }
 

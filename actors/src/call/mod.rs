@@ -2,8 +2,8 @@
 //!
 //! The registry starts it when the call is admitted, under a supervisor, and holds its only address: when it has
 //! released the slot, the actor stops and closes both sockets. What it does runs inside [`caught`]; after a panic the supervisor
-//! starts the same actor again from its checkpoint, the conversation as of its last completed input. The pumps of both
-//! sockets do not notice. More than [`MAX_RESTARTS`] restarts in [`RESTARTS_WITHIN`]: the caller is given to a person.
+//! starts the same actor again from its checkpoint, the conversation as of its last completed input: a snapshot and the
+//! inputs since ([`Journal`]). The pumps of both sockets do not notice. More than [`MAX_RESTARTS`] restarts in [`RESTARTS_WITHIN`]: the caller is given to a person.
 //! Its mailbox takes [`MAILBOX`] messages; a pump that finds it full waits.
 
 use std::sync::{Arc, Mutex};
@@ -14,10 +14,11 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use tracing::{Instrument as _, Span};
 
-use self::checkpoint::Checkpointed;
+use self::conversation::kept::LIMITS;
 use self::conversation::{CallResult, Conversation, Effect, Errors, Input, Next, Rules, Summary};
 use self::end::CallEnd;
 use self::history::Past;
+use self::journal::Journal;
 pub use self::ledger::Ledger;
 use self::measure::Measure;
 use self::persona::Persona;
@@ -37,7 +38,6 @@ use crate::wire::twilio::frames::Mark;
 use crate::wire::twilio::sid::{CallSid, StreamSid};
 use crate::wire::twilio::stream::StreamOut;
 
-pub mod checkpoint;
 mod ledger;
 mod linger;
 mod measure;
@@ -48,6 +48,7 @@ pub mod trial;
 
 pub use call_control::Millis;
 pub use call_control::conversation::{self, end, history, loudness, turns};
+pub use call_control::journal;
 pub use call_control::policy::persona;
 
 const MAILBOX: usize = 64;
@@ -167,7 +168,7 @@ pub struct CallActor {
     past: Option<Past>,
     setup: Arc<CallSetup>,
     registry: Registry,
-    conversation: Option<Checkpointed<Conversation>>,
+    conversation: Option<Journal<Conversation>>,
     effects: Vec<Effect>,
     clock: Clock,
     uplink: Arc<Uplink>,
@@ -299,11 +300,11 @@ impl CallActor {
         let _in_span = span.enter();
         self.measure_input(input, began);
         let Some(conversation) = self.conversation.as_mut() else { return };
-        conversation.step(|conversation, effects| conversation.step(input, now, effects), &mut self.effects);
+        conversation.step(input, now, &mut self.effects);
         fault_point!(self.identity.call_sid, input); // where it costs most: the effects are lost, too
         self.carry_out(began, ctx);
         if let Some(conversation) = self.conversation.as_mut() {
-            conversation.complete(|conversation, effects| conversation.step(input, now, effects));
+            conversation.complete();
         }
         if !is_audio {
             self.publish();
@@ -331,7 +332,7 @@ impl CallActor {
                     Some(past) => Conversation::resume(rules, past, now, effects),
                     None => Conversation::begin(rules, now, effects),
                 };
-                self.conversation = Some(Checkpointed::new(conversation));
+                self.conversation = Some(Journal::new(conversation, LIMITS));
                 self.carry_out(began, ctx);
             }
             (_, Some(session)) if !self.out_of_step => self.read(session, ctx),
@@ -357,9 +358,13 @@ impl CallActor {
 
     /// Gives the caller to a person: with the conversation's last words if it still has any.
     fn give_up(&mut self, ctx: &mut Context<Self>) {
+        let is_lost = self.conversation.is_none();
         self.take(&Input::ActorFailed, ctx);
         if self.ended.is_none() {
             self.ended = Some(Ended::WornOut);
+        }
+        if is_lost {
+            self.let_go(Ended::WornOut, ctx); // otherwise a panic was in the way, and the next start does it
         }
     }
 
@@ -502,11 +507,29 @@ impl CallActor {
             parent: &self.span, call.sid = %self.identity.call_sid, actor = "call", panic, "an actor panicked"
         );
         self.counts.panics.inc();
-        self.effects.clear();
-        if let Some(conversation) = self.conversation.as_mut() {
-            conversation.restore();
-        }
+        self.restore();
         ctx.stop();
+    }
+
+    /// Goes back to the last completed input. A checkpoint that cannot be made is not tried again: nobody knows what the
+    /// call has come to, so the caller is given to a person without the conversation.
+    fn restore(&mut self) {
+        self.effects.clear();
+        let Some(mut conversation) = self.conversation.take() else { return };
+        let restored = caught(|| {
+            fault_point!("call-restore");
+            conversation.restore();
+        });
+        match restored {
+            Ok(()) => self.conversation = Some(conversation),
+            Err(panic) => {
+                self.counts.panics.inc();
+                tracing::error!(
+                    parent: &self.span, call.sid = %self.identity.call_sid, panic, "the checkpoint of a call is lost"
+                );
+                self.worn_out = true;
+            }
+        }
     }
 }
 

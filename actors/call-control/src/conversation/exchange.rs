@@ -27,7 +27,7 @@ pub struct Rules {
 }
 
 /// What happened.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Input<'a> {
     /// The caller's media stream was accepted.
     StreamOpened,

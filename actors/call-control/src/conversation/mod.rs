@@ -37,6 +37,7 @@ pub mod exchange;
 pub mod greeting;
 pub mod heard_part;
 pub mod history;
+pub mod kept;
 pub mod link;
 pub mod loudness;
 pub mod patience;

@@ -217,6 +217,11 @@ proptest! {
     }
 
     #[test]
+    fn the_checkpoint_is_the_state_before_the_input_that_panicked(call in any_scenario()) {
+        holds(Property::Checkpoint, &call)?;
+    }
+
+    #[test]
     fn the_same_inputs_have_the_same_effects(call in any_scenario()) {
         holds(Property::Determinism, &call)?;
     }

@@ -17,7 +17,7 @@ use super::usage::Usage;
 use crate::scan::{self, Raw, Unusual};
 
 /// One event of the service, as far as a call needs it.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ServerEvent<'a> {
     Audio(AudioDelta<'a>),
     SessionCreated,
@@ -98,7 +98,7 @@ impl ServerEvent<'_> {
 }
 
 /// A piece of the agent's voice.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AudioDelta<'a> {
     pub response_id: &'a str,
     pub item_id: &'a str,

@@ -33,10 +33,11 @@ impl World<'_> {
         let rules = self.scenario.rules();
         let (mut effects, mut again) = (vec![], vec![]);
         self.conversation = Conversation::resume(rules.clone(), &past, self.now, &mut effects);
-        self.twin = Conversation::resume(rules, &past, self.now, &mut again);
-        if effects != again || self.conversation != self.twin {
+        let twin = Conversation::resume(rules, &past, self.now, &mut again);
+        if effects != again || self.conversation != twin {
             self.fault(Property::Determinism, "a call was taken up in two ways");
         }
+        self.journal = Journal::new(twin, LIMITS);
         self.carry_out(effects);
         self.service.owed_since = Some(self.now); // the caller has heard nothing since
         self.later(self.now + back_after, Happening::Act(Act::OpenStream));
