@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::*;
+use crate::conversation::kept::LIMITS;
 use crate::conversation::phrases::{Phrase, Phrases, Recording};
+use crate::journal::Journal;
 use crate::twilio::frames::Mark;
 
 mod peer;
@@ -30,6 +32,8 @@ const MAX_CONNECTS_A_MINUTE: usize = 120;
 const MAX_TOLD: usize = 20;
 /// More steps at one millisecond mean that the conversation asks for ticks without end.
 const MAX_STEPS_AT_ONCE: u32 = 2_000;
+/// The call's actor panics at one of so many inputs, before it takes the input.
+const PANICS: u64 = 97;
 
 /// A small generator whose numbers never change with a library's version, so that a seed stays a seed.
 pub(super) struct Dice(u64);
@@ -88,7 +92,7 @@ pub(super) struct Call {
     now: Millis,
     sequence: u64,
     agenda: BTreeMap<(Millis, u64), Happening>,
-    conversation: Conversation,
+    conversation: Journal<Conversation>,
     session: u32,
     gate: bool,
     responses: u32,
@@ -139,7 +143,7 @@ impl Call {
             now: 0,
             sequence: 0,
             agenda: BTreeMap::new(),
-            conversation,
+            conversation: Journal::new(conversation, LIMITS),
             session: 0,
             gate: false,
             responses: 0,
@@ -203,7 +207,7 @@ impl Call {
         let (mut steps, mut last) = (0, 0);
         while !self.ended && self.broken.is_empty() {
             let Some((at, _)) = self.agenda.keys().next().copied() else { return };
-            let due = self.conversation.deadline().map(|due| due.max(self.now));
+            let due = self.conversation.live().deadline().map(|due| due.max(self.now));
             let tick = due.filter(|due| *due < at);
             self.check_patience(tick.unwrap_or(at));
             self.now = tick.unwrap_or(at);
@@ -289,9 +293,12 @@ impl Call {
 
     fn feed(&mut self, input: &Input<'_>) {
         let mut effects = vec![];
+        self.panics_at_first(input);
         self.conversation.step(input, self.now, &mut effects);
+        self.conversation.complete();
         if self.traced {
-            let Conversation { responses, patience, unnoticed, speaking_since, .. } = &self.conversation;
+            let Conversation { responses, patience, unnoticed, speaking_since, .. } =
+                self.conversation.live();
             println!("{} {input:?} -> {effects:?}", self.now);
             println!("    {responses:?} {patience:?} {unnoticed:?} speaking {speaking_since:?}");
         }
@@ -301,6 +308,19 @@ impl Call {
             self.broken.push(format!("effects after the end: {effects:?}"));
         }
         self.carry_out(effects);
+    }
+
+    /// Now and then the call's actor panics, and goes on from the checkpoint.
+    fn panics_at_first(&mut self, input: &Input<'_>) {
+        if !self.sequence.is_multiple_of(PANICS) {
+            return;
+        }
+        let before = self.conversation.live().clone();
+        self.conversation.step(input, self.now, &mut vec![]);
+        self.conversation.restore();
+        if *self.conversation.live() != before {
+            self.broken.push(format!("the checkpoint at {} ms is not the state before {input:?}", self.now));
+        }
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
