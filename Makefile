@@ -6,7 +6,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # A missed aim is told and is no failure; a bench that fails keeps none of the others from running.
 BENCH = BENCH_PROGRAM=$(TARGET)/released/switchboard cargo bench --workspace --locked --no-fail-fast
 # Tests that keep the processors busy, or measure what the machine gives. Few of them run at once, after all others.
-HEAVY = combined::rollback crowd:: database::load database::migrations::each_migration database::plans \
+HEAVY = calls::twenty combined::rollback crowd:: database::load database::migrations::each_migration database::plans \
 	database::records::a_call_that_says_too_much database::routes load_tests:: webhooks::faults::
 
 demo:
@@ -17,7 +17,7 @@ demo:
 
 test:
 	@./.ci/need gcc libc6-dev postgresql pgbouncer chromium prometheus nginx haproxy
-	RUST_TEST_THREADS=12 cargo test --workspace --locked -- $(HEAVY:%=--skip %) # they wait more than they compute
+	RUST_TEST_THREADS=8 cargo test --workspace --locked -- $(HEAVY:%=--skip %) # they wait more than they compute
 	RUST_TEST_THREADS=4 cargo test --locked --test it -- $(HEAVY)
 
 bench: released
