@@ -5,11 +5,15 @@
 //! a spool on disk for those that the database does not take at once, and the DbActor, which writes them. All of it
 //! works behind a transaction pooler: no query depends on the state of a connection.
 
+mod ask;
 mod claim;
 mod connect;
 mod console;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod log;
 mod metrics;
+mod runtime;
 mod spans;
 mod survival;
 mod tables;
@@ -23,10 +27,10 @@ use std::time::Duration;
 
 use actix::{Addr, Supervisor};
 use anyhow::Context;
-use tokio::runtime::Runtime;
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{Instrument as _, Span};
+use tokio::time::timeout;
+use tracing::Instrument as _;
 
 pub use self::connect::connection::Connection;
 pub use self::connect::error::DbError;
@@ -55,45 +59,13 @@ pub use self::write::spool::{SpoolError, SpoolStats};
 #[cfg(feature = "fault-injection")]
 pub use self::write::spool::{append_to_spool, aside_in_spool};
 
-/// A database URL: what is wrong with it is said without its password, and a good one has the password that it names.
-/// The files of `sslrootcert` are no business of the fuzzer's.
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) fn fuzz_database_url(data: &[u8]) {
-    const PASSWORD: &str = "kw0tZr1ddl3";
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let reads_a_file = text.matches("sslrootcert=").count() > text.matches("sslrootcert=system").count();
-    if reads_a_file || text.contains(PASSWORD) {
-        return;
-    }
-    let url = text.replacen("PASSWORD", PASSWORD, 1);
-    let (_, behind) = url.split_once("://").unwrap_or(("", &url));
-    let authority = behind.split(['/', '?']).next().unwrap_or_default();
-    let has_password = authority.contains(&format!(":{PASSWORD}@"));
-    match self::connect::url::Target::parse(&url) {
-        Ok(target) => {
-            let read = target.config.get_password().map(String::from_utf8_lossy).unwrap_or_default();
-            let read = read.contains(PASSWORD);
-            assert!(read || !has_password || behind.contains("password="), "{url}");
-        }
-        Err(bad) => assert!(!has_password || !format!("{bad} {bad:?}").contains(PASSWORD), "{bad}"),
-    }
-}
-
-/// A record on disk, of this version or of any other.
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) fn fuzz_spooled_record(data: &[u8]) {
-    self::write::spool::fuzz_record(data);
-}
-use futures_util::future::BoxFuture;
-use futures_util::stream::{self, Stream};
-
-use self::connect::checkout::Checkout;
 use self::connect::error::Fault;
 use self::connect::health::Seen;
 use self::connect::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits};
 use self::connect::slow::Slow;
 use self::connect::url::Target;
 use self::metrics::Metrics;
+use self::runtime::DbRuntime;
 use self::webhooks::{Inbox, Webhook};
 use self::write::actor::{DbActor, WriteWaiting};
 use self::write::queue::{Pushed, Queue};
@@ -113,12 +85,6 @@ const STORE_PATIENCE: Duration = Duration::from_secs(1);
 const SPOOL_DEADLINE: Duration = Duration::from_secs(1);
 /// A webhook is stored within this; behind a storm of others it may take longer than its own flight.
 const STORE_DEADLINE: Duration = Duration::from_secs(5);
-/// No question is answered for so long: a probe of the database would have been, meanwhile.
-const AWAY_AFTER: Duration = Duration::from_secs(4);
-/// The server itself gives a statement up so long after we did: it outlives us.
-const SERVER_GRACE: Duration = Duration::from_secs(1);
-/// A reader of the log gives up after this.
-const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// A start does not wait longer than this for the database.
 const START_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -310,63 +276,6 @@ impl Db {
         self.shared.runtime.handle().spawn(worker);
     }
 
-    /// A page of the whole call log, newest first, within 5 s. Pages count from 1; a page has 1 to 200 calls.
-    pub async fn call_logs(&self, page: u32, page_size: u32) -> Result<CallLogPage, DbError> {
-        let start = Start::Page(page, Sort::NEWEST_FIRST);
-        self.find_calls(CallQuery { filter: CallFilter::default(), start, page_size }).await
-    }
-
-    /// A page of the calls that a query asks for, within 5 s.
-    pub async fn find_calls(&self, query: CallQuery) -> Result<CallLogPage, DbError> {
-        self.shared
-            .ask("call_logs", READ_DEADLINE, async |connection| {
-                Ok(log::page(connection, query, &self.shared.places).await?)
-            })
-            .await
-    }
-
-    /// All calls that pass the filter, some at a time, each batch within 5 s; of a search the newest 1,000. Nothing is
-    /// read before it is asked for, and no connection is held meanwhile. The first error is the last item.
-    pub fn export_calls(
-        &self,
-        filter: CallFilter,
-        sort: Sort,
-    ) -> impl Stream<Item = Result<Vec<CallSummary>, DbError>> + use<> {
-        let shared = Arc::clone(&self.shared);
-        stream::try_unfold(Some(log::Export::of(filter, sort)), move |export| {
-            let shared = Arc::clone(&shared);
-            async move {
-                let Some(export) = export else { return Ok(None) };
-                let batch = shared.ask("export_calls", READ_DEADLINE, async |connection| {
-                    Ok(export.next_batch(connection).await?)
-                });
-                batch.await.map(Some)
-            }
-        })
-    }
-
-    /// One call with all that is known of it, within 5 s; what waits to be written counts. None if it is not known.
-    pub async fn call_log(&self, call_sid: CallSid) -> Result<Option<CallLog>, DbError> {
-        let until = Instant::now() + READ_DEADLINE;
-        // Before the rows: what is written meanwhile is then written twice, and not missing.
-        let waiting = self.shared.waiting_of(call_sid, until, READ_DEADLINE).await?;
-        let rest = || until.saturating_duration_since(Instant::now());
-        if !waiting.is_empty() {
-            let ahead = self.shared.ask("call_log", rest(), async |connection| {
-                log::call_ahead(connection, &call_sid, &waiting).await
-            });
-            match ahead.await {
-                Err(DbError::Refused(cause)) => {
-                    tracing::warn!(call.sid = %call_sid, cause, "a call is shown without what waits to be written");
-                }
-                log => return log,
-            }
-        }
-        self.shared
-            .ask("call_log", rest(), async |connection| Ok(log::call(connection, &call_sid).await?))
-            .await
-    }
-
     /// The pool right now.
     pub fn pool_stats(&self) -> PoolStats {
         self.shared.pool.stats()
@@ -505,114 +414,10 @@ impl crate::call::Ledger for Db {
     }
 }
 
-impl Shared {
-    /// Asks something of the database, within `deadline` including the wait for a connection; measured under `query`.
-    /// Fails at once while the database is known to be away.
-    async fn ask<T>(
-        &self,
-        query: &str,
-        deadline: Duration,
-        question: impl AsyncFnOnce(&mut Connection) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
-        self.put(query, deadline, self.pool.get(deadline), question).await
-    }
-
-    /// The same, but asks also a database that is known to be away.
-    async fn probe<T>(
-        &self,
-        query: &str,
-        deadline: Duration,
-        question: impl AsyncFnOnce(&mut Connection) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
-        self.put(query, deadline, self.pool.get_even_if_away(deadline), question).await
-    }
-
-    async fn put<T>(
-        &self,
-        query: &str,
-        deadline: Duration,
-        connection: impl Future<Output = Result<Checkout, DbError>>,
-        question: impl AsyncFnOnce(&mut Connection) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
-        let begun = Instant::now();
-        let (mut rows, mut written) = (0, false);
-        let answer = async {
-            let mut connection = connection.await?;
-            connection.limit(Some(deadline + SERVER_GRACE));
-            let answer = timeout_at(begun + deadline, question(&mut connection)).await;
-            rows = connection.take_rows();
-            written = connection.take_written();
-            let answer = answer.unwrap_or_else(|_| Err(DbError::unanswered(deadline)));
-            if answer.as_ref().is_err_and(DbError::says_read_only) {
-                // The primary may have become a standby: a new connection may lead to the new primary.
-                connection.retire();
-            }
-            answer
-        }
-        .await;
-        self.metrics.answered(query, &answer, rows, begun.elapsed().as_secs_f64());
-        self.seen.learn(&answer);
-        self.seen.learn_of_writes(&answer, written);
-        if let Err(error) = &answer {
-            spans::failed(&Span::current(), error);
-            if error.says_too_slow() {
-                self.slow.unanswered(query, &self.pool);
-            }
-        }
-        if let Err(DbError::Unavailable(cause)) = &answer
-            && begun.elapsed() >= AWAY_AFTER
-        {
-            self.seen.away(cause, begun);
-        }
-        answer
-    }
-
-    /// Returns when nothing waits, neither in memory nor in the spool.
-    async fn emptied(&self) {
-        while self.queue.depth() > 0 || !self.spool.is_empty() {
-            // What leaves the queue may be in the spool, but not the other way round.
-            self.queue.emptied().await;
-            self.spool.emptied().await;
-        }
-    }
-
-    /// How many of the records, from the first, are in the spool within `deadline`.
-    async fn spool_now(&self, records: Vec<Arc<Record>>, deadline: Duration) -> usize {
-        timeout(deadline, self.spool.append(records)).await.unwrap_or(0)
-    }
-}
-
 /// A flight whose answer was lost is flown again: an event gets a key, so that it is stored once all the same.
 fn writable_twice(mut record: Record) -> Record {
     if let Record::Event(event) | Record::Aftermath(Aftermath { event, .. }) = &mut record {
         event.dedupe_key.get_or_insert_with(|| format!("{:032x}", rand::random::<u128>()));
     }
     record
-}
-
-/// The runtime the connections live on: a busy or ended arbiter does not hold them up.
-struct DbRuntime(Option<Runtime>);
-
-impl DbRuntime {
-    fn start() -> std::io::Result<Self> {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("db")
-            .enable_all()
-            .build()
-            .map(|runtime| Self(Some(runtime)))
-    }
-
-    fn handle(&self) -> tokio::runtime::Handle {
-        self.0.as_ref().expect("only dropping takes the runtime").handle().clone()
-    }
-}
-
-impl Drop for DbRuntime {
-    /// Dropping a runtime waits, which an async caller may not; this does not.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! The call log as the API answers it.
 
+mod handle;
 mod list;
 mod places;
 mod query;

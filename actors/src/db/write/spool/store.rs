@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
-use serde::{Deserialize, Serialize};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use self::value::fuzz_record;
+use self::value::{Entry, decode, encode, oldest};
 use super::folder::sync;
 use super::{Backlog, SpoolFailure};
 use crate::db::write::record::Record;
@@ -23,33 +25,12 @@ const ASIDE: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("aside")
 /// Refused records that are set aside hold this share of the capacity at most. What cannot be read is set aside without
 /// a limit of its own: it has been in the spool, whose size is bounded.
 const ASIDE_SHARE: u64 = 4;
-/// The first byte of a value.
-const FORMAT: u8 = 1;
 /// redb's page cache; its default is a gigabyte.
 const CACHE_BYTES: usize = 4 << 20;
 /// A file of this size is made small again when it is empty.
 const WORTH_COMPACTING_BYTES: u64 = 16 << 20;
 /// So many records of another file are taken in at once.
 const CHUNK: usize = 1_000;
-
-/// A record and when it came.
-#[derive(Deserialize)]
-struct Spooled {
-    at: DateTime<Utc>,
-    record: Record,
-}
-
-#[derive(Serialize)]
-struct SpooledRef<'a> {
-    at: DateTime<Utc>,
-    record: &'a Record,
-    /// Why it is set aside.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<&'a str>,
-}
-
-/// SID and value, as they stand in the file.
-type Entry = (String, Vec<u8>);
 
 /// A record with its order number.
 pub(in crate::db) type Numbered = (u64, Arc<Record>);
@@ -497,37 +478,6 @@ impl Store {
     }
 }
 
-fn oldest(
-    table: &impl ReadableTable<(u64, &'static str), &'static [u8]>,
-    first: u64,
-) -> Result<Option<DateTime<Utc>>, redb::Error> {
-    let entry = table.range((first, "")..)?.next().transpose()?;
-    Ok(entry.and_then(|(_, value)| decode(value.value())).map(|spooled| spooled.at))
-}
-
-fn encode(at: DateTime<Utc>, record: &Record, cause: Option<&str>) -> Result<Entry, SpoolFailure> {
-    let mut value = vec![FORMAT];
-    serde_json::to_writer(&mut value, &SpooledRef { at, record, cause })
-        .map_err(|error| SpoolFailure(error.to_string()))?;
-    let call_sid = record.call_sid().map(|call_sid| call_sid.to_string());
-    Ok((call_sid.unwrap_or_default(), value))
-}
-
-/// None if it is damaged, or of a later version of this program.
-fn decode(value: &[u8]) -> Option<Spooled> {
-    serde_json::from_slice(value.strip_prefix(&[FORMAT])?).ok()
-}
-
-/// What is read is written again with the same meaning.
-#[cfg(any(test, feature = "fuzzing"))]
-pub(super) fn fuzz_record(data: &[u8]) {
-    if let Some(spooled) = decode(data) {
-        let (_, written) = encode(spooled.at, &spooled.record, None).expect("it was read");
-        let again = decode(&written).expect("it was just written");
-        assert_eq!((again.at, again.record), (spooled.at, spooled.record));
-    }
-}
-
 fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
     let aside = path.with_extension(format!("damaged-{}", Utc::now().timestamp_millis()));
     fs::rename(path, &aside)?;
@@ -543,3 +493,4 @@ mod check;
 pub(super) mod foreign;
 #[cfg(test)]
 mod tests;
+mod value;

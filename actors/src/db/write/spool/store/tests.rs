@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::value::FORMAT;
 use super::*;
 use crate::call::end::{CallEnd, Outcome, Reason};
 use crate::db::write::record::{Aftermath, CallClosed, CallOpened, Decision, Event, NextStep, Speaker, Turn};
