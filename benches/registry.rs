@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actors::call::conversation::Rules;
-use actors::call::persona::Persona;
 use actors::call::{CallSetup, Ledger};
 use actors::db::record::{NextStep, Record};
 use actors::metrics::Metrics;
@@ -53,7 +52,7 @@ fn actor(criterion: &mut Criterion) {
     let system = actix_rt::System::new();
     let setup = CallSetup {
         instance: "bench".into(),
-        persona: Persona::default(),
+        persona: Arc::default(),
         endpoint: Endpoint {
             url: "ws://127.0.0.1:9/v1/realtime".into(),
             model: "none".into(),

@@ -10,12 +10,10 @@ use std::time::{Duration, Instant};
 use actix_web::web;
 use actors::call::CallSetup;
 use actors::call::conversation::Rules;
+use actors::call::current::CurrentPersona;
 use actors::call::history::{Past, Said};
-use actors::call::phrases::Phrase;
-use actors::call::phrases::book::{PhraseBook, Source};
-use actors::call::phrases::store::PhraseStore;
+use actors::call::phrases::book::PhraseBook;
 use actors::call::pump::Pump;
-use actors::call::trial::{Trial, try_agent};
 use actors::db::{BadUrl, Db, DbSettings, DbStartError, History, PastTurn, SchemaState, SpoolError};
 use actors::metrics::{Metrics, Registrar};
 use actors::registry::Registry;
@@ -29,6 +27,7 @@ use chrono::Utc;
 use tokio::runtime::Handle;
 use url::Url;
 
+use crate::agent;
 use crate::background;
 use crate::claim;
 use crate::connections::{self, Bounds, Door, Ends};
@@ -67,7 +66,11 @@ pub struct App {
     pub voice: Voice,
     pub limits: Limits,
     pub api: ApiWorker,
-    phrases: Arc<PhraseBook>,
+    pub(crate) phrases: Arc<PhraseBook>,
+    /// Who answers new calls.
+    pub(crate) persona: Arc<CurrentPersona>,
+    /// The agent file is not what new calls have.
+    pub(crate) agent_is_stale: AtomicBool,
     pub metrics: prometheus::Registry,
     tasks: Tasks,
     pub requests: RequestMetrics,
@@ -163,7 +166,7 @@ impl App {
         call_metrics.realtime.explain(settings.places());
         db.count_in(&call_metrics);
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());
-        let phrases = setup.phrases.clone();
+        let (phrases, persona) = (setup.phrases.clone(), setup.persona.clone());
         let calls = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
         let voice = voice(&settings, &public_url, calls.clone(), call_metrics);
         let limits = Limits::new(settings.quotas, settings.http.trusted_proxies.clone(), metrics)
@@ -177,6 +180,8 @@ impl App {
             limits,
             api,
             phrases,
+            persona,
+            agent_is_stale: AtomicBool::new(false),
             metrics: registry,
             tasks,
             requests,
@@ -201,20 +206,6 @@ impl App {
         let epoch = last_epoch.unwrap_or_else(unused).max(history.epoch);
         let said = |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
         Past { epoch, said: history.turns.into_iter().map(said).collect(), is_whole }
-    }
-
-    /// Loads the agent's phrases, tries the agent at the service, and has the phrases that are missing rendered; nobody
-    /// waits for it.
-    async fn prepare_agent(&self) {
-        let metrics = self.voice.pump.metrics.clone();
-        let source = phrase_source(&self.settings, metrics.clone());
-        self.phrases.load(&source).await;
-        match try_agent(&self.settings.persona, &source.endpoint, &metrics).await {
-            Trial::Passed => tracing::info!("the Realtime service takes the agent as it is"),
-            Trial::Refused(fault) => return metrics.realtime.note_refused(&fault),
-            Trial::Undecided => tracing::warn!("the agent could not be tried at the Realtime service"),
-        }
-        self.phrases.render_missing(&source).await;
     }
 
     pub fn is_draining(&self) -> bool {
@@ -278,10 +269,7 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
     thread::spawn(move || announce(address)); // whoever started us may not read it
-    actix_rt::spawn({
-        let app = app.clone();
-        async move { app.prepare_agent().await }
-    });
+    actix_rt::spawn(agent::look_after(app.clone(), signals.reloads()));
     actix_rt::spawn(http::health::tell(app.clone()));
     let twilio = twilio_api(&app.settings.twilio)?;
     let (instance, keep) = (&app.settings.instance_id, app.settings.retention);
@@ -344,7 +332,7 @@ fn announce(address: SocketAddr) {
 fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
     CallSetup {
         instance: settings.instance_id.clone(),
-        persona: settings.persona.clone(),
+        persona: Arc::new(settings.agent.persona.clone().into()),
         endpoint: endpoint(settings),
         rules: Rules::default(),
         phrases: Arc::new(PhraseBook::default()),
@@ -353,19 +341,7 @@ fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
     }
 }
 
-/// Where the agent's phrases come from. Without a person to transfer to, nobody is promised one.
-fn phrase_source(settings: &Settings, metrics: Metrics) -> Source {
-    let mut texts = settings.persona.phrases.clone();
-    if settings.twilio.human_fallback_number.is_none() {
-        texts.set(Phrase::Transfer, None);
-    }
-    let host = settings.realtime.url.host_str().unwrap_or_default();
-    let (folder, voice) = (settings.phrases_dir.clone(), settings.persona.voice.clone());
-    let store = PhraseStore::new(folder, host, &settings.realtime.model, &voice);
-    Source { texts, voice, store, endpoint: endpoint(settings), metrics }
-}
-
-fn endpoint(settings: &Settings) -> Endpoint {
+pub(crate) fn endpoint(settings: &Settings) -> Endpoint {
     Endpoint {
         url: settings.realtime.url.to_string(),
         model: settings.realtime.model.clone(),

@@ -1,5 +1,6 @@
 //! Switchboard answers the telephone with an AI. This crate holds the doors; the crate [`actors`] carries the calls.
 
+mod agent;
 pub mod app;
 mod background;
 mod child;

@@ -7,7 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actors::call::persona::Persona;
 use actors::jobs::Retentions;
 use actors::secret::Secret;
 use actors::wire::twilio::rest;
@@ -30,6 +29,7 @@ mod traces;
 mod unread;
 mod values;
 
+pub use agent_file::{Agent, read_agent_file};
 pub use reader::{Fault, Faults};
 pub use remarks::{Environment, Remark};
 pub use traces::TraceSettings;
@@ -57,9 +57,9 @@ pub struct Settings {
     /// For how long personal data is kept (`RETENTION_TRANSCRIPT_DAYS`, …).
     pub retention: Retentions,
     /// From `AGENT_FILE`; the built-in one otherwise.
-    pub persona: Persona,
-    /// Where in `AGENT_FILE` each of its keys is.
-    agent_lines: Vec<(String, String)>,
+    pub agent: Agent,
+    /// `AGENT_FILE`, which is read again when it changes.
+    pub agent_file: Option<String>,
     /// Where the agent's phrases are kept, as the service has spoken them (`PHRASES_DIR`); processes may share it.
     pub phrases_dir: PathBuf,
     pub log: LogSettings,
@@ -185,7 +185,7 @@ impl Settings {
         let mut reader = Reader::new(&lookup);
         let http = HttpSettings::read(&mut reader);
         let twilio = TwilioSettings::read(&mut reader);
-        let (persona, agent_lines) = persona(&mut reader);
+        let agent = agent(&mut reader);
         exposure::check_bypass(twilio.bypass_validation, &http, &mut reader);
         unread::check(&mut reader);
         let settings = Self {
@@ -196,8 +196,8 @@ impl Settings {
             db: DatabaseSettings::read(&mut reader),
             realtime: RealtimeSettings::read(&mut reader),
             retention: retention(&mut reader),
-            persona,
-            agent_lines,
+            agent,
+            agent_file: reader.optional("AGENT_FILE"),
             phrases_dir: folder(&mut reader, "PHRASES_DIR", "phrases"),
             log: LogSettings::read(&mut reader),
             traces: TraceSettings::read(&mut reader),
@@ -211,13 +211,7 @@ impl Settings {
 impl Settings {
     /// What the Realtime service is told, and where that is set.
     pub fn places(&self) -> Vec<(&'static str, String)> {
-        let of_variables = [("key", "OPENAI_API_KEY"), ("model", "OPENAI_REALTIME_MODEL")];
-        let of_variables = of_variables.map(|(name, variable)| (name, variable.to_owned()));
-        let of_agent = ["voice", "instructions", "language"].map(|name| {
-            let line = self.agent_lines.iter().find(|(key, _)| key == name).map(|(_, line)| line.clone());
-            (name, line.unwrap_or_else(|| format!("AGENT_FILE, `{name}` (the default)")))
-        });
-        of_variables.into_iter().chain(of_agent).collect()
+        self.agent.places()
     }
 }
 

@@ -1,10 +1,13 @@
-//! What signals mean to us. SIGTERM, SIGINT and SIGQUIT ask for the end. SIGHUP, SIGUSR1, SIGUSR2 and SIGALRM would end a
-//! process that says nothing about them, with its calls: they are noted and change nothing.
+//! What signals mean to us. SIGTERM, SIGINT and SIGQUIT ask for the end. SIGHUP asks us to read the agent file again.
+//! SIGUSR1, SIGUSR2 and SIGALRM would end a process that does not handle them, with its calls: they are logged and
+//! change nothing. So is SIGHUP while nobody has asked for [`Signals::reloads`].
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 use crate::app::StartError;
 
@@ -13,8 +16,25 @@ type Named = (&'static str, Signal);
 /// The signals that mean something to us.
 pub(crate) struct Signals {
     ends: Vec<Named>,
+    hang_ups: Vec<Named>,
+    /// Where SIGHUP is passed on to.
+    reloads: Option<Reloads>,
     /// Dropped with the rest: tokio keeps its handlers, so that they end nothing later either.
     ignored: Vec<Named>,
+}
+
+/// SIGHUP, for the reader of the agent file. Several that come while it is busy count as one.
+#[derive(Clone, Default)]
+pub(crate) struct Reloads(Arc<Notify>);
+
+impl Reloads {
+    pub(crate) async fn next(&self) {
+        self.0.notified().await;
+    }
+
+    pub(crate) fn ask(&self) {
+        self.0.notify_one();
+    }
 }
 
 impl Signals {
@@ -25,12 +45,17 @@ impl Signals {
             ("SIGQUIT", SignalKind::quit()),
         ];
         let ignored = [
-            ("SIGHUP", SignalKind::hangup()),
             ("SIGUSR1", SignalKind::user_defined1()),
             ("SIGUSR2", SignalKind::user_defined2()),
             ("SIGALRM", SignalKind::alarm()),
         ];
-        Ok(Self { ends: of(&ends)?, ignored: of(&ignored)? })
+        let hang_ups = of(&[("SIGHUP", SignalKind::hangup())])?;
+        Ok(Self { ends: of(&ends)?, hang_ups, reloads: None, ignored: of(&ignored)? })
+    }
+
+    /// From now on SIGHUP is passed on to what this returns, while somebody waits for [`next`](Self::next).
+    pub(crate) fn reloads(&mut self) -> Reloads {
+        self.reloads.get_or_insert_default().clone()
     }
 
     /// Waits for the next signal that asks for the end.
@@ -38,6 +63,15 @@ impl Signals {
         poll_fn(|context| {
             while let Some(name) = came(&mut self.ignored, context) {
                 tracing::info!(signal = name, "a signal is ignored");
+            }
+            while let Some(name) = came(&mut self.hang_ups, context) {
+                match &self.reloads {
+                    Some(reloads) => {
+                        tracing::info!(signal = name, "asked to read the agent file again");
+                        reloads.ask();
+                    }
+                    None => tracing::info!(signal = name, "a signal is ignored"),
+                }
             }
             match came(&mut self.ends, context) {
                 Some(name) => {

@@ -66,6 +66,8 @@ pub struct Known {
     pub realtime: Vec<Outcome>,
     /// No slot is free.
     pub is_full: bool,
+    /// The agent file is not what new calls have: it is faulty, or refused, or could not be tried.
+    pub agent_is_stale: bool,
     pub bypasses_validation: bool,
     pub api_is_open: bool,
 }
@@ -80,8 +82,8 @@ pub const CAUSES: [&str; 6] = [
     "realtime-responses-fail",
 ];
 /// Every warning there is.
-pub const WARNINGS: [&str; 4] =
-    ["records-set-aside", "full-house", "twilio-validation-bypassed", "api-auth-off"];
+pub const WARNINGS: [&str; 5] =
+    ["records-set-aside", "full-house", "agent-file-not-used", "twilio-validation-bypassed", "api-auth-off"];
 
 /// How the process is. Causes and warnings are names, not texts: whoever asks may see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +116,7 @@ pub fn assess(known: &Known) -> State {
     let warnings = [
         (known.aside > 0, "records-set-aside"),
         (known.is_full, "full-house"),
+        (known.agent_is_stale, "agent-file-not-used"),
         (known.bypasses_validation, "twilio-validation-bypassed"),
         (known.api_is_open, "api-auth-off"),
     ];
@@ -200,13 +203,14 @@ impl RealtimeLog {
     pub fn note_refused(&self, fault: &Fault) {
         self.fault(Outcome::Refused, fault);
         let Fault { code, parameter, value, .. } = fault;
+        let mut outcomes = self.lock();
         let refusal = Refusal {
             code: short(code),
             parameter: short(parameter),
             value: short(value),
-            setting: self.place_of(code, parameter),
+            setting: fault.place_in(&outcomes.places),
         };
-        self.lock().refused = Some(refusal);
+        outcomes.refused = Some(refusal);
     }
 
     /// What the service refuses of the agent that answers, as its trial has shown.
@@ -218,13 +222,6 @@ impl RealtimeLog {
     /// the place of each.
     pub fn explain(&self, places: Vec<(&'static str, String)>) {
         self.lock().places = places;
-    }
-
-    fn place_of(&self, code: &str, parameter: &str) -> String {
-        let subject = fault::subject(code, parameter);
-        let outcomes = self.lock();
-        let place = outcomes.places.iter().find(|(name, _)| Some(*name) == subject);
-        place.map(|(_, place)| place.clone()).unwrap_or_default()
     }
 
     /// There is no socket: logged once, however many calls try.
@@ -246,15 +243,17 @@ impl RealtimeLog {
         }
     }
 
-    fn fault(&self, outcome: Outcome, Fault { code, parameter, value, text }: &Fault) {
+    fn fault(&self, outcome: Outcome, fault: &Fault) {
         self.note(outcome);
+        let Fault { code, parameter, value, text } = fault;
         if self.is_news(code, parameter, value) {
+            let setting = fault.place_in(&self.lock().places);
             tracing::warn!(
                 code = short(code),
                 parameter = short(parameter),
                 value = short(value),
                 text = short(text),
-                setting = self.place_of(code, parameter),
+                setting,
                 "the Realtime service fails: calls may be given to a person until it answers"
             );
         }
@@ -291,7 +290,8 @@ impl RealtimeLog {
     }
 }
 
-fn short(text: &str) -> String {
+/// As much of a text of the service as is told.
+pub fn short(text: &str) -> String {
     text.chars().take(MAX_TEXT).collect()
 }
 

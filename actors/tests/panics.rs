@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use actix_web::web::{Data, Payload, get};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use actors::call::conversation::{Next, Rules};
-use actors::call::persona::Persona;
 use actors::call::pump::Pump;
 use actors::call::{CallSetup, Ledger};
 use actors::db::record::{NextStep, Record};
@@ -163,7 +162,7 @@ impl House {
         let metrics = Metrics::register(&prometheus::Registry::new());
         let setup = CallSetup {
             instance: "test".into(),
-            persona: Persona::default(),
+            persona: Arc::default(),
             endpoint: Endpoint { url, model: "m".into(), api_key: Secret::new("sk-test".into()) },
             rules: Rules::default(),
             phrases: Arc::default(),

@@ -1,5 +1,6 @@
 //! `GET /healthz`: how the process is. `GET /readyz`: whether it should be given new calls. Neither ever waits.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
@@ -68,6 +69,7 @@ pub fn state(app: &App) -> State {
         aside: spool.aside,
         realtime: app.voice.pump.metrics.realtime.recent(),
         is_full: capacity.available == 0,
+        agent_is_stale: app.agent_is_stale.load(Ordering::Relaxed),
         bypasses_validation: app.settings.twilio.bypass_validation,
         api_is_open: app.settings.http.api_auth == ApiAuth::Off,
     })

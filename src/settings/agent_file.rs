@@ -16,18 +16,88 @@
 //!
 //! Each key is optional; one that is not known is a fault, so that a misspelt key does not pass unseen.
 
+use std::fs::File;
+use std::io::{self, Read as _};
+
 use actors::call::persona::Persona;
 use actors::call::phrases::{Phrase, PhraseTexts};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::reader::Reader;
+use super::reader::{Faults, Reader};
 
 const KEYS: &str = "name, instructions, greeting, voice, language, emergency_number or [phrases]";
 const PHRASE_KEYS: &str = "moment, still_here or transfer";
 
+/// Who answers, and where that is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Agent {
+    pub persona: Persona,
+    /// Each key of the file that can be read, and where it is.
+    lines: Vec<(String, String)>,
+}
+
+impl Agent {
+    /// More is no agent file.
+    pub const MAX_BYTES: usize = 1 << 20;
+
+    /// Reads the file at `path` again, which holds `bytes`.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn read(path: &str, bytes: io::Result<Vec<u8>>) -> Result<Self, Faults> {
+        let mut reader = Reader::new(&|_| None);
+        let agent = Self::parse(path, bytes, &mut reader);
+        reader.finish(agent)
+    }
+
+    pub(super) fn parse(path: &str, bytes: io::Result<Vec<u8>>, reader: &mut Reader<'_>) -> Self {
+        let bytes = match bytes {
+            Ok(bytes) if bytes.len() <= Self::MAX_BYTES => bytes,
+            Ok(_) => {
+                reader.fault("AGENT_FILE", &format!("`{path}` is larger than 1 MiB"), "name a smaller file");
+                return Self::default();
+            }
+            Err(error) => {
+                let wrong = format!("`{path}` cannot be read: {error}");
+                reader.fault("AGENT_FILE", &wrong, "name a readable file, or none");
+                return Self::default();
+            }
+        };
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Self { persona: parse(text, path, reader), lines: lines(text, path) },
+            Err(error) => {
+                let line = line(&bytes, error.valid_up_to());
+                reader.fault(&format!("{path}:{line}"), "is not UTF-8", "save the file as UTF-8");
+                Self::default()
+            }
+        }
+    }
+
+    /// What the Realtime service is told, and where that is set.
+    pub fn places(&self) -> Vec<(&'static str, String)> {
+        let of_variables = [("key", "OPENAI_API_KEY"), ("model", "OPENAI_REALTIME_MODEL")];
+        let of_variables = of_variables.map(|(name, variable)| (name, variable.to_owned()));
+        let of_agent = ["voice", "instructions", "language"].map(|name| {
+            let line = self.lines.iter().find(|(key, _)| key == name).map(|(_, line)| line.clone());
+            (name, line.unwrap_or_else(|| format!("AGENT_FILE, `{name}` (the default)")))
+        });
+        of_variables.into_iter().chain(of_agent).collect()
+    }
+}
+
+/// What the file at `path` holds, or as much of it as shows that it is too large.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_agent_file(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![];
+    File::open(path)?.take(Agent::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Reads the file's `text`; `path` names it in faults.
-pub(super) fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona {
+fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona {
     let place = |offset: usize| place(text, path, offset);
     let mut persona = Persona::default();
     let mut greeting = None;
@@ -83,16 +153,18 @@ pub(super) fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona 
     persona
 }
 
-/// Each key of the file that can be read, and where it is.
-pub(super) fn lines(text: &str, path: &str) -> Vec<(String, String)> {
+fn lines(text: &str, path: &str) -> Vec<(String, String)> {
     let (table, _) = DeTable::parse_recoverable(text);
     let keys = table.get_ref().keys();
     keys.map(|key| (key.get_ref().to_string(), place(text, path, key.span().start))).collect()
 }
 
 fn place(text: &str, path: &str, offset: usize) -> String {
-    let line = 1 + text.bytes().take(offset).filter(|&b| b == b'\n').count();
-    format!("{path}:{line}")
+    format!("{path}:{}", line(text.as_bytes(), offset))
+}
+
+fn line(text: &[u8], offset: usize) -> usize {
+    1 + text.iter().take(offset).filter(|byte| **byte == b'\n').count()
 }
 
 fn read_phrases(

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 
+use actors::call::persona::Persona;
 use actors::call::phrases::Phrase;
 
 use super::*;
@@ -57,7 +58,7 @@ fn three_variables_are_enough_and_the_rest_has_defaults() {
     assert_eq!(settings.twilio.api_base_url.as_str(), "https://api.twilio.com/");
     assert_eq!(settings.twilio.from_number, None);
     assert_eq!(settings.twilio.human_fallback_number, None);
-    assert_eq!(settings.persona, Persona::default());
+    assert_eq!(settings.agent.persona, Persona::default());
     assert_eq!(settings.log.filter, "info");
     assert_eq!(settings.log.format, LogFormat::Text);
     assert_eq!(settings.traces.endpoint, None);
@@ -385,6 +386,7 @@ fn the_agent_file_makes_the_persona() {
         "name = \"Harbor Clinic\"\nvoice = \"cedar\"\nemergency_number = \"112\"\ninstructions = \"\"\"\nBe kind.\n\"\"\"\n",
     )
     .unwrap()
+    .agent
     .persona;
     assert_eq!(persona.name, "Harbor Clinic");
     assert_eq!(persona.voice, "cedar");
@@ -424,13 +426,13 @@ fn faults_of_the_agent_file_name_their_lines() {
 #[test]
 fn another_language_needs_a_greeting_of_its_own() {
     assert_eq!(with_agent_file("language = \"de\"").unwrap_err().iter().count(), 1);
-    let persona = with_agent_file("language = \"de\"\ngreeting = \"Guten Tag\"").unwrap().persona;
+    let persona = with_agent_file("language = \"de\"\ngreeting = \"Guten Tag\"").unwrap().agent.persona;
     assert_eq!((persona.language.as_str(), persona.greeting.as_str()), ("de", "Guten Tag"));
 }
 
 #[test]
 fn phrases_are_english_unless_they_are_given_and_none_in_another_language() {
-    let phrases = |text| with_agent_file(text).unwrap().persona.phrases;
+    let phrases = |text| with_agent_file(text).unwrap().agent.persona.phrases;
     let given = phrases("name = \"Ada\"\n[phrases]\nmoment = \"Hold on.\"");
     assert_eq!((given.get(Phrase::Moment), given.get(Phrase::Transfer).is_some()), (Some("Hold on."), true));
     let german = phrases("language = \"de\"\ngreeting = \"Guten Tag\"\n[phrases]\nmoment = \"Moment.\"");

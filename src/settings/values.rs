@@ -92,21 +92,10 @@ pub(super) fn retention(reader: &mut Reader<'_>) -> Retentions {
     keep
 }
 
-/// With the place of each key in the agent file.
-pub(super) fn persona(reader: &mut Reader<'_>) -> (Persona, Vec<(String, String)>) {
+pub(super) fn agent(reader: &mut Reader<'_>) -> Agent {
     match reader.optional("AGENT_FILE") {
-        None => (Persona::default(), vec![]),
-        Some(path) => match std::fs::read_to_string(&path) {
-            Ok(text) => (agent_file::parse(&text, &path, reader), agent_file::lines(&text, &path)),
-            Err(error) => {
-                reader.fault(
-                    "AGENT_FILE",
-                    &format!("`{path}` cannot be read: {error}"),
-                    "name a readable file, or none",
-                );
-                (Persona::default(), vec![])
-            }
-        },
+        None => Agent::default(),
+        Some(path) => Agent::parse(&path, read_agent_file(&path), reader),
     }
 }
 

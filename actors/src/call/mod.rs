@@ -16,12 +16,14 @@ use tracing::{Instrument as _, Span};
 
 use self::conversation::kept::LIMITS;
 use self::conversation::{CallResult, Conversation, Effect, Errors, Input, Next, Rules, Summary};
+use self::current::CurrentPersona;
 use self::end::CallEnd;
 use self::history::Past;
 use self::journal::Journal;
 pub use self::ledger::Ledger;
 use self::measure::Measure;
 use self::persona::Persona;
+use self::phrases::Phrases;
 use self::phrases::book::PhraseBook;
 use self::session::connect_later;
 use crate::db::record::{CallClosed, NextStep, Record};
@@ -38,6 +40,7 @@ use crate::wire::twilio::frames::Mark;
 use crate::wire::twilio::sid::{CallSid, StreamSid};
 use crate::wire::twilio::stream::StreamOut;
 
+pub mod current;
 mod ledger;
 mod linger;
 mod measure;
@@ -60,7 +63,7 @@ const LET_GO_TRIES: u32 = 5;
 /// What all calls of an instance share.
 pub struct CallSetup {
     pub instance: String,
-    pub persona: Persona,
+    pub persona: Arc<CurrentPersona>,
     pub endpoint: Endpoint,
     /// Of every call; the phrases are those that `phrases` has when the call begins.
     pub rules: Rules,
@@ -167,6 +170,9 @@ pub struct CallActor {
     identity: CallIdentity,
     past: Option<Past>,
     setup: Arc<CallSetup>,
+    /// The agent's when the call began. The call keeps both.
+    persona: Arc<Persona>,
+    phrases: Arc<Phrases>,
     registry: Registry,
     conversation: Option<Journal<Conversation>>,
     effects: Vec<Effect>,
@@ -238,10 +244,13 @@ impl CallActor {
         Shared { uplink, status, span }: Shared,
     ) -> Self {
         let counts = setup.metrics.of_actor("call");
+        let (persona, phrases) = current::agent(&setup.persona, &setup.phrases);
         let began_at = identity.started_at.timestamp_millis().unsigned_abs();
         Self {
             identity,
             past,
+            persona,
+            phrases,
             setup,
             registry,
             conversation: None,
@@ -324,7 +333,7 @@ impl CallActor {
         let now = self.clock.at(began);
         match (&self.conversation, self.uplink.session()) {
             (None, _) => {
-                let phrases = self.setup.phrases.at_hand();
+                let phrases = self.phrases.clone();
                 // The calls of an instance lose their sessions together, but do not come back all at once.
                 let rules = Rules { jitter_seed: rand::random(), phrases, ..self.setup.rules.clone() };
                 let effects = &mut self.effects;
@@ -395,7 +404,7 @@ impl CallActor {
                     if matches!(request, Request::Truncate { .. }) {
                         self.setup.metrics.truncations.inc();
                     }
-                    self.uplink.send(request.to_json(&self.setup.persona));
+                    self.uplink.send(request.to_json(&self.persona));
                 }
                 Effect::OpenGate => self.uplink.open(),
                 Effect::Connect { after } => connect_later(after, ctx),

@@ -35,6 +35,13 @@ impl Fault {
         Self { code, text: error.to_string(), ..Self::default() }
     }
 
+    /// The variable, or file and line, that it is about; empty where that is not known.
+    pub fn place_in(&self, places: &[(&'static str, String)]) -> String {
+        let subject = subject(&self.code, &self.parameter);
+        let place = places.iter().find(|(name, _)| Some(*name) == subject);
+        place.map(|(_, place)| place.clone()).unwrap_or_default()
+    }
+
     /// What is refused is in the agent file, so that another one may do.
     pub fn is_of_the_agent_file(&self) -> bool {
         matches!(subject(&self.code, &self.parameter), Some("voice" | "instructions" | "language"))

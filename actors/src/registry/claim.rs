@@ -45,7 +45,6 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use crate::call::conversation::Rules;
-    use crate::call::persona::Persona;
     use crate::call::{CallSetup, Ledger};
     use crate::db::record::{NextStep, Record};
     use crate::metrics::Metrics;
@@ -68,7 +67,7 @@ mod tests {
     async fn with_a_call() -> (Registry, CallSid) {
         let setup = CallSetup {
             instance: "test".into(),
-            persona: Persona::default(),
+            persona: Arc::default(),
             endpoint: Endpoint {
                 url: "ws://127.0.0.1:9/v1/realtime".into(),
                 model: "none".into(),

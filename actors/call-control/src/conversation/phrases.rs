@@ -100,6 +100,10 @@ impl Phrases {
         self.0[phrase as usize] = Some(recording);
     }
 
+    pub fn remove(&mut self, phrase: Phrase) {
+        self.0[phrase as usize] = None;
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.iter().flatten().count()

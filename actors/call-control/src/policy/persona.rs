@@ -1,4 +1,4 @@
-//! Who answers the telephone: pure data, the same for every call of a process.
+//! Who answers the telephone: pure data.
 
 use crate::conversation::phrases::PhraseTexts;
 

@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::wire::realtime::rendering::{RenderError, Rendering};
 use crate::wire::realtime::socket::Endpoint;
 
-/// Sessions that are tried for what is not on disk; after the last one, the next start tries again.
+/// Sessions that are tried for what is not on disk; after the last one, the next start or SIGHUP tries again.
 const TRIES: u32 = 8;
 /// The first pause between them, doubled at each try.
 pub(in crate::call) const BACKOFF: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
@@ -64,7 +64,16 @@ impl PhraseBook {
             }
             sleep(BACKOFF.pause_after(attempt, rand::random())).await;
         }
-        tracing::warn!("the agent goes without some phrases until the next start");
+        tracing::warn!("the agent goes without some phrases until the next start or SIGHUP");
+    }
+
+    /// Takes out what new calls are not to say any more.
+    pub fn keep(&self, is_kept: impl Fn(Phrase) -> bool, metrics: &Metrics) {
+        let mut phrases = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for phrase in Phrase::ALL.into_iter().filter(|phrase| !is_kept(*phrase)) {
+            Arc::make_mut(&mut phrases).remove(phrase);
+        }
+        metrics.phrases_at_hand.set(phrases.count() as i64);
     }
 
     /// One session for all that is missing. A text that is not spoken as it should be is left for the next one.
@@ -120,5 +129,24 @@ impl Source {
             }
             Err(error) => tracing::error!(%error, "a phrase is not kept on disk"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    #[test]
+    fn a_phrase_that_is_not_kept_is_not_at_hand_for_new_calls_and_stays_with_those_that_have_it() {
+        let (book, metrics) = (PhraseBook::default(), Metrics::register(&Registry::new()));
+        book.add(Phrase::Moment, &[0xFF; 4_000], &metrics);
+        book.add(Phrase::Transfer, &[0xFF; 4_000], &metrics);
+        let of_a_call = book.at_hand();
+        book.keep(|phrase| phrase == Phrase::Transfer, &metrics);
+        let now = book.at_hand();
+        assert!(now.get(Phrase::Moment).is_none() && now.get(Phrase::Transfer).is_some());
+        assert_eq!((of_a_call.count(), metrics.phrases_at_hand.get()), (2, 1));
     }
 }
