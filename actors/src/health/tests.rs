@@ -55,9 +55,14 @@ fn a_process_is_healthy_only_while_the_agent_answers() {
 
 #[test]
 fn what_stops_no_call_is_a_warning() {
-    let state =
-        assess(&Known { aside: 1, is_full: true,
-        agent_is_stale: true, bypasses_validation: true, api_is_open: true, ..well() });
+    let state = assess(&Known {
+        aside: 1,
+        is_full: true,
+        agent_is_stale: true,
+        bypasses_validation: true,
+        api_is_open: true,
+        ..well()
+    });
     assert_eq!((state.status, state.warnings), ("healthy", WARNINGS.to_vec()));
 }
 
