@@ -1,5 +1,5 @@
-//! What a 20 ms frame costs on its way up, and a piece of the agent's voice on its way down, without actors and sockets:
-//! parsing, bookkeeping and writing, as a call does them.
+//! What a 20 ms frame costs on its way up, and a piece of the agent's voice on its way down, without actors
+//! and sockets: parsing, bookkeeping and writing, as a call does them.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,12 +1,13 @@
-//! What a query through our connection type costs, beside the same one through plain tokio-postgres in the same run.
+//! What a query through our connection type costs, beside the same one through plain tokio-postgres in the
+//! same run.
 //!
-//! Both ask a private PostgreSQL over a unix socket, in turns, so that whatever else happens on the machine falls on
-//! both alike. Plain is `query_typed`: like ours one flight with an unnamed statement, so that it works behind a transaction
-//! pooler. Ours also builds the statement with diesel, and reads its rows with it. With a limit, the server is told in
-//! the same flight after how long to give up.
+//! Both ask a private PostgreSQL over a unix socket, in turns, so that whatever else happens on the machine
+//! falls on both alike. Plain is `query_typed`: like ours one flight with an unnamed statement, so that it
+//! works behind a transaction pooler. Ours also builds the statement with diesel, and reads its rows with it.
+//! With a limit, the server is told in the same flight after how long to give up.
 //!
-//! `cargo bench --bench query`. The aim is that ours with a limit, which is what the program pays, costs at most 20 % more.
-//! Without `--bench`, as under `cargo test`, nothing is measured.
+//! `cargo bench --bench query`. The aim is that ours with a limit, which is what the program pays, costs at
+//! most 20 % more. Without `--bench`, as under `cargo test`, nothing is measured.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

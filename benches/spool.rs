@@ -1,4 +1,5 @@
-//! What a record waits for while the database is away: until it is durable in the spool, on the disk of temporary files.
+//! What a record waits for while the database is away: until it is durable in the spool, on the disk of
+//! temporary files.
 
 use std::time::Duration;
 

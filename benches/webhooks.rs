@@ -1,8 +1,9 @@
-//! How many signed webhooks a second the real program acknowledges when they are durable, and how soon it has processed
-//! them: everything on one machine, this load included.
+//! How many signed webhooks a second the real program acknowledges when they are durable, and how soon it has
+//! processed them: everything on one machine, this load included.
 //!
-//! First as fast as 64 senders can, each of which waits for its answer; then 3,000 a second, where a late answer delays
-//! nobody else and counts from when the webhook was due. At the end the table has each one once.
+//! First as fast as 64 senders can, each of which waits for its answer; then 3,000 a second, where a late
+//! answer delays nobody else and counts from when the webhook was due. At the end the table has each one
+//! once.
 //!
 //! `cargo bench --bench webhooks`. Without `--bench`, as under `cargo test`, nothing is measured.
 

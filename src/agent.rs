@@ -1,8 +1,9 @@
-//! The agent while the process serves. It is tried at the service, given its phrases, and read again when its file has
-//! changed or SIGHUP asks for that. New calls have the new one; a call keeps the one that it began with.
+//! The agent while the process serves. It is tried at the service, given its phrases, and read again when its
+//! file has changed or SIGHUP asks for that. New calls have the new one; a call keeps the one that it began
+//! with.
 //!
-//! A file that is faulty, or that the service refuses, is not used, and `/healthz` says so. One trial is under way at a
-//! time: a file that changes meanwhile ends it, and the newer file is tried instead.
+//! A file that is faulty, or that the service refuses, is not used, and `/healthz` says so. One trial is
+//! under way at a time: a file that changes meanwhile ends it, and the newer file is tried instead.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -112,7 +113,8 @@ impl Keeper {
         pending().await
     }
 
-    /// Returns when the service has taken the agent that is to answer. One that it refuses waits for other news.
+    /// Returns when the service has taken the agent that is to answer. One that it refuses waits for other
+    /// news.
     async fn pass(&mut self) {
         let metrics = self.app.voice.pump.metrics.clone();
         let endpoint = endpoint(&self.app.settings);

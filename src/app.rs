@@ -52,8 +52,9 @@ use crate::sockets;
 use crate::tasks::Tasks;
 use crate::traces;
 
-/// HTTP workers. With one, a call's sockets and its actor share a thread; with more, its stream is mostly accepted on another
-/// one, and its frames cross over, for about a sixth more CPU a call (`benches/call_path`).
+/// HTTP workers. With one, a call's sockets and its actor share a thread; with more, its stream is mostly
+/// accepted on another one, and its frames cross over, for about a sixth more CPU a call
+/// (`benches/call_path`).
 const WORKERS: usize = 1;
 /// How long requests under way, and then unwritten records, are waited for at the very end.
 pub(crate) const FINISH_DEADLINE: Duration = Duration::from_secs(5);
@@ -194,8 +195,8 @@ impl App {
         })
     }
 
-    /// What was said in a call that another process began. `last_epoch` is that of its last stream, where Twilio tells: if
-    /// what is written or spooled here ends before it, something is missing.
+    /// What was said in a call that another process began. `last_epoch` is that of its last stream, where
+    /// Twilio tells: if what is written or spooled here ends before it, something is missing.
     pub async fn past(&self, call_sid: CallSid, last_epoch: Option<u32>) -> Past {
         let history = self.db.history(call_sid).await.unwrap_or_else(|error| {
             tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
@@ -232,8 +233,9 @@ impl App {
     }
 }
 
-/// Serves until a signal, or until a permanent actor has failed too often, which is like the second signal: the first SIGTERM or SIGINT drains, a second one hands the live calls over without waiting for
-/// their end, a third one stops at once.
+/// Serves until a signal, or until a permanent actor has failed too often, which is like the second signal:
+/// the first SIGTERM or SIGINT drains, a second one hands the live calls over without waiting for their end,
+/// a third one stops at once.
 pub async fn run(settings: Settings) -> Result<(), StartError> {
     run_on(settings, WORKERS).await
 }

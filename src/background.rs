@@ -1,5 +1,5 @@
-//! What a process does beside the calls, or instead of them: it processes the webhooks that are stored, and does the jobs
-//! that its settings let it do.
+//! What a process does beside the calls, or instead of them: it processes the webhooks that are stored, and
+//! does the jobs that its settings let it do.
 
 use actors::db::Db;
 use actors::jobs::{DeadLetterReport, Job, Jobs, Prices, Prune, Reconcile, Retention, Retentions};

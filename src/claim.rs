@@ -15,7 +15,8 @@ const TRY_EVERY: Duration = Duration::from_secs(2);
 /// While another process has the name it is asked again after this, with jitter.
 const TAKEN_EVERY: Duration = Duration::from_secs(30);
 
-/// Takes the name and begins to send heartbeats. False: a signal came first. Without the database it goes on without.
+/// Takes the name and begins to send heartbeats. False: a signal came first. Without the database it goes on
+/// without.
 ///
 /// # Errors
 /// Another live process has the name.

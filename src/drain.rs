@@ -1,5 +1,6 @@
-//! Going down: first no new calls, then no calls at all. The registry is asked again where it does not answer: an error
-//! is never taken for an answer, because a live call may stand behind it. The deadlines are for whoever calls.
+//! Going down: first no new calls, then no calls at all. The registry is asked again where it does not
+//! answer: an error is never taken for an answer, because a live call may stand behind it. The deadlines are
+//! for whoever calls.
 
 use std::time::Duration;
 
@@ -13,10 +14,12 @@ use crate::signals::Signals;
 
 /// How long live calls may go on after the first signal.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
-/// How long those who are handed over are answered: until they have met another instance, or are done with a person or a
-/// voicemail box. With all other deadlines less than the 90 s that a service manager usually waits.
+/// How long those who are handed over are answered: until they have met another instance, or are done with a
+/// person or a voicemail box. With all other deadlines less than the 90 s that a service manager usually
+/// waits.
 const HAND_OVER_DEADLINE: Duration = Duration::from_secs(45);
-/// How often a draining process looks whether the last call is over, and asks a registry that has not answered.
+/// How often a draining process looks whether the last call is over, and asks a registry that has not
+/// answered.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// A call that has not ended by then is told once more: it may have panicked at the news.
 const TELL_AGAIN_AFTER: Duration = Duration::from_secs(3);
@@ -46,8 +49,8 @@ impl End {
 
 type Serving = JoinHandle<std::io::Result<()>>;
 
-/// Serves until there is a reason to end, and goes down in order; answers the reason, and whether the last call was
-/// waited for. Without a server or an actor that works, the calls are handed over at once.
+/// Serves until there is a reason to end, and goes down in order; answers the reason, and whether the last
+/// call was waited for. Without a server or an actor that works, the calls are handed over at once.
 pub async fn serve(
     app: &App,
     mut serving: Serving,

@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 /// The second from which such epochs count, 2026-01-01: the database's INTEGER holds them until 2094.
 const BEGINNING: i64 = 1_767_225_600;
 
-/// An epoch that is above each one that was counted, and above each one that was made so at an earlier second.
+/// An epoch that is above each one that was counted, and above each one that was made so at an earlier
+/// second.
 pub(crate) fn unused(now: DateTime<Utc>) -> u32 {
     const HIGHEST: i64 = i32::MAX as i64 - 1_000_000; // the streams that follow count on from there
     // A clock that was never set is before the beginning.

@@ -1,5 +1,5 @@
-//! What hostile bytes must not do to the readers of this crate; those of the calls are in `actors::fuzzing`. Each target
-//! takes any bytes and panics if a promise is broken.
+//! What hostile bytes must not do to the readers of this crate; those of the calls are in `actors::fuzzing`.
+//! Each target takes any bytes and panics if a promise is broken.
 
 pub use actors::fuzzing::Target;
 

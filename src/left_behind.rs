@@ -1,9 +1,11 @@
-//! What a process does about calls that another one left behind, when it starts and then every 30 s: it asks Twilio about
-//! each, by its SID and never by absence from a list, closes the rows of those that are over, and takes up those that are
-//! not. One that does not come back by itself within 2 s is redirected by REST. What fails is tried again the next time.
+//! What a process does about calls that another one left behind, when it starts and then every 30 s: it asks
+//! Twilio about each, by its SID and never by absence from a list, closes the rows of those that are over,
+//! and takes up those that are not. One that does not come back by itself within 2 s is redirected by REST.
+//! What fails is tried again the next time.
 //!
-//! One look proves nothing of another instance: after an outage of the database no heartbeat is fresh, and a call of a
-//! living instance would be taken from it. Two looks do. Only calls that name this instance are seen to at the first one.
+//! One look proves nothing of another instance: after an outage of the database no heartbeat is fresh, and a
+//! call of a living instance would be taken from it. Two looks do. Only calls that name this instance are
+//! seen to at the first one.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -28,7 +30,8 @@ const COMES_BACK_WITHIN: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 4;
 /// At the start the database may be away: it is asked again soon.
 const TRY_EVERY: Duration = Duration::from_secs(5);
-/// The second look; with its jitter it comes after 7 s at the earliest. A living instance sends a heartbeat every 5 s.
+/// The second look; with its jitter it comes after 7 s at the earliest. A living instance sends a heartbeat
+/// every 5 s.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(14);
 /// Another instance may go at any time. An instance that is not heard of for 15 s is gone.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -57,9 +60,9 @@ pub async fn take_up(app: Data<App>, twilio: TwilioApi) {
     }
 }
 
-/// Whom to ask about: at the first look those that name this instance; later those that nobody has taken since the look
-/// before, and that are not here. The time between two looks is for an instance that comes back with its database, and
-/// for ends that wait to be written.
+/// Whom to ask about: at the first look those that name this instance; later those that nobody has taken
+/// since the look before, and that are not here. The time between two looks is for an instance that comes
+/// back with its database, and for ends that wait to be written.
 fn due(
     found: &[OpenCall],
     instance: &str,
@@ -113,9 +116,9 @@ async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
     }
 }
 
-/// The call is over at Twilio, and nobody wrote its end; or it rings: then it may be here already. Where Twilio does not
-/// know it, it is asked again later. A question of Twilio's that was given up may have waited in the listening socket and
-/// have taken a call that is over up for nobody.
+/// The call is over at Twilio, and nobody wrote its end; or it rings: then it may be here already. Where
+/// Twilio does not know it, it is asked again later. A question of Twilio's that was given up may have waited
+/// in the listening socket and have taken a call that is over up for nobody.
 async fn not_on_the_line(app: &App, call: &OpenCall, at_twilio: Option<rest::Call>) {
     let Some(at_twilio) = at_twilio.filter(|at_twilio| at_twilio.status.is_over()) else {
         return tracing::warn!(call.sid = %call.call_sid, "a call that was left behind is not on the line");

@@ -1,4 +1,5 @@
-//! Switchboard answers the telephone with an AI. This crate holds the doors; the crate [`actors`] carries the calls.
+//! Switchboard answers the telephone with an AI. This crate holds the doors; the crate [`actors`] carries the
+//! calls.
 
 mod agent;
 pub mod app;

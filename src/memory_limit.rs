@@ -1,5 +1,5 @@
-//! How much memory this process may use: what its control group allows, or any above it, and never more than the
-//! machine has.
+//! How much memory this process may use: what its control group allows, or any above it, and never more than
+//! the machine has.
 
 use std::fs;
 use std::path::Path;
@@ -19,8 +19,8 @@ pub fn register(metrics: &dyn Registrar) -> prometheus::Result<()> {
     metrics.register(Box::new(gauge))
 }
 
-/// In bytes. `mount` is where the control groups are, `groups` what `/proc/self/cgroup` says; version 1 has a hierarchy
-/// of its own for memory.
+/// In bytes. `mount` is where the control groups are, `groups` what `/proc/self/cgroup` says; version 1 has a
+/// hierarchy of its own for memory.
 fn allowed(mount: &Path, groups: &str, meminfo: &str) -> Option<u64> {
     let of_groups = groups.lines().filter_map(|line| {
         let (_, rest) = line.split_once(':')?;

@@ -1,8 +1,8 @@
 //! A private PostgreSQL cluster, made from the system's binaries: for `demo`, and for tests.
 //!
-//! It listens on a unix socket in a short temporary folder and nowhere else, and stops with the program: also when the
-//! program is killed, because the kernel then tells the server to shut down. Started as root, it runs as `postgres` or
-//! `nobody`, since PostgreSQL refuses to be root.
+//! It listens on a unix socket in a short temporary folder and nowhere else, and stops with the program: also
+//! when the program is killed, because the kernel then tells the server to shut down. Started as root, it
+//! runs as `postgres` or `nobody`, since PostgreSQL refuses to be root.
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
@@ -59,8 +59,8 @@ pub struct PrivatePostgres {
 }
 
 impl PrivatePostgres {
-    /// Starts the cluster in `data_dir`, making it first if there is none. Blocks: the first time for about a second,
-    /// then for less.
+    /// Starts the cluster in `data_dir`, making it first if there is none. Blocks: the first time for about a
+    /// second, then for less.
     pub fn start(data_dir: &Path) -> Result<Self, PrivatePostgresError> {
         let data_dir = std::path::absolute(data_dir).map_err(at(data_dir))?;
         let (url, keeper) = Keeper::start(move || Server::start(&data_dir))?;
@@ -78,8 +78,8 @@ impl PrivatePostgres {
     }
 }
 
-/// Where this program keeps its data: `$XDG_DATA_HOME/switchboard`, else `~/.local/share/switchboard`; as root
-/// `/var/lib/switchboard`, because the user that runs PostgreSQL may not enter root's home.
+/// Where this program keeps its data: `$XDG_DATA_HOME/switchboard`, else `~/.local/share/switchboard`; as
+/// root `/var/lib/switchboard`, because the user that runs PostgreSQL may not enter root's home.
 pub fn data_home() -> PathBuf {
     if geteuid().is_root() {
         return PathBuf::from("/var/lib/switchboard");
@@ -89,8 +89,8 @@ pub fn data_home() -> PathBuf {
     base.unwrap_or_else(std::env::temp_dir).join("switchboard")
 }
 
-/// The thread that started the server, and lives as long as it: the kernel's word at our death is given when the
-/// thread that asked for it ends.
+/// The thread that started the server, and lives as long as it: the kernel's word at our death is given when
+/// the thread that asked for it ends.
 struct Keeper {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -293,7 +293,8 @@ fn binaries(made_by: Option<&str>) -> Option<PathBuf> {
     installed.or_else(|| std::env::split_paths(&std::env::var_os("PATH")?).find(complete))
 }
 
-/// Makes the cluster beside its place and moves it there when it is whole, so that half of one is never taken for one.
+/// Makes the cluster beside its place and moves it there when it is whole, so that half of one is never taken
+/// for one.
 fn make_cluster(binaries: &Path, owner: &Owner, dir: &Path) -> Result<(), PrivatePostgresError> {
     let unfinished = dir.join("data.unfinished");
     if unfinished.exists() {

@@ -12,7 +12,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Registered once per process. What cannot be read keeps its last value.
 pub struct ProcessMetrics {
-    /// Held by the scrape that reads the time: the counter is moved on by what it lacks, which two would do at once.
+    /// Held by the scrape that reads the time: the counter is moved on by what it lacks, which two would do
+    /// at once.
     reading: Mutex<()>,
     /// Total user and system CPU time spent in seconds.
     cpu_seconds: Counter,

@@ -1,7 +1,8 @@
-//! Settings: read once, whole, from the environment and the optional agent file; all faults are reported together.
+//! Settings: read once, whole, from the environment and the optional agent file; all faults are reported
+//! together.
 //!
-//! The tree of structs mirrors the tree of modules that they are handed to. A variable that is set but empty counts as
-//! unset.
+//! The tree of structs mirrors the tree of modules that they are handed to. A variable that is set but empty
+//! counts as unset.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -44,8 +45,8 @@ use values::*;
 pub struct Settings {
     /// Names this process in leases, spool and monitor (`INSTANCE_ID`; host name and port).
     pub instance_id: String,
-    /// Signs our tokens and cookies (`SECRET_KEY`; derived from `TWILIO_AUTH_TOKEN`). Without both it is drawn at random,
-    /// which serves one process.
+    /// Signs our tokens and cookies (`SECRET_KEY`; derived from `TWILIO_AUTH_TOKEN`). Without both it is
+    /// drawn at random, which serves one process.
     pub secret_key: Secret,
     pub http: HttpSettings,
     /// How often a client may ask (`RATE_LIMIT_API`, …).
@@ -60,7 +61,8 @@ pub struct Settings {
     pub agent: Agent,
     /// `AGENT_FILE`, which is read again when it changes.
     pub agent_file: Option<String>,
-    /// Where the agent's phrases are kept, as the service has spoken them (`PHRASES_DIR`); processes may share it.
+    /// Where the agent's phrases are kept, as the service has spoken them (`PHRASES_DIR`); processes may
+    /// share it.
     pub phrases_dir: PathBuf,
     pub log: LogSettings,
     pub traces: TraceSettings,
@@ -83,7 +85,8 @@ pub struct HttpSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiAuth {
     Required,
-    /// Whoever sits at this machine; only with a loopback `BIND_ADDR` and `PUBLIC_URL`, and without `TRUSTED_PROXIES`.
+    /// Whoever sits at this machine; only with a loopback `BIND_ADDR` and `PUBLIC_URL`, and without
+    /// `TRUSTED_PROXIES`.
     Off,
 }
 
@@ -102,7 +105,8 @@ pub struct DatabaseSettings {
     pub pool_max: u32,
     pub idle_timeout: Duration,
     pub connect_timeout: Duration,
-    /// Where records wait while the database is away (`SPOOL_DIR`); each process has a folder of its own in it.
+    /// Where records wait while the database is away (`SPOOL_DIR`); each process has a folder of its own in
+    /// it.
     pub spool_dir: PathBuf,
 }
 
@@ -174,13 +178,15 @@ pub struct OpsSettings {
     pub log: LogSettings,
 }
 
-/// The real environment, as [`Settings::read`] wants it. What is not UTF-8 is read with replacement characters.
+/// The real environment, as [`Settings::read`] wants it. What is not UTF-8 is read with replacement
+/// characters.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 impl Settings {
-    /// Reads the settings of `serve`. `lookup` gives the value of an environment variable; the agent file is read from disk.
+    /// Reads the settings of `serve`. `lookup` gives the value of an environment variable; the agent file is
+    /// read from disk.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
         let mut reader = Reader::new(&lookup);
         let http = HttpSettings::read(&mut reader);
@@ -282,7 +288,8 @@ impl HttpSettings {
         let trusted_proxies = reader.parsed("TRUSTED_PROXIES", vec![], wanted, |v| {
             v.split(',').map(|one| network(one.trim())).collect()
         });
-        // Longer than a balancer's, which is mostly 60 s: it must be the balancer that ends an idle connection.
+        // Longer than a balancer's, which is mostly 60 s: it must be the balancer that ends an idle
+        // connection.
         let keep_alive = reader.number("HTTP_KEEP_ALIVE_SECONDS", 75, 1, 3_600);
         let http = Self {
             bind: SocketAddr::new(ip, port),

@@ -1,6 +1,6 @@
-//! What signals mean to us. SIGTERM, SIGINT and SIGQUIT ask for the end. SIGHUP asks us to read the agent file again.
-//! SIGUSR1, SIGUSR2 and SIGALRM would end a process that does not handle them, with its calls: they are logged and
-//! change nothing. So is SIGHUP while nobody has asked for [`Signals::reloads`].
+//! What signals mean to us. SIGTERM, SIGINT and SIGQUIT ask for the end. SIGHUP asks us to read the agent
+//! file again. SIGUSR1, SIGUSR2 and SIGALRM would end a process that does not handle them, with its calls:
+//! they are logged and change nothing. So is SIGHUP while nobody has asked for [`Signals::reloads`].
 
 use std::future::poll_fn;
 use std::sync::Arc;

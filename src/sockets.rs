@@ -1,5 +1,5 @@
-//! The sockets that we listen on: all that were handed over by whoever started us, so that a restart refuses nobody;
-//! otherwise one of our own.
+//! The sockets that we listen on: all that were handed over by whoever started us, so that a restart refuses
+//! nobody; otherwise one of our own.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,7 +11,8 @@ use crate::app::StartError;
 /// Connections that wait to be accepted, so that a storm of webhooks is delayed, not refused.
 const BACKLOG: u32 = 1024;
 
-/// At least one. A socket that was handed over and cannot be served is a refusal: its callers would wait for ever.
+/// At least one. A socket that was handed over and cannot be served is a refusal: its callers would wait for
+/// ever.
 pub(crate) fn listen(address: SocketAddr) -> Result<Vec<TcpListener>, StartError> {
     let inherited = inherited(ListenFd::from_env()).map_err(StartError::Inherited)?;
     if !inherited.is_empty() {

@@ -1,8 +1,9 @@
 //! How many of tokio's tasks are alive, over the runtimes of this process.
 //!
-//! An actix system runs what is bound to its thread, as actors, streams and requests are, in a set of its own, which tokio
-//! does not count: these are in `switchboard_actors_live` and the metrics of the doors. What is counted is the rest: the
-//! drivers of the database's connections, what writes records and processes webhooks, and what libraries start.
+//! An actix system runs what is bound to its thread, as actors, streams and requests are, in a set of its
+//! own, which tokio does not count: these are in `switchboard_actors_live` and the metrics of the doors. What
+//! is counted is the rest: the drivers of the database's connections, what writes records and processes
+//! webhooks, and what libraries start.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::io::IsTerminal as _;
 
-/// Whether a line on stderr can be drawn over. Elsewhere a plain line now and then says that the program is alive.
+/// Whether a line on stderr can be drawn over. Elsewhere a plain line now and then says that the program is
+/// alive.
 pub fn draws_over_lines() -> bool {
     can_draw(std::io::stderr().is_terminal(), std::env::var_os("TERM").as_deref())
 }

@@ -1,10 +1,11 @@
 //! Traces: what was done for a call and how long it took, for whoever looks into one that went wrong.
 //!
-//! With `OTEL_EXPORTER_OTLP_ENDPOINT` each span that has ended is sent to a collector, with what was logged in it. Its
-//! trace has the call's SID for an id, without the first two letters: whatever any process does for a call is one trace,
-//! nothing needs to be carried along for that, and it is found by the SID that the log shows. Spans without a parent in
-//! their own process have none: a trace has several roots. Nobody waits for a collector: spans that find no room, or
-//! whose batch it does not take, are counted and lost. Without the variable no span is made.
+//! With `OTEL_EXPORTER_OTLP_ENDPOINT` each span that has ended is sent to a collector, with what was logged
+//! in it. Its trace has the call's SID for an id, without the first two letters: whatever any process does
+//! for a call is one trace, nothing needs to be carried along for that, and it is found by the SID that the
+//! log shows. Spans without a parent in their own process have none: a trace has several roots. Nobody waits
+//! for a collector: spans that find no room, or whose batch it does not take, are counted and lost. Without
+//! the variable no span is made.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};

@@ -10,7 +10,8 @@ use tokio::time::timeout;
 /// The pause before a message is offered again to a full mailbox: the mailbox wakes no sender.
 const OFFER_EVERY: Duration = Duration::from_millis(20);
 
-/// Waits for a place in the mailbox and for the answer; none if the actor is gone, or does not answer within this time.
+/// Waits for a place in the mailbox and for the answer; none if the actor is gone, or does not answer within
+/// this time.
 pub(crate) async fn ask<A, M>(actor: &Addr<A>, message: M, within: Duration) -> Option<M::Result>
 where
     A: Actor + Handler<M>,

@@ -1,9 +1,9 @@
 //! Panics on purpose, for tests. A default build does not have this module: it is behind the feature
 //! `fault-injection`, which only the test build turns on.
 //!
-//! A test orders a panic by putting a file into the folder that `SWITCHBOARD_FAULTS` names, called by the place in
-//! the program that is to panic: `db-watch`, `registry-ClaimStream`, or `call-<CallSid>-<input>`, where the input has
-//! its name in [`Input`]. One file is one panic: it is removed first.
+//! A test orders a panic by putting a file into the folder that `SWITCHBOARD_FAULTS` names, called by the
+//! place in the program that is to panic: `db-watch`, `registry-ClaimStream`, or `call-<CallSid>-<input>`,
+//! where the input has its name in [`Input`]. One file is one panic: it is removed first.
 
 use std::env;
 use std::fs;

@@ -1,5 +1,6 @@
-//! What hostile bytes must not do to the parsers: each target takes any bytes and panics if a promise is broken. The fuzz
-//! targets in `fuzz/` call these with bytes of their own making; the test below with those that are stored.
+//! What hostile bytes must not do to the parsers: each target takes any bytes and panics if a promise is
+//! broken. The fuzz targets in `fuzz/` call these with bytes of their own making; the test below with those
+//! that are stored.
 
 mod reference;
 
@@ -42,8 +43,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("holes", holes),
 ];
 
-/// A message of Twilio's media stream: what is read is what a plain reader finds there, whichever path was taken. Audio
-/// is a part of the message and never longer.
+/// A message of Twilio's media stream: what is read is what a plain reader finds there, whichever path was
+/// taken. Audio is a part of the message and never longer.
 fn twilio_frame(data: &[u8]) {
     let read = Inbound::parse(data);
     if let Ok(Inbound::Media(media)) = &read {
@@ -95,8 +96,8 @@ fn mark(data: &[u8]) {
     assert_eq!(Mark::parse(again), Some(mark));
 }
 
-/// A form of a webhook: the pairs that a plain reader finds. The first value of a name is looked up, and one that is
-/// blank is not told.
+/// A form of a webhook: the pairs that a plain reader finds. The first value of a name is looked up, and one
+/// that is blank is not told.
 fn form(data: &[u8]) {
     let form = Form::parse(data);
     let pairs = reference::form(data);
@@ -108,8 +109,8 @@ fn form(data: &[u8]) {
     }
 }
 
-/// A text that is said and a URL that is redirected to: they stay what they are, whatever they hold. Only characters that
-/// XML may not hold are left out.
+/// A text that is said and a URL that is redirected to: they stay what they are, whatever they hold. Only
+/// characters that XML may not hold are left out.
 fn twiml(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let document = Twiml::new().say(text).redirect(text).render();
@@ -146,8 +147,8 @@ fn twiml(data: &[u8]) {
     assert_eq!(texts, [kept.clone(), kept + DELIVERY_FRAGMENT]);
 }
 
-/// A message of the Realtime service: what is read is what a plain reader finds there, whichever path was taken, and a
-/// field that is not known makes no difference.
+/// A message of the Realtime service: what is read is what a plain reader finds there, whichever path was
+/// taken, and a field that is not known makes no difference.
 fn realtime_event(data: &[u8]) {
     use events::ServerEvent;
     let message = Bytes::copy_from_slice(data);
@@ -200,7 +201,8 @@ fn realtime_event(data: &[u8]) {
     }
 }
 
-/// What the scanner takes for an object is one for serde as well, with the same members. A number is one for both.
+/// What the scanner takes for an object is one for serde as well, with the same members. A number is one for
+/// both.
 fn json_scanner(data: &[u8]) {
     let by_std = || str::from_utf8(data).ok().filter(|text| !text.starts_with('+'))?.parse::<u64>().ok();
     if data.len() <= 18 {
@@ -262,8 +264,8 @@ fn log_query(data: &[u8]) {
     }
 }
 
-/// An identifier of Twilio's: two letters and 32 digits, of one kind at most, and JSON has it as it is. A number that a
-/// call can be made from has only digits.
+/// An identifier of Twilio's: two letters and 32 digits, of one kind at most, and JSON has it as it is. A
+/// number that a call can be made from has only digits.
 fn sid(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let digits = text.get(2..).unwrap_or_default();
@@ -287,8 +289,8 @@ fn sid(data: &[u8]) {
     }
 }
 
-/// A text that says when to try again: never longer than a year from now, never from what stands before it, and a time
-/// that this test writes is read as it was meant. What is no wait in a header is none.
+/// A text that says when to try again: never longer than a year from now, never from what stands before it,
+/// and a time that this test writes is read as it was meant. What is no wait in a header is none.
 fn retry_after(data: &[u8]) {
     const YEAR_MS: u64 = 365 * 86_400_000;
     let (numbers, text) = data.split_at(data.len().min(5));
@@ -310,7 +312,8 @@ fn retry_after(data: &[u8]) {
     crate::wire::realtime::socket::fuzz_retry_after(data);
 }
 
-/// Timestamps of the caller's audio, and pauses between them: a hole is filled by whole frames, up to a limit.
+/// Timestamps of the caller's audio, and pauses between them: a hole is filled by whole frames, up to a
+/// limit.
 fn holes(data: &[u8]) {
     crate::wire::realtime::holes::fuzz(data);
 }

@@ -162,7 +162,8 @@ struct Outcomes {
     handed_over: u64,
     /// Where what the service is told comes from.
     places: Vec<(&'static str, String)>,
-    /// Why the agent that answers was refused when it was tried; none since an answer. Unlike the rest it does not age.
+    /// Why the agent that answers was refused when it was tried; none since an answer. Unlike the rest it
+    /// does not age.
     refused: Option<Refusal>,
 }
 
@@ -188,7 +189,8 @@ impl RealtimeLog {
         }
     }
 
-    /// The service said no; what it said is logged when it is not what it said last. `is_final`: it will say so again.
+    /// The service said no; what it said is logged when it is not what it said last. `is_final`: it will say
+    /// so again.
     pub fn note_error(&self, error: &ServiceError, is_final: bool) {
         let outcome = if is_final { Outcome::Refused } else { Outcome::Failed };
         self.fault(outcome, &Fault::of(error));
@@ -218,8 +220,8 @@ impl RealtimeLog {
         self.lock().refused.clone()
     }
 
-    /// Has faults named with the setting that they are about: `key`, `model`, `voice`, `instructions` or `language`, and
-    /// the place of each.
+    /// Has faults named with the setting that they are about: `key`, `model`, `voice`, `instructions` or
+    /// `language`, and the place of each.
     pub fn explain(&self, places: Vec<(&'static str, String)>) {
         self.lock().places = places;
     }
@@ -231,8 +233,8 @@ impl RealtimeLog {
         self.fault(outcome, &Fault::of_connect(error));
     }
 
-    /// A call was given to a person because the agent could not be had. Where nothing was heard of the service that says
-    /// why, this is the news.
+    /// A call was given to a person because the agent could not be had. Where nothing was heard of the
+    /// service that says why, this is the news.
     pub fn note_handed_over(&self) {
         let mut outcomes = self.lock();
         outcomes.handed_over += 1;

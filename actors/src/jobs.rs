@@ -1,14 +1,16 @@
 //! JobRunner: does what is to be done now and then, shared with all other processes that run one.
 //!
-//! Started by [`Jobs::start`] under a Supervisor on the arbiter of the caller, where the jobs run, one at a time; ends
-//! with [`Jobs::stop`] or its handle. What is due, paused or asked for stands in [table `jobs`](crate::db::JobRow): the
-//! runner takes a row by a lease that is longer than a run may last, so each job runs at most once at a time, and one
-//! whose process is gone is taken up again when the lease is over. Nothing is sent to this actor: its mailbox stays empty.
+//! Started by [`Jobs::start`] under a Supervisor on the arbiter of the caller, where the jobs run, one at a
+//! time; ends with [`Jobs::stop`] or its handle. What is due, paused or asked for stands in [table
+//! `jobs`](crate::db::JobRow): the runner takes a row by a lease that is longer than a run may last, so each
+//! job runs at most once at a time, and one whose process is gone is taken up again when the lease is over.
+//! Nothing is sent to this actor: its mailbox stays empty.
 //!
-//! A job does a bounded part of its work in a run and is due again at once when there is more. One that fails, panics
-//! or is cut off says so in its row, in the log and in a metric, which `serve` alone shows, and is tried again within 5
-//! minutes; the runner goes on. While the database is away nothing runs, and the runner looks again ever more rarely, up
-//! to once a minute. A panic of the runner itself restarts it after a second; it has no state.
+//! A job does a bounded part of its work in a run and is due again at once when there is more. One that
+//! fails, panics or is cut off says so in its row, in the log and in a metric, which `serve` alone shows, and
+//! is tried again within 5 minutes; the runner goes on. While the database is away nothing runs, and the
+//! runner looks again ever more rarely, up to once a minute. A panic of the runner itself restarts it after a
+//! second; it has no state.
 
 use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;
@@ -56,7 +58,8 @@ const _: () = assert!(RUN_DEADLINE.as_secs() + 10 < LEASE.as_secs());
 /// A restart after a panic waits so long.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// Something to be done now and then. Each run is repeatable: what it did before it failed need not be undone.
+/// Something to be done now and then. Each run is repeatable: what it did before it failed need not be
+/// undone.
 pub trait Job {
     /// Names it in its row and in metrics; never changes.
     fn name(&self) -> &'static str;
@@ -146,8 +149,8 @@ impl Jobs {
         let _ = self.counts.set(metrics);
     }
 
-    /// Ends the runner; a run under way is cut off and free for another process. Returns when that is written, within
-    /// 3 s.
+    /// Ends the runner; a run under way is cut off and free for another process. Returns when that is
+    /// written, within 3 s.
     pub async fn stop(self) {
         drop(self.runner);
         let _ = self.stop.send(());

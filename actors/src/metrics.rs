@@ -1,7 +1,7 @@
 //! Every Prometheus metric of the calls and of the actors. The doc comment of a metric is its help text.
 //!
-//! No label is of a call, a number or anything else that a peer can choose: what there is to count does not grow with
-//! what is sent to us.
+//! No label is of a call, a number or anything else that a peer can choose: what there is to count does not
+//! grow with what is sent to us.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -120,8 +120,8 @@ const ERROR_CODES: &[&str] = &[
 const RESPONSES: &[&str] = &["completed", "cancelled", "incomplete", "failed", "other"];
 const ACTORS: &[&str] = &["call", "registry", "db", "jobs", "pump"];
 
-/// A metric is a line: the values that its labels can have, where they are known, are shown from the start, because
-/// nobody sees how a series has grown that begins with its first event.
+/// A metric is a line: the values that its labels can have, where they are known, are shown from the start,
+/// because nobody sees how a series has grown that begins with its first event.
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $field:ident: $kind:ty = $name:literal $([$($label:literal $(= $values:expr)?),+])? $({$buckets:expr})?;)+) => {
         /// The metrics of the calls; a clone counts into the same ones.
@@ -171,8 +171,8 @@ metrics! {
     calls_limit: IntGauge = "switchboard_calls_limit";
     /// Calls that asked for a slot, by result: `admitted`, `full` or `draining`.
     admissions: IntCounterVec = "switchboard_admissions_total" ["result" = &["admitted", "full", "draining"]];
-    /// Ended calls, by outcome and reason of the agent's part; what a person or a voicemail box did for the caller after
-    /// it is in the call's log.
+    /// Ended calls, by outcome and reason of the agent's part; what a person or a voicemail box did for the
+    /// caller after it is in the call's log.
     call_ends: IntCounterVec = "switchboard_call_ends_total" ["outcome", "reason"];
     /// Calls that a drain did not wait for: handed over before their end.
     drain_forced_ends: IntCounter = "switchboard_drain_forced_ends_total";
@@ -190,7 +190,8 @@ metrics! {
     clear_to_silence: Histogram = "switchboard_clear_to_silence_seconds" {NETWORK};
     /// Answers that the service was told to forget from where the caller stopped hearing them.
     truncations: IntCounter = "switchboard_truncations_total";
-    /// From the moment at which a piece of audio would be played, had it no way to go, to the echo of its mark.
+    /// From the moment at which a piece of audio would be played, had it no way to go, to the echo of its
+    /// mark.
     mark_round_trip: Histogram = "switchboard_mark_round_trip_seconds" {NETWORK};
     /// 20 ms frames of callers passed up.
     frames_up: IntCounter = "switchboard_caller_frames_total";
@@ -206,15 +207,16 @@ metrics! {
     one_way_audio: IntCounter = "switchboard_one_way_audio_total";
     /// Media streams closed because of what they sent, by fault.
     stream_faults: IntCounterVec = "switchboard_stream_faults_total" ["fault" = StreamFault::LABELS];
-    /// Errors of the Realtime service: `benign`, `fatal` (they ended the agent's part of the call), `malformed` (an
-    /// event that is none) or `other-session` (a session that is not configured as we asked).
+    /// Errors of the Realtime service: `benign`, `fatal` (they ended the agent's part of the call),
+    /// `malformed` (an event that is none) or `other-session` (a session that is not configured as we asked).
     realtime_errors: IntCounterVec = "switchboard_realtime_errors_total" ["severity" = &["benign", "fatal", "malformed", "other-session"]];
-    /// Errors of the Realtime service and responses that failed, by the code that it gives: one that is known, `none` or
-    /// `other`.
+    /// Errors of the Realtime service and responses that failed, by the code that it gives: one that is
+    /// known, `none` or `other`.
     realtime_error_codes: IntCounterVec = "switchboard_realtime_error_codes_total" ["code" = ERROR_CODES];
     /// Realtime sockets that were to be opened, by result: `connected` or `failed`.
     realtime_connects: IntCounterVec = "switchboard_realtime_connects_total" ["result" = &["connected", "failed"]];
-    /// Responses of the Realtime service that ended, by how: `completed`, `cancelled`, `incomplete`, `failed` or `other`.
+    /// Responses of the Realtime service that ended, by how: `completed`, `cancelled`, `incomplete`, `failed`
+    /// or `other`.
     realtime_responses: IntCounterVec = "switchboard_realtime_responses_total" ["status" = RESPONSES];
     /// Realtime sessions that took the place of a lost one.
     realtime_reconnects: IntCounter = "switchboard_realtime_reconnects_total";
@@ -233,7 +235,8 @@ metrics! {
     restarts: IntCounterVec = "switchboard_actor_restarts_total" ["actor" = &["call", "registry", "db", "jobs"]];
     /// Panics caught in actors, by actor.
     panics: IntCounterVec = "switchboard_actor_panics_total" ["actor" = ACTORS];
-    /// Tokens of the Realtime service, by direction (`input`, `cached` or `output`) and kind (`text` or `audio`).
+    /// Tokens of the Realtime service, by direction (`input`, `cached` or `output`) and kind (`text` or
+    /// `audio`).
     tokens: IntCounterVec = "switchboard_realtime_tokens_total" ["direction" = &["input", "cached", "output"], "kind" = &["text", "audio"]];
     /// What calls cost at the Realtime service, in US dollars by its list prices.
     cost_dollars: Counter = "switchboard_realtime_cost_dollars_total";
@@ -294,7 +297,8 @@ impl Metrics {
         self.realtime_error_codes.with_label_values(&[known.unwrap_or(&"other")]).inc();
     }
 
-    /// Notes that the service did not speak a phrase, which tries key, model and voice before the first call does.
+    /// Notes that the service did not speak a phrase, which tries key, model and voice before the first call
+    /// does.
     pub fn note_unspoken(&self, error: &RenderError) {
         match error {
             RenderError::Connect(cause) => self.realtime.note_unconnected(cause),

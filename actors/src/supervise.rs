@@ -1,9 +1,9 @@
-//! What a panic becomes: caught at the edge of an actor, logged and counted, and a restart from the last checkpoint,
-//! as long as the intensity allows.
+//! What a panic becomes: caught at the edge of an actor, logged and counted, and a restart from the last
+//! checkpoint, as long as the intensity allows.
 //!
-//! `actix::Supervisor` restarts after `ctx.stop()`, never after a panic, so everything an actor does runs inside
-//! [`caught`]. A permanent actor that uses up its restarts is still restarted, because the calls are handed over with
-//! its help; but its [`Lifeline`] ends, and with it the process.
+//! `actix::Supervisor` restarts after `ctx.stop()`, never after a panic, so everything an actor does runs
+//! inside [`caught`]. A permanent actor that uses up its restarts is still restarted, because the calls are
+//! handed over with its help; but its [`Lifeline`] ends, and with it the process.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,8 @@ use tokio::sync::watch;
 /// What a permanent actor may have: more restarts than that, within that time, are the end of the process.
 const PERMANENT: (usize, Duration) = (3, Duration::from_secs(60));
 
-/// Where a test may order a panic (`fault.rs`); nothing at all in a build without the feature `fault-injection`.
+/// Where a test may order a panic (`fault.rs`); nothing at all in a build without the feature
+/// `fault-injection`.
 macro_rules! fault_point {
     ($place:literal) => {
         #[cfg(feature = "fault-injection")]

@@ -1,5 +1,5 @@
-//! Panics in the middle of live calls, over real sockets: a call goes on where it was; one that panics too often ends,
-//! and it alone.
+//! Panics in the middle of live calls, over real sockets: a call goes on where it was; one that panics too
+//! often ends, and it alone.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,12 +1,13 @@
 //! What 20 live calls suffer while strangers abuse the program's connections.
 //!
-//! For each attack the real program runs anew, with PostgreSQL and the simulated service of `call_path`, and has as many calls
-//! as it takes. The latency of their frames from one end to the other, the program's memory, and how soon further
-//! webhooks are answered are measured without the attack and then with it. A webhook has a connection of its own.
-//! The program has a core to itself; callers and attackers share another one, on which the callers go first.
+//! For each attack the real program runs anew, with PostgreSQL and the simulated service of `call_path`, and
+//! has as many calls as it takes. The latency of their frames from one end to the other, the program's
+//! memory, and how soon further webhooks are answered are measured without the attack and then with it. A
+//! webhook has a connection of its own. The program has a core to itself; callers and attackers share another
+//! one, on which the callers go first.
 //!
-//! `cargo bench --bench abuse`; with `-- --attack idle` only those whose name has this in it. Without `--bench`, as under
-//! `cargo test`, nothing is measured.
+//! `cargo bench --bench abuse`; with `-- --attack idle` only those whose name has this in it. Without
+//! `--bench`, as under `cargo test`, nothing is measured.
 
 use std::process::{Command, ExitCode, Stdio};
 use std::thread::sleep;
@@ -167,7 +168,8 @@ fn suffer(attack: Attack, ground: &Ground) -> anyhow::Result<Outcome> {
     Ok(Outcome { before, during, failed, lost })
 }
 
-/// The program, with the descriptors that the attack leaves it. It logs what it is meant to log, and nobody reads it.
+/// The program, with the descriptors that the attack leaves it. It logs what it is meant to log, and nobody
+/// reads it.
 fn command(attack: Attack) -> Command {
     let mut serve = program::serve();
     if let Some(descriptors) = attack.descriptors() {

@@ -1,12 +1,15 @@
-//! What the API costs the calls: the latency of audio while nobody asks the API, and while others export and search.
+//! What the API costs the calls: the latency of audio while nobody asks the API, and while others export and
+//! search.
 //!
-//! The program carries calls that talk. A window without requests to the API and one with them take turns, so that
-//! whatever else happens on the machine falls on both alike. In the second one, clients read the whole log as CSV,
-//! search it, and read a call of 10,000 turns, each again as soon as it is answered. The program has one CPU for all
-//! its threads, which is the worst case: with more, the API's thread and the calls' do not compete.
+//! The program carries calls that talk. A window without requests to the API and one with them take turns, so
+//! that whatever else happens on the machine falls on both alike. In the second one, clients read the whole
+//! log as CSV, search it, and read a call of 10,000 turns, each again as soon as it is answered. The program
+//! has one CPU for all its threads, which is the worst case: with more, the API's thread and the calls' do
+//! not compete.
 //!
-//! `cargo bench --bench api_load`; `-- --calls 1000000` has the log of a busy year (5 GB on disk), `-- --talking 100` so
-//! many calls on the line. Without `--bench`, as under `cargo test`, nothing is measured.
+//! `cargo bench --bench api_load`; `-- --calls 1000000` has the log of a busy year (5 GB on disk),
+//! `-- --talking 100` so many calls on the line. Without `--bench`, as under `cargo test`, nothing is
+//! measured.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

@@ -1,5 +1,6 @@
-//! Fills a log: calls every 18 s up to now, each with ten turns and a document, in the order of time, as the program
-//! writes them. Words are as frequent as in a language: `w1` is in nearly every call, `w4000` in one of a thousand.
+//! Fills a log: calls every 18 s up to now, each with ten turns and a document, in the order of time, as the
+//! program writes them. Words are as frequent as in a language: `w1` is in nearly every call, `w4000` in one
+//! of a thousand.
 
 use tokio_postgres::{Client, NoTls};
 

@@ -1,9 +1,11 @@
-//! The call log of a busy year: how long the program takes to answer `GET /api/call-logs`, ten requests at a time.
+//! The call log of a busy year: how long the program takes to answer `GET /api/call-logs`, ten requests at a
+//! time.
 //!
-//! `cargo bench --bench call_log -- --calls 1000000` fills a private PostgreSQL (5 GB for a million calls with ten million
-//! turns) that has 2 GB of memory, starts the program on it and prints a table: for each question the median, the 95th
-//! and the 99th percentile in milliseconds, over HTTP on this machine. The targets, for a million calls, are a P95 under
-//! 20 ms, and under 100 ms for a search. Nothing is left behind.
+//! `cargo bench --bench call_log -- --calls 1000000` fills a private PostgreSQL (5 GB for a million calls
+//! with ten million turns) that has 2 GB of memory, starts the program on it and prints a table: for each
+//! question the median, the 95th and the 99th percentile in milliseconds, over HTTP on this machine. The
+//! targets, for a million calls, are a P95 under 20 ms, and under 100 ms for a search. Nothing is left
+//! behind.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -31,8 +33,8 @@ const SHARED_BUFFERS: &str = "2GB";
 /// Answers that are not counted: the server's memory is cold.
 const WARM_UP: u64 = 20;
 
-/// A question: what it is called, how soon it is to be answered (P95, in milliseconds), and the parameters of the
-/// request of this number.
+/// A question: what it is called, how soon it is to be answered (P95, in milliseconds), and the parameters of
+/// the request of this number.
 type Question = (&'static str, u64, fn(u64) -> String);
 
 const QUESTIONS: [Question; 20] = [
@@ -107,7 +109,8 @@ async fn bench(arguments: &Arguments) -> anyhow::Result<()> {
     figures.finish(&arguments.asked)
 }
 
-/// A cluster with the memory of a server of this size: by default PostgreSQL takes 128 MB, whatever the machine has.
+/// A cluster with the memory of a server of this size: by default PostgreSQL takes 128 MB, whatever the
+/// machine has.
 async fn with_memory(folder: &Path) -> anyhow::Result<PrivatePostgres> {
     let postgres = PrivatePostgres::start(folder)?;
     let (client, connection) = tokio_postgres::connect(postgres.url(), NoTls).await?;

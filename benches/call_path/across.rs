@@ -1,8 +1,9 @@
-//! The program with a second HTTP worker, so that a call's stream is accepted on another thread than its actor's.
+//! The program with a second HTTP worker, so that a call's stream is accepted on another thread than its
+//! actor's.
 //!
-//! Connections go to the workers in turn, and the load makes two for each call, one call after the other: the first
-//! worker has all webhooks, and with them the calls' actors; the second one has all streams. It is built with the benches, and
-//! can be told to panic.
+//! Connections go to the workers in turn, and the load makes two for each call, one call after the other: the
+//! first worker has all webhooks, and with them the calls' actors; the second one has all streams. It is
+//! built with the benches, and can be told to panic.
 
 use anyhow::anyhow;
 use switchboard::settings::{Settings, environment};

@@ -1,7 +1,8 @@
-//! The yardstick: a relay between two websockets that does nothing but splice the audio of one into the other.
+//! The yardstick: a relay between two websockets that does nothing but splice the audio of one into the
+//! other.
 //!
-//! It has no signatures, no conversation and no database, and marks only if it is told to: it is what a call costs at the
-//! least on this stack. One thread, one task a call.
+//! It has no signatures, no conversation and no database, and marks only if it is told to: it is what a call
+//! costs at the least on this stack. One thread, one task a call.
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
@@ -44,7 +45,8 @@ pub fn run(marks: bool) -> anyhow::Result<()> {
 
 async fn relay(caller: TcpStream, service: &str, marks: bool) -> anyhow::Result<()> {
     caller.set_nodelay(true)?;
-    let buffered = socket_config().write_buffer_size(4 << 10); // until the flush: a mark goes out with its audio
+    // Until the flush: a mark goes out with its audio.
+    let buffered = socket_config().write_buffer_size(4 << 10);
     let mut caller = accept_async_with_config(caller, Some(buffered)).await?;
     let Some(stream_sid) = started(&mut caller).await? else { return Ok(()) };
     let tls = Connector::Rustls(tls());

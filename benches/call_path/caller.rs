@@ -1,4 +1,5 @@
-//! The caller's end of a call, as Twilio speaks it: the webhook, the media stream, frames up, echoes of marks.
+//! The caller's end of a call, as Twilio speaks it: the webhook, the media stream, frames up, echoes of
+//! marks.
 
 use std::collections::VecDeque;
 use std::future::pending;

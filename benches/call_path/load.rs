@@ -1,8 +1,9 @@
-//! The load: both ends of many calls, on one thread of its own, the same for the program and for the bare relay.
+//! The load: both ends of many calls, on one thread of its own, the same for the program and for the bare
+//! relay.
 //!
-//! Each caller sends a frame every 20 ms, each agent a piece of voice every 20 or every 200 ms, on a schedule that does
-//! not wait for anybody; calls are spread over it. Every piece of audio carries a [`Tag`], by which the other end
-//! knows its call, its place and when it was sent.
+//! Each caller sends a frame every 20 ms, each agent a piece of voice every 20 or every 200 ms, on a schedule
+//! that does not wait for anybody; calls are spread over it. Every piece of audio carries a [`Tag`], by which
+//! the other end knows its call, its place and when it was sent.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -284,8 +285,8 @@ impl Load {
         Ok(Self { state, service, runtime, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Begins the calls of these numbers, each when the stream of the one before it is open, and waits until all of them
-    /// are heard both ways.
+    /// Begins the calls of these numbers, each when the stream of the one before it is open, and waits until
+    /// all of them are heard both ways.
     pub fn call(&self, subject: SocketAddr, numbers: Range<u32>) -> anyhow::Result<()> {
         let calls = numbers.end;
         let state = self.state.clone();
@@ -319,7 +320,8 @@ impl Load {
         self.state.burst.store(pace == Pace::Burst, Relaxed);
     }
 
-    /// Whether the calls are silent, both ways. The program takes a silence of over 750 ms for a hole, and fills it.
+    /// Whether the calls are silent, both ways. The program takes a silence of over 750 ms for a hole, and
+    /// fills it.
     pub fn set_quiet(&self, is_quiet: bool) {
         self.state.quiet.store(is_quiet, Relaxed);
     }
@@ -370,7 +372,8 @@ impl Load {
         self.set_quiet(true);
         let passed = || [self.state.up.passed(), self.state.down.passed()];
         let has_arrived = |_: &State| passed().iter().all(|way| way.heard >= way.sent);
-        let _ = self.wait("all frames have arrived", has_arrived); // what has not by now is lost, and counted so
+        // What has not by now is lost, and counted so.
+        let _ = self.wait("all frames have arrived", has_arrived);
         passed()
     }
 

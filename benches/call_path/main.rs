@@ -1,22 +1,24 @@
 //! What a live call costs the real program, beside a bare relay of the same frames in the same run.
 //!
-//! Both run as processes of their own, at the same time on the same core, each with its own calls, so that whatever
-//! else happens on the machine falls on both alike; this process plays the callers and the Realtime service on another
-//! core. With them runs a relay that sends marks as the program must, which tells what of the difference is theirs; and
-//! the program with a second HTTP worker, whose calls have their stream on another thread than their actor, and on a core of
-//! its own where there is a third one. After them a relay and a program that reach the service by TLS.
+//! Both run as processes of their own, at the same time on the same core, each with its own calls, so that
+//! whatever else happens on the machine falls on both alike; this process plays the callers and the Realtime
+//! service on another core. With them runs a relay that sends marks as the program must, which tells what of
+//! the difference is theirs; and the program with a second HTTP worker, whose calls have their stream on
+//! another thread than their actor, and on a core of its own where there is a third one. After them a relay
+//! and a program that reach the service by TLS.
 //!
-//! So the CPU time of each process is measured. The time from one end of a call to the other is measured while only one of
-//! them has anything to do, by turns: one that kept the core for long would delay the other alike. A turn is too short
-//! for the program to take the silence before it for a hole.
+//! So the CPU time of each process is measured. The time from one end of a call to the other is measured
+//! while only one of them has anything to do, by turns: one that kept the core for long would delay the other
+//! alike. A turn is too short for the program to take the silence before it for a hole.
 //!
-//! Marks are echoed when the audio before them would have been played. Measured are also whether every frame arrives,
-//! and what each call more adds to the program's memory. A process that has a core to itself wakes more often and finds
-//! colder caches, so it takes more CPU than is said here, and the program, whose code is the larger, perhaps by more than
-//! the relay.
+//! Marks are echoed when the audio before them would have been played. Measured are also whether every frame
+//! arrives, and what each call more adds to the program's memory. A process that has a core to itself wakes
+//! more often and finds colder caches, so it takes more CPU than is said here, and the program, whose code is
+//! the larger, perhaps by more than the relay.
 //!
-//! `cargo bench --bench call_path`; with `-- --quick` the windows are shorter; with `-- --calls 1000` the program has so many
-//! calls and a core to itself. Without `--bench`, as under `cargo test`, nothing is measured.
+//! `cargo bench --bench call_path`; with `-- --quick` the windows are shorter; with `-- --calls 1000` the
+//! program has so many calls and a core to itself. Without `--bench`, as under `cargo test`, nothing is
+//! measured.
 
 use std::ops::Range;
 use std::process::ExitCode;
@@ -56,7 +58,8 @@ const GROUPS: [(&[Kind], usize); 2] = [
     (&[Kind::RelayTls, Kind::ProgramTls], 3),
 ];
 const ALONE_WINDOWS: usize = 9;
-/// Windows of latency for each pace, and turns that each process has in one of them: each a fifth of a window long.
+/// Windows of latency for each pace, and turns that each process has in one of them: each a fifth of a window
+/// long.
 const LATENCY_WINDOWS: usize = 3;
 const TURNS: usize = 4;
 const WINDOW: Duration = Duration::from_secs(2);
@@ -164,7 +167,8 @@ fn alone(
     sides[0].load.finish()
 }
 
-/// Runs these at once, and reports what CPU the others take beside the first one; answers what passed both ways of each.
+/// Runs these at once, and reports what CPU the others take beside the first one; answers what passed both
+/// ways of each.
 fn compare(
     ground: &Ground,
     kinds: &[Kind],
@@ -203,8 +207,8 @@ fn compare(
     finish(&sides)
 }
 
-/// What the program adds to the relay's latency, by turns of this length, each with nothing to do while the other is
-/// measured; answers what passed both ways of each.
+/// What the program adds to the relay's latency, by turns of this length, each with nothing to do while the
+/// other is measured; answers what passed both ways of each.
 fn added_latency(ground: &Ground, turn: Duration, figures: &mut Figures) -> anyhow::Result<Vec<Passed>> {
     let start = |kind| {
         let side = Side::start(kind, ground, CALLS)?;

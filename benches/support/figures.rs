@@ -1,4 +1,5 @@
-//! The benches that criterion does not run take its arguments, and keep and compare their figures, as it does.
+//! The benches that criterion does not run take its arguments, and keep and compare their figures, as it
+//! does.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -70,7 +71,8 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// What changes the figures, such as a size, belongs into the bench's name: others are not compared with them.
+    /// What changes the figures, such as a size, belongs into the bench's name: others are not compared with
+    /// them.
     pub fn of(bench: impl Into<String>) -> Self {
         Self { bench: bench.into(), measured: vec![] }
     }

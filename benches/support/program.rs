@@ -10,8 +10,8 @@ use anyhow::Context as _;
 /// What Twilio and the program share.
 pub const AUTH_TOKEN: &str = "12345678901234567890123456789012";
 
-/// `switchboard serve`: of the program that `BENCH_PROGRAM` names, else of the one built with the benches, which can be told
-/// to panic.
+/// `switchboard serve`: of the program that `BENCH_PROGRAM` names, else of the one built with the benches,
+/// which can be told to panic.
 pub fn serve() -> Command {
     let built = || env!("CARGO_BIN_EXE_switchboard").into();
     let mut command = Command::new(std::env::var_os("BENCH_PROGRAM").unwrap_or_else(built));

@@ -1,4 +1,5 @@
-//! Fuzz targets: hostile bytes against the parsers of `actors` and `switchboard`. See `README.md` beside this crate.
+//! Fuzz targets: hostile bytes against the parsers of `actors` and `switchboard`. See `README.md` beside this
+//! crate.
 
 /// Runs one of [`actors::fuzzing::TARGETS`] or [`switchboard::fuzzing::TARGETS`].
 ///

@@ -1,4 +1,5 @@
-//! The agent file on disk: looked at every two seconds, and read when it has changed and nobody is writing it.
+//! The agent file on disk: looked at every two seconds, and read when it has changed and nobody is writing
+//! it.
 //!
 //! One look is under way at a time, so a disk that does not answer holds up one thread and nothing else.
 
@@ -37,7 +38,8 @@ pub(super) struct AgentFile {
 }
 
 impl AgentFile {
-    /// `known` is what the file said at the start. What is no regular file, such as a pipe, can be read only once.
+    /// `known` is what the file said at the start. What is no regular file, such as a pipe, can be read only
+    /// once.
     pub(super) fn new(path: Option<String>, known: Agent, reloads: Reloads) -> Self {
         let is_watched = |path: &String| metadata(path).map_or(true, |found| found.is_file());
         Self {

@@ -1,8 +1,8 @@
 //! When the agent file is read, and what of it is news. Pure.
 //!
-//! Editors truncate a file before they write it, and an empty file is a valid one. So a change counts when two polls
-//! in a row have found the same file. SIGHUP says that the file is whole: it is read at once, and only a fault has to
-//! stand for two polls.
+//! Editors truncate a file before they write it, and an empty file is a valid one. So a change counts when
+//! two polls in a row have found the same file. SIGHUP says that the file is whole: it is read at once, and
+//! only a fault has to stand for two polls.
 
 use crate::settings::{Agent, Faults};
 
@@ -43,8 +43,8 @@ impl Watch {
         true
     }
 
-    /// The file was read between two looks. Answers the news, and whether SIGHUP asked for them. What could not be
-    /// read is read again at the next poll.
+    /// The file was read between two looks. Answers the news, and whether SIGHUP asked for them. What could
+    /// not be read is read again at the next poll.
     pub(super) fn heard(
         &mut self,
         (before, after): (Stamp, Stamp),

@@ -1,6 +1,6 @@
-//! `switchboard demo`: the whole thing on one machine, with nothing to configure. A private database, the simulated
-//! Realtime service, the runtime and simulated callers, each a process of its own, so that what is measured of the
-//! runtime is the runtime's alone.
+//! `switchboard demo`: the whole thing on one machine, with nothing to configure. A private database, the
+//! simulated Realtime service, the runtime and simulated callers, each a process of its own, so that what is
+//! measured of the runtime is the runtime's alone.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -14,7 +14,8 @@ use crate::private_postgres::{PrivatePostgres, data_home};
 
 /// The ceiling of the design, so that the default demo fills the house.
 const USUAL_CEILING: u32 = 20;
-/// Status callbacks a minute that the runtime takes for each call of its ceiling: for the usual one, as many as usual.
+/// Status callbacks a minute that the runtime takes for each call of its ceiling: for the usual one, as many
+/// as usual.
 const CALLBACKS_PER_CALL: u32 = 25;
 /// Within that time a caller hears an answer, a filler or a person, whatever the service does.
 const LONGEST_SILENCE_SECONDS: &str = "40";
@@ -152,8 +153,8 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
     Ok(if called.success() { FINE } else { FAILED })
 }
 
-/// Whether the runtime of the demo inherits this variable. The settings of a real installation, such as its database or
-/// its accounts, must not reach it.
+/// Whether the runtime of the demo inherits this variable. The settings of a real installation, such as its
+/// database or its accounts, must not reach it.
 fn concerns_the_machine(name: &str) -> bool {
     matches!(name, "PATH" | "HOME" | "TMPDIR" | "LANG" | "TZ" | "RUST_LOG" | "RUST_BACKTRACE" | "LOG_FORMAT")
         || name.starts_with("XDG_")

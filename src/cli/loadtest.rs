@@ -1,4 +1,5 @@
-//! `switchboard loadtest calls | webhooks | database | all`: puts a program under load, and says how it bore it.
+//! `switchboard loadtest calls | webhooks | database | all`: puts a program under load, and says how it bore
+//! it.
 //!
 //! The sizes are the document's unless others are asked for (reference: load-testing-and-pooling.md).
 
@@ -93,7 +94,8 @@ struct CallsSize {
     /// How many calls [default: 20; quick: 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(limit::MOST)))]
     calls: Option<u16>,
-    /// How long each call lasts; for the limit, how long all last together [default: 300; quick or for the limit: 20; both: 10]
+    /// How long each call lasts; for the limit, how long all last together [default: 300; quick or for the
+    /// limit: 20; both: 10]
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<Duration>,
     /// The time within which the calls start [default: 30, or a quarter of their length]
@@ -309,7 +311,8 @@ impl DatabaseSize {
     }
 }
 
-/// The files that the result goes to. They are opened before the load is made, and not changed until it is over.
+/// The files that the result goes to. They are opened before the load is made, and not changed until it is
+/// over.
 struct Files {
     result: Option<Output>,
     page: Option<Output>,

@@ -28,8 +28,8 @@ struct Arguments {
 enum Command {
     /// Answer calls: webhooks, media streams, the API and the dashboard
     ///
-    /// SIGTERM drains, and a second one hands the calls over. SIGHUP reads the agent file again and tries the agent
-    /// at the Realtime service. A changed agent file is noticed without it, too.
+    /// SIGTERM drains, and a second one hands the calls over. SIGHUP reads the agent file again and tries the
+    /// agent at the Realtime service. A changed agent file is noticed without it, too.
     Serve,
     /// Do the background jobs, and answer no calls; `serve` does them as well
     Worker,

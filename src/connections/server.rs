@@ -83,7 +83,8 @@ where
                 .on_connect_ext(|stream: &Stream, data| {
                     data.insert(stream.connection.clone());
                 })
-                .h1(map_config(routes, |()| AppConfig::default())); // its address is for URLs that nobody asks for
+                // Its address is for URLs that nobody asks for.
+                .h1(map_config(routes, |()| AppConfig::default()));
             accepted.and_then(http)
         })?;
     }

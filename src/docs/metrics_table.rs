@@ -1,5 +1,5 @@
-//! The table in docs/metrics.md is what is registered: `UPDATE_DOCS=1 cargo test --lib metrics_table` writes it, and
-//! without the variable the same test compares it.
+//! The table in docs/metrics.md is what is registered: `UPDATE_DOCS=1 cargo test --lib metrics_table` writes
+//! it, and without the variable the same test compares it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,9 +1,9 @@
 //! Who may use the API and the dashboard.
 //!
-//! There are no logins yet: `API_AUTH=required` lets nobody in, `off` lets in whoever sits at this machine. That is a
-//! connection from a loopback address that no proxy has forwarded, for a host name that only this machine answers to
-//! (a page elsewhere could point its own name at 127.0.0.1 and read on). So any credential is a wrong one, and whoever
-//! guesses is soon told to wait.
+//! There are no logins yet: `API_AUTH=required` lets nobody in, `off` lets in whoever sits at this machine.
+//! That is a connection from a loopback address that no proxy has forwarded, for a host name that only this
+//! machine answers to (a page elsewhere could point its own name at 127.0.0.1 and read on). So any credential
+//! is a wrong one, and whoever guesses is soon told to wait.
 
 use std::net::IpAddr;
 

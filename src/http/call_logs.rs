@@ -1,5 +1,5 @@
-//! `GET /api/call-logs`: the log, filtered, searched, sorted, page after page. `GET /api/call-logs.csv`: all of that at
-//! once. `GET /api/call-logs/{callSid}`: one call, turn by turn.
+//! `GET /api/call-logs`: the log, filtered, searched, sorted, page after page. `GET /api/call-logs.csv`: all
+//! of that at once. `GET /api/call-logs/{callSid}`: one call, turn by turn.
 
 mod csv;
 pub(super) mod query;
@@ -30,8 +30,8 @@ pub async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, 
     Ok(page.await??.into_json())
 }
 
-/// The body is made as it is read. If the database goes away meanwhile, the connection is cut: half a list is not to be
-/// taken for a whole one.
+/// The body is made as it is read. If the database goes away meanwhile, the connection is cut: half a list is
+/// not to be taken for a whole one.
 pub async fn export(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let (db, asked) = (app.db.clone(), request.query_string().to_owned());
     let rows = app.api.stream(Kind::Export, async move |out| {

@@ -1,8 +1,9 @@
 //! Twilio's status callbacks: how calls, streams, conferences and recordings go, at Twilio.
 //!
-//! A callback is acknowledged with 204 when it is durable, and processed afterwards. Of its parameters only those are
-//! asked for without which it would concern nobody; whatever else comes, known to us or not, is kept. One that is too
-//! many is not kept, but a call that is over frees its slot all the same, and a message that was left counts.
+//! A callback is acknowledged with 204 when it is durable, and processed afterwards. Of its parameters only
+//! those are asked for without which it would concern nobody; whatever else comes, known to us or not, is
+//! kept. One that is too many is not kept, but a call that is over frees its slot all the same, and a message
+//! that was left counts.
 
 use actix_web::http::header::HeaderMap;
 use actix_web::web::{Bytes, Data};
@@ -79,7 +80,8 @@ pub async fn conference_events(
     .await
 }
 
-/// `POST /api/voice/recording-status`. A message that was left counts though its `<Record>` action never came.
+/// `POST /api/voice/recording-status`. A message that was left counts though its `<Record>` action never
+/// came.
 pub async fn recording_status(
     app: Data<App>,
     request: HttpRequest,
@@ -97,7 +99,8 @@ pub async fn recording_status(
     .await
 }
 
-/// Acknowledges the callback once it is durable, unless there were too many; Twilio sends it again if it could not be kept.
+/// Acknowledges the callback once it is durable, unless there were too many; Twilio sends it again if it
+/// could not be kept.
 async fn store(
     app: &App,
     route: Route,
@@ -134,7 +137,8 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     headers.get(IDEMPOTENCY_TOKEN)?.to_str().ok().map(str::trim).filter(|token| !token.is_empty())
 }
 
-/// What tells one message from all others where Twilio does not: whom it concerns, what happened, and its number.
+/// What tells one message from all others where Twilio does not: whom it concerns, what happened, and its
+/// number.
 fn own_key([sid, event]: [&str; 2], number: Option<&str>) -> String {
     match number {
         Some(number) => format!("{sid} {event} {number}"),

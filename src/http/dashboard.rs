@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 const PAGE: &str = include_str!("dashboard.html");
 
-/// Only the page's own style and script run, by their hashes; it talks to this server alone and sits in no frame.
+/// Only the page's own style and script run, by their hashes; it talks to this server alone and sits in no
+/// frame.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let (style, script) = (hash("<style>", "</style>"), hash("<script>", "</script>"));
     format!(

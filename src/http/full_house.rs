@@ -1,8 +1,10 @@
-//! What the log says of a full house: one line when callers begin to meet it, and one when there is room again.
+//! What the log says of a full house: one line when callers begin to meet it, and one when there is room
+//! again.
 
 use std::time::{Duration, Instant};
 
-/// There is room again when so long nobody was turned away and a slot was free: one that is taken at once is none.
+/// There is room again when so long nobody was turned away and a slot was free: one that is taken at once is
+/// none.
 const ROOM_FOR: Duration = Duration::from_secs(10);
 
 /// Watches the ceiling.

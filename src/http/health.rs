@@ -1,4 +1,5 @@
-//! `GET /healthz`: how the process is. `GET /readyz`: whether it should be given new calls. Neither ever waits.
+//! `GET /healthz`: how the process is. `GET /readyz`: whether it should be given new calls. Neither ever
+//! waits.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -27,7 +28,8 @@ pub struct Health {
     status: &'static str,
     /// `healthy`, `readOnly` or `unavailable`.
     database: &'static str,
-    /// Why it is unavailable or takes no writes; or why no further connection could be opened. Only for whoever may use the API.
+    /// Why it is unavailable or takes no writes; or why no further connection could be opened. Only for
+    /// whoever may use the API.
     #[serde(skip_serializing_if = "Option::is_none")]
     database_error: Option<String>,
     /// `healthy` or `failing`.
@@ -115,8 +117,8 @@ impl HealthMetrics {
     }
 }
 
-/// Logs each change of the state, and how long the one before lasted. A full house, which comes and goes with each call,
-/// is told of [apart](FullHouse).
+/// Logs each change of the state, and how long the one before lasted. A full house, which comes and goes with
+/// each call, is told of [apart](FullHouse).
 pub async fn tell(app: Data<App>) {
     let (mut before, mut since) = (None::<State>, Instant::now());
     let mut house = FullHouse::default();
@@ -170,7 +172,8 @@ pub async fn healthz(app: Data<App>, request: HttpRequest) -> Json<Health> {
     })
 }
 
-/// 503 while draining, and until the schema is known to fit: a database outage later on alone does not take live calls down.
+/// 503 while draining, and until the schema is known to fit: a database outage later on alone does not take
+/// live calls down.
 pub async fn readyz(app: Data<App>) -> Result<Json<Ready>, ApiError> {
     if app.is_worn_out() {
         return Err(ApiError::NotReady("failing: this process is about to end"));

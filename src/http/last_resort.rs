@@ -1,5 +1,5 @@
-//! The last resort: what a caller meets when the agent cannot be had. A person if there is one, else a voicemail box;
-//! never silence.
+//! The last resort: what a caller meets when the agent cannot be had. A person if there is one, else a
+//! voicemail box; never silence.
 //!
 //! The documents are made from settings alone. What came of them is stored as the call's aftermath.
 
@@ -33,8 +33,8 @@ const LONGEST_MESSAGE_SECONDS: u32 = 120;
 /// So much silence ends a message.
 const END_OF_MESSAGE_SECONDS: u32 = 5;
 
-/// A person takes over, if there is one; else the caller may leave a message. Needs nobody's answer. `form` is the
-/// webhook that is answered: it names the caller.
+/// A person takes over, if there is one; else the caller may leave a message. Needs nobody's answer. `form`
+/// is the webhook that is answered: it names the caller.
 pub fn person_or_voicemail(app: &App, form: &Form) -> Twiml {
     let Some(number) = &app.settings.twilio.human_fallback_number else { return voicemail_box(app) };
     let caller_id = match form.told("From") {
@@ -58,8 +58,8 @@ fn our_number<'a>(app: &'a App, form: &'a Form) -> Option<&'a str> {
     app.settings.twilio.from_number.as_deref().or(called)
 }
 
-/// What comes after a dial that failed: as Twilio refuses a caller's number that it does not like, and a network does
-/// likewise, the person is rung once more, from our own number.
+/// What comes after a dial that failed: as Twilio refuses a caller's number that it does not like, and a
+/// network does likewise, the person is rung once more, from our own number.
 fn after_failed_dial(app: &App, request: &HttpRequest, form: &Form) -> Twiml {
     let was_ours = Form::parse(request.query_string().as_bytes()).get(CALLER_ID) == Some(OURS);
     let person = app.settings.twilio.human_fallback_number.as_deref();
@@ -87,8 +87,8 @@ pub async fn fallback(app: Data<App>, request: HttpRequest, body: Bytes) -> Resu
     signed(&app, &request, &body, async |form| Ok(steer(&person_or_voicemail(&app, form)))).await
 }
 
-/// `POST /api/voice/transfer-done`: the call to a person has ended, or never began. The caller is answered even where
-/// the result cannot be kept.
+/// `POST /api/voice/transfer-done`: the call to a person has ended, or never began. The caller is answered
+/// even where the result cannot be kept.
 pub async fn transfer_done(
     app: Data<App>,
     request: HttpRequest,
@@ -133,8 +133,8 @@ pub async fn voicemail(app: Data<App>, request: HttpRequest, body: Bytes) -> Res
     .await
 }
 
-/// The message that was left, told by its `<Record>` action or by its recording's status, both of which may come; none
-/// if it is empty. Equal recordings are one message.
+/// The message that was left, told by its `<Record>` action or by its recording's status, both of which may
+/// come; none if it is empty. Equal recordings are one message.
 pub fn message(call_sid: CallSid, form: &Form) -> Option<Aftermath> {
     let url = form.told("RecordingUrl")?;
     let seconds: u32 = form.told("RecordingDuration")?.parse().ok().filter(|&seconds| seconds > 0)?;

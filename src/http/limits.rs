@@ -1,5 +1,5 @@
-//! How often a client may ask: stands before the API, behind the signatures of status callbacks, and counts wrong
-//! credentials. What steers a live call is never turned away.
+//! How often a client may ask: stands before the API, behind the signatures of status callbacks, and counts
+//! wrong credentials. What steers a live call is never turned away.
 //!
 //! Whoever is counted is told how much is left, in `RateLimit-Policy` and `RateLimit`
 //! (draft-ietf-httpapi-ratelimit-headers-11 sections 3 and 4).
@@ -123,8 +123,8 @@ impl Standing {
         self.class.as_str()
     }
 
-    /// The effective window: within it no more may pass than remain. Rounded up: whoever waits so long is not told the
-    /// same again.
+    /// The effective window: within it no more may pass than remain. Rounded up: whoever waits so long is not
+    /// told the same again.
     pub fn more_in_seconds(&self) -> u64 {
         let wait = self.decision.more_in;
         wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
@@ -158,7 +158,8 @@ pub async fn api(
     }
 }
 
-/// Counts a status callback whose signature holds against its account; where it names none, against its sender.
+/// Counts a status callback whose signature holds against its account; where it names none, against its
+/// sender.
 ///
 /// # Errors
 /// 429: it was one too many. Twilio does not send it again.
@@ -172,8 +173,8 @@ pub async fn callback(
     counted.inspect_err(|_| tracing::warn!("a status callback was refused: there were too many"))
 }
 
-/// Counts a credential that was found wrong against its sender; a right one is not asked about here, so it is good
-/// after any number of wrong ones (see [`Class::Auth`] for what a password would need).
+/// Counts a credential that was found wrong against its sender; a right one is not asked about here, so it is
+/// good after any number of wrong ones (see [`Class::Auth`] for what a password would need).
 ///
 /// # Errors
 /// 429: it was one too many.
@@ -181,8 +182,8 @@ pub async fn wrong_credential(app: &App, request: &HttpRequest) -> Result<Standi
     app.limits.count(Class::Auth, app.limits.client(request)).await
 }
 
-/// The nearest address that is no trusted proxy: each of them vouches for the entry that it has added, the last one.
-/// One that is no address ends the walk.
+/// The nearest address that is no trusted proxy: each of them vouches for the entry that it has added, the
+/// last one. One that is no address ends the walk.
 fn beyond_proxies(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let lines = headers.get_all(FORWARDED_FOR).rev();
     let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
@@ -208,8 +209,9 @@ fn address(entry: &[u8]) -> Option<IpAddr> {
     entry.parse().ok().or_else(with_port).or_else(in_brackets)
 }
 
-/// A peer, and behind it lines of `X-Forwarded-For`. Whoever is counted is the peer or was named by a trusted proxy; what
-/// a stranger writes before its own address makes no difference, nor does it whether the entries come in one line.
+/// A peer, and behind it lines of `X-Forwarded-For`. Whoever is counted is the peer or was named by a trusted
+/// proxy; what a stranger writes before its own address makes no difference, nor does it whether the entries
+/// come in one line.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz_forwarded_for(data: &[u8]) {
     let trusted: [IpNet; 2] = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().expect("a network"));

@@ -1,7 +1,7 @@
 //! `GET /metrics`: everything that is counted, as Prometheus reads it.
 //!
-//! It is put together on a thread of its own: the worker, and with it the audio of its calls, goes on meanwhile.
-//! One thread does this at a time. All requests that come meanwhile share the next result.
+//! It is put together on a thread of its own: the worker, and with it the audio of its calls, goes on
+//! meanwhile. One thread does this at a time. All requests that come meanwhile share the next result.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -18,7 +18,8 @@ use crate::app::App;
 /// A picture is shown so long, unless a call came or went meanwhile.
 const SHOWN_FOR: Duration = Duration::from_millis(250);
 
-/// The last picture. Whoever asks while it is drawn waits for it, as long as the registry may take for an answer.
+/// The last picture. Whoever asks while it is drawn waits for it, as long as the registry may take for an
+/// answer.
 #[derive(Default)]
 pub struct Drawn(Mutex<Option<Shown>>);
 

@@ -1,5 +1,5 @@
-//! Bodies that are sent piece by piece. Between two pieces the thread goes on with other sockets, so a long answer
-//! delays no frame of a call.
+//! Bodies that are sent piece by piece. Between two pieces the thread goes on with other sockets, so a long
+//! answer delays no frame of a call.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -78,7 +78,8 @@ impl MessageBody for Pieces {
     }
 }
 
-/// The parts of a streamed answer, in pieces. An answer that breaks off ends with an error, which cuts the connection.
+/// The parts of a streamed answer, in pieces. An answer that breaks off ends with an error, which cuts the
+/// connection.
 pub fn streamed(parts: Parts) -> impl Stream<Item = Result<Bytes, ApiError>> + 'static {
     stream::try_unfold((parts, VecDeque::new()), async |(mut parts, mut pieces)| {
         loop {

@@ -1,4 +1,5 @@
-//! Every error as `application/problem+json` (RFC 9457), whoever found it: our handlers, an extractor or the router.
+//! Every error as `application/problem+json` (RFC 9457), whoever found it: our handlers, an extractor or the
+//! router.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -59,7 +60,8 @@ pub enum ApiError {
     Other(StatusCode),
 }
 
-/// The body (RFC 9457 section 3). `field` names the parameter that is wrong, `violated-policies` the quota that is used up.
+/// The body (RFC 9457 section 3). `field` names the parameter that is wrong, `violated-policies` the quota
+/// that is used up.
 #[derive(Serialize)]
 struct Problem {
     r#type: &'static str,
@@ -145,8 +147,8 @@ impl ResponseError for ApiError {
     }
 }
 
-/// Wraps all routes: an error that is not yet a problem becomes one; nothing is sniffed, nothing is stored by caches
-/// unless the answer says so. Whoever would wait too long is told to try again.
+/// Wraps all routes: an error that is not yet a problem becomes one; nothing is sniffed, nothing is stored by
+/// caches unless the answer says so. Whoever would wait too long is told to try again.
 pub async fn envelope(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

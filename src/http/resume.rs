@@ -8,13 +8,14 @@ use actors::db::record::NextStep;
 use actors::wire::twilio::sid::CallSid;
 use tokio::time::{Instant, sleep};
 
-/// So long the database is asked; then the history and the registry need the rest of the time that Twilio waits.
+/// So long the database is asked; then the history and the registry need the rest of the time that Twilio
+/// waits.
 const ASKED_FOR: Duration = Duration::from_millis(1_500);
 /// The pause before it is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// What another process decided. An error is not 'nothing': it is asked again. A database that stays away does not
-/// keep the caller from the agent.
+/// What another process decided. An error is not 'nothing': it is asked again. A database that stays away
+/// does not keep the caller from the agent.
 pub(super) async fn decided(
     call_sid: CallSid,
     ask: impl AsyncFn() -> Result<Option<NextStep>, DbError>,

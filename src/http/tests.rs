@@ -226,7 +226,8 @@ async fn health_is_told_while_the_database_is_away() {
     let app = app(&[("MAX_CONCURRENT_CALLS", "7")]);
     let mut health = body(answer(&app, TestRequest::get().uri("/healthz")).await).await;
     assert!(health["uptimeSeconds"].take().is_u64());
-    assert!(health["poolStats"]["waiting"].take().is_u64()); // whether somebody asks for a connection just now
+    // Whether somebody asks for a connection just now.
+    assert!(health["poolStats"]["waiting"].take().is_u64());
     let expected = json!({
         "status": "degraded", "database": "unavailable", "realtime": "healthy",
         "causes": ["database-unavailable"], "warnings": [],

@@ -1,7 +1,7 @@
 //! Twilio's doors: the webhooks that steer a call, which are answered with TwiML, and its media stream.
 //!
-//! Nothing of a request is believed before its signature holds. What steers a call is answered in time, and whatever
-//! fails here.
+//! Nothing of a request is believed before its signature holds. What steers a call is answered in time, and
+//! whatever fails here.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -146,7 +146,8 @@ pub async fn after_stream(
     .await
 }
 
-/// What the registry lets us answer; it is asked again while it restarts. Without an answer in time, the last resort.
+/// What the registry lets us answer; it is asked again while it restarts. Without an answer in time, the last
+/// resort.
 async fn in_time(app: &App, form: &Form, answer: impl AsyncFn() -> Result<Twiml, RegistryDown>) -> Twiml {
     let asked = timeout(STEERED_WITHIN, async {
         loop {
@@ -201,7 +202,8 @@ async fn unknown(
     })
 }
 
-/// The caller is asked to wait a moment, and comes back to this door, behind which another instance may be then.
+/// The caller is asked to wait a moment, and comes back to this door, behind which another instance may be
+/// then.
 fn elsewhere(door: impl AsRef<str>) -> Twiml {
     Twiml::new().pause(ELSEWHERE_SECONDS).redirect(door.as_ref())
 }

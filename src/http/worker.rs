@@ -1,7 +1,7 @@
 //! The API's worker: the thread that computes the answers of the API.
 //!
-//! One HTTP worker carries the audio of all calls. It parses every request and sends every answer, but anything that
-//! may take over 100 µs runs elsewhere, so that it delays no frame:
+//! One HTTP worker carries the audio of all calls. It parses every request and sends every answer, but
+//! anything that may take over 100 µs runs elsewhere, so that it delays no frame:
 //!
 //! | Thread | Runs | Never runs |
 //! |---|---|---|
@@ -11,11 +11,13 @@
 //! | `db` | database connections, writer of records, processing of status callbacks | |
 //! | main | registry, jobs, signals | |
 //!
-//! Work of each [`Kind`] has a limit. Work beyond it is refused with 503 and `Retry-After`. Work whose client has
-//! left is dropped at its next wait. A panic is a 500 of its own request; the worker goes on. The worker ends when its
-//! handle is dropped, which is after the server has stopped: requests under way at a drain are answered.
+//! Work of each [`Kind`] has a limit. Work beyond it is refused with 503 and `Retry-After`. Work whose client
+//! has left is dropped at its next wait. A panic is a 500 of its own request; the worker goes on. The worker
+//! ends when its handle is dropped, which is after the server has stopped: requests under way at a drain are
+//! answered.
 //!
-//! Answers come back as [`Pieces`](super::pieces), because a large body in one piece would itself delay frames.
+//! Answers come back as [`Pieces`](super::pieces), because a large body in one piece would itself delay
+//! frames.
 
 use std::io;
 use std::sync::Arc;
@@ -123,7 +125,8 @@ impl ApiWorker {
         }
     }
 
-    /// Runs `work` on the worker, which sends its answer part by part. The first part is there when this returns.
+    /// Runs `work` on the worker, which sends its answer part by part. The first part is there when this
+    /// returns.
     ///
     /// # Errors
     /// As [`run`](Self::run); or the work failed before it sent anything.
@@ -197,7 +200,8 @@ impl PartsOut {
     }
 }
 
-/// The parts of an answer. Only an answer that came to its end has one: half of it is not to be taken for the whole.
+/// The parts of an answer. Only an answer that came to its end has one: half of it is not to be taken for the
+/// whole.
 pub struct Parts {
     parts: mpsc::Receiver<Part>,
     first: Option<Option<Bytes>>,

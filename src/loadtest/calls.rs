@@ -1,4 +1,5 @@
-//! The first scenario: callers at once, as many as there are to be, or half as many again as there is room for.
+//! The first scenario: callers at once, as many as there are to be, or half as many again as there is room
+//! for.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -28,8 +29,8 @@ const LOOKS_EVERY: Duration = Duration::from_secs(5);
 /// For so long at least all have to be on the line for a look to find them there.
 const SHORTEST_PLATEAU: Duration = Duration::from_secs(2);
 
-/// Descriptors of this process that a call may take: the media stream, requests about it, and, where the Realtime service
-/// is simulated here, the other end of its session.
+/// Descriptors of this process that a call may take: the media stream, requests about it, and, where the
+/// Realtime service is simulated here, the other end of its session.
 const DESCRIPTORS_OF_A_CALL: u64 = 4;
 /// Those that are there whoever calls.
 const OTHER_DESCRIPTORS: u64 = 64;
@@ -38,7 +39,8 @@ const OTHER_DESCRIPTORS: u64 = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Calls {
     pub count: u16,
-    /// How long each of them stays on the line; where the quality is asked for, how long all are there together.
+    /// How long each of them stays on the line; where the quality is asked for, how long all are there
+    /// together.
     pub length: Duration,
     /// The time within which all have rung.
     pub ramp: Duration,
@@ -60,8 +62,8 @@ pub struct Overload {
 pub enum Room {
     /// There is room for all.
     ForAll,
-    /// The same, and it is the quality that is asked for while all are on the line: ringing and hanging up do not count.
-    /// It is not gone on with when it is lost.
+    /// The same, and it is the quality that is asked for while all are on the line: ringing and hanging up do
+    /// not count. It is not gone on with when it is lost.
     ForQuality,
     /// There is room for fewer: the ceiling.
     For(u16),
@@ -85,7 +87,8 @@ pub fn most() -> u16 {
 }
 
 impl Calls {
-    /// From when the last has rung to when the first hangs up, since the start; none if it is too short to be seen.
+    /// From when the last has rung to when the first hangs up, since the start; none if it is too short to be
+    /// seen.
     fn plateau(&self) -> Option<Range<Duration>> {
         let end = match self.room {
             Room::ForQuality => self.ramp + self.length,
@@ -127,8 +130,8 @@ pub async fn overload(target: &Target, overload: Overload) -> anyhow::Result<Cal
 /// Makes the calls. `name` is the scenario's, `label` the progress's.
 ///
 /// # Errors
-/// The calls cannot be made, whatever the program under load does: it is not on this machine, this process has too few
-/// file descriptors, or nobody may look at the monitor.
+/// The calls cannot be made, whatever the program under load does: it is not on this machine, this process
+/// has too few file descriptors, or nobody may look at the monitor.
 pub async fn run(target: &Target, calls: Calls, name: &str, label: &str) -> anyhow::Result<Scenario> {
     let Calls { count, length, ramp, room, .. } = calls;
     ensure!(
@@ -137,7 +140,8 @@ pub async fn run(target: &Target, calls: Calls, name: &str, label: &str) -> anyh
         most()
     );
     let is_refused = target.get(MONITOR).await.is_err_and(|fault| fault.is_refusal());
-    // Nobody may look through a proxy, which is where TLS ends. `/metrics` also tells how many calls are active.
+    // Nobody may look through a proxy, which is where TLS ends. `/metrics` also tells how many calls are
+    // active.
     ensure!(!is_refused || target.origin.scheme() == "https", "{MONITOR} is refused: {WITHOUT_TOKENS}");
     let (started, tally) = (Instant::now(), Rc::new(Tally::default()));
     let (at_once, given_up) = (Cell::new(None), Cell::new(false));

@@ -9,8 +9,8 @@ use crate::sim::report::{CallsReport, FrameCounts, Percentiles};
 /// The width of the first column: the longest name of a check fits.
 const NAME: usize = 72;
 
-/// The scenarios of both results: percentiles, errors, the checks' figures, what the callers heard, and how much each
-/// changed in percent. What only one of them has says so.
+/// The scenarios of both results: percentiles, errors, the checks' figures, what the callers heard, and how
+/// much each changed in percent. What only one of them has says so.
 pub fn table(old: &LoadTest, new: &LoadTest) -> String {
     let mut text = String::new();
     write(&mut text, old, new).expect("writing to a string does not fail");

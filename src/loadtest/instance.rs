@@ -1,5 +1,5 @@
-//! A private instance to be put under load: a database that is made for it, the simulated Realtime service on a thread of
-//! ours, and `serve` as a process of its own, so that what is measured of it is its own.
+//! A private instance to be put under load: a database that is made for it, the simulated Realtime service on
+//! a thread of ours, and `serve` as a process of its own, so that what is measured of it is its own.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ use crate::private_postgres::PrivatePostgres;
 use crate::sim::phone::Reach;
 use crate::sim::realtime;
 
-/// What of the environment the process gets: everything else is for another one, whose database or account this test
-/// must not reach.
+/// What of the environment the process gets: everything else is for another one, whose database or account
+/// this test must not reach.
 const PASSED_ON: [&str; 4] = ["PATH", "HOME", "TMPDIR", "LOG_FORMAT"];
 /// More than a load test sends.
 const NO_LIMIT: &str = "1000000/1m";

@@ -1,21 +1,23 @@
 //! How figures stand against the thresholds. No clock, no socket.
 //!
-//! The thresholds of the document (warning, critical): response time P95 2 s and 5 s; errors 1 % and 5 %; the database's
-//! pool 80 % and 100 %; memory 70 % and 85 %. What a scenario expects beyond these is a warning where it is not met; it
-//! is critical where more than 5 % of the requests or calls did not meet it.
+//! The thresholds of the document (warning, critical): response time P95 2 s and 5 s; errors 1 % and 5 %; the
+//! database's pool 80 % and 100 %; memory 70 % and 85 %. What a scenario expects beyond these is a warning
+//! where it is not met; it is critical where more than 5 % of the requests or calls did not meet it.
 //!
-//! **Errors.** The rate counts requests that were not answered as they should be, and calls that suffered: those that failed,
-//! or were turned away where there was room. A response of the Realtime service that failed and was repeated made nobody
-//! suffer: the service's failures are judged by themselves. What this machine could not send for want of something is
-//! no error of the program, and a warning.
+//! **Errors.** The rate counts requests that were not answered as they should be, and calls that suffered:
+//! those that failed, or were turned away where there was room. A response of the Realtime service that
+//! failed and was repeated made nobody suffer: the service's failures are judged by themselves. What this
+//! machine could not send for want of something is no error of the program, and a warning.
 //!
-//! **The pool.** What counts is the demand: connections in use and queries that wait for one, in percent of the
-//! connections allowed. Above 80 % it is nearly exhausted; at 100 % it is. A group of queries that comes at once
-//! fills any pool for a moment and harms nobody, so it is the demand that lasted for [`LASTING`] seconds in a row.
+//! **The pool.** What counts is the demand: connections in use and queries that wait for one, in percent of
+//! the connections allowed. Above 80 % it is nearly exhausted; at 100 % it is. A group of queries that comes
+//! at once fills any pool for a moment and harms nobody, so it is the demand that lasted for [`LASTING`]
+//! seconds in a row.
 //!
-//! **The load itself.** A request counts from when it was due; how late this program was in sending it is judged, too,
-//! because then the result is about this machine, not about the program under load. Its P99 is taken off the delay of
-//! frames, except where the machine's limit is looked for: callers and program share it.
+//! **The load itself.** A request counts from when it was due; how late this program was in sending it is
+//! judged, too, because then the result is about this machine, not about the program under load. Its P99 is
+//! taken off the delay of frames, except where the machine's limit is looked for: callers and program share
+//! it.
 
 use super::result::{Check, Sample, Scenario, Verdict};
 use super::tally::Tally;
@@ -32,15 +34,15 @@ const LASTING: usize = 5;
 const LOG_RESPONSE_MS: f64 = 500.0;
 /// By when a status callback is processed, in milliseconds.
 pub const PROCESSED_WITHIN_MS: f64 = 5_000.0;
-/// What is added to a frame's way, in milliseconds, P99. A conversation bears 400 ms one way in all (ITU-T G.114), of which
-/// the telephone network and the service need their part.
+/// What is added to a frame's way, in milliseconds, P99. A conversation bears 400 ms one way in all (ITU-T
+/// G.114), of which the telephone network and the service need their part.
 const DELAY_MS: [f64; 2] = [250.0, 400.0];
 /// What the program may add to a frame's way where its limit is looked for, in milliseconds, P99.
 pub const QUALITY_MS: f64 = 20.0;
 /// A step of that search is lost if it was as bad as can be for so many seconds.
 const LATE_FOR: usize = 3;
-/// How late this program may be, in milliseconds, P99, where requests are judged: half of what the tightest response time
-/// allows. It is also what a quick run may be, on a machine that has other things to do.
+/// How late this program may be, in milliseconds, P99, where requests are judged: half of what the tightest
+/// response time allows. It is also what a quick run may be, on a machine that has other things to do.
 pub const LAG_MS: f64 = 250.0;
 /// The same where callers are heard, and where it is their quality that is judged.
 pub const LAG_OF_CALLS_MS: f64 = 50.0;
@@ -84,8 +86,8 @@ pub fn of_all(asked: u64, tally: &Tally, seen: &Seen) -> Vec<Check> {
     checks
 }
 
-/// Status callbacks: none is turned away, and each of the `accepted` is processed in time. `on_time` is null where the
-/// program does not tell; `delay_p95_ms` at least as long as it was.
+/// Status callbacks: none is turned away, and each of the `accepted` is processed in time. `on_time` is null
+/// where the program does not tell; `delay_p95_ms` at least as long as it was.
 pub fn of_webhooks(
     asked: u64,
     too_many: u64,
@@ -136,8 +138,8 @@ pub fn of_presence(expected: u64, seen: Option<u64>) -> Check {
     Check::new("calls never seen active at once", not_seen, "%", 0.0, CRITICAL_SHARE)
 }
 
-/// What is added to a frame's way, as far as it is more than this program itself was late: the rest may be for want of
-/// a processor here, and the lag is judged by itself.
+/// What is added to a frame's way, as far as it is more than this program itself was late: the rest may be
+/// for want of a processor here, and the lag is judged by itself.
 pub fn of_delay(report: &CallsReport, own_lag_ms: &Percentiles) -> Check {
     let own_lag = own_lag_ms.p99.unwrap_or_default();
     let added = added_p99(&report.added_latency_ms).map(|added| (added - own_lag).max(0.0));
@@ -187,8 +189,9 @@ pub fn of_giving_up() -> Check {
     Check::new("times given up, as frames were late for seconds or calls failed", Some(1.0), "", 0.0, 0.0)
 }
 
-/// Whether the search for the limit need not wait for the end of a step: frames were late by more than a conversation
-/// bears in each of the last seconds, of which `p99_ms` has the P99, or more than a tenth of the calls failed.
+/// Whether the search for the limit need not wait for the end of a step: frames were late by more than a
+/// conversation bears in each of the last seconds, of which `p99_ms` has the P99, or more than a tenth of the
+/// calls failed.
 pub fn is_lost(p99_ms: &[f64], failed: u64, asked: u64) -> bool {
     let last = p99_ms.last_chunk::<LATE_FOR>();
     last.is_some_and(|last| last.iter().all(|ms| *ms > DELAY_MS[1])) || failed * 10 > asked
@@ -199,8 +202,8 @@ fn added_p99(added: &UpDown) -> Option<f64> {
     added.up.p99.zip(added.down.p99).map(|(up, down)| up.max(down))
 }
 
-/// How long at least the slowest twentieth took, of a histogram's buckets: bound and count up to it, rising. Null
-/// without any, and beyond the last bound.
+/// How long at least the slowest twentieth took, of a histogram's buckets: bound and count up to it, rising.
+/// Null without any, and beyond the last bound.
 pub fn p95_of_buckets(buckets: &[(f64, f64)]) -> Option<f64> {
     let all = buckets.last()?.1;
     let (bound, _) = buckets.iter().find(|(_, count)| all > 0.0 && *count >= all * 0.95)?;

@@ -1,5 +1,5 @@
-//! Whether a program that was loaded again and again keeps something of it: what it holds when nobody calls, after the
-//! first round and after the last.
+//! Whether a program that was loaded again and again keeps something of it: what it holds when nobody calls,
+//! after the first round and after the last.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ const RESTS_WITHIN: Duration = Duration::from_secs(60);
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
 /// For so long no connection has ended: longer than either side keeps one that nobody uses.
 const STEADY_FOR: Duration = Duration::from_secs(6);
-/// Memory that a process may have more, in percent: pages that are touched once, buffers that grow to what they need.
+/// Memory that a process may have more, in percent: pages that are touched once, buffers that grow to what
+/// they need.
 const MEMORY: [f64; 2] = [20.0, 50.0];
 /// Sockets and files that may be open by chance, and threads and tasks that see to them.
 const DESCRIPTORS: [f64; 2] = [5.0, 50.0];
@@ -62,8 +63,8 @@ async fn looked(target: &Target, mut is_settled: impl FnMut(&AtRest) -> bool) ->
 }
 
 impl AtRest {
-    /// Waits until no call and no webhook is left, and until connections have ended that nobody uses, such as those that
-    /// brought the load. After a minute it is as it is.
+    /// Waits until no call and no webhook is left, and until connections have ended that nobody uses, such as
+    /// those that brought the load. After a minute it is as it is.
     ///
     /// # Errors
     /// The program does not tell its metrics, all that time.

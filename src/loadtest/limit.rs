@@ -1,6 +1,6 @@
-//! How many calls the machine holds: steps of four times the size until one does not hold, then between the last that did
-//! and the first that did not. What is measured is the time in which all callers of a step are on the line together; a step
-//! that is lost is not waited for.
+//! How many calls the machine holds: steps of four times the size until one does not hold, then between the
+//! last that did and the first that did not. What is measured is the time in which all callers of a step are
+//! on the line together; a step that is lost is not waited for.
 
 use std::time::Duration;
 
@@ -73,7 +73,8 @@ fn ramp(size: u16) -> Duration {
     Duration::from_secs_f64(f64::from(size) / a_second)
 }
 
-/// Looks for the limit. Adds to `steps`, which is empty, each step when it is over, and at the end the finding.
+/// Looks for the limit. Adds to `steps`, which is empty, each step when it is over, and at the end the
+/// finding.
 ///
 /// # Errors
 /// As [`calls::run`], and the program does not tell whether it is at rest between two steps.

@@ -30,8 +30,8 @@ impl MetricsPage {
         self.sum(name, labels).unwrap_or_default()
     }
 
-    /// The bounds of a histogram's buckets and how many observations were at most that much, rising, over the series
-    /// that have one of these values for `label`.
+    /// The bounds of a histogram's buckets and how many observations were at most that much, rising, over the
+    /// series that have one of these values for `label`.
     pub fn buckets(&self, name: &str, label: &str, values: &[&str]) -> Vec<(f64, f64)> {
         let bucket = format!("{name}_bucket");
         let mut bounds: Vec<f64> = self.0.lines().filter_map(|line| bound(line, &bucket)).collect();

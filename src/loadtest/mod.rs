@@ -1,11 +1,11 @@
-//! The load tests: what the program is given to bear, what is measured meanwhile, and how it stands against the
-//! thresholds.
+//! The load tests: what the program is given to bear, what is measured meanwhile, and how it stands against
+//! the thresholds.
 //!
-//! [`run`] carries out a [`Plan`] against a program that runs somewhere, or against an [`instance`] of its own. The
-//! scenarios are [`calls`], [`webhooks`] and [`database`]; each yields one [`Scenario`], which [`judge`] has judged.
-//! Requests go out when [`schedule`] says so ([`requests`]); [`watch`] looks at the program once a second meanwhile.
-//! [`limit`] looks for the number of calls the machine holds, [`leaks`] at what rounds of load ([`soak`]) leave behind.
-//! [`table`], [`page`] and [`compare`] show what was found.
+//! [`run`] carries out a [`Plan`] against a program that runs somewhere, or against an [`instance`] of its
+//! own. The scenarios are [`calls`], [`webhooks`] and [`database`]; each yields one [`Scenario`], which
+//! [`judge`] has judged. Requests go out when [`schedule`] says so ([`requests`]); [`watch`] looks at the
+//! program once a second meanwhile. [`limit`] looks for the number of calls the machine holds, [`leaks`] at
+//! what rounds of load ([`soak`]) leave behind. [`table`], [`page`] and [`compare`] show what was found.
 //!
 //! All of it runs on one thread, an actix system, so that its own lag can be told.
 
@@ -94,8 +94,8 @@ pub enum Load {
 /// Carries out the plan. To be called within an actix system.
 ///
 /// # Errors
-/// No load could be made at all, or it was interrupted. What fails later, and a private instance that does not end well,
-/// are part of the result, beside what was found until then.
+/// No load could be made at all, or it was interrupted. What fails later, and a private instance that does
+/// not end well, are part of the result, beside what was found until then.
 pub async fn run(plan: &Plan) -> anyhow::Result<LoadTest> {
     tokio::select! {
         done = carry_out(plan) => done,
@@ -107,7 +107,8 @@ pub async fn run(plan: &Plan) -> anyhow::Result<LoadTest> {
 }
 
 async fn carry_out(plan: &Plan) -> anyhow::Result<LoadTest> {
-    // Every call and every request takes some here, and without them the result says so; a private instance inherits them.
+    // Every call and every request takes some here, and without them the result says so; a private instance
+    // inherits them.
     descriptors::raise();
     let started_at = Utc::now();
     let (target, instance) = match &plan.where_to {

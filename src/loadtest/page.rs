@@ -1,5 +1,5 @@
-//! The result of a load test as one HTML page, which can be mailed: nothing in it is loaded from elsewhere, and nothing
-//! in it runs. It is read on a screen, on a telephone, in the dark and on paper.
+//! The result of a load test as one HTML page, which can be mailed: nothing in it is loaded from elsewhere,
+//! and nothing in it runs. It is read on a screen, on a telephone, in the dark and on paper.
 
 mod plot;
 mod plots;

@@ -1,4 +1,5 @@
-//! The progress of a scenario, on stderr: a line that stays in place on a terminal, a plain one now and then elsewhere.
+//! The progress of a scenario, on stderr: a line that stays in place on a terminal, a plain one now and then
+//! elsewhere.
 
 use std::cell::Cell;
 use std::time::Duration;

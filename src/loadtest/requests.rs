@@ -1,6 +1,6 @@
-//! Requests that are sent when they are due, whether or not the ones before are answered: a slow answer delays nobody
-//! else, and each is counted from when it was due, so that what one stall does to all who come after it is in the
-//! figures.
+//! Requests that are sent when they are due, whether or not the ones before are answered: a slow answer
+//! delays nobody else, and each is counted from when it was due, so that what one stall does to all who come
+//! after it is in the figures.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,14 +13,15 @@ use super::schedule::Schedule;
 use super::tally::Tally;
 use super::target::Fault;
 
-/// So many requests may be unanswered: each has a descriptor, and of the 1,024 that a process has where nobody gives it
-/// more, some are left for everything else.
+/// So many requests may be unanswered: each has a descriptor, and of the 1,024 that a process has where
+/// nobody gives it more, some are left for everything else.
 pub const MOST_UNANSWERED: u32 = 900;
-/// How long another request waits for one of them to be answered. Then it is not sent; the wait is this program's lag.
+/// How long another request waits for one of them to be answered. Then it is not sent; the wait is this
+/// program's lag.
 const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
-/// Sends all requests of `schedule`, made by `send` from their numbers, and returns when the last one is answered; or,
-/// where the first answers are [refusals](Tally::is_refused), when these are.
+/// Sends all requests of `schedule`, made by `send` from their numbers, and returns when the last one is
+/// answered; or, where the first answers are [refusals](Tally::is_refused), when these are.
 pub async fn send_all<F>(schedule: Schedule, tally: &Rc<Tally>, send: impl Fn(u32) -> F)
 where
     F: Future<Output = Result<(), Fault>> + 'static,

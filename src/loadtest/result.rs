@@ -48,10 +48,12 @@ pub struct Scenario {
     pub asked: u64,
     /// What the error rate is of: requests that were not answered as they should be, calls that suffered.
     pub errors: Vec<ErrorCount>,
-    /// Failures of the Realtime service behind the program. They are not in the error rate: whoever suffered by one is.
+    /// Failures of the Realtime service behind the program. They are not in the error rate: whoever suffered
+    /// by one is.
     #[serde(default)]
     pub upstream: Vec<ErrorCount>,
-    /// Of requests: from when each was due to its answer. Of calls: from a caller's last word to the first of the answer.
+    /// Of requests: from when each was due to its answer. Of calls: from a caller's last word to the first of
+    /// the answer.
     pub response_ms: Percentiles,
     /// So many requests took up to so many milliseconds, in rising order: the distribution of `response_ms`.
     pub distribution: Vec<Bucket>,

@@ -12,8 +12,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// When the request `index`, from 0, is due, from the start. The last group is due one group's time before `within`
-    /// is over, so that it is answered within it.
+    /// When the request `index`, from 0, is due, from the start. The last group is due one group's time
+    /// before `within` is over, so that it is answered within it.
     pub fn due(&self, index: u32) -> Duration {
         let at_once = self.at_once.max(1);
         let groups = self.count.div_ceil(at_once).max(1);

@@ -1,4 +1,5 @@
-//! The rounds of a soak: of each scenario the first, the worst and the last one are kept, however many there are.
+//! The rounds of a soak: of each scenario the first, the worst and the last one are kept, however many there
+//! are.
 
 use super::result::Scenario;
 
@@ -40,8 +41,8 @@ impl Rounds {
         }
     }
 
-    /// Those that are kept, in the order of their rounds. The first ones have the names of single rounds, so that they can
-    /// be compared with these; the others have the number as well.
+    /// Those that are kept, in the order of their rounds. The first ones have the names of single rounds, so
+    /// that they can be compared with these; the others have the number as well.
     pub fn into_scenarios(self) -> Vec<Scenario> {
         let count = self.count;
         let mut all = Vec::new();

@@ -8,8 +8,8 @@ use super::tally::Tally;
 use super::watch::Seen;
 use crate::sim::report::Percentiles;
 
-/// A scenario that ran since `started` with so many requests or calls `asked`: judged as all are, and by `checks` of its
-/// own.
+/// A scenario that ran since `started` with so many requests or calls `asked`: judged as all are, and by
+/// `checks` of its own.
 pub fn sum_up(
     (name, task): (&str, String),
     (started, asked): (Instant, u64),

@@ -1,7 +1,7 @@
 //! The program under load, as an HTTP client sees it.
 //!
-//! A connection is used again, as Twilio and browsers do. The document's `curl` and `ab` open one for each request: over
-//! TLS that would measure handshakes, most of all those of this program.
+//! A connection is used again, as Twilio and browsers do. The document's `curl` and `ab` open one for each
+//! request: over TLS that would measure handshakes, most of all those of this program.
 
 use std::fmt;
 use std::io;
@@ -19,8 +19,8 @@ use crate::sim::phone::Reach;
 
 /// Limit of a connect.
 const CONNECT: Duration = Duration::from_secs(10);
-/// A connection that nobody needed for so long is not used again: less than servers keep one for, so that no request
-/// meets one that is being closed.
+/// A connection that nobody needed for so long is not used again: less than servers keep one for, so that no
+/// request meets one that is being closed.
 const IDLE: Duration = Duration::from_secs(2);
 /// An answer that takes longer is an error.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,8 +42,8 @@ pub struct Target {
     client: Client,
 }
 
-/// Why a request was not answered as it should have been: one of a few words for all that can go wrong, so that errors
-/// of one kind are counted together.
+/// Why a request was not answered as it should have been: one of a few words for all that can go wrong, so
+/// that errors of one kind are counted together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// Of the program under load, or on the way to it.

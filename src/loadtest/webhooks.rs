@@ -91,8 +91,8 @@ fn callback(index: u32) -> (&'static str, Vec<(String, String)>) {
     (path, params.into_iter().chain([account]).map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-/// Waits until so many more callbacks are processed than before; answers the histogram of their delays in seconds, as
-/// far as it has come when time is up. None if the program does not tell.
+/// Waits until so many more callbacks are processed than before; answers the histogram of their delays in
+/// seconds, as far as it has come when time is up. None if the program does not tell.
 async fn processed(target: &Target, before: Option<&MetricsPage>, accepted: u64) -> Option<Vec<(f64, f64)>> {
     let delays = |page: &MetricsPage| page.buckets("switchboard_webhook_delay_seconds", "route", &ROUTES);
     let known = delays(before?);
@@ -109,8 +109,8 @@ async fn processed(target: &Target, before: Option<&MetricsPage>, accepted: u64)
     }
 }
 
-/// How many of them were processed within the time that is given; before the first one there is no histogram. None if
-/// the histogram has no bucket that ends there.
+/// How many of them were processed within the time that is given; before the first one there is no histogram.
+/// None if the histogram has no bucket that ends there.
 fn in_time(delays: &[(f64, f64)]) -> Option<u64> {
     let bound = judge::PROCESSED_WITHIN_MS / 1e3;
     if delays.is_empty() {

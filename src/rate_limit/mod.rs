@@ -1,7 +1,7 @@
 //! How many requests a client may make: sliding windows, one for each class of requests.
 //!
-//! A [`Store`] counts and decides. [`InMemory`] knows what this process has seen; the trait answers later because what
-//! several processes have seen is elsewhere.
+//! A [`Store`] counts and decides. [`InMemory`] knows what this process has seen; the trait answers later
+//! because what several processes have seen is elsewhere.
 
 use std::future::ready;
 use std::net::IpAddr;
@@ -71,8 +71,8 @@ impl Default for Quotas {
     }
 }
 
-/// For each request that the API allows, so many looks at the live picture: it is drawn once for all who ask. A page asks
-/// every three seconds, and a dozen of them may stand behind one address.
+/// For each request that the API allows, so many looks at the live picture: it is drawn once for all who ask.
+/// A page asks every three seconds, and a dozen of them may stand behind one address.
 const PAGES: u32 = 3;
 
 /// What is counted together.
@@ -84,9 +84,9 @@ pub enum Class {
     Page,
     /// Status callbacks of Twilio.
     Webhook,
-    /// Credentials that were wrong. Whoever brings the right one is let in, however often another has guessed from the
-    /// same address: a token cannot be guessed, and nobody can lock its owner out. A password can be: a login counts each
-    /// attempt before it compares, and compares only if the attempt may pass.
+    /// Credentials that were wrong. Whoever brings the right one is let in, however often another has guessed
+    /// from the same address: a token cannot be guessed, and nobody can lock its owner out. A password can
+    /// be: a login counts each attempt before it compares, and compares only if the attempt may pass.
     Auth,
 }
 

@@ -1,8 +1,8 @@
 //! A sliding window, in memory: requests are counted in slots, which go out of view one by one.
 //!
-//! A request stays in view for the whole window and up to a 30th of it longer, so that in no window more may pass than
-//! the quota says. A client takes the same room whatever it does. [`MAX_CLIENTS`] of them have a place, which they keep
-//! as long as they come; those who find none are counted together, as one.
+//! A request stays in view for the whole window and up to a 30th of it longer, so that in no window more may
+//! pass than the quota says. A client takes the same room whatever it does. [`MAX_CLIENTS`] of them have a
+//! place, which they keep as long as they come; those who find none are counted together, as one.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use super::{Decision, Quota};
 
-/// Clients that have a place of their own: in each class up to 24 MB of them, and 6 MB more while a map grows.
+/// Clients that have a place of their own: in each class up to 24 MB of them, and 6 MB more while a map
+/// grows.
 const MAX_CLIENTS: usize = 50_000;
 /// Those of a window, and the one that has begun.
 const SLOTS: usize = 31;
@@ -46,7 +47,8 @@ impl<K: Eq + Hash> SlidingWindow<K> {
         Self { quota, slot_nanos, period: 0, recent, earlier, others }
     }
 
-    /// Decides on one more request of `client`; `now` is the time since any fixed moment, and never less than before.
+    /// Decides on one more request of `client`; `now` is the time since any fixed moment, and never less than
+    /// before.
     pub fn take(&mut self, client: K, now: Duration) -> Decision {
         let (now, slot_nanos, quota) = (now.as_nanos() as u64, self.slot_nanos, self.quota.requests);
         let slot = now / slot_nanos;

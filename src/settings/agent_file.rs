@@ -207,8 +207,8 @@ fn not_a_text(key: &str, place: &str, reader: &mut Reader<'_>) {
     reader.fault(place, &wrong, "give a text in quotes, or leave the key out");
 }
 
-/// A file without a fault says what a plain reader of TOML finds in it; each fault is one printable line, names a line
-/// of the file, and repeats no more than the file.
+/// A file without a fault says what a plain reader of TOML finds in it; each fault is one printable line,
+/// names a line of the file, and repeats no more than the file.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn fuzz(data: &[u8]) {
     const PATH: &str = "agent.toml";

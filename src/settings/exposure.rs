@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use super::reader::Reader;
 use super::{ApiAuth, HttpSettings, Settings, is_loopback};
 
-/// The setting by which others than this machine reach the program, as the end of a sentence; none where nothing does.
+/// The setting by which others than this machine reach the program, as the end of a sentence; none where
+/// nothing does.
 fn reached_by(http: &HttpSettings) -> Option<&'static str> {
     if !http.bind.ip().is_loopback() {
         Some("is for a loopback BIND_ADDR only")
@@ -18,7 +19,8 @@ fn reached_by(http: &HttpSettings) -> Option<&'static str> {
     }
 }
 
-/// Refuses an API without logins that a proxy or a network opens to strangers. A proxy need not say that it forwards.
+/// Refuses an API without logins that a proxy or a network opens to strangers. A proxy need not say that it
+/// forwards.
 pub(super) fn check_api(http: &HttpSettings, reader: &mut Reader<'_>) {
     if let (ApiAuth::Off, Some(wrong)) = (http.api_auth, reached_by(http)) {
         reader.fault(
@@ -38,8 +40,8 @@ pub(super) fn check_bypass(bypasses: bool, http: &HttpSettings, reader: &mut Rea
 }
 
 impl Settings {
-    /// The setting that forbids to listen here. A socket can be handed over by whoever starts the program, whatever
-    /// `BIND_ADDR` says.
+    /// The setting that forbids to listen here. A socket can be handed over by whoever starts the program,
+    /// whatever `BIND_ADDR` says.
     pub fn forbids(&self, address: SocketAddr) -> Option<&'static str> {
         if address.ip().to_canonical().is_loopback() {
             return None;

@@ -39,7 +39,8 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// Gives every variable a value, faulty ones a stand-in; [`finish`](Self::finish) hands out the whole only without faults.
+/// Gives every variable a value, faulty ones a stand-in; [`finish`](Self::finish) hands out the whole only
+/// without faults.
 pub(super) struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     faults: Vec<Fault>,
@@ -63,7 +64,8 @@ impl<'a> Reader<'a> {
         self.optional(name).is_none()
     }
 
-    /// A secret goes into headers and keys as it is, so white space, a line break at its end above all, is a fault.
+    /// A secret goes into headers and keys as it is, so white space, a line break at its end above all, is a
+    /// fault.
     pub(super) fn optional_secret(&mut self, name: &str) -> Option<Secret> {
         let value = self.optional(name)?;
         if !value.bytes().all(|b| b.is_ascii_graphic()) {

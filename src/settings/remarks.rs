@@ -1,5 +1,5 @@
-//! What to look at in the environment of a program that starts all the same: names that are probably misspelt, settings
-//! that have no effect, and settings that are dangerous.
+//! What to look at in the environment of a program that starts all the same: names that are probably
+//! misspelt, settings that have no effect, and settings that are dangerous.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -8,7 +8,8 @@ use std::fmt;
 use super::{ApiAuth, Settings, environment, unread};
 use crate::nearest::nearest;
 
-/// Settings of other commands, or of parts that a build may lack: they are misspelt as easily as those that are read.
+/// Settings of other commands, or of parts that a build may lack: they are misspelt as easily as those that
+/// are read.
 const OTHERS: [&str; 23] = [
     "ALERT_WEBHOOK_URL",
     "DIRECT_DATABASE_URL",
@@ -34,8 +35,8 @@ const OTHERS: [&str; 23] = [
     "TWILIO_SHARED_KEYS",
     "URGENT_NOTIFICATION_NUMBER",
 ];
-/// Those of them that somebody sets for an effect, and what is missing without it. Not said where the program asks for
-/// them, unless it only [checks](unread::CHECKED) them.
+/// Those of them that somebody sets for an effect, and what is missing without it. Not said where the program
+/// asks for them, unless it only [checks](unread::CHECKED) them.
 const WITHOUT_EFFECT: [(&str, &str); 13] = [
     ("ALERT_WEBHOOK_URL", "no alert is sent"),
     ("FLIGHT_RECORDER", "nothing is recorded for a replay"),
@@ -98,8 +99,8 @@ impl Environment {
         environment(name)
     }
 
-    /// What there is to say about the names that are set, in view of those that were asked for. Another command has the
-    /// same environment as `serve`.
+    /// What there is to say about the names that are set, in view of those that were asked for. Another
+    /// command has the same environment as `serve`.
     pub fn remarks(&self) -> Vec<Remark> {
         let _ = Settings::read(|name| {
             self.asked.borrow_mut().insert(name.to_owned());

@@ -1,4 +1,5 @@
-//! `TWILIO_SHARED_KEYS`: the keys of Twilio's webhook configuration that sign webhooks instead of the auth token.
+//! `TWILIO_SHARED_KEYS`: the keys of Twilio's webhook configuration that sign webhooks instead of the auth
+//! token.
 
 use actors::secret::Secret;
 use actors::wire::twilio::signature::SharedKey;

@@ -12,11 +12,11 @@ use super::reader::Reader;
 
 #[derive(Debug, Clone)]
 pub struct TraceSettings {
-    /// Where spans are sent by OTLP over HTTP (`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or `OTEL_EXPORTER_OTLP_ENDPOINT` and
-    /// `/v1/traces`).
+    /// Where spans are sent by OTLP over HTTP (`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` and `/v1/traces`).
     pub endpoint: Option<Url>,
-    /// Sent along, such as an API key (`OTEL_EXPORTER_OTLP_TRACES_HEADERS`, or `OTEL_EXPORTER_OTLP_HEADERS`); the values
-    /// are percent-encoded.
+    /// Sent along, such as an API key (`OTEL_EXPORTER_OTLP_TRACES_HEADERS`, or `OTEL_EXPORTER_OTLP_HEADERS`);
+    /// the values are percent-encoded.
     pub headers: HashMap<String, Secret>,
     /// Whose traces they are (`OTEL_SERVICE_NAME`).
     pub service_name: String,
@@ -59,7 +59,8 @@ fn collector(reader: &mut Reader<'_>, variable: &str) -> Option<Url> {
     url
 }
 
-/// `api-key=…,other=…`, with blanks around names and values, as the specification allows; a faulty one is not shown.
+/// `api-key=…,other=…`, with blanks around names and values, as the specification allows; a faulty one is not
+/// shown.
 fn headers(reader: &mut Reader<'_>, variable: &str) -> Option<HashMap<String, Secret>> {
     let headers: Option<_> = reader.optional(variable)?.split(',').map(header).collect();
     if headers.is_none() {

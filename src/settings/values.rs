@@ -5,7 +5,8 @@ use super::*;
 pub(super) fn instance_id(reader: &mut Reader<'_>, suffix: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
-    let wanted = "up to 64 letters, digits, `.`, `_`, `:` and `-`, the first a letter or digit"; // it names a folder
+    // It names a folder.
+    let wanted = "up to 64 letters, digits, `.`, `_`, `:` and `-`, the first a letter or digit";
     reader.parsed("INSTANCE_ID", format!("{host}:{suffix}"), wanted, |v| {
         let fits = v.len() <= 64
             && v.starts_with(|c: char| c.is_ascii_alphanumeric())

@@ -1,5 +1,5 @@
-//! The simulated telephone network and the simulated Realtime service: programs of their own, speaking the real
-//! protocols on real sockets, strict about what they accept. Loopback only.
+//! The simulated telephone network and the simulated Realtime service: programs of their own, speaking the
+//! real protocols on real sockets, strict about what they accept. Loopback only.
 
 pub mod arguments;
 pub mod phone;

@@ -1,13 +1,15 @@
-//! What the simulators measured: the answer of `sim realtime`'s `GET /report`, and the `--json` of `sim phone`.
+//! What the simulators measured: the answer of `sim realtime`'s `GET /report`, and the `--json` of
+//! `sim phone`.
 
 use serde::{Deserialize, Serialize};
 
-/// `GET /report` of the simulated Realtime service: what arrived, what was sent, and what the client did wrong.
+/// `GET /report` of the simulated Realtime service: what arrived, what was sent, and what the client did
+/// wrong.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RealtimeReport {
-    /// One entry a session, in the order in which they were opened; also the closed ones, but none that rendered
-    /// phrases or tried the service: it has no caller.
+    /// One entry a session, in the order in which they were opened; also the closed ones, but none that
+    /// rendered phrases or tried the service: it has no caller.
     pub sessions: Vec<SessionReport>,
     /// Everything a real service would have refused, over all sessions.
     pub violations: Vec<Violation>,
@@ -33,7 +35,8 @@ pub struct SessionReport {
     pub session: u16,
     /// Whether its socket is still open.
     pub open: bool,
-    /// Distinct `source` values of the tagged frames that arrived: the phone's call numbers. More than one is cross-talk.
+    /// Distinct `source` values of the tagged frames that arrived: the phone's call numbers. More than one is
+    /// cross-talk.
     pub callers: Vec<u16>,
     /// Tagged caller frames by sequence, in order of arrival, as `[sequence, latency in microseconds]`.
     pub arrivals: Vec<(u32, u32)>,
@@ -85,7 +88,8 @@ pub struct Violation {
 #[serde(rename_all = "camelCase")]
 pub struct CallsReport {
     pub calls: CallCounts,
-    /// In both directions; null when the Realtime service did not tell what arrived there, and nothing was found wrong here.
+    /// In both directions; null when the Realtime service did not tell what arrived there, and nothing was
+    /// found wrong here.
     pub frames: Option<FrameCounts>,
     /// What the bridge adds to each frame's way.
     pub added_latency_ms: UpDown,

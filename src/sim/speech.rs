@@ -1,5 +1,5 @@
-//! Speech for the simulators: short μ-law clips and what is said in them. `speech/make` makes the clips from the
-//! texts beside them.
+//! Speech for the simulators: short μ-law clips and what is said in them. `speech/make` makes the clips from
+//! the texts beside them.
 
 use std::fs::File;
 use std::io::{self, Error, ErrorKind, Read};
@@ -18,7 +18,8 @@ const MAX_FILE_BYTES: u64 = 10 * 60 * 8_000;
 /// Something that is said.
 #[derive(Debug, Clone, Copy)]
 pub struct Clip {
-    /// The `clip` of the tags in its frames: below 100 a caller's, from 100 on an agent's, from 200 to 299 a phrase.
+    /// The `clip` of the tags in its frames: below 100 a caller's, from 100 on an agent's, from 200 to 299 a
+    /// phrase.
     pub id: u16,
     pub name: &'static str,
     pub text: &'static str,
@@ -90,8 +91,8 @@ pub fn frames(clip: &Clip) -> impl Iterator<Item = [u8; FRAME_BYTES]> + use<> {
     })
 }
 
-/// Reads a recording of raw μ-law (8 kHz, mono, no header), at most ten minutes of it. Nobody knows what is said in
-/// it, so its text is empty; it stays in memory until the program ends.
+/// Reads a recording of raw μ-law (8 kHz, mono, no header), at most ten minutes of it. Nobody knows what is
+/// said in it, so its text is empty; it stays in memory until the program ends.
 pub fn from_file(path: &Path) -> io::Result<Clip> {
     let mut audio = Vec::new();
     File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut audio)?;

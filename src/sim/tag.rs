@@ -1,8 +1,9 @@
-//! The tag that every 20 ms frame of simulated audio carries, so that loss, reordering, corruption, cross-talk and
-//! latency can be told from the audio itself, wherever it arrives.
+//! The tag that every 20 ms frame of simulated audio carries, so that loss, reordering, corruption,
+//! cross-talk and latency can be told from the audio itself, wherever it arrives.
 //!
-//! A frame is 160 bytes of μ-law. The tag sits in the least significant bit of each byte, most significant bit of each
-//! field first, where it changes the sound by one quantisation step (silence stays silence: `0xFF` or `0xFE`):
+//! A frame is 160 bytes of μ-law. The tag sits in the least significant bit of each byte, most significant
+//! bit of each field first, where it changes the sound by one quantisation step (silence stays silence:
+//! `0xFF` or `0xFE`):
 //!
 //! | bits | field |
 //! |---|---|

@@ -39,7 +39,8 @@ impl HttpClient for CollectorClient {
     }
 }
 
-/// Runs `work` on a runtime of its own, and waits no longer than a batch may take: not for the look-up of a name, either.
+/// Runs `work` on a runtime of its own, and waits no longer than a batch may take: not for the look-up of a
+/// name, either.
 pub(super) fn in_time<T>(work: impl Future<Output = T>) -> Result<T, HttpError> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let done = LocalSet::new().block_on(&runtime, async { timeout(TAKEN_WITHIN, work).await });
@@ -62,8 +63,8 @@ async fn send(request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
     Ok(response.body(body)?)
 }
 
-/// How many spans of a batch the collector did not keep though it answered with success (OTLP, "Partial Success"). An
-/// answer that is none of a collector, such as a proxy's page, means that nothing was kept.
+/// How many spans of a batch the collector did not keep though it answered with success (OTLP, "Partial
+/// Success"). An answer that is none of a collector, such as a proxy's page, means that nothing was kept.
 fn rejected(answer: &Response<Bytes>) -> Result<u64, HttpError> {
     if !answer.status().is_success() || answer.body().is_empty() {
         return Ok(0); // what is no success is judged by the exporter

@@ -21,7 +21,8 @@ const BATCH: usize = 512;
 /// The first span of a request waits so long for others.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// Hands spans that have ended to the thread of the exporter, some at a time, and those that find no room to nobody.
+/// Hands spans that have ended to the thread of the exporter, some at a time, and those that find no room to
+/// nobody.
 #[derive(Debug)]
 pub(super) struct CountedBatches {
     batches: BatchSpanProcessor,

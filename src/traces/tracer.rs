@@ -14,8 +14,8 @@ thread_local! {
     static OF_CALL: Cell<Option<TraceId>> = const { Cell::new(None) };
 }
 
-/// Makes spans. One that has no parent and names a call begins no trace, but joins that of the call: the SDK, told so by
-/// [`CallIds`], makes it a root of it.
+/// Makes spans. One that has no parent and names a call begins no trace, but joins that of the call: the SDK,
+/// told so by [`CallIds`], makes it a root of it.
 #[derive(Debug)]
 pub(super) struct CallTracer(pub(super) SdkTracer);
 

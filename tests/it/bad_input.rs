@@ -1,4 +1,5 @@
-//! Bad input gets a clear answer and costs nothing else: no slot, no other call, no panic (the app's drop looks).
+//! Bad input gets a clear answer and costs nothing else: no slot, no other call, no panic (the app's drop
+//! looks).
 
 use std::process::Command;
 

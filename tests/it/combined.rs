@@ -1,5 +1,5 @@
-//! Faults in combination: a fault while another one is being dealt with. The calls go on, and what was said in them is
-//! in the database afterwards.
+//! Faults in combination: a fault while another one is being dealt with. The calls go on, and what was said
+//! in them is in the database afterwards.
 
 mod claim;
 mod drain;

@@ -77,7 +77,8 @@ async fn the_process_is_killed_and_all_go_on_within_three_seconds_of_its_start()
     world.is_content();
 }
 
-/// What the callers ask in the outage is too old to be heard by anybody when it is over: the agent asks by itself.
+/// What the callers ask in the outage is too old to be heard by anybody when it is over: the agent asks by
+/// itself.
 #[actix_rt::test]
 async fn the_realtime_service_dies_for_ten_seconds_and_all_go_on() {
     let database = TestDatabase::create().await;
@@ -115,8 +116,8 @@ async fn the_realtime_service_dies_for_ten_seconds_and_all_go_on() {
     world.is_content();
 }
 
-/// Nobody answers Twilio for as long as it tries: the number's fallback has everybody, and the rows of their calls are
-/// closed by the process that starts at last.
+/// Nobody answers Twilio for as long as it tries: the number's fallback has everybody, and the rows of their
+/// calls are closed by the process that starts at last.
 #[actix_rt::test]
 async fn the_process_is_not_started_again_and_all_are_given_to_the_fallback() {
     let database = TestDatabase::create().await;

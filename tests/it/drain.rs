@@ -1,4 +1,5 @@
-//! Going down: whoever is still on the line goes on at another instance, or is given to a person; nobody is dropped.
+//! Going down: whoever is still on the line goes on at another instance, or is given to a person; nobody is
+//! dropped.
 
 use std::time::Duration;
 

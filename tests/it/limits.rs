@@ -1,5 +1,5 @@
-//! The limits of the document, in the real program: as many as they say pass, the next one has to wait, and no caller
-//! notices.
+//! The limits of the document, in the real program: as many as they say pass, the next one has to wait, and
+//! no caller notices.
 
 use futures_util::future::join_all;
 use switchboard::sim::realtime::{self, Options};

@@ -220,7 +220,8 @@ async fn what_is_over_the_ceiling_is_turned_away_and_the_others_keep_their_quali
     let CallCounts { asked, completed, refused, failed, .. } = report.calls;
     assert_eq!((asked, completed, refused, failed), (30, 20, 10, 0), "{said}");
     assert_eq!((report.violations, &report.frames), (0, &Some(FrameCounts::default())), "{said}");
-    // The quality that is asked for is a matter of milliseconds: this machine may be too busy for it, and late itself.
+    // The quality that is asked for is a matter of milliseconds: this machine may be too busy for it, and
+    // late itself.
     let late = ["added latency P99", "own lag P99", "response time P95"];
     for breached in overload.breached() {
         assert!(late.iter().any(|what| breached.what.starts_with(what)), "{breached}");
@@ -291,7 +292,8 @@ async fn a_soak_loads_the_same_process_again_and_looks_for_what_it_keeps() {
     }
 }
 
-/// Answers every request on this connection with what `/healthz` answers, so long after its first line has come.
+/// Answers every request on this connection with what `/healthz` answers, so long after its first line has
+/// come.
 fn answers(mut stream: impl Read + Write, after: impl Fn(&str) -> Duration) {
     const HEALTHY: &str = r#"{"status":"healthy","poolStats":{"total":1,"idle":1,"waiting":0},"calls":{"active":0,"limit":20}}"#;
     let (mut head, mut byte) = (Vec::new(), [0]);

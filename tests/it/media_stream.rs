@@ -1,5 +1,5 @@
-//! The faults of Twilio's media stream: it drops, falls silent, stops without a close, closes without a stop, comes
-//! twice, and ends late. Epochs decide; slots and rows are right after each.
+//! The faults of Twilio's media stream: it drops, falls silent, stops without a close, closes without a stop,
+//! comes twice, and ends late. Epochs decide; slots and rows are right after each.
 
 use std::time::Duration;
 

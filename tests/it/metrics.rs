@@ -281,7 +281,8 @@ async fn odd_input_makes_no_series_of_its_own() {
         series.contains("brew") || series.contains("boil") || series.contains("CA0") || number(series)
     });
     assert_eq!(named, None);
-    assert!(after.len() < before + 50, "{before} series, then {}", after.len()); // what runs beside may add some
+    // What runs beside may add some.
+    assert!(after.len() < before + 50, "{before} series, then {}", after.len());
     assert!(after.len() < MOST_SERIES, "{}", after.len());
     assert_eq!(objections_of_promtool(&scrape(&app).await), "");
 }

@@ -1,4 +1,5 @@
-//! PostgreSQL is away at the worst moments: the calls go on, and what was said in them is in the log once it is back.
+//! PostgreSQL is away at the worst moments: the calls go on, and what was said in them is in the log once it
+//! is back.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ async fn said(app: &crate::support::app::TestApp, caller: &Caller) -> Vec<(u64, 
     turns(&log).into_iter().filter(by_caller).collect()
 }
 
-/// What was said before the outage is not known; what was said in it is, and the caller is asked for the rest.
+/// What was said before the outage is not known; what was said in it is, and the caller is asked for the
+/// rest.
 #[actix_rt::test]
 async fn a_call_that_began_before_the_outage_goes_on_after_a_kill_in_it() {
     let outage = Outage::prepare().await;

@@ -1,4 +1,5 @@
-//! Panics on purpose, anywhere: the call goes on, no other call notices, and where it cannot go on a person takes it.
+//! Panics on purpose, anywhere: the call goes on, no other call notices, and where it cannot go on a person
+//! takes it.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,7 +16,8 @@ use crate::support::twilio::{call_sid, rings, webhook};
 use crate::support::world::{World, asks, is_answered};
 
 const HUMAN: &str = "+14155550123";
-/// Twenty callers ring at once, on a machine that may have more to do; an unattended panic costs 10 s, or the call.
+/// Twenty callers ring at once, on a machine that may have more to do; an unattended panic costs 10 s, or the
+/// call.
 const MOST_SILENCE_MS: u64 = 8_000;
 
 struct House {
@@ -122,7 +124,8 @@ async fn survives(house: &House, when: When, input: &str) {
     }
     let log = house.app.logged(caller.call_sid()).await;
     let said: &[_] = match (when, input) {
-        // What the caller said may be lost with the panic, or with the session that was about to tell its transcript.
+        // What the caller said may be lost with the panic, or with the session that was about to tell its
+        // transcript.
         (When::Asking, "Service-Committed" | "Service-TranscriptCompleted" | "Service-ResponseCreated") => {
             &[&CALLER[1]]
         }
@@ -232,7 +235,8 @@ async fn a_process_that_is_about_to_end_says_so_and_takes_no_calls() {
     assert_eq!(app.ends_with().await.code(), Some(70));
 }
 
-/// The means to panic on purpose is one module behind one feature; no build without tests in it has the feature.
+/// The means to panic on purpose is one module behind one feature; no build without tests in it has the
+/// feature.
 #[test]
 fn a_default_build_has_no_means_to_panic_on_purpose() {
     let features = |edges| {

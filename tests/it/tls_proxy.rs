@@ -1,5 +1,5 @@
-//! TLS in front of the program, as `deploy/` configures nginx and HAProxy: callers ring through it, and it says whom a
-//! request is from.
+//! TLS in front of the program, as `deploy/` configures nginx and HAProxy: callers ring through it, and it
+//! says whom a request is from.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -54,7 +54,8 @@ impl Behind {
         Self { proxy, app, authority, realtime }
     }
 
-    /// A command against it that trusts this CA: what it said to standard output and error, and its exit status.
+    /// A command against it that trusts this CA: what it said to standard output and error, and its exit
+    /// status.
     async fn run(&self, command: &str, trusted: &Path, more: &[&str]) -> (String, String, i32) {
         let realtime = format!("http://{}", self.realtime.addr());
         let mut program = Command::new(env!("CARGO_BIN_EXE_switchboard"));

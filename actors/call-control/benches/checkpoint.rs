@@ -1,6 +1,8 @@
-//! What the checkpoint of a call costs for each piece of the agent's voice, what a snapshot costs, and what a panic does.
+//! What the checkpoint of a call costs for each piece of the agent's voice, what a snapshot costs, and what a
+//! panic does.
 //!
-//! "stepped once" is a call without a checkpoint, "stepped twice" one that keeps a second conversation as its checkpoint.
+//! "stepped once" is a call without a checkpoint, "stepped twice" one that keeps a second conversation as its
+//! checkpoint.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The pause before something is tried again. It doubles with each failure up to a longest one, and jitter keeps those
-//! who failed together from trying again together.
+//! The pause before something is tried again. It doubles with each failure up to a longest one, and jitter
+//! keeps those who failed together from trying again together.
 //!
 //! Pure: `spread`, from 0 to 1, is the jitter's die.
 

@@ -1,17 +1,19 @@
 //! A machine and its checkpoint: a snapshot now and then, and the inputs since.
 //!
-//! The checkpoint is the machine's state as of the last completed input. It is the snapshot that has taken all inputs of
-//! the journal again, but not the last one if that is not completed. Nothing comes of it outside: the effects of these
-//! inputs were carried out when they were taken, and the effects of the replay are dropped.
+//! The checkpoint is the machine's state as of the last completed input. It is the snapshot that has taken
+//! all inputs of the journal again, but not the last one if that is not completed. Nothing comes of it
+//! outside: the effects of these inputs were carried out when they were taken, and the effects of the replay
+//! are dropped.
 //!
-//! **When a snapshot is taken.** A snapshot copies the whole machine, and an input in the journal costs next to nothing.
-//! So a snapshot is taken as rarely as memory allows: when the journal is full, after the input that filled it is
-//! completed. It is full at a number of inputs or of bytes, whichever comes first ([`Limits`]). An input that is larger
-//! than the journal may be is kept until it is completed, and no longer. A snapshot at the end of each turn would come
-//! more often and save nothing: a full journal is replayed in microseconds, and only after a panic.
+//! **When a snapshot is taken.** A snapshot copies the whole machine, and an input in the journal costs next
+//! to nothing. So a snapshot is taken as rarely as memory allows: when the journal is full, after the input
+//! that filled it is completed. It is full at a number of inputs or of bytes, whichever comes first
+//! ([`Limits`]). An input that is larger than the journal may be is kept until it is completed, and no
+//! longer. A snapshot at the end of each turn would come more often and save nothing: a full journal is
+//! replayed in microseconds, and only after a panic.
 //!
-//! **What else it is for.** [`snapshot`](Journal::snapshot) and [`entries`](Journal::entries) are plain data with their
-//! times: [`replay`] makes the state out of them anywhere.
+//! **What else it is for.** [`snapshot`](Journal::snapshot) and [`entries`](Journal::entries) are plain data
+//! with their times: [`replay`] makes the state out of them anywhere.
 
 use crate::machine::{Machine, Millis, Replay};
 
@@ -91,7 +93,8 @@ impl<M: Replay + Clone + PartialEq> Journal<M> {
         }
     }
 
-    /// Goes back to the checkpoint. If this panics, there is none: whoever catches it must give the machine up.
+    /// Goes back to the checkpoint. If this panics, there is none: whoever catches it must give the machine
+    /// up.
     pub fn restore(&mut self) {
         if std::mem::take(&mut self.pending)
             && let Some(last) = self.entries.pop()

@@ -1,9 +1,11 @@
-//! What a state machine of this crate is: inputs and the time go in, effects come out, and nothing else happens.
+//! What a state machine of this crate is: inputs and the time go in, effects come out, and nothing else
+//! happens.
 
 /// Milliseconds since the Unix epoch, by a clock that only goes forward during a call.
 pub type Millis = u64;
 
-/// A deterministic state machine: two equal ones stay equal as long as they take the same inputs at the same times.
+/// A deterministic state machine: two equal ones stay equal as long as they take the same inputs at the same
+/// times.
 pub trait Machine {
     /// What happened. It may borrow from what it was read from.
     type Input<'a>;
@@ -19,11 +21,12 @@ pub trait Machine {
 
 /// A machine whose inputs can be kept and taken again, by a [`Journal`](crate::journal::Journal).
 pub trait Replay: Machine {
-    /// An input that borrows nothing. It may lack what the machine does not decide by: a machine that takes the kept
-    /// input ends in the same state, and its effects may differ in what is lacking.
+    /// An input that borrows nothing. It may lack what the machine does not decide by: a machine that takes
+    /// the kept input ends in the same state, and its effects may differ in what is lacking.
     type Kept;
 
-    /// Keeps an input that this machine is about to take. `latest_first`: the kept inputs before, with which it may share.
+    /// Keeps an input that this machine is about to take. `latest_first`: the kept inputs before, with which
+    /// it may share.
     fn keep<'k>(
         &self,
         input: &Self::Input<'_>,

@@ -1,8 +1,10 @@
-//! Reads the members of a flat JSON object without building anything: the fast path of the two audio messages.
+//! Reads the members of a flat JSON object without building anything: the fast path of the two audio
+//! messages.
 //!
-//! It understands what both peers send fifty times a second: objects whose keys and texts have no escapes, and whose
-//! members may be such objects, but not theirs. Whatever else it meets ends the scan with [`Unusual`], and the caller hands the message to `serde_json`, which then also has
-//! the last word on what is malformed.
+//! It understands what both peers send fifty times a second: objects whose keys and texts have no escapes,
+//! and whose members may be such objects, but not theirs. Whatever else it meets ends the scan with
+//! [`Unusual`], and the caller hands the message to `serde_json`, which then also has the last word on what
+//! is malformed.
 
 use memchr::{memchr2, memchr3};
 
@@ -26,8 +28,8 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Calls `member` with each value of the object that is `json`, in order, and with its place: the key, behind that of the
-/// object it stands in, if that is not `json` itself.
+/// Calls `member` with each value of the object that is `json`, in order, and with its place: the key, behind
+/// that of the object it stands in, if that is not `json` itself.
 pub fn members<'a>(
     json: &'a [u8],
     mut member: impl FnMut((Option<&'a [u8]>, &'a [u8]), Raw<'a>) -> Result<(), Unusual>,

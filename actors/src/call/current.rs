@@ -27,7 +27,8 @@ impl From<Persona> for CurrentPersona {
     }
 }
 
-/// The persona, and recordings in its voice. If the persona is replaced between the two reads, both are read again.
+/// The persona, and recordings in its voice. If the persona is replaced between the two reads, both are read
+/// again.
 pub(super) fn agent(persona: &CurrentPersona, book: &PhraseBook) -> (Arc<Persona>, Arc<Phrases>) {
     loop {
         let (before, phrases) = (persona.now(), book.at_hand());

@@ -1,5 +1,5 @@
-//! After the end of a call its slot is free at once; its actor reads on for a moment, for what the service still has to
-//! say: the caller's last words, and what a response cost.
+//! After the end of a call its slot is free at once; its actor reads on for a moment, for what the service
+//! still has to say: the caller's last words, and what a response cost.
 
 use std::time::{Duration, Instant};
 

@@ -1,10 +1,10 @@
-//! What the metrics know of a call that its conversation does not need: plain data, told what goes to the caller and what
-//! comes back.
+//! What the metrics know of a call that its conversation does not need: plain data, told what goes to the
+//! caller and what comes back.
 //!
-//! Twilio plays what it is sent in order and without a pause, so the moment at which a mark would be played, had the
-//! audio no way to go, is known when it is sent; how much later its echo comes is the round trip. One mark at a time is
-//! followed. At a clear Twilio echoes all marks that it had not come to (reference: Twilio, "Media Streams: messages"):
-//! the echo of the last one says that the line is silent.
+//! Twilio plays what it is sent in order and without a pause, so the moment at which a mark would be played,
+//! had the audio no way to go, is known when it is sent; how much later its echo comes is the round trip. One
+//! mark at a time is followed. At a clear Twilio echoes all marks that it had not come to (reference: Twilio,
+//! "Media Streams: messages"): the echo of the last one says that the line is silent.
 
 use std::time::{Duration, Instant};
 

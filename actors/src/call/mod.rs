@@ -1,10 +1,11 @@
 //! CallActor: one live call. It owns both sockets and carries out what the conversation decides.
 //!
-//! The registry starts it when the call is admitted, under a supervisor, and holds its only address: when it has
-//! released the slot, the actor stops and closes both sockets. What it does runs inside [`caught`]; after a panic the supervisor
-//! starts the same actor again from its checkpoint, the conversation as of its last completed input: a snapshot and the
-//! inputs since ([`Journal`]). The pumps of both sockets do not notice. More than [`MAX_RESTARTS`] restarts in [`RESTARTS_WITHIN`]: the caller is given to a person.
-//! Its mailbox takes [`MAILBOX`] messages; a pump that finds it full waits.
+//! The registry starts it when the call is admitted, under a supervisor, and holds its only address: when it
+//! has released the slot, the actor stops and closes both sockets. What it does runs inside [`caught`]; after
+//! a panic the supervisor starts the same actor again from its checkpoint, the conversation as of its last
+//! completed input: a snapshot and the inputs since ([`Journal`]). The pumps of both sockets do not notice.
+//! More than [`MAX_RESTARTS`] restarts in [`RESTARTS_WITHIN`]: the caller is given to a person. Its mailbox
+//! takes [`MAILBOX`] messages; a pump that finds it full waits.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -278,8 +279,8 @@ impl CallActor {
         }
     }
 
-    /// Does `work`, which is told when it begins. After the end nothing is done. False after a panic on the way: what
-    /// there was to do is thrown away.
+    /// Does `work`, which is told when it begins. After the end nothing is done. False after a panic on the
+    /// way: what there was to do is thrown away.
     fn guarded(
         &mut self,
         ctx: &mut Context<Self>,
@@ -358,7 +359,8 @@ impl CallActor {
         self.set_tick(now, ctx);
     }
 
-    /// The stream's opening was thrown away with a panic: the caller would be on the line and never hear a word.
+    /// The stream's opening was thrown away with a panic: the caller would be on the line and never hear a
+    /// word.
     fn has_missed_its_stream(&self) -> bool {
         let state = self.conversation.as_ref().map(|conversation| conversation.live().summary().state);
         let is_open = self.stream.as_ref().is_some_and(|stream| !stream.out.is_closed());
@@ -482,7 +484,8 @@ impl CallActor {
             tracing::error!(call.sid = %call_sid, "the registry did not take the end of a call");
         };
         let told = told.instrument(self.span.clone());
-        // Without an address left, stopping is for good; timers and readers would keep the actor alive otherwise.
+        // Without an address left, stopping is for good; timers and readers would keep the actor alive
+        // otherwise.
         ctx.spawn(told.into_actor(self).map(|(), call, ctx| call.linger(ctx)));
     }
 
@@ -491,8 +494,9 @@ impl CallActor {
         self.stream.as_ref().map_or(self.identity.first_epoch, |stream| stream.epoch)
     }
 
-    /// Sets the next tick. One that was overtaken by an earlier one does nothing; it is not cancelled, because actix would
-    /// apply a cancellation that a panic came before to the restarted actor's futures, whose handles are counted anew.
+    /// Sets the next tick. One that was overtaken by an earlier one does nothing; it is not cancelled,
+    /// because actix would apply a cancellation that a panic came before to the restarted actor's futures,
+    /// whose handles are counted anew.
     fn set_tick(&mut self, now: Millis, ctx: &mut Context<Self>) {
         let Some(due) = self.conversation.as_ref().and_then(|conversation| conversation.live().deadline())
         else {
@@ -520,8 +524,8 @@ impl CallActor {
         ctx.stop();
     }
 
-    /// Goes back to the last completed input. A checkpoint that cannot be made is not tried again: nobody knows what the
-    /// call has come to, so the caller is given to a person without the conversation.
+    /// Goes back to the last completed input. A checkpoint that cannot be made is not tried again: nobody
+    /// knows what the call has come to, so the caller is given to a person without the conversation.
     fn restore(&mut self) {
         self.effects.clear();
         let Some(mut conversation) = self.conversation.take() else { return };

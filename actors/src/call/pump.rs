@@ -1,6 +1,6 @@
-//! The pump of a media stream: it reads the caller's socket on the worker that took it, passes audio straight to the
-//! Realtime socket, and gives everything else to the call's actor. It outlives a restart of the actor, and ends when the
-//! socket does or the call's slot is released.
+//! The pump of a media stream: it reads the caller's socket on the worker that took it, passes audio straight
+//! to the Realtime socket, and gives everything else to the call's actor. It outlives a restart of the actor,
+//! and ends when the socket does or the call's slot is released.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,8 +26,8 @@ use crate::wire::twilio::token::{TOKEN_PARAMETER, TokenKey};
 const START_WITHIN: Duration = Duration::from_secs(5);
 /// A pause is looked after when it is so long, and then every third of it.
 const QUIET_AFTER: Duration = Duration::from_millis(PAUSE_MS);
-/// After this pause the caller cannot be heard, which is noted. Nothing else is done about it: it may be that only one
-/// direction fails, and the call goes on when frames come again.
+/// After this pause the caller cannot be heard, which is noted. Nothing else is done about it: it may be that
+/// only one direction fails, and the call goes on when frames come again.
 const INAUDIBLE_AFTER: Duration = Duration::from_secs(3);
 /// A peer that sends nothing is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -92,7 +92,8 @@ impl Pump {
         stream.drain().await;
     }
 
-    /// Serves a stream that has got its call. However it ends, a panic included, the call and the registry are told.
+    /// Serves a stream that has got its call. However it ends, a panic included, the call and the registry
+    /// are told.
     async fn serve(&self, stream: &mut StreamIn, line: &Line, out: &StreamOut) {
         let opened = OpenStream { epoch: line.epoch, stream_sid: line.start.stream_sid, out: out.clone() };
         let served = async {

@@ -1,5 +1,5 @@
-//! How the database is asked: on a connection of the pool, within a deadline, measured, and what its answer says of its
-//! health is noted.
+//! How the database is asked: on a connection of the pool, within a deadline, measured, and what its answer
+//! says of its health is noted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ const AWAY_AFTER: Duration = Duration::from_secs(4);
 const SERVER_GRACE: Duration = Duration::from_secs(1);
 
 impl Shared {
-    /// Asks something of the database, within `deadline` including the wait for a connection; measured under `query`.
-    /// Fails at once while the database is known to be away.
+    /// Asks something of the database, within `deadline` including the wait for a connection; measured under
+    /// `query`. Fails at once while the database is known to be away.
     pub(super) async fn ask<T>(
         &self,
         query: &str,

@@ -1,8 +1,9 @@
 //! Keeps two live processes from having one `INSTANCE_ID`.
 //!
-//! A process that has the name writes its heartbeat every 5 s. One that starts takes the name if its row is 15 s old. It
-//! also does so if the row is that of its predecessor: the spool's folder says since when that one was heard of, and its
-//! lock says that it is gone. In any other case it watches the row: a new heartbeat proves that another process lives.
+//! A process that has the name writes its heartbeat every 5 s. One that starts takes the name if its row is
+//! 15 s old. It also does so if the row is that of its predecessor: the spool's folder says since when that
+//! one was heard of, and its lock says that it is gone. In any other case it watches the row: a new heartbeat
+//! proves that another process lives.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,8 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const DEADLINE: Duration = Duration::from_secs(2);
 
 impl Db {
-    /// Takes the name for this process, unless another live process has it: false. Answers at once if the name is free
-    /// or was the predecessor's in this spool, otherwise within 16 s. To be called again after an error.
+    /// Takes the name for this process, unless another live process has it: false. Answers at once if the
+    /// name is free or was the predecessor's in this spool, otherwise within 16 s. To be called again after
+    /// an error.
     pub async fn claim(&self, instance: &str) -> Result<bool, DbError> {
         let mut heard_at = None;
         loop {

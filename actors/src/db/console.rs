@@ -1,4 +1,5 @@
-//! One connection for an operator's command: no pool, no spool, no actor, and no part in what a serving process does.
+//! One connection for an operator's command: no pool, no spool, no actor, and no part in what a serving
+//! process does.
 
 use std::time::Duration;
 

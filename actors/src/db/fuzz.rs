@@ -3,8 +3,8 @@
 use super::connect::url::Target;
 use super::write::spool;
 
-/// A database URL: what is wrong with it is said without its password, and a good one has the password that it names.
-/// The files of `sslrootcert` are no business of the fuzzer's.
+/// A database URL: what is wrong with it is said without its password, and a good one has the password that
+/// it names. The files of `sslrootcert` are no business of the fuzzer's.
 pub(crate) fn fuzz_database_url(data: &[u8]) {
     const PASSWORD: &str = "kw0tZr1ddl3";
     let Ok(text) = std::str::from_utf8(data) else { return };

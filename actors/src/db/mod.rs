@@ -1,9 +1,9 @@
-//! The one door to PostgreSQL: what happens is [recorded](Db::record) and never waited for, what is asked is answered
-//! within a deadline or refused.
+//! The one door to PostgreSQL: what happens is [recorded](Db::record) and never waited for, what is asked is
+//! answered within a deadline or refused.
 //!
-//! [`Db`] is the handle. Behind it are a [pool](PoolStats) of connections on a runtime of their own, a queue of records,
-//! a spool on disk for those that the database does not take at once, and the DbActor, which writes them. All of it
-//! works behind a transaction pooler: no query depends on the state of a connection.
+//! [`Db`] is the handle. Behind it are a [pool](PoolStats) of connections on a runtime of their own, a queue
+//! of records, a spool on disk for those that the database does not take at once, and the DbActor, which
+//! writes them. All of it works behind a transaction pooler: no query depends on the state of a connection.
 
 mod ask;
 mod claim;
@@ -76,8 +76,8 @@ use crate::metrics::{ActorMetrics, Metrics as CallMetrics, Registrar};
 use crate::supervise::{Life, Lifeline};
 use crate::wire::twilio::sid::CallSid;
 
-/// So many bytes of records may wait in memory, of one call as many as are free. What is too much for memory goes into
-/// the spool; what comes faster than the disk takes it is counted, logged and lost.
+/// So many bytes of records may wait in memory, of one call as many as are free. What is too much for memory
+/// goes into the spool; what comes faster than the disk takes it is counted, logged and lost.
 const QUEUE_BYTES: usize = 64 << 20;
 /// An event that the database did not take within this goes into the spool.
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
@@ -150,8 +150,9 @@ struct Shared {
 }
 
 impl Db {
-    /// Opens the spool, starts the database's runtime and, on the current arbiter, its actor. Never waits for the
-    /// database; what waits in the spool, and in those of processes that are gone, is written as soon as it is there.
+    /// Opens the spool, starts the database's runtime and, on the current arbiter, its actor. Never waits for
+    /// the database; what waits in the spool, and in those of processes that are gone, is written as soon as
+    /// it is there.
     pub fn start(settings: DbSettings, registry: &dyn Registrar) -> Result<Self, DbStartError> {
         let waits = [settings.idle_timeout, settings.connect_timeout];
         if !(1..=LARGEST_POOL).contains(&settings.pool_max) || waits.iter().any(Duration::is_zero) {
@@ -218,15 +219,15 @@ impl Db {
         &self.lifeline
     }
 
-    /// Where the actor is counted, and the calls whose end is found here. For the time right after the start; only the
-    /// first one is obeyed.
+    /// Where the actor is counted, and the calls whose end is found here. For the time right after the start;
+    /// only the first one is obeyed.
     pub fn count_in(&self, metrics: &CallMetrics) {
         let _ = self.shared.counts.set(metrics.of_actor("db"));
         let _ = self.shared.calls.set(metrics.clone());
     }
 
-    /// Queues a record to be written. Never waits; when too many of its call, or of all, wait in memory already, because
-    /// the spool is full, it is counted, logged and lost.
+    /// Queues a record to be written. Never waits; when too many of its call, or of all, wait in memory
+    /// already, because the spool is full, it is counted, logged and lost.
     pub fn record(&self, record: Record) {
         match self.shared.queue.push(writable_twice(record)) {
             Pushed::First => self.wake_the_writer(),
@@ -242,8 +243,8 @@ impl Db {
         }
     }
 
-    /// Writes an event; it is durable when this returns `Ok`, in the database or in the spool. It does, or fails, within
-    /// 2 s.
+    /// Writes an event; it is durable when this returns `Ok`, in the database or in the spool. It does, or
+    /// fails, within 2 s.
     pub async fn store_event(&self, event: Event) -> Result<(), DbError> {
         let span = spans::query("store_event", event.call_sid);
         let kept = self.keep("store_event", Record::Event(event), STORE_PATIENCE, SPOOL_DEADLINE);
@@ -258,8 +259,8 @@ impl Db {
         kept.instrument(span).await
     }
 
-    /// Stores a webhook, unless it is stored already; it is durable when this returns `Ok`, in the database or in the
-    /// spool. It does, or fails, within 5 s.
+    /// Stores a webhook, unless it is stored already; it is durable when this returns `Ok`, in the database
+    /// or in the spool. It does, or fails, within 5 s.
     pub async fn store_webhook(&self, webhook: Webhook) -> Result<(), DbError> {
         let span = spans::storing(&webhook);
         let stored = timeout(STORE_DEADLINE, self.shared.inbox.store(&self.shared, webhook)).await;
@@ -270,7 +271,8 @@ impl Db {
         Ok(())
     }
 
-    /// Processes the webhooks that are stored, by this or another instance, from now on until the last handle is gone.
+    /// Processes the webhooks that are stored, by this or another instance, from now on until the last handle
+    /// is gone.
     pub fn process_webhooks(&self) {
         let worker = webhooks::run(Arc::clone(&self.shared), self._handles.subscribe());
         self.shared.runtime.handle().spawn(worker);
@@ -286,13 +288,14 @@ impl Db {
         self.shared.pool.size()
     }
 
-    /// Allows so many connections from now on, 1 to 1,000; what is outside is brought inside. A larger pool serves those
-    /// who wait at once; a smaller one closes connections as soon as nobody uses them.
+    /// Allows so many connections from now on, 1 to 1,000; what is outside is brought inside. A larger pool
+    /// serves those who wait at once; a smaller one closes connections as soon as nobody uses them.
     pub fn resize_pool(&self, size: u32) {
         self.shared.pool.resize(size);
     }
 
-    /// Records that wait to be written, in memory or in the spool. One on its way to the spool may count as two.
+    /// Records that wait to be written, in memory or in the spool. One on its way to the spool may count as
+    /// two.
     pub fn waiting_records(&self) -> usize {
         // In this order: what left the queue meanwhile is in the spool by then.
         let queued = self.shared.queue.depth();
@@ -314,8 +317,8 @@ impl Db {
         }
     }
 
-    /// Asks the database now to take the records that it refused, as is done every few minutes. Returns how many of the
-    /// first 1,000 it took.
+    /// Asks the database now to take the records that it refused, as is done every few minutes. Returns how
+    /// many of the first 1,000 it took.
     pub async fn retry_refused(&self) -> usize {
         refused::round(&self.shared, &mut 0).await.map_or(0, |round| round.written)
     }
@@ -345,8 +348,9 @@ impl Db {
         Ok(state)
     }
 
-    /// Writes what waits, within `deadline`, and takes no more. Returns how many records stay unwritten: those in the
-    /// spool are written after the next start, the others, if there are any, are counted and logged as lost.
+    /// Writes what waits, within `deadline`, and takes no more. Returns how many records stay unwritten:
+    /// those in the spool are written after the next start, the others, if there are any, are counted and
+    /// logged as lost.
     pub async fn finish(&self, deadline: Duration) -> usize {
         let shared = &self.shared;
         shared.seen.back.notify_one();
@@ -362,8 +366,8 @@ impl Db {
         self.spool_pending() + lost
     }
 
-    /// Writes a record now; into the spool if that is not empty, or if the database does not take it within `patience`
-    /// for a reason other than the record itself. It is durable when this returns `Ok`.
+    /// Writes a record now; into the spool if that is not empty, or if the database does not take it within
+    /// `patience` for a reason other than the record itself. It is durable when this returns `Ok`.
     async fn keep(
         &self,
         query: &str,
@@ -414,7 +418,8 @@ impl crate::call::Ledger for Db {
     }
 }
 
-/// A flight whose answer was lost is flown again: an event gets a key, so that it is stored once all the same.
+/// A flight whose answer was lost is flown again: an event gets a key, so that it is stored once all the
+/// same.
 fn writable_twice(mut record: Record) -> Record {
     if let Record::Event(event) | Record::Aftermath(Aftermath { event, .. }) = &mut record {
         event.dedupe_key.get_or_insert_with(|| format!("{:032x}", rand::random::<u128>()));

@@ -1,5 +1,5 @@
-//! What lets a call outlive its process: who is alive, what comes after a stream, which calls were left behind, and
-//! what was said in them.
+//! What lets a call outlive its process: who is alive, what comes after a stream, which calls were left
+//! behind, and what was said in them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,8 @@ const HAND_OVER_DEADLINE: Duration = Duration::from_millis(500);
 const DECIDED_DEADLINE: Duration = Duration::from_millis(500);
 /// So long a resumed call waits for its history.
 const HISTORY_DEADLINE: Duration = Duration::from_secs(1);
-/// So long a start waits for what waits in the spool to be written, before it asks for the calls that are open.
+/// So long a start waits for what waits in the spool to be written, before it asks for the calls that are
+/// open.
 const REPLAY_DEADLINE: Duration = Duration::from_secs(2);
 /// A start does not wait longer than this for the calls that were left behind, or for one to be taken over.
 const LEFT_BEHIND_DEADLINE: Duration = Duration::from_secs(2);
@@ -42,7 +43,8 @@ impl Db {
         self.shared.heartbeat(instance).await.map(drop)
     }
 
-    /// Writes this instance's heartbeat now and every 5 s, for as long as the DbActor lives. The first call alone counts.
+    /// Writes this instance's heartbeat now and every 5 s, for as long as the DbActor lives. The first call
+    /// alone counts.
     pub fn beat(&self, instance: &str) {
         if let Err(error) = self.actor.try_send(KeepAlive { instance: instance.to_owned() }) {
             tracing::error!(%error, "others will take this instance to be gone");
@@ -54,11 +56,11 @@ impl Db {
         self.shared.execute("leave", HEARTBEAT_DEADLINE, instances::leave(instance)).await
     }
 
-    /// Records what comes after the call's stream, within 500 ms; into the spool if the database is away. An older epoch
-    /// changes nothing, and a stream of a later epoch makes it void.
+    /// Records what comes after the call's stream, within 500 ms; into the spool if the database is away. An
+    /// older epoch changes nothing, and a stream of a later epoch makes it void.
     ///
-    /// [`HandedOver`](NextStep::HandedOver) comes after all that was recorded of the call before: an error says that
-    /// another process cannot read all of it yet.
+    /// [`HandedOver`](NextStep::HandedOver) comes after all that was recorded of the call before: an error
+    /// says that another process cannot read all of it yet.
     pub async fn decide(&self, call_sid: CallSid, epoch: u32, next_step: NextStep) -> Result<(), DbError> {
         let decision = Record::Decided(Decision { call_sid, epoch, next_step, decided_at: Utc::now() });
         if next_step == NextStep::HandedOver {
@@ -91,8 +93,8 @@ impl Db {
         Ok(row.and_then(|(_, word)| NextStep::of_word(&word?)))
     }
 
-    /// The calls without end whose row names this instance, or one that has not been heard of for 15 s; within 4 s, of
-    /// which 2 s are for the spool to be written first. At most 1,000, the newest first.
+    /// The calls without end whose row names this instance, or one that has not been heard of for 15 s;
+    /// within 4 s, of which 2 s are for the spool to be written first. At most 1,000, the newest first.
     pub async fn left_behind(&self, instance: &str) -> Result<Vec<OpenCall>, DbError> {
         let _ = timeout(REPLAY_DEADLINE, self.shared.spool.emptied()).await;
         self.shared
@@ -102,8 +104,8 @@ impl Db {
             .await
     }
 
-    /// Makes a call that was left behind this instance's own, within 2 s. False if it has ended, was taken up again or
-    /// was taken over by another since it was found: it is for one taker only.
+    /// Makes a call that was left behind this instance's own, within 2 s. False if it has ended, was taken up
+    /// again or was taken over by another since it was found: it is for one taker only.
     pub async fn take_over(&self, call: &OpenCall, instance: &str) -> Result<bool, DbError> {
         self.shared
             .ask("take_over", LEFT_BEHIND_DEADLINE, async |connection| {
@@ -113,8 +115,8 @@ impl Db {
             .await
     }
 
-    /// What was said in a call so far, by ordinals, within 1 s. What waits to be written counts; while the database is away
-    /// it may be all that is known. Fails if nothing is.
+    /// What was said in a call so far, by ordinals, within 1 s. What waits to be written counts; while the
+    /// database is away it may be all that is known. Fails if nothing is.
     pub async fn history(&self, call_sid: CallSid) -> Result<History, DbError> {
         let until = Instant::now() + HISTORY_DEADLINE;
         // Before the rows: what is written meanwhile is then in both, and not in neither.

@@ -1,5 +1,5 @@
-//! `prices`: what Twilio charges for calls that are over. It knows that only some minutes later, so each call is asked
-//! for after 3, 6, 12, … minutes, until there is a price or a day has passed.
+//! `prices`: what Twilio charges for calls that are over. It knows that only some minutes later, so each call
+//! is asked for after 3, 6, 12, … minutes, until there is a price or a day has passed.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! `retention`: deletes transcripts, recordings and callers' numbers that were kept for as long as the settings say.
+//! `retention`: deletes transcripts, recordings and callers' numbers that were kept for as long as the
+//! settings say.
 //!
 //! A recording is deleted at Twilio first: where that fails, its row stays, and the next run tries again.
 

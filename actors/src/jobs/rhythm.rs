@@ -1,4 +1,5 @@
-//! When the runner looks again, and when a job is due again. Pure: `spread`, from 0 to 1, is the jitter's die.
+//! When the runner looks again, and when a job is due again. Pure: `spread`, from 0 to 1, is the jitter's
+//! die.
 
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ pub(super) fn poll_away(times: u32, spread: f64) -> Duration {
     AWAY.pause_after(times, spread)
 }
 
-/// How long after a run its job is due again: its rhythm give or take a tenth; sooner if it failed, at once if there is
-/// more to do.
+/// How long after a run its job is due again: its rhythm give or take a tenth; sooner if it failed, at once
+/// if there is more to do.
 pub(super) fn next_in(every: Duration, result: JobResult, progress: Progress, spread: f64) -> Duration {
     let jittered = |time: Duration| time.mul_f64(0.9 + spread / 5.0);
     match (result, progress) {

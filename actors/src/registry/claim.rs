@@ -1,5 +1,5 @@
-//! Who holds a claimed slot: a value that tells the registry when it goes, however it goes. An answer that nobody waits
-//! for any more, a pump that is cancelled and one that panics leave no slot behind.
+//! Who holds a claimed slot: a value that tells the registry when it goes, however it goes. An answer that
+//! nobody waits for any more, a pump that is cancelled and one that panics leave no slot behind.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

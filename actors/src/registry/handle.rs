@@ -42,8 +42,8 @@ pub enum Admission {
         epoch: u32,
     },
     Full,
-    /// This instance is going down: the call is to ask again in a moment, for another may answer then. Said to each call
-    /// five times.
+    /// This instance is going down: the call is to ask again in a moment, for another may answer then. Said
+    /// to each call five times.
     Elsewhere,
 }
 
@@ -86,7 +86,8 @@ impl Registry {
         Self { address, capacity, lifeline, counts }
     }
 
-    /// Reserves a slot for a ringing call; its actor starts on the current arbiter, the worker's that took the webhook.
+    /// Reserves a slot for a ringing call; its actor starts on the current arbiter, the worker's that took
+    /// the webhook.
     pub async fn admit(
         &self,
         call_sid: CallSid,
@@ -139,7 +140,8 @@ impl Registry {
         self.ask_about(call_sid, "call over", CallOver { call_sid }).await
     }
 
-    /// A stream ended. If the call has not, another stream has [`CLAIM_WITHIN`](super::slots::CLAIM_WITHIN) to come.
+    /// A stream ended. If the call has not, another stream has [`CLAIM_WITHIN`](super::slots::CLAIM_WITHIN)
+    /// to come.
     pub async fn stream_lost(&self, call_sid: CallSid, epoch: u32) -> Result<(), RegistryDown> {
         self.ask_about(call_sid, "stream lost", StreamLost { call_sid, epoch }).await
     }

@@ -1,9 +1,10 @@
 //! CallRegistry: the concurrency ceiling, the slots, who is on the line.
 //!
-//! Permanent, started by the app. It holds the only address of every CallActor: releasing a slot ends the actor, which
-//! closes both sockets. After a panic it goes on with its slots; the calls do not notice. One that panics too often, or
-//! is gone, is the [end of the process](Registry::lifeline). Its mailbox takes [`MAILBOX`] messages; who finds it full
-//! waits for a place, up to [`ANSWER_WITHIN`], and is then told [`RegistryDown`].
+//! Permanent, started by the app. It holds the only address of every CallActor: releasing a slot ends the
+//! actor, which closes both sockets. After a panic it goes on with its slots; the calls do not notice. One
+//! that panics too often, or is gone, is the [end of the process](Registry::lifeline). Its mailbox takes
+//! [`MAILBOX`] messages; who finds it full waits for a place, up to [`ANSWER_WITHIN`], and is then told
+//! [`RegistryDown`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,7 +85,8 @@ struct Decision {
 }
 
 impl Decision {
-    /// Twilio asks. Whether the caller is to ask once more, elsewhere; else it is for us to say what comes next.
+    /// Twilio asks. Whether the caller is to ask once more, elsewhere; else it is for us to say what comes
+    /// next.
     fn sends_elsewhere(&mut self) -> bool {
         self.asked += 1;
         self.since = Instant::now();
@@ -309,8 +311,8 @@ impl CallRegistry {
         }
     }
 
-    /// Nobody has opened the stream of `epoch`: the call's conversation decides what that means, and is told again if
-    /// that did not end the call.
+    /// Nobody has opened the stream of `epoch`: the call's conversation decides what that means, and is told
+    /// again if that did not end the call.
     fn expire(&mut self, call_sid: CallSid, epoch: u32, ctx: &mut Context<Self>) {
         let Some((line, next_epoch)) = self.slots.revoke(call_sid, epoch, Instant::now()) else { return };
         let (call, serial) = (line.call.clone(), line.serial);

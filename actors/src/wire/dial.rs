@@ -1,8 +1,9 @@
 //! Opens a TCP connection to a name that may have several addresses, of which some may swallow packets.
 //!
-//! Addresses are tried in the order of RFC 8305: the families by turns, the next one as soon as the one before has
-//! failed, or after [`STAGGER`]. The first connection wins, the other attempts are dropped. Without that a host whose
-//! IPv6 packets are lost is never reached by IPv4: the operating system tries one address for minutes.
+//! Addresses are tried in the order of RFC 8305: the families by turns, the next one as soon as the one
+//! before has failed, or after [`STAGGER`]. The first connection wins, the other attempts are dropped.
+//! Without that a host whose IPv6 packets are lost is never reached by IPv4: the operating system tries one
+//! address for minutes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -58,7 +59,8 @@ pub async fn dial_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     }
 }
 
-/// The addresses in the order in which they are tried: the families by turns, the first address' family first.
+/// The addresses in the order in which they are tried: the families by turns, the first address' family
+/// first.
 fn by_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(first) = addresses.first().copied() else { return vec![] };
     let (same, other): (Vec<_>, Vec<_>) =

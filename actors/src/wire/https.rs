@@ -52,8 +52,8 @@ pub fn handshake_fault(error: &io::Error) -> Option<HandshakeFault> {
     })
 }
 
-/// A client for this thread. The deadline of a whole request is its caller's; a redirect, which would carry credentials
-/// elsewhere, is not followed.
+/// A client for this thread. The deadline of a whole request is its caller's; a redirect, which would carry
+/// credentials elsewhere, is not followed.
 pub fn client() -> Client {
     let dialer = actix_tls::connect::Connector::new(Resolver::custom(Reachable)).service();
     let connector = Connector::new().connector(dialer);
@@ -61,8 +61,8 @@ pub fn client() -> Client {
     Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
 }
 
-/// Resolves a name to its addresses; of several, to the one that answers first. The library would try them one after the
-/// other, and never reach the second one if the first swallows packets.
+/// Resolves a name to its addresses; of several, to the one that answers first. The library would try them
+/// one after the other, and never reach the second one if the first swallows packets.
 struct Reachable;
 
 impl Resolve for Reachable {

@@ -11,7 +11,8 @@ pub fn compiled_in() -> RootCertStore {
     RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
 }
 
-/// What this machine trusts: its own store, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Fails with the reason.
+/// What this machine trusts: its own store, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Fails with the
+/// reason.
 pub fn of_the_system() -> Result<RootCertStore, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();

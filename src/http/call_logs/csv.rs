@@ -51,7 +51,8 @@ impl<'a> From<&'a CallSummary> for Line<'a> {
     }
 }
 
-/// The file in pieces. The first batch is there when this returns, so that a database that is away is known by then.
+/// The file in pieces. The first batch is there when this returns, so that a database that is away is known
+/// by then.
 pub(super) async fn begin(
     batches: impl Stream<Item = Result<Vec<CallSummary>, DbError>> + 'static,
 ) -> Result<impl Stream<Item = Result<Bytes, DbError>> + 'static, DbError> {
@@ -71,8 +72,9 @@ fn lines(calls: &[CallSummary]) -> Vec<u8> {
     writer.into_inner().expect("memory takes every line")
 }
 
-/// A text that comes from outside. Each part that a spreadsheet would take for a formula gets an apostrophe in front;
-/// a spreadsheet may begin a cell at a semicolon, a tab or a line break. A telephone number does no harm and stays.
+/// A text that comes from outside. Each part that a spreadsheet would take for a formula gets an apostrophe
+/// in front; a spreadsheet may begin a cell at a semicolon, a tab or a line break. A telephone number does no
+/// harm and stays.
 fn guarded(text: Option<&str>) -> Cow<'_, str> {
     let text = text.unwrap_or_default();
     let is_harmless = |part: &str| !is_formula(part.trim_end_matches(CELL_ENDS));

@@ -1,8 +1,9 @@
 //! The parameters of the log.
 //!
-//! `page` (from 1) or `cursor`, `pageSize` (1 to 200), `sort` (`startedAt`, `durationSeconds`, `costUsd`; behind a minus:
-//! descending), `from`, `to` (numbers, or their last digits), `since`, `until` (RFC 3339, or a day in UTC: `until` takes it in), `outcome`,
-//! `urgent`, `hasRecording` (`true`, `false`), `q` (words said). An empty one is none; one that is not known is refused.
+//! `page` (from 1) or `cursor`, `pageSize` (1 to 200), `sort` (`startedAt`, `durationSeconds`, `costUsd`;
+//! behind a minus: descending), `from`, `to` (numbers, or their last digits), `since`, `until` (RFC 3339, or
+//! a day in UTC: `until` takes it in), `outcome`, `urgent`, `hasRecording` (`true`, `false`), `q` (words
+//! said). An empty one is none; one that is not known is refused.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -55,7 +56,8 @@ pub(super) fn export(query_string: &str) -> Result<(CallFilter, Sort), ApiError>
     Ok((parameters.filter()?, parameters.sort()?.unwrap_or(Sort::NEWEST_FIRST)))
 }
 
-/// Refuses a parameter that the route does not know: whoever misspells a filter would take all calls for those asked for.
+/// Refuses a parameter that the route does not know: whoever misspells a filter would take all calls for
+/// those asked for.
 ///
 /// # Errors
 /// 400: it names the parameter, and the one that was probably meant.
@@ -152,8 +154,8 @@ fn in_the_calendar(time: &DateTime<Utc>) -> bool {
     (1..10_000).contains(&time.year())
 }
 
-/// A question to the log, as it comes behind the question mark: what is understood is within its limits, and asked again
-/// in other words it is the same; what is not is told in a few words.
+/// A question to the log, as it comes behind the question mark: what is understood is within its limits, and
+/// asked again in other words it is the same; what is not is told in a few words.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(in crate::http) fn fuzz(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };

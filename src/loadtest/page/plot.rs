@@ -1,8 +1,9 @@
 //! Plots as SVG: lines over time with levels across, and a distribution.
 //!
-//! Only the marks, the grid and the axes' figures are drawn here; titles and legends are the page's text. Each ink is a
-//! colour of its own, by which the page's style sheet finds the marks: it gives them their widths and dashes, and other
-//! colours in the dark. The inks differ in lightness too, so that nobody needs to tell hues apart.
+//! Only the marks, the grid and the axes' figures are drawn here; titles and legends are the page's text.
+//! Each ink is a colour of its own, by which the page's style sheet finds the marks: it gives them their
+//! widths and dashes, and other colours in the dark. The inks differ in lightness too, so that nobody needs
+//! to tell hues apart.
 
 use std::io;
 
@@ -77,7 +78,8 @@ pub struct Level {
 }
 
 impl Line {
-    /// `value` of the samples. Where there are too many to draw, as many as [`apart`] says become one: the highest.
+    /// `value` of the samples. Where there are too many to draw, as many as [`apart`] says become one: the
+    /// highest.
     pub fn of(
         ink: Ink,
         name: impl Into<String>,
@@ -143,7 +145,8 @@ fn draw_over_time(svg: &mut String, lines: &[Line], levels: &[Level], seconds: f
     root.present()
 }
 
-/// The share of each bucket in percent, over a logarithmic axis of milliseconds; `None` if nothing was counted.
+/// The share of each bucket in percent, over a logarithmic axis of milliseconds; `None` if nothing was
+/// counted.
 pub fn distribution(buckets: &[Bucket], levels: &[Level]) -> Option<String> {
     let bars = bars(buckets);
     (!bars.is_empty()).then(|| svg(|svg| draw_distribution(svg, &bars, levels)))
@@ -198,7 +201,8 @@ fn draw_distribution(svg: &mut String, bars: &[Bar], levels: &[Level]) -> Drawn 
     root.present()
 }
 
-/// 1, 2, 5, 10, … within the range; fewer to a power of ten where those would be too many, both ends where too few.
+/// 1, 2, 5, 10, … within the range; fewer to a power of ten where those would be too many, both ends where
+/// too few.
 fn ticks(from: f64, to: f64) -> Vec<f64> {
     let decades = from.log10().floor() as i32..=to.log10().ceil() as i32;
     let within = |steps: &[f64]| -> Vec<f64> {

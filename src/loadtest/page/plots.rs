@@ -4,7 +4,8 @@ use super::plot::{Ink, Level, Line, apart, distribution, over_time};
 use crate::loadtest::figure::figure;
 use crate::loadtest::result::{Check, Scenario};
 
-/// A level or a limit further above the highest figure than so many times would press the line flat: it is said, not drawn.
+/// A level or a limit further above the highest figure than so many times would press the line flat: it is
+/// said, not drawn.
 const FITS: f64 = 4.0;
 
 /// The names of the checks whose thresholds are drawn begin with these.

@@ -1,10 +1,13 @@
-//! The simulated REST API of Twilio, acting on the calls of its network (reference: Twilio's REST API, version 2010-04-01).
+//! The simulated REST API of Twilio, acting on the calls of its network (reference: Twilio's REST API,
+//! version 2010-04-01).
 //!
-//! Strict: a path, method or parameter that the real one does not know, a parameter that is missing or of the wrong kind,
-//! is refused with Twilio's error body, and is a violation. That something is over (20404, 21220), that credentials are
-//! wrong (20003) or that there are too many requests (20429) is refused only: it happens to the best.
+//! Strict: a path, method or parameter that the real one does not know, a parameter that is missing or of the
+//! wrong kind, is refused with Twilio's error body, and is a violation. That something is over (20404,
+//! 21220), that credentials are wrong (20003) or that there are too many requests (20429) is refused only: it
+//! happens to the best.
 //!
-//! HTTP is served on a thread of its own; requests are carried out on the thread of the network, one after the other.
+//! HTTP is served on a thread of its own; requests are carried out on the thread of the network, one after
+//! the other.
 
 use std::cell::Cell;
 use std::net::SocketAddr;

@@ -49,8 +49,8 @@ impl Caller {
         &self.call_sid
     }
 
-    /// Waits until a media stream has started, which is true, or the call is over without one. Every step of the
-    /// network has a deadline of its own, so one of both comes.
+    /// Waits until a media stream has started, which is true, or the call is over without one. Every step of
+    /// the network has a deadline of its own, so one of both comes.
     pub async fn is_connected(&self) -> bool {
         let found = |state: &mut State| (state.connected_at.is_some() || state.end.is_some()).then_some(());
         self.line.until(found).await;
@@ -102,8 +102,9 @@ impl Caller {
         self.until(length, silent_since).await.map(|_| ())
     }
 
-    /// Starts to say `clip` whether the agent speaks or not, and says it to its end. Returns the time from the first
-    /// frame of it to the moment in which the agent was not heard any more; none if the agent was silent before.
+    /// Starts to say `clip` whether the agent speaks or not, and says it to its end. Returns the time from
+    /// the first frame of it to the moment in which the agent was not heard any more; none if the agent was
+    /// silent before.
     pub async fn interrupts_with(&self, clip: &Clip) -> Result<Option<Duration>, Trouble> {
         let utterance = self.line.with(|state| state.mouth.say(clip));
         let limit = Duration::from_millis(u64::from(clip.millis())) + PATIENCE;
@@ -188,7 +189,8 @@ impl Caller {
         self.line.with(|state| state.ear.faults.clone())
     }
 
-    /// The longest time in which nothing was heard and nothing was said, in milliseconds, counted from the ring.
+    /// The longest time in which nothing was heard and nothing was said, in milliseconds, counted from the
+    /// ring.
     pub fn silence_ms(&self) -> u64 {
         self.line.with(|state| state.longest_silence(Instant::now())).as_millis() as u64
     }

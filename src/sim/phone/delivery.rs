@@ -1,5 +1,5 @@
-//! How a webhook is delivered: what the fragment of its URL says about time limits and retries, as a plan without I/O
-//! (reference: Twilio's "Webhooks: connection overrides").
+//! How a webhook is delivered: what the fragment of its URL says about time limits and retries, as a plan
+//! without I/O (reference: Twilio's "Webhooks: connection overrides").
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ pub enum Failure {
     Connect(String),
     #[error("no answer in time")]
     Read,
-    /// The connection was made and broke before the answer was complete. None of Twilio's policies names this, so
-    /// only `rp=all` tries it again: what depends on more is not to be relied on.
+    /// The connection was made and broke before the answer was complete. None of Twilio's policies names
+    /// this, so only `rp=all` tries it again: what depends on more is not to be relied on.
     #[error("the connection broke: {0}")]
     Broken(String),
     #[error("answered {0}")]
@@ -67,8 +67,8 @@ impl Default for Delivery {
 }
 
 impl Delivery {
-    /// The plan for `url`, and the URL as it is requested and signed: without its fragment. What the fragment says
-    /// beyond its range is brought into it; keys that steer nothing here (`sni`, `e`) are passed over.
+    /// The plan for `url`, and the URL as it is requested and signed: without its fragment. What the fragment
+    /// says beyond its range is brought into it; keys that steer nothing here (`sni`, `e`) are passed over.
     pub fn of(url: &Url) -> (Self, Url) {
         let mut plan = Self::default();
         for (key, value) in form_urlencoded::parse(url.fragment().unwrap_or_default().as_bytes()) {

@@ -1,9 +1,10 @@
-//! What the caller hears, told from the tags in the audio: each frame is checked when it arrives, and followed until
-//! it is played or cleared.
+//! What the caller hears, told from the tags in the audio: each frame is checked when it arrives, and
+//! followed until it is played or cleared.
 //!
-//! Frames of a [phrase](speech::PHRASES) are a recording: whatever session said them once, they may be heard in any call
-//! and more than once. They are judged by themselves: a phrase comes unaltered, from its first frame to its last or to
-//! where it is cut, and not within a response. Everything else must be of the call's own session, once and in order.
+//! Frames of a [phrase](speech::PHRASES) are a recording: whatever session said them once, they may be heard
+//! in any call and more than once. They are judged by themselves: a phrase comes unaltered, from its first
+//! frame to its last or to where it is cut, and not within a response. Everything else must be of the call's
+//! own session, once and in order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -92,8 +93,8 @@ impl Ear {
         self.stream_start_us = now_us;
     }
 
-    /// The stream ends at `now_us`, which cuts a response that was still arriving. One whose last frame came more
-    /// than a second before was not being sent any more: what is missing of it is lost.
+    /// The stream ends at `now_us`, which cuts a response that was still arriving. One whose last frame came
+    /// more than a second before was not being sent any more: what is missing of it is lost.
     pub fn stream_ends(&mut self, now_us: u64) {
         if now_us.saturating_sub(self.last_arrival_us) <= 1_000_000 {
             self.cuts.insert(self.last.map(|(key, _)| key));
@@ -102,8 +103,8 @@ impl Ear {
         self.phrase = None;
     }
 
-    /// Checks audio that arrived at `now_us`. The latency in microseconds of every tagged frame that was sent since
-    /// the stream's start goes to `latencies`: an earlier one was waiting for the caller.
+    /// Checks audio that arrived at `now_us`. The latency in microseconds of every tagged frame that was sent
+    /// since the stream's start goes to `latencies`: an earlier one was waiting for the caller.
     pub fn arrives(&mut self, audio: &[u8], now_us: u64, latencies: &mut Histogram<u64>) {
         let mut rest = audio;
         while !rest.is_empty() {
@@ -237,8 +238,8 @@ impl Ear {
         &self.heard
     }
 
-    /// How many of the `frames` that were sent of a response are missing at its end without having been cut there
-    /// by a clear or by the end of the stream. (Those missing before are in `faults` already.)
+    /// How many of the `frames` that were sent of a response are missing at its end without having been cut
+    /// there by a clear or by the end of the stream. (Those missing before are in `faults` already.)
     pub fn missing(&self, key: ResponseKey, frames: u32) -> u32 {
         let (source, _) = key;
         let reached = self.arrived.range((source, 0)..=key).next_back().map(|(key, _)| *key);

@@ -1,5 +1,5 @@
-//! What the network knows of its calls, conferences, recordings and messages: the legs write it, the REST API reads it
-//! and acts through it.
+//! What the network knows of its calls, conferences, recordings and messages: the legs write it, the REST API
+//! reads it and acts through it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -157,8 +157,8 @@ impl Ledger {
         self.conferences.borrow().iter().rev().find(active).cloned()
     }
 
-    /// Brings a call into the conference of that name, which is made if none is active. None if the label is taken
-    /// (Twilio's error 16025). Whoever is in already stays as they are.
+    /// Brings a call into the conference of that name, which is made if none is active. None if the label is
+    /// taken (Twilio's error 16025). Whoever is in already stays as they are.
     pub fn join(&self, room: &Room, call: &Rc<CallRecord>) -> Option<Rc<Conference>> {
         let conference = self.conference(&room.name).unwrap_or_else(|| {
             let new = Rc::new(Conference {
@@ -264,7 +264,8 @@ impl Conference {
         self.participants.borrow().iter().find(is_it).cloned()
     }
 
-    /// Somebody leaves, or is put out. The conference ends with its last participant, or with one whose leaving ends it.
+    /// Somebody leaves, or is put out. The conference ends with its last participant, or with one whose
+    /// leaving ends it.
     pub fn leave(&self, call_sid: &str) {
         let left = {
             let mut participants = self.participants.borrow_mut();

@@ -72,8 +72,8 @@ enum Next {
 }
 
 impl Leg {
-    /// Carries the call from ring to the last status callback. An outgoing call is answered and follows `first`, an
-    /// incoming one asks the number's voice URL.
+    /// Carries the call from ring to the last status callback. An outgoing call is answered and follows
+    /// `first`, an incoming one asks the number's voice URL.
     pub async fn run(mut self, first: Option<Order>) {
         let first = match first {
             None => Document::Fetch(Request {
@@ -135,7 +135,8 @@ impl Leg {
         }
     }
 
-    /// Follows one document to the next. The error is how the call ends unless the REST API has an order for it.
+    /// Follows one document to the next. The error is how the call ends unless the REST API has an order for
+    /// it.
     async fn perform(&mut self, document: Document, redirects: &mut u32) -> Result<Document, End> {
         let (verbs, base, was_fallback) = match document {
             Document::Inline(verbs) => (verbs, Url::parse(INLINE).expect("a valid URL"), false),
@@ -163,7 +164,8 @@ impl Leg {
         params.extend(request.extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let answer =
             self.net.webhooks.deliver(&request.url, request.method, &params).await.map_err(|error| {
-                // Not a breach of protocol: the bridge may be away. The call goes to the fallback, which is counted.
+                // Not a breach of protocol: the bridge may be away. The call goes to the fallback, which is
+                // counted.
                 self.net.log(self.record.number, &format!("{}: {error}", request.url.path()));
                 error.failure.code()
             })?;
@@ -277,8 +279,8 @@ impl Leg {
         Next::End(End::ByCaller)
     }
 
-    /// Stays in a conference until somebody ends that; without a REST API nobody can, so it is a short one. None if the
-    /// caller hung up or the REST API has an order.
+    /// Stays in a conference until somebody ends that; without a REST API nobody can, so it is a short one.
+    /// None if the caller hung up or the REST API has an order.
     async fn confers(&self, room: &Room) -> Option<()> {
         let Some(conference) = self.net.ledger.join(room, &self.record) else {
             self.violation("16025", format!("the participant label {:?} is taken", room.label));

@@ -1,5 +1,6 @@
-//! A call as its three parties see it: the leg that follows the TwiML, the media stream, and the caller. They share
-//! one [`Line`] on one thread; whoever waits for something is woken when anything that matters has changed.
+//! A call as its three parties see it: the leg that follows the TwiML, the media stream, and the caller. They
+//! share one [`Line`] on one thread; whoever waits for something is woken when anything that matters has
+//! changed.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -191,8 +192,8 @@ impl Line {
         }
     }
 
-    /// The next 20 ms of what the caller says to a recorder, which takes no part in the stream's sequence. Whether
-    /// anything was said.
+    /// The next 20 ms of what the caller says to a recorder, which takes no part in the stream's sequence.
+    /// Whether anything was said.
     pub fn speaks_to_recorder(&self) -> bool {
         let (said, changed) = self.with(|state| {
             let (said, changed) = state.mouth.next_said();
@@ -340,7 +341,8 @@ impl Mouth {
         (frame, changed)
     }
 
-    /// The next frame of a clip and its number, none in silence, and whether an utterance began or ended with it.
+    /// The next frame of a clip and its number, none in silence, and whether an utterance began or ended with
+    /// it.
     fn next_said(&mut self) -> (Option<([u8; FRAME_BYTES], u16)>, bool) {
         let (finished, begun) = (self.finished, self.begun);
         let mut said = None;

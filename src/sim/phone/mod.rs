@@ -1,21 +1,24 @@
 //! `sim phone`: the simulated telephone network and its callers, as a program and as a library for tests.
 //!
-//! A [`Network`] rings the number of a bridge as Twilio does: it asks the voice webhook ([`delivery`] is the plan of
-//! such a request, `webhook` its wire), follows the [`twiml`] that comes back (`leg`), opens the media stream
-//! (`stream`, [`playback`]) and reports status. A [`Caller`] is the person at the other end of the [`mod@line`]: it
-//! speaks, listens ([`ear`]), interrupts, presses keys and hangs up. [`script`] has what each of many callers does,
-//! [`report`] what came of it. The [`api`] is Twilio's REST API for these calls, which the [`ledger`] knows.
+//! A [`Network`] rings the number of a bridge as Twilio does: it asks the voice webhook ([`delivery`] is the
+//! plan of such a request, `webhook` its wire), follows the [`twiml`] that comes back (`leg`), opens the
+//! media stream (`stream`, [`playback`]) and reports status. A [`Caller`] is the person at the other end of
+//! the [`mod@line`]: it speaks, listens ([`ear`]), interrupts, presses keys and hangs up. [`script`] has what
+//! each of many callers does, [`report`] what came of it. The [`api`] is Twilio's REST API for these calls,
+//! which the [`ledger`] knows.
 //!
-//! It is strict: what the real network would complain of is a violation, by Twilio's error code where there is one.
-//! Every frame a caller says carries a tag, and every frame of a simulated agent is checked by its tag, so loss,
-//! reordering, corruption, cross-talk and latency are measured on the audio itself.
+//! It is strict: what the real network would complain of is a violation, by Twilio's error code where there
+//! is one. Every frame a caller says carries a tag, and every frame of a simulated agent is checked by its
+//! tag, so loss, reordering, corruption, cross-talk and latency are measured on the audio itself.
 //!
-//! The latency that a bridge *adds* to a frame is its arrival less its sending, for frames that were not waiting for
-//! anything: towards the agent without those of a call's first second, which may wait for the session to be ready;
-//! towards the caller without those sent before the stream began, which wait for the caller.
+//! The latency that a bridge *adds* to a frame is its arrival less its sending, for frames that were not
+//! waiting for anything: towards the agent without those of a call's first second, which may wait for the
+//! session to be ready; towards the caller without those sent before the stream began, which wait for the
+//! caller.
 //!
-//! Where Twilio's documentation is silent the simulator takes the harder case: a connection that breaks in the middle
-//! of an answer is retried under `rp=all` only, and what a lost media socket leads to is an option ([`AfterDrop`]).
+//! Where Twilio's documentation is silent the simulator takes the harder case: a connection that breaks in
+//! the middle of an answer is retried under `rp=all` only, and what a lost media socket leads to is an option
+//! ([`AfterDrop`]).
 //!
 //! All calls of a network run on one thread, which must be an actix system. [`reach`] says whom it rings.
 
@@ -75,13 +78,15 @@ pub(crate) use reach::is_loopback;
 pub use report::Outcome;
 pub use script::{CallDetail, Verdict};
 
-/// Between two callers who hang up after having been on the line together: faster than they rang, and no storm.
+/// Between two callers who hang up after having been on the line together: faster than they rang, and no
+/// storm.
 const HANG_UP_EVERY: Duration = Duration::from_millis(5);
 
 /// What to simulate.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The bridge that answers the calls, on this machine or, over https, on a host of your own (--allow-host)
+    /// The bridge that answers the calls, on this machine or, over https, on a host of your own
+    /// (--allow-host)
     #[arg(long, value_name = "ORIGIN", default_value = "http://127.0.0.1:8080", value_parser = Origin::Any)]
     pub url: Url,
     #[command(flatten)]
@@ -191,7 +196,8 @@ impl Default for Options {
     }
 }
 
-/// The command: simulates, prints the table and writes the JSON. The exit status is 0 only if [`Outcome::is_fine`].
+/// The command: simulates, prints the table and writes the JSON. The exit status is 0 only if
+/// [`Outcome::is_fine`].
 pub fn run(options: Options) -> u8 {
     if let Some(path) = &options.voice
         && let Err(error) = speech::from_file(path)
@@ -230,14 +236,14 @@ pub fn run(options: Options) -> u8 {
 /// Makes all the calls and sums up. To be called within an actix system.
 ///
 /// # Errors
-/// The bridge may not be rung, a port or a file is not to be had, or the Realtime service gives no report. What
-/// goes wrong with calls is no error, it is the outcome.
+/// The bridge may not be rung, a port or a file is not to be had, or the Realtime service gives no report.
+/// What goes wrong with calls is no error, it is the outcome.
 pub async fn simulate(options: Options) -> anyhow::Result<Outcome> {
     simulate_observed(options, |_| ControlFlow::Continue(())).await
 }
 
-/// The same, with an observer who has a [`Glance`] at it every second. When it has seen enough all hang up, nobody rings
-/// any more, and the outcome is of what there was until then.
+/// The same, with an observer who has a [`Glance`] at it every second. When it has seen enough all hang up,
+/// nobody rings any more, and the outcome is of what there was until then.
 ///
 /// # Errors
 /// As [`simulate`].

@@ -1,5 +1,5 @@
-//! The simulated telephone network: the number that is called, the webhooks behind it, and what all calls have in
-//! common. One network is one thread: start it within an actix system.
+//! The simulated telephone network: the number that is called, the webhooks behind it, and what all calls
+//! have in common. One network is one thread: start it within an actix system.
 
 use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
@@ -34,7 +34,8 @@ const FALLBACK_PAGE: &str = r#"<?xml version="1.0" encoding="UTF-8"?><Response><
 /// Violations that are kept word by word; all are counted.
 const MAX_VIOLATIONS: usize = 1_000;
 
-/// A simulated telephone network. Its calls end when it is dropped with the runtime; its fallback page at once.
+/// A simulated telephone network. Its calls end when it is dropped with the runtime; its fallback page at
+/// once.
 pub struct Network {
     inner: Rc<Inner>,
     fallback_page: ServerHandle,
@@ -164,7 +165,8 @@ pub struct Outgoing {
 }
 
 impl Inner {
-    /// Begins a call: one that rings the number, or an outgoing one. It is carried in the background from here on.
+    /// Begins a call: one that rings the number, or an outgoing one. It is carried in the background from
+    /// here on.
     pub fn begins(self: &Rc<Self>, outgoing: Option<Outgoing>) -> anyhow::Result<(Rc<Line>, Rc<CallRecord>)> {
         let number = self.next_number.get().context("no call numbers left")?;
         self.next_number.set(number.checked_add(1));

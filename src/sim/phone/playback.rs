@@ -1,5 +1,6 @@
-//! What Twilio does with the audio a bridge sends: buffers it, plays it at the pace of speech, echoes each mark when
-//! playback reaches it, and forgets it all on `clear` (reference: "Media Streams: WebSocket messages").
+//! What Twilio does with the audio a bridge sends: buffers it, plays it at the pace of speech, echoes each
+//! mark when playback reaches it, and forgets it all on `clear` (reference: "Media Streams: WebSocket
+//! messages").
 
 use std::collections::VecDeque;
 
@@ -12,7 +13,8 @@ pub const MAX_BUFFERED_BYTES: u64 = 10 * 60 * 8_000;
 /// Marks that may be outstanding; Twilio names no limit, a bridge that needs more has lost count.
 pub const MAX_MARKS: usize = 8_192;
 
-/// The playback buffer of one stream. It counts bytes and holds marks; what the bytes sound like is the ear's matter.
+/// The playback buffer of one stream. It counts bytes and holds marks; what the bytes sound like is the ear's
+/// matter.
 #[derive(Debug, Default)]
 pub struct Playback {
     appended: u64,

@@ -68,8 +68,8 @@ impl Reach {
         self.hosts.is_empty() && self.cacert.is_none()
     }
 
-    /// Tries TLS with a program before it is asked for more: each request would meet the same fault. A program that is
-    /// away is no fault of TLS.
+    /// Tries TLS with a program before it is asked for more: each request would meet the same fault. A
+    /// program that is away is no fault of TLS.
     ///
     /// # Errors
     /// Its certificate is not believed, or it speaks no TLS: for this reason, in one line.
@@ -101,7 +101,8 @@ impl Reach {
         self.cacert.as_ref().unwrap_or_else(|| &*USUAL).clone()
     }
 
-    /// A client for this thread and URLs of this scheme. It follows no redirect. `whole` limits a whole request.
+    /// A client for this thread and URLs of this scheme. It follows no redirect. `whole` limits a whole
+    /// request.
     pub fn client(&self, scheme: &str, connect: Duration, whole: Option<Duration>) -> Client {
         let mut connector = Connector::new().timeout(connect).handshake_timeout(connect);
         if scheme == "https" {

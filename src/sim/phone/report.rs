@@ -1,4 +1,5 @@
-//! What a run amounts to: the phone's own measurements, and what the simulated Realtime service says arrived there.
+//! What a run amounts to: the phone's own measurements, and what the simulated Realtime service says arrived
+//! there.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -12,8 +13,8 @@ use crate::sim::report::{
     CallCounts, CallsReport, FrameCounts, Percentiles, RealtimeReport, SessionReport, UpDown, Violation,
 };
 
-/// Frames of a call's first second: the bridge may hold them until its session is ready, so their latency is not what
-/// it adds.
+/// Frames of a call's first second: the bridge may hold them until its session is ready, so their latency is
+/// not what it adds.
 const FRAMES_HELD: u32 = 50;
 
 /// The result of a run.
@@ -25,7 +26,8 @@ pub struct Outcome {
     /// What the simulated Realtime service complained of; `source` is the session's number.
     pub realtime_violations: Vec<Violation>,
     pub calls: Vec<CallDetail>,
-    /// How late the callers' frames were sent by this program itself: a large one makes the other figures worthless.
+    /// How late the callers' frames were sent by this program itself: a large one makes the other figures
+    /// worthless.
     pub own_lag_ms: Percentiles,
     /// Whether a call that a person took is as good as one that the agent held.
     pub person_counts: bool,
@@ -93,8 +95,9 @@ impl Outcome {
         Self { report, violations, realtime_violations, calls, own_lag_ms, person_counts }
     }
 
-    /// Whether every call asked for was answered and nothing was found wrong with any frame or message. Where a person
-    /// counts, the service is known to be at fault: a session that it ends takes a few frames with it.
+    /// Whether every call asked for was answered and nothing was found wrong with any frame or message. Where
+    /// a person counts, the service is known to be at fault: a session that it ends takes a few frames with
+    /// it.
     pub fn is_fine(&self) -> bool {
         let CallsReport { calls, frames, violations, .. } = &self.report;
         let answered = calls.completed + if self.person_counts { calls.with_person } else { 0 };
@@ -109,8 +112,8 @@ impl Outcome {
     }
 }
 
-/// The callers' frames that count, at the other end: each must have arrived once, in order, with those of no other
-/// caller.
+/// The callers' frames that count, at the other end: each must have arrived once, in order, with those of no
+/// other caller.
 fn arrivals(calls: &[CallDetail], sessions: &[SessionReport], latencies: &mut Histogram<u64>) -> FrameCounts {
     let mut frames = FrameCounts::default();
     for session in sessions {

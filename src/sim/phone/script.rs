@@ -1,5 +1,5 @@
-//! What each of many callers does: hears the greeting, asks, listens, interrupts every third time, and hangs up when
-//! its time is over, whatever is being said.
+//! What each of many callers does: hears the greeting, asks, listens, interrupts every third time, and hangs
+//! up when its time is over, whatever is being said.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -18,7 +18,8 @@ use crate::sim::speech::Clip;
 
 /// How far into an answer an interruption comes.
 const INTO_ANSWER: Duration = Duration::from_secs(1);
-/// Whoever hangs up having waited for so long has met a slow answer; until then nobody knows what it would have been.
+/// Whoever hangs up having waited for so long has met a slow answer; until then nobody knows what it would
+/// have been.
 const LONG_WAIT: Duration = Duration::from_secs(2);
 /// Every so many turns the caller interrupts.
 const INTERRUPT_EVERY: usize = 3;
@@ -47,8 +48,8 @@ pub struct CallDetail {
     pub first_audio: Option<Duration>,
     /// For each interruption, how long the agent went on.
     pub reactions: Vec<Duration>,
-    /// For each question, the time from its last word to the first of the answer; of the last one, the time that it was
-    /// waited for, if that was long: else the slowest answers of all would be missing.
+    /// For each question, the time from its last word to the first of the answer; of the last one, the time
+    /// that it was waited for, if that was long: else the slowest answers of all would be missing.
     pub answers: Vec<Duration>,
     /// Times the agent broke off for less than a pause: its audio was not there when it was to be played.
     pub gaps: u64,
@@ -119,8 +120,8 @@ async fn talk(caller: &Caller, clips: &[Clip], patience: Duration, asked: &Cell<
     }
 }
 
-/// `patience` is how long a silence the caller bears who waits for a greeting or an answer, `asked` is when the question
-/// that is not answered yet was put.
+/// `patience` is how long a silence the caller bears who waits for a greeting or an answer, `asked` is when
+/// the question that is not answered yet was put.
 async fn converse(
     caller: &Caller,
     clips: &[Clip],

@@ -1,5 +1,5 @@
-//! `X-Twilio-Signature`, written anew for the simulator so that a mistake in the program's own check is not made twice
-//! (reference: Twilio's "Webhooks security").
+//! `X-Twilio-Signature`, written anew for the simulator so that a mistake in the program's own check is not
+//! made twice (reference: Twilio's "Webhooks security").
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
 
-/// The signature of a request for `url` (without its fragment) with the form parameters `params`; none for GET and
-/// for the upgrade of a media stream.
+/// The signature of a request for `url` (without its fragment) with the form parameters `params`; none for
+/// GET and for the upgrade of a media stream.
 pub fn sign(auth_token: &str, url: &str, params: &[(String, String)]) -> String {
     let mut mac =
         Hmac::<Sha1>::new_from_slice(auth_token.as_bytes()).expect("HMAC takes a key of any length");

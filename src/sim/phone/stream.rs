@@ -1,5 +1,6 @@
-//! The media stream of a call: a frame of the caller every 20 ms on an absolute schedule, and playback of what the
-//! bridge sends (reference: "Media Streams: WebSocket messages"). Strict: what Twilio would complain of is a violation.
+//! The media stream of a call: a frame of the caller every 20 ms on an absolute schedule, and playback of
+//! what the bridge sends (reference: "Media Streams: WebSocket messages"). Strict: what Twilio would complain
+//! of is a violation.
 
 use std::io;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
-//! Whole calls against a small bridge that is its own agent: it greets, answers when the caller has spoken, and is
-//! silent when interrupted.
+//! Whole calls against a small bridge that is its own agent: it greets, answers when the caller has spoken,
+//! and is silent when interrupted.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;

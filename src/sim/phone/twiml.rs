@@ -6,8 +6,8 @@ use std::time::Duration;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-/// A fault in a document, by Twilio's error code: 12100 cannot be parsed, 12200 breaks the schema (the call goes on),
-/// 12300 wrong content type.
+/// A fault in a document, by Twilio's error code: 12100 cannot be parsed, 12200 breaks the schema (the call
+/// goes on), 12300 wrong content type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {detail}")]
 pub struct Fault {
@@ -187,7 +187,8 @@ fn attributes(element: &str) -> Option<Vec<&'static str>> {
     Some(own.iter().chain(recording.then_some(&RECORDING).into_iter().flatten()).copied().collect())
 }
 
-/// Reads an answer to a voice webhook: its verbs in order, and what in it breaks the schema without ending the call.
+/// Reads an answer to a voice webhook: its verbs in order, and what in it breaks the schema without ending
+/// the call.
 pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<(Vec<Verb>, Vec<Fault>), Fault> {
     let mime =
         content_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());

@@ -25,7 +25,8 @@ pub struct Webhooks {
     auth_token: Option<Secret>,
     retry_gap: Duration,
     reach: Reach,
-    /// One client for each connect timeout in use, with and without TLS; each request has a connection of its own.
+    /// One client for each connect timeout in use, with and without TLS; each request has a connection of its
+    /// own.
     clients: RefCell<HashMap<(Duration, bool), Client>>,
 }
 
@@ -51,8 +52,8 @@ impl Webhooks {
         Self { auth_token, retry_gap, reach, clients: RefCell::default() }
     }
 
-    /// Delivers `params` to `url`, as often and as long as the fragment of `url` says. All attempts carry the same
-    /// idempotency token.
+    /// Delivers `params` to `url`, as often and as long as the fragment of `url` says. All attempts carry the
+    /// same idempotency token.
     pub async fn deliver(
         &self,
         url: &Url,

@@ -1,5 +1,5 @@
-//! Client events, read as strictly as the real service reads them (openai-realtime.md section 3), and the refusals of
-//! section 7.
+//! Client events, read as strictly as the real service reads them (openai-realtime.md section 3), and the
+//! refusals of section 7.
 
 use std::borrow::Cow;
 

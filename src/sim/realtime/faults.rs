@@ -16,15 +16,15 @@ pub enum Fault {
     Quota,
     /// `rate-limit=N`: the Nth response fails with `rate_limit_exceeded`.
     RateLimit(u32),
-    /// `errors=N`: N of a hundred responses, over all sessions and evenly, fail with `server_error`; none that renders a
-    /// phrase or tries the service.
+    /// `errors=N`: N of a hundred responses, over all sessions and evenly, fail with `server_error`; none
+    /// that renders a phrase or tries the service.
     Errors(u32),
     /// `function-call=N`: the Nth response also calls `lookup_order`.
     FunctionCall(u32),
     /// `unknown-events`: every event has a field, and many are followed by an event, that nobody knows.
     UnknownEvents,
-    /// `benign-errors`: every tenth client event is followed by an `error` that means nothing, and every second
-    /// transcription fails.
+    /// `benign-errors`: every tenth client event is followed by an `error` that means nothing, and every
+    /// second transcription fails.
     BenignErrors,
     /// `burst`: all the audio of a response comes at once.
     Burst,
@@ -36,7 +36,8 @@ pub enum Fault {
     Drop(Duration),
     /// `deaf=MS`: no speech is heard any more, that long after the first `session.updated`.
     Deaf(Duration),
-    /// `slow-first-sound=MS`: a response begins at once, and its first sound comes that much later than usual.
+    /// `slow-first-sound=MS`: a response begins at once, and its first sound comes that much later than
+    /// usual.
     SlowFirstSound(Duration),
     /// `done-delay=MS`: `response.done` is told that much later than the response ends.
     DoneDelay(Duration),
@@ -44,11 +45,13 @@ pub enum Fault {
     NeverDone(u32),
     /// `no-sound[=PERCENT]`: so many of a hundred responses are completed without any output.
     NoSound(u32),
-    /// `already-active[=PERCENT]`: so many of a hundred `response.create` are refused as if a response were active.
+    /// `already-active[=PERCENT]`: so many of a hundred `response.create` are refused as if a response were
+    /// active.
     AlreadyActive(u32),
     /// `ignores-cancel[=PERCENT]`: so many of a hundred responses cannot be cancelled, and nothing says so.
     IgnoresCancel(u32),
-    /// `other-format`: the session speaks 24 kHz PCM whatever it was asked for, and says so in `session.updated`.
+    /// `other-format`: the session speaks 24 kHz PCM whatever it was asked for, and says so in
+    /// `session.updated`.
     OtherFormat,
     /// `omit=EVENT`: no event of this type is sent.
     Omit(&'static str),
@@ -156,7 +159,8 @@ pub struct Faults {
     pub repeated: Vec<&'static str>,
 }
 
-/// Whether a fault of so many of a hundred strikes the response of this number: evenly, and the first one for sure.
+/// Whether a fault of so many of a hundred strikes the response of this number: evenly, and the first one for
+/// sure.
 pub fn strikes(percent: u32, number: u32) -> bool {
     percent > 0 && u64::from(number.saturating_sub(1)) * u64::from(percent) % 100 < u64::from(percent)
 }

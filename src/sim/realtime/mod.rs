@@ -1,9 +1,10 @@
-//! `sim realtime`: the simulated Realtime service. It speaks the protocol of openai-realtime.md on real sockets, as
-//! strict as the real service: what that would refuse is refused in its way and counted as a violation. It listens on
-//! loopback only.
+//! `sim realtime`: the simulated Realtime service. It speaks the protocol of openai-realtime.md on real
+//! sockets, as strict as the real service: what that would refuse is refused in its way and counted as a
+//! violation. It listens on loopback only.
 //!
-//! `server` has the sockets, `session` the state machine of one session, `events` and `schema` what a client may say,
-//! `config` the session's settings, `vad` the hearing, `voice` the speaking, `faults` what can be made to go wrong.
+//! `server` has the sockets, `session` the state machine of one session, `events` and `schema` what a client
+//! may say, `config` the session's settings, `vad` the hearing, `voice` the speaking, `faults` what can be
+//! made to go wrong.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -48,14 +49,15 @@ pub struct Options {
     /// From the end of an utterance to its transcript
     #[arg(long, value_name = "MS", default_value_t = TRANSCRIPT_DELAY_MS)]
     pub transcript_delay_ms: u64,
-    /// Something to do wrong, as often as wanted: accept-delay=MS, session-delay=MS, refuse, quota, rate-limit=N,
-    /// errors=PERCENT, function-call=N, unknown-events, benign-errors, burst, close=MS, stall=MS, drop=MS,
-    /// deaf=MS, slow-first-sound=MS, done-delay=MS, never-done[=PERCENT], no-sound[=PERCENT], already-active[=PERCENT],
-    /// ignores-cancel[=PERCENT], other-format, omit=EVENT, repeat=EVENT
+    /// Something to do wrong, as often as wanted: accept-delay=MS, session-delay=MS, refuse, quota,
+    /// rate-limit=N, errors=PERCENT, function-call=N, unknown-events, benign-errors, burst, close=MS,
+    /// stall=MS, drop=MS, deaf=MS, slow-first-sound=MS, done-delay=MS, never-done[=PERCENT],
+    /// no-sound[=PERCENT], already-active[=PERCENT], ignores-cancel[=PERCENT], other-format, omit=EVENT,
+    /// repeat=EVENT
     #[arg(long = "fault", value_name = "NAME[=VALUE]")]
     pub faults: Vec<Fault>,
-    /// The number before the first session's. A service that takes the place of another one draws it, so that what a
-    /// caller has heard of the old one's sessions is not taken for the new one's.
+    /// The number before the first session's. A service that takes the place of another one draws it, so that
+    /// what a caller has heard of the old one's sessions is not taken for the new one's.
     #[arg(skip = drawn())]
     pub numbers_after: u16,
 }

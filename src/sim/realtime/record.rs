@@ -5,7 +5,8 @@ use serde_json::Value;
 use crate::sim::report::{ResponseReport, SessionReport, Violation};
 use crate::sim::tag::{FRAME_BYTES, NO_CLIP, Tag, TagError};
 
-/// Arrivals kept of a session: an hour of frames, the longest it can last. Later ones are only counted among callers.
+/// Arrivals kept of a session: an hour of frames, the longest it can last. Later ones are only counted among
+/// callers.
 const MAX_ARRIVALS: usize = 60 * 60 * 50;
 /// Texts kept of a session; later ones are dropped.
 const MAX_TOLD: usize = 1_000;

@@ -1,5 +1,6 @@
-//! The shapes of what a client may send: unknown fields, wrong types and values out of range are refused. The session
-//! (openai-realtime.md section 2) is here, the events (section 3) are in `event`. A-law is not simulated.
+//! The shapes of what a client may send: unknown fields, wrong types and values out of range are refused. The
+//! session (openai-realtime.md section 2) is here, the events (section 3) are in `event`. A-law is not
+//! simulated.
 
 #![expect(dead_code, reason = "a field that nobody reads is still checked")]
 

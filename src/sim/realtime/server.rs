@@ -205,7 +205,8 @@ async fn answer(stream: &mut TcpStream, status: &str, kind: &str, body: &str) ->
     Ok(timeout(WRITE_DEADLINE, sent).await.map_err(io::Error::from)??)
 }
 
-/// What is wrong with a handshake, and the code with which the real service closes (openai-realtime.md section 1).
+/// What is wrong with a handshake, and the code with which the real service closes (openai-realtime.md
+/// section 1).
 struct Rejected {
     refusal: Refusal,
     code: u16,
@@ -304,7 +305,8 @@ async fn converse(
     let session = &session.0;
     loop {
         let (out, wake_at) = {
-            // Here, not where the timer fires: a client that sends without a pause must not hold up what is due.
+            // Here, not where the timer fires: a client that sends without a pause must not hold up what is
+            // due.
             let mut session = lock(session);
             let (now, due) = (monotonic_us(), session.wake_at());
             if due <= now {

@@ -1,8 +1,8 @@
-//! One session, without its socket: client events, audio and time go in, server events come out. The hearing is in
-//! `hearing`, the talking in `responses`.
+//! One session, without its socket: client events, audio and time go in, server events come out. The hearing
+//! is in `hearing`, the talking in `responses`.
 //!
-//! Time is [`monotonic_us`](crate::sim::tag::monotonic_us), the clock of the tags. No audio is kept: a retrieved item
-//! has none.
+//! Time is [`monotonic_us`](crate::sim::tag::monotonic_us), the clock of the tags. No audio is kept: a
+//! retrieved item has none.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -119,8 +119,8 @@ struct FunctionCall {
 }
 
 impl Session {
-    /// Begins a session: `session.created` and `conversation.created` are already waiting. `unix_s` is the calendar's
-    /// time.
+    /// Begins a session: `session.created` and `conversation.created` are already waiting. `unix_s` is the
+    /// calendar's time.
     pub fn new(number: u16, model: String, manners: Arc<Manners>, now: u64, unix_s: i64) -> Self {
         let out = Outbox::new(&manners.faults);
         let mut session = Self {

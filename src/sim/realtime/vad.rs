@@ -1,5 +1,5 @@
-//! Voice activity in μ-law: the loudness of each 20 ms frame, with one threshold to start speech and a lower one to
-//! keep it. Pure: frames in, edges out.
+//! Voice activity in μ-law: the loudness of each 20 ms frame, with one threshold to start speech and a lower
+//! one to keep it. Pure: frames in, edges out.
 
 use crate::sim::tag::FRAME_BYTES;
 

@@ -1,5 +1,5 @@
-//! What the simulated agent says, and its audio: speech clips in tagged 20 ms frames, with the words that belong to
-//! them. Pure.
+//! What the simulated agent says, and its audio: speech clips in tagged 20 ms frames, with the words that
+//! belong to them. Pure.
 
 use crate::sim::speech::{self, AGENT, Clip, PHRASES};
 use crate::sim::tag::Tag;
@@ -64,8 +64,8 @@ impl Voice {
         Self { clip, frame: 0, deltas: 0, text_bytes: 0 }
     }
 
-    /// The next delta, its frames stamped with `now_us`; `None` when the clip is over. The first of its tags' two
-    /// numbers is the session, the second the response.
+    /// The next delta, its frames stamped with `now_us`; `None` when the clip is over. The first of its tags'
+    /// two numbers is the session, the second the response.
     pub fn next(&mut self, (source, response): (u16, u16), burst: bool, now_us: u64) -> Option<Delta> {
         let millis = if burst { BURST_MS } else { DELTAS_MS[self.deltas % DELTAS_MS.len()] };
         let frames = speech::frames(self.clip).skip(self.frame as usize).take((millis / FRAME_MS) as usize);

@@ -1,5 +1,5 @@
-//! A claim that is given up half way: the client of the webhook or the media socket goes away. The slot comes free,
-//! and the next caller has it.
+//! A claim that is given up half way: the client of the webhook or the media socket goes away. The slot comes
+//! free, and the next caller has it.
 
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ impl House {
         Self { world, app, neighbour, _database: database }
     }
 
-    /// The slot of the call without a stream comes free, the call ends with this outcome, and another caller has its
-    /// slot.
+    /// The slot of the call without a stream comes free, the call ends with this outcome, and another caller
+    /// has its slot.
     async fn has_room_again(self, fault: &str, outcome: &str) {
         let Self { world, app, neighbour, _database } = self;
         let freed = async {

@@ -1,4 +1,5 @@
-//! Two kills in a row with calls on the line. Twilio leaves the calls alone: each new process fetches them back.
+//! Two kills in a row with calls on the line. Twilio leaves the calls alone: each new process fetches them
+//! back.
 
 use futures_util::future::join_all;
 use switchboard::sim::phone::{self, AfterDrop, Caller};

@@ -20,7 +20,8 @@ async fn all_ask(callers: &[Caller], question: usize) {
     join_all(callers.iter().map(|caller| asks(caller, &CALLER[question]))).await;
 }
 
-/// What the process that goes down cannot write, its next start writes. The calls are at another process by then.
+/// What the process that goes down cannot write, its next start writes. The calls are at another process by
+/// then.
 #[actix_rt::test]
 async fn what_a_drain_could_not_write_while_postgres_was_away_is_written_by_the_next_start() {
     let (outage, proxy) = (Outage::prepare().await, Proxy::start().await);

@@ -1,4 +1,5 @@
-//! A rollback over a full spool: this version starts where a later one has left records that this one cannot read.
+//! A rollback over a full spool: this version starts where a later one has left records that this one cannot
+//! read.
 
 use std::path::Path;
 
@@ -77,7 +78,8 @@ async fn a_rollback_over_a_full_spool_writes_what_it_knows_and_keeps_the_rest() 
     let app = world.start();
     let question = [&CALLER[0]];
     let callers = join_all((0..3).map(|_| world.in_conversation(&question))).await;
-    is_spooled(&app, 18).await; // of each the call, a turn of theirs, and two of the agent as made and as heard
+    // Of each the call, a turn of theirs, and two of the agent as made and as heard.
+    is_spooled(&app, 18).await;
     app.kill();
     append_to_spool(&own, &unknown("own")).unwrap();
     let (known, elsewhere) = (known(), root.with_extension("elsewhere"));

@@ -10,8 +10,8 @@ use super::{at, closed, opened, sid, start, turn, write};
 use crate::support::app::Setup;
 use crate::support::postgres::TestDatabase;
 
-/// Calls of which everything differs: call `n` began at second `n`, lasted `n % 7` seconds and cost `n % 5` cents; every
-/// fourth is on the line, every sixth is urgent, every tenth has a recording.
+/// Calls of which everything differs: call `n` began at second `n`, lasted `n % 7` seconds and cost `n % 5`
+/// cents; every fourth is on the line, every sixth is urgent, every tenth has a recording.
 async fn log_of(calls: u32) -> TestDatabase {
     let database = TestDatabase::create().await;
     let insert = format!(

@@ -189,8 +189,8 @@ async fn the_schema_is_known_as_older_then_as_fitting_then_as_newer() {
     assert!(matches!(db.check_schema().await.unwrap(), SchemaState::Older { missing } if missing.len() == 1));
 }
 
-/// Tables, columns in their order, types and NULLs: what `diesel print-schema` would find in the database is what the
-/// queries are checked against. (The tool itself is not asked: it takes minutes to build.)
+/// Tables, columns in their order, types and NULLs: what `diesel print-schema` would find in the database is
+/// what the queries are checked against. (The tool itself is not asked: it takes minutes to build.)
 #[tokio::test]
 async fn tables_columns_and_types_in_the_code_are_those_of_the_database() {
     let database = TestDatabase::create().await;

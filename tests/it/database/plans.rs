@@ -1,5 +1,5 @@
-//! How the database answers the log: by its indexes, whatever is asked. The plans are those of the queries that the
-//! program sends, as the server writes them down itself (`auto_explain`).
+//! How the database answers the log: by its indexes, whatever is asked. The plans are those of the queries
+//! that the program sends, as the server writes them down itself (`auto_explain`).
 
 use std::fs;
 use std::path::{Path, PathBuf};

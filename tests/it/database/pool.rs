@@ -48,7 +48,8 @@ async fn cancelled_queries_leave_no_one_waiting_and_the_server_gives_them_up() {
             }
         }
         eventually("nobody waits", async || db.pool_stats().waiting == 0).await;
-        // The table is locked still: all of them would wait, had a connection that waits gone back to the pool.
+        // The table is locked still: all of them would wait, had a connection that waits gone back to the
+        // pool.
         db.store_event(event(1, "ringing", Some(behind))).await.unwrap();
         eventually("it is written", async || db.waiting_records() == 0).await;
         eventually("the server has given up", async || blocked(&database).await == "0").await;

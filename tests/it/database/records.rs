@@ -75,8 +75,8 @@ fn orders_of<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
     orders_of(rest).into_iter().flat_map(with_first).collect()
 }
 
-/// The queue, the spool and a decision that waits for nobody, each of two processes: records meet in the table in any
-/// order, and it is as if they had come in that of their epochs.
+/// The queue, the spool and a decision that waits for nobody, each of two processes: records meet in the
+/// table in any order, and it is as if they had come in that of their epochs.
 #[actix_rt::test]
 async fn the_records_of_two_epochs_make_the_same_row_in_whatever_order_they_arrive() {
     type Make = fn(u32) -> Record;

@@ -1,4 +1,5 @@
-//! The database answers and refuses: what was acknowledged is kept all the same, and written as soon as it is taken.
+//! The database answers and refuses: what was acknowledged is kept all the same, and written as soon as it is
+//! taken.
 
 use super::{event, start};
 use crate::support::app::{Setup, TestApp};

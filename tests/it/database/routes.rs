@@ -1,4 +1,5 @@
-//! The other tests of the database once more, behind a transaction pooler: in the clear, and with a checked certificate.
+//! The other tests of the database once more, behind a transaction pooler: in the clear, and with a checked
+//! certificate.
 
 use std::collections::HashMap;
 use std::env;

@@ -22,8 +22,8 @@ pub const AUTH_TOKEN: &str = "12345678901234567890123456789012";
 /// A program that was told to end has done so within this, whoever is on the line.
 const ENDS_WITHIN: Duration = Duration::from_secs(90);
 
-/// A running program. Its drop fails the test if a slot is still held, anything panicked up to its end, a record stayed
-/// unwritten or the program did not end well.
+/// A running program. Its drop fails the test if a slot is still held, anything panicked up to its end, a
+/// record stayed unwritten or the program did not end well.
 pub struct TestApp {
     child: Child,
     /// What it says on standard error, up to its end.
@@ -194,8 +194,8 @@ impl TestApp {
         std::mem::forget(self); // nothing is expected of it any more
     }
 
-    /// Orders a panic at this place (`actors/src/fault.rs`) and waits until it has happened, while `provoke` does what
-    /// leads there.
+    /// Orders a panic at this place (`actors/src/fault.rs`) and waits until it has happened, while `provoke`
+    /// does what leads there.
     pub async fn panics_at(&self, place: &str, provoke: impl Future<Output = ()>) {
         std::fs::create_dir_all(&self.faults).expect("a folder for faults");
         let order = self.faults.join(place);
@@ -205,7 +205,8 @@ impl TestApp {
         eventually(&format!("it panics at {place}"), async || !order.exists()).await;
     }
 
-    /// The registry panics. The live picture is kept for a moment, so it is asked for until the registry draws it.
+    /// The registry panics. The live picture is kept for a moment, so it is asked for until the registry
+    /// draws it.
     pub async fn registry_panics(&self) {
         let order = self.faults.join("registry");
         let asked = eventually("the registry is asked", async || {

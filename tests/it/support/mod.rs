@@ -30,8 +30,8 @@ pub async fn eventually(what: &str, mut fact: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// A loopback address for a server that is to go and to come back: nobody listens there, and the system gives its port
-/// to nobody, as it is below those that it hands out by itself (`ip_local_port_range`).
+/// A loopback address for a server that is to go and to come back: nobody listens there, and the system gives
+/// its port to nobody, as it is below those that it hands out by itself (`ip_local_port_range`).
 pub fn free_address() -> SocketAddr {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;

@@ -22,7 +22,8 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// On a unix socket. Fails the test if PgBouncer is not installed: a test that does not test is not passed.
+    /// On a unix socket. Fails the test if PgBouncer is not installed: a test that does not test is not
+    /// passed.
     pub fn before(database: &TestDatabase) -> Self {
         Self::start(database, "listen_addr =\nlisten_port = 6432", |dir, name| {
             let socket = dir.display().to_string().replace('/', "%2F");

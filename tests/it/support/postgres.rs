@@ -1,7 +1,7 @@
 //! One private PostgreSQL for all tests of the process, and a database of its own for each test.
 //!
-//! A cluster is made once, with a database that has the schema. Every server of the tests has a copy of it, and every
-//! test's database is a copy of that database.
+//! A cluster is made once, with a database that has the schema. Every server of the tests has a copy of it,
+//! and every test's database is a copy of that database.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -92,7 +92,8 @@ pub fn start_in(folder: &Path) -> PrivatePostgres {
     PrivatePostgres::start(folder).expect("a private PostgreSQL")
 }
 
-/// The cluster of which the others are copies; no server runs on it. Tests that are started by a test use its cluster.
+/// The cluster of which the others are copies; no server runs on it. Tests that are started by a test use its
+/// cluster.
 pub fn made() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {

@@ -1,4 +1,5 @@
-//! A TCP proxy between Twilio and the program, whose target can be changed: connections that are open live on.
+//! A TCP proxy between Twilio and the program, whose target can be changed: connections that are open live
+//! on.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

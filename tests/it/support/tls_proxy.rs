@@ -36,7 +36,8 @@ impl TlsProxy {
                 ("/etc/ssl/switchboard/server.key;", &format!("{}/server.key;", dir.display())),
             ],
         );
-        // What a distribution has in its own `nginx.conf`. Only root may choose a user, and its folder is its own.
+        // What a distribution has in its own `nginx.conf`. Only root may choose a user, and its folder is its
+        // own.
         let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {}/{kind};", dir.display()))

@@ -1,6 +1,6 @@
-//! What a fault costs those on the line: the longest silence, calls, turns. Each test of a fault prints one line of the
-//! table, `fault | silence heard max ms | calls lost | turns lost`; each test of faults in combination one of
-//! `faults | calls | calls lost | records lost | longest silence in s`.
+//! What a fault costs those on the line: the longest silence, calls, turns. Each test of a fault prints one
+//! line of the table, `fault | silence heard max ms | calls lost | turns lost`; each test of faults in
+//! combination one of `faults | calls | calls lost | records lost | longest silence in s`.
 
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ impl Toll {
         Self { fault: fault.into(), silence_ms: 0, calls: 0, calls_lost: 0, turns_lost: 0 }
     }
 
-    /// Counts in a call that is over: `said` is what the caller said, `log` what `/api/call-logs/{callSid}` has of it.
+    /// Counts in a call that is over: `said` is what the caller said, `log` what `/api/call-logs/{callSid}`
+    /// has of it.
     pub fn count(&mut self, caller: &Caller, said: &[&Clip], log: &Value) {
         self.silence_ms = self.silence_ms.max(caller.silence_ms());
         self.calls += 1;
@@ -41,8 +42,8 @@ impl Toll {
         assert!(heard_ms <= silence_ms, "{fault}: {heard_ms} ms of silence, at most {silence_ms} expected");
     }
 
-    /// Prints the line of faults in combination; `records_lost` are those that are no turns of these calls. Fails the
-    /// test if anything was lost or a caller heard nothing for 40 s.
+    /// Prints the line of faults in combination; `records_lost` are those that are no turns of these calls.
+    /// Fails the test if anything was lost or a caller heard nothing for 40 s.
     pub fn must_be_nothing_lost(self, records_lost: usize) {
         let Self { fault, silence_ms, calls, calls_lost, turns_lost } = self;
         let (records_lost, silence) = (turns_lost + records_lost, Duration::from_millis(silence_ms));

@@ -1,5 +1,5 @@
-//! Everything around the program, which outlives it: the telephone network with its REST API, the Realtime service, and
-//! the socket that it listens on.
+//! Everything around the program, which outlives it: the telephone network with its REST API, the Realtime
+//! service, and the socket that it listens on.
 
 use std::net::TcpListener;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What was acknowledged is there, once, whatever failed meanwhile; and how long it takes until all of it is processed.
+//! What was acknowledged is there, once, whatever failed meanwhile; and how long it takes until all of it is
+//! processed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

@@ -1,4 +1,5 @@
-//! The ceiling, as plain data: a slot is reserved when the call rings, claimed by its stream, freed exactly once.
+//! The ceiling, as plain data: a slot is reserved when the call rings, claimed by its stream, freed exactly
+//! once.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -21,8 +22,8 @@ const REMEMBER_ENDED: Duration = Duration::from_secs(120);
 pub struct Slots<T> {
     limit: usize,
     held: HashMap<CallSid, Slot<T>>,
-    /// The last epochs of calls that ended lately. A call that comes back continues after its last epoch, so a
-    /// used token stays used.
+    /// The last epochs of calls that ended lately. A call that comes back continues after its last epoch, so
+    /// a used token stays used.
     ended: HashMap<CallSid, (u32, Instant)>,
     seen: Seen,
 }
@@ -75,8 +76,8 @@ impl<T> Slots<T> {
         self.limit
     }
 
-    /// Reserves a slot for a call. `start` gets the first epoch, which is the one after `used`, the last epoch
-    /// known to be used. A call that holds a slot keeps it, so asking twice changes nothing.
+    /// Reserves a slot for a call. `start` gets the first epoch, which is the one after `used`, the last
+    /// epoch known to be used. A call that holds a slot keeps it, so asking twice changes nothing.
     pub fn reserve(
         &mut self,
         call_sid: CallSid,
@@ -114,8 +115,8 @@ impl<T> Slots<T> {
         Ok(slot)
     }
 
-    /// The call's stream has ended and the call has not: a stream of the next epoch is promised. If `ended` names
-    /// an earlier stream than the open one, nothing changes.
+    /// The call's stream has ended and the call has not: a stream of the next epoch is promised. If `ended`
+    /// names an earlier stream than the open one, nothing changes.
     pub fn resume(&mut self, call_sid: CallSid, ended: Option<u32>, now: Instant) -> Resumed {
         let Some(slot) = self.held.get_mut(&call_sid) else { return Resumed::NoSlot };
         if slot.claimed {
@@ -134,8 +135,8 @@ impl<T> Slots<T> {
         Resumed::Epoch(epoch)
     }
 
-    /// The promise of `epoch` has run out. If its stream has not come, it cannot be claimed any more. Answers the
-    /// call and the next epoch.
+    /// The promise of `epoch` has run out. If its stream has not come, it cannot be claimed any more. Answers
+    /// the call and the next epoch.
     pub fn revoke(&mut self, call_sid: CallSid, epoch: u32, now: Instant) -> Option<(&T, u32)> {
         let slot = self.held.get_mut(&call_sid).filter(|slot| slot.epoch == epoch && !slot.claimed)?;
         if now.duration_since(slot.promised_at) < CLAIM_WITHIN {

@@ -1,4 +1,5 @@
-//! What the service still says when the call is over: what the caller's last words were, and what a response cost.
+//! What the service still says when the call is over: what the caller's last words were, and what a response
+//! cost.
 
 use super::{Conversation, Effect, Input, ServerEvent, ask_cancel, write};
 use crate::Millis;

@@ -9,7 +9,8 @@ use crate::conversation::turns::TurnUpdate;
 use crate::realtime::requests::Request;
 use crate::twilio::frames::payload_bytes;
 
-/// What was written of the turns so far: by ordinal who spoke, and how much was heard. Empty in release builds.
+/// What was written of the turns so far: by ordinal who spoke, and how much was heard. Empty in release
+/// builds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Written(BTreeMap<u32, (Speaker, Option<u32>)>);
 
@@ -88,7 +89,8 @@ impl Conversation {
         assert_eq!(counted, bytes, "{counted} bytes are counted, and {bytes} are held");
         assert!(bytes / 8 <= HELD_MS, "{} ms are held", bytes / 8);
         let unheard = self.playback.unheard_ms();
-        let is_bound = unheard <= UNHEARD_MS || self.parting.is_some(); // the last words go behind what is being said
+        // The last words go behind what is being said.
+        let is_bound = unheard <= UNHEARD_MS || self.parting.is_some();
         assert!(is_bound, "{unheard} ms are on their way");
         for (ordinal, sent) in self.playback.sent_ms().filter(|(ordinal, _)| !Playback::is_phrase(*ordinal)) {
             assert!(ordinal <= self.turns.count(), "what is on its way is of no turn: {ordinal}");

@@ -1,4 +1,5 @@
-//! Whether the caller has heard the greeting. What cut it off may have been a noise: then it is said again. Pure.
+//! Whether the caller has heard the greeting. What cut it off may have been a noise: then it is said again.
+//! Pure.
 
 use super::turns::TurnUpdate;
 

@@ -3,8 +3,8 @@
 /// The longest run of letters that is taken for one word. Where it is longer, no space is near.
 const LONGEST_WORD: usize = 40;
 
-/// The part of `text` that was heard in `heard_ms` of `total_ms`, cut at the end of a word. Where the script has no spaces
-/// between words, it is cut between two characters.
+/// The part of `text` that was heard in `heard_ms` of `total_ms`, cut at the end of a word. Where the script
+/// has no spaces between words, it is cut between two characters.
 ///
 /// The service does not say when each word is spoken, so speech is taken to be even.
 pub fn heard_part(text: &str, heard_ms: u64, total_ms: u64) -> &str {
@@ -37,8 +37,8 @@ fn may_part(before: char, after: char) -> bool {
     !joined && (after.is_whitespace() || before.is_whitespace() || is_unspaced(before) || is_unspaced(after))
 }
 
-/// Of a script that is written without spaces between words, with its punctuation: Thai, Lao, Myanmar, Khmer, Chinese
-/// and Japanese.
+/// Of a script that is written without spaces between words, with its punctuation: Thai, Lao, Myanmar, Khmer,
+/// Chinese and Japanese.
 fn is_unspaced(c: char) -> bool {
     matches!(c,
         '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}' | '\u{19E0}'..='\u{19FF}'
@@ -46,8 +46,8 @@ fn is_unspaced(c: char) -> bool {
         | '\u{F900}'..='\u{FAFF}' | '\u{FF00}'..='\u{FF9F}' | '\u{20000}'..='\u{3FFFF}')
 }
 
-/// A mark that belongs to the character before it: a vowel or tone sign, a voicing mark, a variant; also punctuation that
-/// ends what stands before it.
+/// A mark that belongs to the character before it: a vowel or tone sign, a voicing mark, a variant; also
+/// punctuation that ends what stands before it.
 fn is_joined_to_what_precedes(c: char) -> bool {
     matches!(c,
         '\u{0300}'..='\u{036F}' | '\u{0E30}'..='\u{0E3A}' | '\u{0E45}'..='\u{0E4E}' | '\u{0EB0}'..='\u{0EBC}'

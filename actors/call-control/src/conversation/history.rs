@@ -33,8 +33,9 @@ impl Past {
         self.epoch == 0
     }
 
-    /// The ordinal after which the call goes on. Where not all is known, there is room for the turns that are written
-    /// elsewhere, a place of its own after each epoch, so that none is written over however often that happens.
+    /// The ordinal after which the call goes on. Where not all is known, there is room for the turns that are
+    /// written elsewhere, a place of its own after each epoch, so that none is written over however often
+    /// that happens.
     pub fn last_ordinal(&self) -> u32 {
         let known = self.said.iter().map(|said| said.ordinal).max().unwrap_or_default();
         let room = ROOM_OF_AN_EPOCH * (self.epoch % EPOCHS_WITH_ROOM).max(1);

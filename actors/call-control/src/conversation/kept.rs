@@ -1,8 +1,9 @@
 //! How the journal keeps what a conversation was told.
 //!
-//! A conversation decides by how long a piece of the agent's voice is, never by how it sounds. So a piece is kept as a
-//! length, in a few bytes and without an allocation, and none of them holds the buffer of the socket it came in. The
-//! exception is sound for a caller who is not on the line: the conversation holds it, so it is kept, as a copy.
+//! A conversation decides by how long a piece of the agent's voice is, never by how it sounds. So a piece is
+//! kept as a length, in a few bytes and without an allocation, and none of them holds the buffer of the
+//! socket it came in. The exception is sound for a caller who is not on the line: the conversation holds it,
+//! so it is kept, as a copy.
 
 use std::sync::Arc;
 
@@ -15,8 +16,9 @@ use crate::machine::{Machine, Replay};
 use crate::realtime::events::{AudioDelta, Content, Item, Response, ServerEvent, ServiceError};
 use crate::twilio::frames::{Mark, payload_bytes};
 
-/// A snapshot copies a conversation in about as much time as 50 pieces of the agent's voice take to be booked. Shared by
-/// 256 inputs that is little. The journal of a call then holds at most 10 KiB and the bytes, beside the snapshot.
+/// A snapshot copies a conversation in about as much time as 50 pieces of the agent's voice take to be
+/// booked. Shared by 256 inputs that is little. The journal of a call then holds at most 10 KiB and the
+/// bytes, beside the snapshot.
 pub const LIMITS: Limits = Limits { entries: 256, bytes: 16 << 10 };
 /// Another input or two may stand between two pieces of one item.
 const LOOKED_BACK: usize = 4;

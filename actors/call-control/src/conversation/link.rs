@@ -1,9 +1,9 @@
-//! The link to the Realtime service: when to open a socket, when to try again, when to stop trusting one, and when to
-//! give up. Pure: it is told what happened and when.
+//! The link to the Realtime service: when to open a socket, when to try again, when to stop trusting one, and
+//! when to give up. Pure: it is told what happened and when.
 //!
-//! A session is "ready" once it is configured; until then nobody is heard. One that gives no sign of life, or comes near
-//! its age limit at a turn boundary, is replaced like one that was lost (reference: OpenAI Realtime, "Reconnecting and
-//! restoring a conversation").
+//! A session is "ready" once it is configured; until then nobody is heard. One that gives no sign of life, or
+//! comes near its age limit at a turn boundary, is replaced like one that was lost (reference: OpenAI
+//! Realtime, "Reconnecting and restoring a conversation").
 
 use std::time::Duration;
 
@@ -22,13 +22,14 @@ const GOOD_SESSION: Millis = 5_000;
 pub const LONGEST_WAIT: Millis = 20_000;
 /// All connections of a call: a service that drops every session is no service.
 const MAX_CONNECTS: u32 = 200;
-/// The first pause, doubled at each retry. The longest leaves time to be back within a second of the service's return.
+/// The first pause, doubled at each retry. The longest leaves time to be back within a second of the
+/// service's return.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(MAX_BACKOFF));
 const MAX_BACKOFF: Millis = 800;
 /// A service that says nothing for so long is asked whether it is there,
 const PING_AFTER: Millis = 2_000;
-/// and answers within this time. A service that stops reading for some seconds and goes on is not dead, and a new session
-/// would not know the sound of what was said.
+/// and answers within this time. A service that stops reading for some seconds and goes on is not dead, and a
+/// new session would not know the sound of what was said.
 const PONG_WITHIN: Millis = 5_000;
 /// Sessions end after 60 minutes; from here on the next turn boundary is used.
 const ROTATE_AFTER: Millis = 55 * 60_000;
@@ -187,7 +188,8 @@ impl Link {
         if let Stage::Ready { since } = self.stage {
             self.lost_at = Some(now);
             self.short_sessions = if since + GOOD_SESSION <= now { 0 } else { self.short_sessions + 1 };
-            self.attempts = self.short_sessions.saturating_sub(1); // the first one that does not last may be chance
+            // The first one that does not last may be chance.
+            self.attempts = self.short_sessions.saturating_sub(1);
         }
         let is_worth_it = self.has_been_ready() || self.is_reopened || self.has_fillers;
         let patience = if is_worth_it { OUTAGE } else { SILENT_OUTAGE };
@@ -204,7 +206,8 @@ impl Link {
         AfterLoss::Connect { after }
     }
 
-    /// Why the session in use is to be given up now, if it is. `idle`: nobody speaks and nothing is being made.
+    /// Why the session in use is to be given up now, if it is. `idle`: nobody speaks and nothing is being
+    /// made.
     pub fn verdict(&self, idle: bool, now: Millis) -> Option<Verdict> {
         match self.stage {
             Stage::Opening { until, .. } => (until <= now).then_some(Verdict::NotReady),

@@ -1,7 +1,8 @@
-//! How loud the caller's side is, from the base64 of its μ-law as it passes. Pure, and cheap: a few bytes of a frame are
-//! looked at, and nothing is decoded.
+//! How loud the caller's side is, from the base64 of its μ-law as it passes. Pure, and cheap: a few bytes of
+//! a frame are looked at, and nothing is decoded.
 
-/// One character in so many is looked at. It is the first of a group of four, so it holds the upper six bits of a sample.
+/// One character in so many is looked at. It is the first of a group of four, so it holds the upper six bits
+/// of a sample.
 const STRIDE: usize = 32;
 /// A frame of 20 ms is loud with so many loud samples of the seven that are looked at.
 const LOUD_SAMPLES: usize = 2;
@@ -36,8 +37,8 @@ fn is_loud(payload: &[u8]) -> bool {
     payload.iter().step_by(STRIDE).filter(|first| is_loud_sample(**first)).count() >= LOUD_SAMPLES
 }
 
-/// Whether the sample whose upper bits a base64 character holds is above -24 dB of full scale. μ-law is stored inverted:
-/// a sample is that loud if the upper bit of its exponent, the second bit of all, is 0.
+/// Whether the sample whose upper bits a base64 character holds is above -24 dB of full scale. μ-law is
+/// stored inverted: a sample is that loud if the upper bit of its exponent, the second bit of all, is 0.
 fn is_loud_sample(first: u8) -> bool {
     matches!(first, b'A'..=b'P' | b'g'..=b'v')
 }

@@ -1,7 +1,8 @@
 //! The heart of a call, without I/O: `(state, input, now) -> effects`.
 //!
-//! Inputs are what Twilio's stream, the Realtime service and the clock bring; effects are what the actor carries out.
-//! The caller's audio does not come through here: it flows from socket to socket once the gate is open.
+//! Inputs are what Twilio's stream, the Realtime service and the clock bring; effects are what the actor
+//! carries out. The caller's audio does not come through here: it flows from socket to socket once the gate
+//! is open.
 
 use std::collections::VecDeque;
 
@@ -130,8 +131,8 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// The conversation of a call that was just admitted, and its first effect: the session is opened now, so that
-    /// the greeting waits for the caller.
+    /// The conversation of a call that was just admitted, and its first effect: the session is opened now, so
+    /// that the greeting waits for the caller.
     pub fn begin(rules: Rules, now: Millis, effects: &mut Vec<Effect>) -> Self {
         effects.push(Effect::Connect { after: 0 });
         let link = Link::open(rules.jitter_seed, now);
@@ -167,7 +168,8 @@ impl Conversation {
         }
     }
 
-    /// The conversation of a call that another process began: it goes on where it was, and greets nobody again.
+    /// The conversation of a call that another process began: it goes on where it was, and greets nobody
+    /// again.
     pub fn resume(rules: Rules, past: &Past, now: Millis, effects: &mut Vec<Effect>) -> Self {
         Self {
             turns: Turns::after(past.last_ordinal()),
@@ -183,7 +185,8 @@ impl Conversation {
         }
     }
 
-    /// Takes one input and pushes what is to be done about it. After the end only the last words are written down.
+    /// Takes one input and pushes what is to be done about it. After the end only the last words are written
+    /// down.
     pub fn step(&mut self, input: &Input<'_>, now: Millis, effects: &mut Vec<Effect>) {
         let (had_ended, from) = (self.ended, effects.len());
         self.act(input, now, effects);
@@ -307,7 +310,8 @@ impl Conversation {
         }
     }
 
-    /// What was being said is given up, and said again for a caller who comes back; what had not begun is held.
+    /// What was being said is given up, and said again for a caller who comes back; what had not begun is
+    /// held.
     fn stream_lost(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.stream = Stream::Lost;
         if self.playback.is_playing() {
@@ -551,7 +555,8 @@ impl Conversation {
         }
     }
 
-    /// Every function call is answered. The session has no tools, so the answer is that there is none of that name.
+    /// Every function call is answered. The session has no tools, so the answer is that there is none of that
+    /// name.
     fn answer_function_call(&mut self, item: &Item, effects: &mut Vec<Effect>) {
         let ("function_call", Some(call_id)) = (item.kind.as_str(), &item.call_id) else { return };
         if self.answered_calls.contains(call_id) {
@@ -591,7 +596,8 @@ impl Conversation {
         self.after_failure(after, now, effects);
     }
 
-    /// A response is completed, incomplete or cancelled. One of which nothing was to be heard has failed as well.
+    /// A response is completed, incomplete or cancelled. One of which nothing was to be heard has failed as
+    /// well.
     fn response_ended(&mut self, response: &Response, now: Millis, effects: &mut Vec<Effect>) {
         let calls = response.output.iter().any(|item| item.kind == "function_call");
         let delay = if response.status == "cancelled" { 0 } else { RETRY_RESPONSE_MS };
@@ -698,7 +704,8 @@ impl Conversation {
             effects.push(Effect::Disconnect);
             self.service_lost(false, verdict.cause(), None, now, effects);
             if matches!(verdict, Verdict::Stalled | Verdict::Stuck | Verdict::Deaf) {
-                self.responses.want(); // what the caller said to it is lost: the next session asks them to repeat
+                // What the caller said to it is lost: the next session asks them to repeat.
+                self.responses.want();
             }
         } else if self.link.ping(now) {
             effects.push(Effect::Ping);

@@ -1,7 +1,7 @@
 //! How long a caller has waited for an answer, whatever the reason. Pure.
 //!
-//! This is the last line: every other part has deadlines of its own. Only time in which the caller is silent counts, so
-//! that somebody who tells a long story with pauses is not taken for somebody who waits.
+//! This is the last line: every other part has deadlines of its own. Only time in which the caller is silent
+//! counts, so that somebody who tells a long story with pauses is not taken for somebody who waits.
 
 use crate::Millis;
 

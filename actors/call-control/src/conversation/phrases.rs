@@ -1,4 +1,5 @@
-//! What the agent can say though the service cannot: a few short phrases, rendered once in its own voice. Pure data.
+//! What the agent can say though the service cannot: a few short phrases, rendered once in its own voice.
+//! Pure data.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -1,9 +1,9 @@
 //! What the caller has heard: pure bookkeeping over marks, clears and the clock.
 //!
-//! Twilio plays what it is sent in order and echoes a mark when playback reaches it. Between two marks the position is
-//! the last one plus the time since, never beyond the next one. At a clear Twilio echoes every outstanding mark at
-//! once, so marks carry a generation, and those of an older one say nothing (reference: Twilio, "Media Streams:
-//! messages"; OpenAI Realtime, "Barge-in over WebSocket with telephone playback").
+//! Twilio plays what it is sent in order and echoes a mark when playback reaches it. Between two marks the
+//! position is the last one plus the time since, never beyond the next one. At a clear Twilio echoes every
+//! outstanding mark at once, so marks carry a generation, and those of an older one say nothing (reference:
+//! Twilio, "Media Streams: messages"; OpenAI Realtime, "Barge-in over WebSocket with telephone playback").
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,8 @@ use crate::twilio::frames::Mark;
 const MARK_EVERY_MS: u32 = 200;
 /// A last mark whose echo has not come this long after its audio should have ended counts as lost.
 const LAST_MARK_WITHIN_MS: Millis = 4_000;
-/// Phrases are numbered from here, apart from turns: they are played like one and are none in the log or for the service.
+/// Phrases are numbered from here, apart from turns: they are played like one and are none in the log or for
+/// the service.
 const PHRASES_FROM: u32 = 1 << 31;
 
 /// The agent's audio on its way to the caller's ear.
@@ -96,7 +97,8 @@ impl Playback {
         self.resume_if_played_out(now);
         if self.turns.back().is_none_or(|turn| turn.ordinal != ordinal) {
             if let Some(before) = self.turns.back_mut() {
-                before.complete = true; // audio of another turn follows it, whether or not the service has said so
+                // Audio of another turn follows it, whether or not the service has said so.
+                before.complete = true;
             }
             self.turns.push_back(Turn::new(ordinal));
         }
@@ -113,8 +115,9 @@ impl Playback {
         Some(turn.mark(generation))
     }
 
-    /// An echoed mark. Answers the turns that have now been heard to their end, oldest first. Twilio plays in order, so
-    /// a mark of a later turn says that all before it were heard, though their last marks are missing.
+    /// An echoed mark. Answers the turns that have now been heard to their end, oldest first. Twilio plays in
+    /// order, so a mark of a later turn says that all before it were heard, though their last marks are
+    /// missing.
     pub fn mark_played(&mut self, mark: Mark, now: Millis) -> Vec<Cut> {
         if mark.generation != self.generation {
             return vec![];

@@ -1,8 +1,8 @@
 //! Who may speak: at most one response is active, and a new one is asked for only when none is.
 //!
-//! The service makes a response by itself when it has committed the caller's utterance; ours are for the greeting,
-//! after a function's output, and where the service could not make one (reference: OpenAI Realtime, "Function calling").
-//! Ours carry their number, so that they can be told from the service's own.
+//! The service makes a response by itself when it has committed the caller's utterance; ours are for the
+//! greeting, after a function's output, and where the service could not make one (reference: OpenAI Realtime,
+//! "Function calling"). Ours carry their number, so that they can be told from the service's own.
 
 use std::collections::VecDeque;
 
@@ -10,12 +10,14 @@ use crate::Millis;
 
 /// The service answers a committed utterance at once; where it has not by now, it is asked to.
 const ANSWER_EXPECTED_MS: Millis = 5_000;
-/// A session that took the place of another is given what the caller said meanwhile; if that is something to answer, the
-/// service knows by now.
+/// A session that took the place of another is given what the caller said meanwhile; if that is something to
+/// answer, the service knows by now.
 const CATCH_UP_MS: Millis = 500;
-/// A response that was asked for begins, and one that is heard goes on, within this time. Otherwise the session is stuck.
+/// A response that was asked for begins, and one that is heard goes on, within this time. Otherwise the
+/// session is stuck.
 const PROGRESS_WITHIN_MS: Millis = 8_000;
-/// A response that has begun and is not heard yet gets more patience: a busy service is slow to its first sound.
+/// A response that has begun and is not heard yet gets more patience: a busy service is slow to its first
+/// sound.
 const FIRST_SOUND_WITHIN_MS: Millis = 15_000;
 /// A cancelled response that has not ended within this time counts as ended: its end may never be told.
 const CANCELLED_WITHIN_MS: Millis = 3_000;
@@ -25,11 +27,13 @@ const MAX_FAILURES: u32 = 3;
 const MAX_SILENT: u32 = 3;
 /// This many responses in a row call functions and say nothing. The agent is caught in a loop then.
 const MAX_CALLING: u32 = 8;
-/// The pause after a request that was refused because another response is active. Each further refusal doubles it.
+/// The pause after a request that was refused because another response is active. Each further refusal
+/// doubles it.
 const REFUSED_PAUSE_MS: Millis = 250;
 /// More refusals in a row than this mean that the active response never ends.
 const MAX_REFUSALS: u32 = 5;
-/// This many requests may follow each other at once while the caller hears nothing of them. Then pauses begin.
+/// This many requests may follow each other at once while the caller hears nothing of them. Then pauses
+/// begin.
 const UNPACED_ASKS: u32 = 3;
 const PACE_MS: Millis = 500;
 const MAX_PACE_MS: Millis = 4_000;
@@ -132,15 +136,17 @@ impl Responses {
         self.outputs_unseen = self.outputs_unseen.saturating_sub(1);
     }
 
-    /// The caller waits for a word: the agent is to speak soon, unless the service answers something by itself.
+    /// The caller waits for a word: the agent is to speak soon, unless the service answers something by
+    /// itself.
     pub fn break_silence(&mut self, now: Millis) {
         if self.stage == Stage::Idle && !self.wanted {
             self.stage = Stage::Expected { until: now + CATCH_UP_MS };
         }
     }
 
-    /// The caller's utterance became an item: the service answers it by itself, unless a response is active. It need
-    /// not tell us that it could not. A further utterance does not prolong the wait for an answer that is late.
+    /// The caller's utterance became an item: the service answers it by itself, unless a response is active.
+    /// It need not tell us that it could not. A further utterance does not prolong the wait for an answer
+    /// that is late.
     pub fn utterance_committed(&mut self, now: Millis) {
         self.asks_unheard = 0;
         match &mut self.stage {
@@ -154,8 +160,8 @@ impl Responses {
         }
     }
 
-    /// The service began a response; `number`: the request of ours that it names. Answers the one that must be cancelled
-    /// at once.
+    /// The service began a response; `number`: the request of ours that it names. Answers the one that must
+    /// be cancelled at once.
     pub fn created(
         &mut self,
         id: &str,
@@ -171,7 +177,8 @@ impl Responses {
         let (greeting, cancelled) = match self.stage {
             Stage::Requested { greeting, cancelled, overtaken, .. } => match number {
                 Some(number) if number != self.asked => return Some(Cancel(Some(id.to_owned()))),
-                None if cancelled && overtaken => (false, false), // the service's own answer to what interrupted ours
+                // The service's own answer to what interrupted ours.
+                None if cancelled && overtaken => (false, false),
                 _ => (greeting, cancelled),
             },
             _ if number.is_some() => return Some(Cancel(Some(id.to_owned()))), // one that was given up
@@ -253,8 +260,8 @@ impl Responses {
         self.stage != Stage::Idle
     }
 
-    /// The session is gone, and with it whatever was active or asked for. `again`: another response is wanted once
-    /// there is a session.
+    /// The session is gone, and with it whatever was active or asked for. `again`: another response is wanted
+    /// once there is a session.
     pub fn session_lost(&mut self, again: bool) {
         if let Stage::Requested { greeting, .. } | Stage::Active { greeting, .. } = self.stage {
             self.greeting_due |= greeting && again;
@@ -265,8 +272,8 @@ impl Responses {
         self.wanted = again;
     }
 
-    /// Stops what is active or asked for. Its late audio is not played any more. A greeting of which nothing has come is
-    /// still due.
+    /// Stops what is active or asked for. Its late audio is not played any more. A greeting of which nothing
+    /// has come is still due.
     pub fn cancel(&mut self, now: Millis) -> Option<Cancel> {
         let (cancel, unheard_greeting) = match &mut self.stage {
             Stage::Active { id, cancelled: cancelled @ false, until, greeting, sounded } => {
@@ -287,8 +294,8 @@ impl Responses {
         Some(cancel)
     }
 
-    /// A response ended: completed, incomplete or cancelled. `calls`: it calls a function, so that another response
-    /// follows. A silent one may be asked for again after `delay`.
+    /// A response ended: completed, incomplete or cancelled. `calls`: it calls a function, so that another
+    /// response follows. A silent one may be asked for again after `delay`.
     pub fn done(&mut self, response_id: &str, calls: bool, delay: Millis, now: Millis) -> Ended {
         let (greeting, cancelled, sounded) = match &self.stage {
             Stage::Active { id, greeting, cancelled, sounded, .. } if id == response_id => {
@@ -315,8 +322,8 @@ impl Responses {
         Ended::Silent(self.again(greeting, MAX_SILENT - 1, delay, now))
     }
 
-    /// A response failed; it may be asked for again after `delay`. The late failure of an earlier response does not end
-    /// the active one.
+    /// A response failed; it may be asked for again after `delay`. The late failure of an earlier response
+    /// does not end the active one.
     pub fn failed(&mut self, response_id: &str, delay: Millis, now: Millis) -> AfterFailure {
         let (greeting, cancelled) = match &self.stage {
             Stage::Active { id, greeting, cancelled, .. } if id == response_id => (*greeting, *cancelled),
@@ -345,14 +352,15 @@ impl Responses {
         AfterFailure::Retry
     }
 
-    /// The service refused a response because one is active: ours, or its own answer to the caller. `number`: our
-    /// request that it refused, where it says so.
+    /// The service refused a response because one is active: ours, or its own answer to the caller. `number`:
+    /// our request that it refused, where it says so.
     pub fn refused(&mut self, number: Option<u32>, now: Millis) -> AfterFailure {
         match self.stage {
             Stage::Requested { .. } if number.is_some_and(|number| number != self.asked) => {}
             Stage::Requested { greeting, cancelled, overtaken, .. } => {
                 self.stage = match overtaken {
-                    true => Stage::Expected { until: now + ANSWER_EXPECTED_MS }, // the active one answers the caller
+                    // The active one answers the caller.
+                    true => Stage::Expected { until: now + ANSWER_EXPECTED_MS },
                     false => Stage::Idle,
                 };
                 self.wanted |= !cancelled;
@@ -374,8 +382,8 @@ impl Responses {
         self.refusals <= 1
     }
 
-    /// The service could not begin the response with this number, whatever the reason; it may be asked for again after
-    /// `delay`.
+    /// The service could not begin the response with this number, whatever the reason; it may be asked for
+    /// again after `delay`.
     pub fn not_begun(&mut self, number: Option<u32>, delay: Millis, now: Millis) -> AfterFailure {
         let Stage::Requested { greeting, cancelled, .. } = self.stage else { return AfterFailure::Retry };
         if number.is_some_and(|number| number != self.asked) {
@@ -404,8 +412,8 @@ impl Responses {
         }
     }
 
-    /// The response to ask for now, if one is wanted and none is active or on its way. While the caller speaks the
-    /// next one is the service's own.
+    /// The response to ask for now, if one is wanted and none is active or on its way. While the caller
+    /// speaks the next one is the service's own.
     pub fn ask(&mut self, caller_speaking: bool, now: Millis) -> Option<Ask> {
         self.expire(now);
         if !self.wanted || self.stage != Stage::Idle || caller_speaking || now < self.not_before {
@@ -421,8 +429,8 @@ impl Responses {
         Some(Ask { number: self.asked, greeting })
     }
 
-    /// When [`ask`](Self::ask) or [`is_stuck`](Self::is_stuck) may answer otherwise though nothing has happened. While
-    /// the caller speaks nothing is asked for.
+    /// When [`ask`](Self::ask) or [`is_stuck`](Self::is_stuck) may answer otherwise though nothing has
+    /// happened. While the caller speaks nothing is asked for.
     pub fn deadline(&self, caller_speaking: bool) -> Option<Millis> {
         match self.stage {
             Stage::Idle if self.wanted && !caller_speaking => Some(self.not_before),
@@ -434,7 +442,8 @@ impl Responses {
     }
 }
 
-/// The least time from one request to the next, when so many were made and the caller has heard nothing of them.
+/// The least time from one request to the next, when so many were made and the caller has heard nothing of
+/// them.
 fn pace(asks_unheard: u32) -> Millis {
     match asks_unheard.checked_sub(UNPACED_ASKS) {
         None => 0,

@@ -1,4 +1,5 @@
-//! When the service says, in an error's text, that a request may be made again (reference: OpenAI Realtime, "Errors").
+//! When the service says, in an error's text, that a request may be made again (reference: OpenAI Realtime,
+//! "Errors").
 
 use crate::Millis;
 

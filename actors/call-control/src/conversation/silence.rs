@@ -1,9 +1,10 @@
-//! When a silence is bridged: the caller hears nothing, does not speak, and the agent owes them something. Pure.
+//! When a silence is bridged: the caller hears nothing, does not speak, and the agent owes them something.
+//! Pure.
 
 use crate::Millis;
 
-/// How long a silence lasts before it is bridged, the first time and again after each filler. The last one is repeated
-/// until the service is back or a person takes over.
+/// How long a silence lasts before it is bridged, the first time and again after each filler. The last one is
+/// repeated until the service is back or a person takes over.
 const PAUSES_MS: [Millis; 4] = [2_000, 2_500, 4_000, 8_000];
 
 /// The silence the caller hears, if it is the agent's fault.

@@ -273,7 +273,8 @@ fn no_tick_is_asked_for_while_what_is_wanted_waits_for_the_caller() {
     assert_eq!(call.requests(), []);
 }
 
-/// An answer is as late as the caller hears it, not as the service does, which waits to be sure that they are silent.
+/// An answer is as late as the caller hears it, not as the service does, which waits to be sure that they are
+/// silent.
 #[test]
 fn an_answer_is_timed_from_the_callers_last_word() {
     let mut call = Timeline::greeted();

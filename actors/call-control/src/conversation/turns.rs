@@ -1,5 +1,6 @@
-//! What was said, in order: each turn has a call-wide ordinal, given when it is committed (the caller's utterance
-//! became an item; the agent's first sound goes out), and a text that is known later, or cut back to what was heard.
+//! What was said, in order: each turn has a call-wide ordinal, given when it is committed (the caller's
+//! utterance became an item; the agent's first sound goes out), and a text that is known later, or cut back
+//! to what was heard.
 
 use super::heard_part::heard_part;
 use super::playback::Cut;
@@ -149,8 +150,8 @@ impl Turns {
         self.agent[at].ordinal
     }
 
-    /// Whether this item's playback has ended, or audio of a later item has already arrived. More audio of this
-    /// item would be played out of order.
+    /// Whether this item's playback has ended, or audio of a later item has already arrived. More audio of
+    /// this item would be played out of order.
     pub fn is_past(&self, item_id: &str) -> bool {
         match self.agent.last() {
             Some(last) if last.item_id == item_id => last.heard != Heard::NotYet,
@@ -159,8 +160,8 @@ impl Turns {
         }
     }
 
-    /// Audio that came too late to be played. Answers the item to delete, if this is the first audio of it and its
-    /// response is final already.
+    /// Audio that came too late to be played. Answers the item to delete, if this is the first audio of it
+    /// and its response is final already.
     pub fn late_audio(&mut self, delta: &AudioDelta<'_>, bytes: u64) -> Option<String> {
         if let Some(turn) = self.agent.iter_mut().find(|turn| turn.item_id == delta.item_id) {
             turn.made_bytes += bytes;
@@ -185,9 +186,9 @@ impl Turns {
         self.agent.iter().find(|turn| turn.item_id == item_id).map(|turn| turn.ordinal)
     }
 
-    /// Playback of a turn has ended: at its end, or cut. Answers what the service is to take back, which may be audio that
-    /// was never sent. An item of which nothing was heard is kept until its response is final: see
-    /// [`unheard`](Self::unheard).
+    /// Playback of a turn has ended: at its end, or cut. Answers what the service is to take back, which may
+    /// be audio that was never sent. An item of which nothing was heard is kept until its response is final:
+    /// see [`unheard`](Self::unheard).
     pub fn heard(&mut self, cut: Cut, mut updated: impl FnMut(TurnUpdate)) -> Option<TakeBack> {
         let turn = self.agent.iter_mut().find(|turn| turn.ordinal == cut.ordinal)?;
         let whole = cut.heard_in_full() && u64::from(cut.heard_ms) >= turn.made_bytes / 8;
@@ -210,8 +211,8 @@ impl Turns {
         take_back
     }
 
-    /// The messages of a response that is final now of which nothing was heard nor will be; each is named once. To be
-    /// called before [`response_done`](Self::response_done), which may forget its turns.
+    /// The messages of a response that is final now of which nothing was heard nor will be; each is named
+    /// once. To be called before [`response_done`](Self::response_done), which may forget its turns.
     pub fn unheard(&mut self, response: &Response) -> Vec<String> {
         let Some(mut items) = self.unheard.finish(&response.id) else { return vec![] };
         let says_something = |item: &&Item| item.transcript().is_some_and(|text| !text.is_empty());
@@ -248,8 +249,8 @@ impl Turns {
         ordinals
     }
 
-    /// The session is gone: what it made is all there will be, and what it was to write down it never will. Answers the
-    /// ordinals of the agent's turns whose audio ends here.
+    /// The session is gone: what it made is all there will be, and what it was to write down it never will.
+    /// Answers the ordinals of the agent's turns whose audio ends here.
     pub fn session_lost(&mut self, mut updated: impl FnMut(TurnUpdate)) -> Vec<u32> {
         self.unheard = Unheard::default();
         self.caller.drain(..).for_each(|turn| updated(turn.update(String::new())));
@@ -280,8 +281,8 @@ impl Turns {
         !self.caller.is_empty()
     }
 
-    /// The call is over: every turn that is still open is written as it is known. What the caller said last may be known
-    /// later.
+    /// The call is over: every turn that is still open is written as it is known. What the caller said last
+    /// may be known later.
     pub fn close(&mut self, mut updated: impl FnMut(TurnUpdate)) {
         self.caller.iter().for_each(|turn| updated(turn.update(String::new())));
         for mut turn in self.agent.drain(..) {

@@ -1,4 +1,5 @@
-//! Which items the service is to forget, as the caller heard nothing of them: pure bookkeeping for one session.
+//! Which items the service is to forget, as the caller heard nothing of them: pure bookkeeping for one
+//! session.
 
 use std::collections::VecDeque;
 
@@ -14,8 +15,9 @@ pub struct Unheard {
 }
 
 impl Unheard {
-    /// Audio of an item of which nothing is played. Answers whether the item is to be deleted now: its response is final,
-    /// and this is the first that is heard of the item. Otherwise [`finish`](Self::finish) names it.
+    /// Audio of an item of which nothing is played. Answers whether the item is to be deleted now: its
+    /// response is final, and this is the first that is heard of the item. Otherwise [`finish`](Self::finish)
+    /// names it.
     pub fn late(&mut self, response_id: &str, item_id: &str) -> bool {
         if self.late.iter().any(|(_, known)| known == item_id) {
             return false;

@@ -1,8 +1,9 @@
 //! Speech of the caller that the service does not notice. Pure.
 //!
-//! The service tells when the caller speaks. One that is deaf tells nothing and answers pings all the same, so the
-//! loudness of the caller's side is held against what it says. Loudness is no proof: a little of it only makes the agent
-//! say something, more of it replaces the session, and only if that does not help a person takes over.
+//! The service tells when the caller speaks. One that is deaf tells nothing and answers pings all the same,
+//! so the loudness of the caller's side is held against what it says. Loudness is no proof: a little of it
+//! only makes the agent say something, more of it replaces the session, and only if that does not help a
+//! person takes over.
 
 use crate::Millis;
 
@@ -44,7 +45,8 @@ pub struct Unnoticed {
     /// When the first loud second ended, of those that the service did not notice.
     since: Option<Millis>,
     seconds: u32,
-    /// The caller was loud while the agent was heard. That makes the agent speak once, until the service notices something.
+    /// The caller was loud while the agent was heard. That makes the agent speak once, until the service
+    /// notices something.
     over_agent: bool,
     asked_again: bool,
     /// Sessions in a row that noticed nothing.

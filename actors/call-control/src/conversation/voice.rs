@@ -7,11 +7,13 @@ use crate::Millis;
 use crate::conversation::end::Reason;
 use crate::conversation::unnoticed::{Over, Remedy};
 
-/// The service may never say that an utterance ended. It counts as ended after this long without a sign of the voice.
+/// The service may never say that an utterance ended. It counts as ended after this long without a sign of
+/// the voice.
 const SPEECH_WITHIN_MS: Millis = 30_000;
 /// The same where their voice was loud enough to be noticed, so that its absence says more.
 const LOUD_SPEECH_WITHIN_MS: Millis = 10_000;
-/// The service says that the caller speaks. After this long without a sign of their voice, they may be waiting instead.
+/// The service says that the caller speaks. After this long without a sign of their voice, they may be
+/// waiting instead.
 const QUIET_SPEECH_MS: Millis = 5_000;
 
 impl Conversation {

@@ -7,7 +7,8 @@ use crate::conversation::phrases::PhraseTexts;
 pub struct Persona {
     /// What the agent calls itself.
     pub name: String,
-    /// Who it is and what it is for, in the words of whoever runs it; without the [house rules](Self::instructions).
+    /// Who it is and what it is for, in the words of whoever runs it; without the [house
+    /// rules](Self::instructions).
     pub instructions: String,
     /// What it says first, as near to verbatim as the model keeps it.
     pub greeting: String,

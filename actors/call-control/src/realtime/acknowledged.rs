@@ -1,5 +1,5 @@
-//! Whether a session is what we asked for: its acknowledgement is compared with the request, as far as the caller would
-//! hear the difference.
+//! Whether a session is what we asked for: its acknowledgement is compared with the request, as far as the
+//! caller would hear the difference.
 
 use serde_json::Value;
 
@@ -10,8 +10,8 @@ const ASKED: [(&str, &str); 3] = [
     ("/output_modalities/0", "audio"),
 ];
 
-/// The first part of an acknowledged `session` that is not what was asked for, with its value. A part that is not told
-/// is taken to be as asked.
+/// The first part of an acknowledged `session` that is not what was asked for, with its value. A part that is
+/// not told is taken to be as asked.
 pub fn difference(session: &Value) -> Option<(&'static str, String)> {
     ASKED.iter().find_map(|(part, asked)| {
         let told = session.pointer(part).filter(|told| !told.is_null() && *told != asked)?;

@@ -1,7 +1,8 @@
 //! What the Realtime service says (reference: OpenAI Realtime, "All server events").
 //!
-//! Audio deltas take a path of their own: they are scanned, and their base64 is handed on as a slice of the message.
-//! Everything else is rare and parsed by serde. Unknown types and unknown fields are ignored: the service adds some.
+//! Audio deltas take a path of their own: they are scanned, and their base64 is handed on as a slice of the
+//! message. Everything else is rare and parsed by serde. Unknown types and unknown fields are ignored: the
+//! service adds some.
 
 use std::borrow::Cow;
 
@@ -72,8 +73,9 @@ pub enum ServerEvent<'a> {
 }
 
 impl ServerEvent<'_> {
-    /// Whether somebody who missed this event would misunderstand the session from then on: it says how far the session,
-    /// the caller's utterance or a response has come. What else there is, is made up for by what follows.
+    /// Whether somebody who missed this event would misunderstand the session from then on: it says how far
+    /// the session, the caller's utterance or a response has come. What else there is, is made up for by what
+    /// follows.
     pub fn moves_the_session(&self) -> bool {
         match self {
             Self::SessionCreated
@@ -331,7 +333,8 @@ struct Audio<'a> {
     delta: Cow<'a, str>,
 }
 
-/// An audio delta that the scan left: its payload goes into Twilio's JSON as it is, so one that had escapes is checked.
+/// An audio delta that the scan left: its payload goes into Twilio's JSON as it is, so one that had escapes
+/// is checked.
 fn audio(message: &Bytes) -> Result<ServerEvent<'_>, serde_json::Error> {
     let Audio { response_id, item_id, content_index, delta } = serde_json::from_slice(message)?;
     let payload = match delta {

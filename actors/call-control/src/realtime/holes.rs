@@ -1,7 +1,9 @@
-//! Holes in the caller's audio, and how much silence fills them: pure, told what comes and for how long nothing has.
+//! Holes in the caller's audio, and how much silence fills them: pure, told what comes and for how long
+//! nothing has.
 //!
-//! A hole is known by the timestamps of the frames around it; one that goes on, by the clock. So the service hears the
-//! end of a sentence, and what it has heard is as long as what Twilio's timestamps say, up to [`MOST_MS`] of one hole.
+//! A hole is known by the timestamps of the frames around it; one that goes on, by the clock. So the service
+//! hears the end of a sentence, and what it has heard is as long as what Twilio's timestamps say, up to
+//! [`MOST_MS`] of one hole.
 
 /// Twilio sends a frame every 20 ms; after this pause the service hears silence instead.
 pub const PAUSE_MS: u64 = 750;
@@ -58,8 +60,8 @@ impl Holes {
     }
 }
 
-/// Timestamps, and pauses between them, as they come from eight bytes each. What is filled is whole frames, and of one
-/// hole no more than there may be.
+/// Timestamps, and pauses between them, as they come from eight bytes each. What is filled is whole frames,
+/// and of one hole no more than there may be.
 ///
 /// # Panics
 /// They break that.
@@ -95,8 +97,8 @@ pub fn fuzz(data: &[u8]) {
 mod tests {
     use super::*;
 
-    /// Frames up to so many milliseconds, and then a look every 250 ms of a pause of `pause_ms`. Answers when silence
-    /// was due and how much, and the holes.
+    /// Frames up to so many milliseconds, and then a look every 250 ms of a pause of `pause_ms`. Answers when
+    /// silence was due and how much, and the holes.
     fn pause(pause_ms: u64) -> (Vec<(u64, u64)>, Holes) {
         let mut holes = Holes::default();
         assert_eq!(holes.frame(5_000, 20), 0);

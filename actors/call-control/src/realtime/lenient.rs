@@ -1,5 +1,5 @@
-//! Reads fields that the service may leave out, set to `null` or send as another type. A field that is not what it
-//! should be counts as absent, so that it never makes its whole event unreadable.
+//! Reads fields that the service may leave out, set to `null` or send as another type. A field that is not
+//! what it should be counts as absent, so that it never makes its whole event unreadable.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -137,7 +137,8 @@ impl<'de, T: Loose<'de>> Visitor<'de> for AnyKind<T> {
     }
 }
 
-/// `message` with each escape of a lone surrogate replaced by that of U+FFFD; none if it holds no such escape.
+/// `message` with each escape of a lone surrogate replaced by that of U+FFFD; none if it holds no such
+/// escape.
 pub(super) fn without_lone_surrogates(message: &[u8]) -> Option<Vec<u8>> {
     let unit = |at: usize| {
         let digits = message.get(at..at + 6)?.strip_prefix(br"\u")?;

@@ -1,5 +1,5 @@
-//! What we say to the Realtime service (reference: OpenAI Realtime, "`session.update` (GA shape)" and "All client
-//! events"). Requests that can be refused carry an event id of ours, which the refusal echoes.
+//! What we say to the Realtime service (reference: OpenAI Realtime, "`session.update` (GA shape)" and "All
+//! client events"). Requests that can be refused carry an event id of ours, which the refusal echoes.
 
 use serde_json::{Value, json};
 
@@ -12,8 +12,8 @@ pub const CONFIGURE_ID: &str = "configure";
 /// What the event ids of response requests begin with; a number follows.
 pub const RESPOND_PREFIX: &str = "respond-";
 
-/// The service hears the end of the caller's speech when it has been silent for so long, and says so then (reference:
-/// OpenAI Realtime, server VAD).
+/// The service hears the end of the caller's speech when it has been silent for so long, and says so then
+/// (reference: OpenAI Realtime, server VAD).
 pub const SILENCE_MS: u64 = 500;
 
 /// One event of ours. The audio has a path of its own: `Uplink`, in the crate `actors`.

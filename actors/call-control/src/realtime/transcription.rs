@@ -1,5 +1,5 @@
-//! What transcribing the caller used, and what it costs: it is billed apart from the responses, at the price of the model
-//! that transcribes (reference: OpenAI Realtime, "Usage accounting and prices").
+//! What transcribing the caller used, and what it costs: it is billed apart from the responses, at the price
+//! of the model that transcribes (reference: OpenAI Realtime, "Usage accounting and prices").
 
 use std::ops::{AddAssign, Sub};
 
@@ -56,8 +56,8 @@ impl Transcription {
         }
     }
 
-    /// US dollars; none where something was used whose price is not known. Models that are priced by the minute may
-    /// count in tokens all the same: an audio token is a piece of time.
+    /// US dollars; none where something was used whose price is not known. Models that are priced by the
+    /// minute may count in tokens all the same: an audio token is a piece of time.
     pub fn cost_usd(&self, model: &str) -> Option<f64> {
         if *self == Self::default() {
             return Some(0.0);

@@ -10,8 +10,8 @@ use super::transcription::{self, Transcription};
 /// Which edition of the price table a cost was computed with.
 pub const PRICES_AS_OF: &str = "2026-11";
 
-/// What one response, or many, used; of a call, also what transcribing the caller did. Cached tokens are part of the
-/// input tokens.
+/// What one response, or many, used; of a call, also what transcribing the caller did. Cached tokens are part
+/// of the input tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-/// The parameters of one `application/x-www-form-urlencoded` body, in the order received. Blank values and duplicates
-/// are kept: the signature covers them.
+/// The parameters of one `application/x-www-form-urlencoded` body, in the order received. Blank values and
+/// duplicates are kept: the signature covers them.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Form(Vec<(String, String)>);
 
 impl Form {
-    /// Never fails: what is no parameter is an odd one, and the signature decides. The body's size is the caller's to bound.
+    /// Never fails: what is no parameter is an odd one, and the signature decides. The body's size is the
+    /// caller's to bound.
     pub fn parse(body: &[u8]) -> Self {
         Self(form_urlencoded::parse(body).into_owned().collect())
     }
@@ -18,7 +19,8 @@ impl Form {
         self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// The first value of that name, unless it is blank: of a parameter that comes several times, everybody reads this one.
+    /// The first value of that name, unless it is blank: of a parameter that comes several times, everybody
+    /// reads this one.
     pub fn told(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.trim().is_empty())
     }

@@ -48,7 +48,8 @@ pub struct Media<'a> {
     pub stream_sid: Cow<'a, [u8]>,
     /// Presentation time in milliseconds since the stream's start.
     pub timestamp_ms: u64,
-    /// Base64 of μ-law, as it arrived, without the escapes that JSON may have; it holds neither quotes nor backslashes.
+    /// Base64 of μ-law, as it arrived, without the escapes that JSON may have; it holds neither quotes nor
+    /// backslashes.
     pub payload: Cow<'a, [u8]>,
 }
 
@@ -133,8 +134,8 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
 }
 
-/// A `media` message written as Twilio writes it, whose audio is the caller's: the same members in the same order,
-/// without spaces. Any other is left to [`scan_media`].
+/// A `media` message written as Twilio writes it, whose audio is the caller's: the same members in the same
+/// order, without spaces. Any other is left to [`scan_media`].
 fn usual_media(text: &[u8]) -> Option<Media<'_>> {
     let (_, text) = digits(text.strip_prefix(br#"{"event":"media","sequenceNumber":""#)?);
     let (_, text) = digits(text.strip_prefix(br#"","media":{"track":"inbound","chunk":""#)?);

@@ -9,8 +9,8 @@ const WITHHELD: [&str; 5] = [
     "+8656696",     // UNKNOWN
 ];
 
-/// Whether `text` is a telephone number that a call can be made from: E.164, and not one that stands for a withheld
-/// number. `sip:` and `client:` addresses and words such as `anonymous` are none.
+/// Whether `text` is a telephone number that a call can be made from: E.164, and not one that stands for a
+/// withheld number. `sip:` and `client:` addresses and words such as `anonymous` are none.
 pub fn can_be_caller_id(text: &str) -> bool {
     let Some(digits) = text.strip_prefix('+').map(str::as_bytes) else { return false };
     let is_number = digits.iter().all(u8::is_ascii_digit)

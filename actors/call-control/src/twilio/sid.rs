@@ -1,4 +1,5 @@
-//! Twilio's string identifiers: two letters and 32 hexadecimal digits (reference: Twilio's REST API, "String Identifier").
+//! Twilio's string identifiers: two letters and 32 hexadecimal digits (reference: Twilio's REST API, "String
+//! Identifier").
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,7 +1,7 @@
 //! `X-Twilio-Signature`: made and checked (reference: twilio.md section 5).
 //!
-//! The signed URL is built from our own public origin, never from `Host` or `X-Forwarded-*`, which a stranger can set;
-//! path and query are taken byte for byte as they were requested.
+//! The signed URL is built from our own public origin, never from `Host` or `X-Forwarded-*`, which a stranger
+//! can set; path and query are taken byte for byte as they were requested.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -61,13 +61,14 @@ impl<'a> From<&'a String> for Signature<'a> {
     }
 }
 
-/// The signature that Twilio puts on a request for `url` (without fragment) with these decoded form parameters
-/// (none: GET, websocket, JSON).
+/// The signature that Twilio puts on a request for `url` (without fragment) with these decoded form
+/// parameters (none: GET, websocket, JSON).
 pub fn sign(token: &str, url: &str, params: &[(String, String)]) -> String {
     BASE64.encode(mac::<Hmac<Sha1>>(token, url, params).finalize().into_bytes())
 }
 
-/// Checks what claims to come from Twilio against the auth tokens, or against the shared key that the request names.
+/// Checks what claims to come from Twilio against the auth tokens, or against the shared key that the request
+/// names.
 #[derive(Debug, Clone)]
 pub struct Validator {
     tokens: Vec<Secret>,
@@ -86,8 +87,8 @@ pub struct SharedKey {
 }
 
 impl Validator {
-    /// `token` is the primary auth token. `public_url` is the origin that Twilio sees, `http` or `https`; its path is
-    /// not looked at.
+    /// `token` is the primary auth token. `public_url` is the origin that Twilio sees, `http` or `https`; its
+    /// path is not looked at.
     pub fn new(token: Secret, public_url: &Url) -> Self {
         let (scheme, socket_scheme) = match public_url.scheme() {
             "http" => ("http", "ws"),
@@ -112,8 +113,9 @@ impl Validator {
         Self { shared_keys, ..self }
     }
 
-    /// Checks a webhook: `path_and_query` as in the request line, the raw body, what the headers say.
-    /// A `bodySHA256` in the query marks Twilio's JSON form: the URL alone is signed, and names the body's hash.
+    /// Checks a webhook: `path_and_query` as in the request line, the raw body, what the headers say. A
+    /// `bodySHA256` in the query marks Twilio's JSON form: the URL alone is signed, and names the body's
+    /// hash.
     pub fn verify_form<'a>(
         &self,
         path_and_query: &str,
@@ -129,7 +131,8 @@ impl Validator {
         self.verify(&self.webhook_origins, &[path_and_query], Form::parse(body).pairs(), signature.into())
     }
 
-    /// Checks a media stream's upgrade request, which is signed over the websocket URL, at times with a slash appended.
+    /// Checks a media stream's upgrade request, which is signed over the websocket URL, at times with a slash
+    /// appended.
     pub fn verify_upgrade<'a>(
         &self,
         path_and_query: &str,
@@ -177,8 +180,9 @@ impl Validator {
     }
 }
 
-/// How Twilio may write our origin in what it signs: with the port of `public_url`, without a port, and with the port
-/// that the scheme implies. Behind `http`, which is for this machine only, a port that is not the default one stays.
+/// How Twilio may write our origin in what it signs: with the port of `public_url`, without a port, and with
+/// the port that the scheme implies. Behind `http`, which is for this machine only, a port that is not the
+/// default one stays.
 fn origins(scheme: &str, public_url: &Url) -> Vec<String> {
     let host = public_url.host_str().unwrap_or_default();
     let is_plain = public_url.scheme() == "http";
@@ -192,7 +196,8 @@ fn origins(scheme: &str, public_url: &Url) -> Vec<String> {
     }
 }
 
-/// Which key and algorithm a request was signed with: `key=…,algorithm=…`. Of a repeated member the first counts.
+/// Which key and algorithm a request was signed with: `key=…,algorithm=…`. Of a repeated member the first
+/// counts.
 struct Settings<'a> {
     key: &'a str,
     algorithm: &'a str,

@@ -1,8 +1,8 @@
 //! The one-time token that binds a media stream to its call: an upgrade's signature alone is bound to no call
 //! (reference: Twilio, "Media Streams: connection").
 //!
-//! `epoch.expiry.mac`, where the MAC covers the call, too. It is spent by the transition of that epoch from reserved to
-//! live, which the registry makes once.
+//! `epoch.expiry.mac`, where the MAC covers the call, too. It is spent by the transition of that epoch from
+//! reserved to live, which the registry makes once.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

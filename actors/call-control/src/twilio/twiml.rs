@@ -1,14 +1,15 @@
 //! TwiML: the documents we answer Twilio with (reference: twilio.md section 2).
 
-/// Ends every webhook URL that we hand out: Twilio then retries a connection that fails, a read that takes too long and
-/// a 5xx answer for up to 15 s, so a restart of ours costs the caller a moment, not the call. Twilio neither sends nor
-/// signs it (reference: twilio.md section 6.1). A websocket URL takes no fragment.
+/// Ends every webhook URL that we hand out: Twilio then retries a connection that fails, a read that takes
+/// too long and a 5xx answer for up to 15 s, so a restart of ours costs the caller a moment, not the call.
+/// Twilio neither sends nor signs it (reference: twilio.md section 6.1). A websocket URL takes no fragment.
 pub const DELIVERY_FRAGMENT: &str = "#ct=1000&rt=5000&rc=5&rp=ct,rt,5xx&tt=15000";
 
 /// `Content-Type` of every TwiML answer.
 pub const CONTENT_TYPE: &str = "text/xml; charset=utf-8";
 
-/// `<Connect><Stream>`: the call's audio, both ways, over a websocket of ours. All webhook URLs are absolute, without fragment.
+/// `<Connect><Stream>`: the call's audio, both ways, over a websocket of ours. All webhook URLs are absolute,
+/// without fragment.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectStream<'a> {
     /// Asked what comes next once the stream has ended; its answer replaces the rest of the document.
@@ -29,12 +30,13 @@ pub struct Dial<'a> {
     pub action: Option<&'a str>,
     /// How long it rings, in seconds.
     pub timeout_seconds: u32,
-    /// The number that is shown to whoever is dialled: one of ours, in E.164. Without it, the caller's; Twilio refuses to
-    /// dial if the caller has none.
+    /// The number that is shown to whoever is dialled: one of ours, in E.164. Without it, the caller's;
+    /// Twilio refuses to dial if the caller has none.
     pub caller_id: Option<&'a str>,
 }
 
-/// `<Record>`: the caller leaves a message after a beep. One that says nothing meets the next verb, without `action`.
+/// `<Record>`: the caller leaves a message after a beep. One that says nothing meets the next verb, without
+/// `action`.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
     /// Told of the recording, and asked what comes next.
@@ -47,8 +49,8 @@ pub struct Record<'a> {
     pub finish_on_key: &'a str,
 }
 
-/// A document being written: verbs run in the order they are added. Without any it is the empty answer that a status
-/// callback gets.
+/// A document being written: verbs run in the order they are added. Without any it is the empty answer that a
+/// status callback gets.
 #[derive(Debug, Clone, Default)]
 pub struct Twiml(String);
 
@@ -183,7 +185,8 @@ impl Twiml {
     }
 }
 
-/// Whether XML 1.0 may hold the character at all; Twilio ends the call over one that it may not (error 12100).
+/// Whether XML 1.0 may hold the character at all; Twilio ends the call over one that it may not (error
+/// 12100).
 fn is_xml(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..='\u{10FFFF}')
 }

@@ -1,4 +1,5 @@
-//! The phrases that this process has at hand, and how it comes by them: from the disk, or else from the service.
+//! The phrases that this process has at hand, and how it comes by them: from the disk, or else from the
+//! service.
 //!
 //! Nobody waits for them: a call that begins before they are there does without.
 
@@ -76,7 +77,8 @@ impl PhraseBook {
         metrics.phrases_at_hand.set(phrases.count() as i64);
     }
 
-    /// One session for all that is missing. A text that is not spoken as it should be is left for the next one.
+    /// One session for all that is missing. A text that is not spoken as it should be is left for the next
+    /// one.
     async fn render(&self, missing: &[Phrase], source: &Source) -> Result<(), RenderError> {
         let mut rendering = Rendering::open(&source.endpoint, &source.voice).await?;
         let mut failure = Ok(());

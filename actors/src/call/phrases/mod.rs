@@ -1,5 +1,5 @@
-//! The recorded phrases that a caller hears while the service is away. `book` holds the recordings and has the
-//! missing ones made. `store` keeps them on disk.
+//! The recorded phrases that a caller hears while the service is away. `book` holds the recordings and has
+//! the missing ones made. `store` keeps them on disk.
 
 pub mod book;
 pub mod store;

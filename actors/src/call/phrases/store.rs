@@ -1,5 +1,6 @@
-//! Rendered phrases on disk: one file each, named by what went into it, so that another wording, voice, model or
-//! service finds nothing. A file is the μ-law followed by its SHA-256; one that is not whole is as good as none.
+//! Rendered phrases on disk: one file each, named by what went into it, so that another wording, voice, model
+//! or service finds nothing. A file is the μ-law followed by its SHA-256; one that is not whole is as good as
+//! none.
 
 use std::fs;
 use std::io;

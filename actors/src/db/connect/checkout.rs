@@ -9,8 +9,8 @@ use super::connection::Connection;
 use super::manager::Manager;
 use super::pool::Pool;
 
-/// Goes back to the pool when dropped. If whoever asked did not wait for the answer, that is waited for first, and the
-/// connection closed if it takes too long: the next one to use it would wait in his place.
+/// Goes back to the pool when dropped. If whoever asked did not wait for the answer, that is waited for
+/// first, and the connection closed if it takes too long: the next one to use it would wait in his place.
 pub(in crate::db) struct Checkout {
     /// Taken by `drop` alone.
     lent: Option<(PooledConnection<'static, Manager>, OwnedSemaphorePermit)>,

@@ -1,11 +1,11 @@
 //! One connection to PostgreSQL, for diesel, that works behind a transaction pooler.
 //!
-//! Each query is one flight with an unnamed statement (Parse, Bind, Describe, Execute, Sync), so nothing of it stays
-//! on a server connection that the next query may not get. diesel-async's own connection names its statements and
-//! fails there; this one is also faster, having one round trip a query.
+//! Each query is one flight with an unnamed statement (Parse, Bind, Describe, Execute, Sync), so nothing of
+//! it stays on a server connection that the next query may not get. diesel-async's own connection names its
+//! statements and fails there; this one is also faster, having one round trip a query.
 //!
-//! A time limit is told to the server in the same flight, with `SET LOCAL` in a transaction around the statement: a
-//! setting of the session would stay behind on the server connection, for whoever gets it next.
+//! A time limit is told to the server in the same flight, with `SET LOCAL` in a transaction around the
+//! statement: a setting of the session would stay behind on the server connection, for whoever gets it next.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -55,7 +55,8 @@ pub struct Connection {
     last_answer: Instant,
     /// What the server gives up after, if anything.
     limit: Option<Duration>,
-    /// Rows read or written since they were last asked for; shared with the answers that are still being read.
+    /// Rows read or written since they were last asked for; shared with the answers that are still being
+    /// read.
     rows: Arc<AtomicU64>,
     transactions: AnsiTransactionManager,
     instrumentation: DynInstrumentation,
@@ -118,8 +119,8 @@ impl Connection {
         self.last_answer
     }
 
-    /// From now on the server gives up each statement, and each transaction left idle, after this long; none: never.
-    /// Does not reach into a transaction that is under way.
+    /// From now on the server gives up each statement, and each transaction left idle, after this long; none:
+    /// never. Does not reach into a transaction that is under way.
     pub fn limit(&mut self, limit: Option<Duration>) {
         self.limit = limit;
     }
@@ -134,11 +135,11 @@ impl Connection {
         std::mem::take(&mut self.has_written)
     }
 
-    /// Waits for what nobody waits for any more, for at most 500 ms. If it came, the connection is as it was before the
-    /// question; otherwise it is not to be used again, and the server ends the query by its limit.
+    /// Waits for what nobody waits for any more, for at most 500 ms. If it came, the connection is as it was
+    /// before the question; otherwise it is not to be used again, and the server ends the query by its limit.
     ///
-    /// The server is not asked to cancel: behind a pooler that may hit a stranger's query, and PgBouncer 1.18 crashes
-    /// over it.
+    /// The server is not asked to cancel: behind a pooler that may hit a stranger's query, and PgBouncer 1.18
+    /// crashes over it.
     pub(in crate::db) async fn settle(&mut self) {
         if let Ok(Ok(())) = timeout(SETTLE_DEADLINE, self.client.batch_execute("")).await {
             self.answered();
@@ -169,7 +170,8 @@ impl Connection {
         )
     }
 
-    /// What goes before a single statement: nothing without a limit, nor within a transaction of the caller's.
+    /// What goes before a single statement: nothing without a limit, nor within a transaction of the
+    /// caller's.
     fn begin_of_one(&mut self) -> Option<String> {
         let idle = matches!(
             AnsiTransactionManager::transaction_manager_status_mut(self).transaction_depth(),
@@ -201,8 +203,8 @@ impl Drop for Connection {
     }
 }
 
-/// The beginning, the statements and COMMIT, all sent before the first answer is awaited. Returns the number of rows, or
-/// the first error.
+/// The beginning, the statements and COMMIT, all sent before the first answer is awaited. Returns the number
+/// of rows, or the first error.
 async fn fly(
     client: &tokio_postgres::Client,
     begin: &str,

@@ -27,8 +27,8 @@ pub enum DbError {
 pub(in crate::db) enum Fault {
     /// The record's: bad data, a violated constraint, a value too large. No database takes it.
     Record,
-    /// The server's: it is read-only, out of something, at odds with our schema or rights, or broken. It may take the
-    /// record later.
+    /// The server's: it is read-only, out of something, at odds with our schema or rights, or broken. It may
+    /// take the record later.
     Server,
     /// A rule of the database that this program does not know, such as a trigger's: perhaps the record's.
     Unknown,
@@ -91,7 +91,8 @@ impl From<QueryError> for DbError {
     }
 }
 
-/// The error and everything that caused it, in one line: tokio-postgres alone says only "error connecting to server".
+/// The error and everything that caused it, in one line: tokio-postgres alone says only "error connecting to
+/// server".
 pub(in crate::db) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,8 +1,9 @@
-//! What is known of the database without asking it: whether it is there, and whether its schema fits this program.
+//! What is known of the database without asking it: whether it is there, and whether its schema fits this
+//! program.
 //!
-//! It is *away* once a probe has had no answer, or a connection could not be opened while none is open. From then on
-//! whoever asks it anything fails at once with the cause, and the probe alone, one at a time, tries whether it is back.
-//! Any answer proves that it is.
+//! It is *away* once a probe has had no answer, or a connection could not be opened while none is open. From
+//! then on whoever asks it anything fails at once with the cause, and the probe alone, one at a time, tries
+//! whether it is back. Any answer proves that it is.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -114,8 +115,8 @@ impl Seen {
         }
     }
 
-    /// Learns from how a question went. One without an answer proves nothing: it may have been too slow, or its
-    /// connection alone was lost.
+    /// Learns from how a question went. One without an answer proves nothing: it may have been too slow, or
+    /// its connection alone was lost.
     pub(in crate::db) fn learn<T>(&self, result: &Result<T, DbError>) {
         match result {
             Ok(_) | Err(DbError::Refused(_)) => self.answered(),
@@ -124,7 +125,8 @@ impl Seen {
         }
     }
 
-    /// Learns from how a write went; `written` says that it was one and was taken. A read proves nothing here.
+    /// Learns from how a write went; `written` says that it was one and was taken. A read proves nothing
+    /// here.
     pub(in crate::db) fn learn_of_writes<T>(&self, result: &Result<T, DbError>, written: bool) {
         let cause = result.as_ref().err().filter(|error| error.says_read_only()).map(DbError::to_string);
         if cause.is_none() && !written {
@@ -169,7 +171,8 @@ impl Seen {
         self.times().answered.is_some_and(|answered| answered >= moment)
     }
 
-    /// Whether a connection that last answered then may be dead without knowing it: the database was lost since.
+    /// Whether a connection that last answered then may be dead without knowing it: the database was lost
+    /// since.
     pub(in crate::db) fn was_lost_since(&self, moment: Instant) -> bool {
         self.times().lost.is_some_and(|lost| lost > moment)
     }

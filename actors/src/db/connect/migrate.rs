@@ -69,11 +69,11 @@ impl From<diesel::result::Error> for MigrateError {
     }
 }
 
-/// Applies the migrations that are missing, in order, and returns their names. Safe for several starters at once: the
-/// others wait, up to 60 s, and find nothing left to do.
+/// Applies the migrations that are missing, in order, and returns their names. Safe for several starters at
+/// once: the others wait, up to 60 s, and find nothing left to do.
 ///
-/// `url` is to be a direct or a session connection. May be awaited on any runtime: it runs on one of its own, because
-/// diesel's harness blocks.
+/// `url` is to be a direct or a session connection. May be awaited on any runtime: it runs on one of its own,
+/// because diesel's harness blocks.
 pub async fn migrate(url: &str) -> Result<Vec<String>, MigrateError> {
     let target = Target::parse(url)?;
     if target.config.get_ports().contains(&TRANSACTION_POOLER_PORT) {
@@ -123,8 +123,8 @@ async fn lock(connection: &mut Connection) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Behind a transaction pooler a server connection is free as soon as a statement ends, so that a second client can
-/// get the very one that the first has just used; then the first finds itself on another.
+/// Behind a transaction pooler a server connection is free as soon as a statement ends, so that a second
+/// client can get the very one that the first has just used; then the first finds itself on another.
 async fn is_transaction_pooler(first: &mut Connection, target: &Target) -> Result<bool, MigrateError> {
     let mut second = connect(target).await?;
     for _ in 0..POOLER_TRIALS {

@@ -1,9 +1,9 @@
 //! The pool: bb8 with a fair queue in front.
 //!
-//! bb8 alone is unfair when all connections are in use, cannot count who waits, has one size for ever, and says only
-//! "timed out" when it cannot connect. So a semaphore hands out turns, as many as there may be connections; a guard
-//! counts the waiting; and each attempt to connect leaves its result in [`Seen`]: who waits for a database that is away
-//! learns the cause at once.
+//! bb8 alone is unfair when all connections are in use, cannot count who waits, has one size for ever, and
+//! says only "timed out" when it cannot connect. So a semaphore hands out turns, as many as there may be
+//! connections; a guard counts the waiting; and each attempt to connect leaves its result in [`Seen`]: who
+//! waits for a database that is away learns the cause at once.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -104,8 +104,8 @@ impl Pool {
         }))
     }
 
-    /// A connection, first come first served, within `deadline` and the connect timeout. Fails at once, with the cause,
-    /// while the database is known to be away or as soon as it is.
+    /// A connection, first come first served, within `deadline` and the connect timeout. Fails at once, with
+    /// the cause, while the database is known to be away or as soon as it is.
     pub(in crate::db) async fn get(&self, deadline: Duration) -> Result<Checkout, DbError> {
         tokio::select! {
             biased;
@@ -133,8 +133,8 @@ impl Pool {
         }
     }
 
-    /// Allows so many connections from now on, 1 to 1,000. A larger pool serves at once those who wait; a smaller one
-    /// closes connections as soon as nobody uses them.
+    /// Allows so many connections from now on, 1 to 1,000. A larger pool serves at once those who wait; a
+    /// smaller one closes connections as soon as nobody uses them.
     pub(in crate::db) fn resize(&self, size: u32) {
         let size = size.clamp(1, LARGEST);
         let before =
@@ -193,8 +193,8 @@ impl Pool {
         }
     }
 
-    /// A connection of the pool; there is a turn for it. A failed attempt to connect ends the wait, unless there are
-    /// other connections to hope for.
+    /// A connection of the pool; there is a turn for it. A failed attempt to connect ends the wait, unless
+    /// there are other connections to hope for.
     async fn connection(&self, begun: Instant) -> Result<PooledConnection<'static, Manager>, DbError> {
         let mut connects = self.0.seen.connects();
         let mut connection = pin!(on(&self.0.runtime, self.0.connections.get_owned()));
@@ -243,8 +243,8 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Polls inside another runtime: what the future spawns and the timers it sets live there, not with the caller, whose
-/// own runtime may be a busy or a short-lived thread.
+/// Polls inside another runtime: what the future spawns and the timers it sets live there, not with the
+/// caller, whose own runtime may be a busy or a short-lived thread.
 async fn on<F: Future>(runtime: &Handle, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {

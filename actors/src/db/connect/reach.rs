@@ -1,8 +1,9 @@
-//! Which address of the database's host to connect to, where its name has several and some may swallow packets.
+//! Which address of the database's host to connect to, where its name has several and some may swallow
+//! packets.
 //!
-//! tokio-postgres tries the addresses one after the other, and each for as long as the operating system does. So the
-//! name's addresses are dialled side by side first, and the one that answered is tried before the others; each has a time
-//! limit. The name stays what the certificate is checked against.
+//! tokio-postgres tries the addresses one after the other, and each for as long as the operating system does.
+//! So the name's addresses are dialled side by side first, and the one that answered is tried before the
+//! others; each has a time limit. The name stays what the certificate is checked against.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! What the log says of a question that the database does not answer in time: which one, and the locks on tables that it
-//! may have waited for.
+//! What the log says of a question that the database does not answer in time: which one, and the locks on
+//! tables that it may have waited for.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

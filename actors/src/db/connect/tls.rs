@@ -1,7 +1,7 @@
 //! What `sslmode` and `sslrootcert` ask for, as libpq means it, and what a refused handshake is told as.
 //!
-//! `prefer` and `require` encrypt and look at no certificate; `verify-ca` wants one that a trusted CA has issued, whoever
-//! it is for; `verify-full` wants it to be for the host of the URL, too.
+//! `prefer` and `require` encrypt and look at no certificate; `verify-ca` wants one that a trusted CA has
+//! issued, whoever it is for; `verify-full` wants it to be for the host of the URL, too.
 
 use std::error::Error;
 use std::io;

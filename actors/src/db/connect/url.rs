@@ -1,8 +1,8 @@
 //! `postgres://…` as people paste it, into what tokio-postgres understands.
 //!
-//! tokio-postgres refuses every parameter it does not know, so those meant for other clients are taken out. One that
-//! asks for something this program cannot do is refused by name rather than ignored: a connection is never less safe,
-//! and never somewhere else, than its URL says.
+//! tokio-postgres refuses every parameter it does not know, so those meant for other clients are taken out.
+//! One that asks for something this program cannot do is refused by name rather than ignored: a connection is
+//! never less safe, and never somewhere else, than its URL says.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use super::error::chain;
 use super::tls::{self, Check};
 use crate::wire::roots;
 
-/// Parameters of other clients that mean nothing to this one: it prepares no statements, and has a pool of its own.
+/// Parameters of other clients that mean nothing to this one: it prepares no statements, and has a pool of
+/// its own.
 const FOREIGN: [&str; 13] = [
     "pgbouncer",
     "connection_limit",
@@ -53,8 +54,8 @@ const OURS: [&str; 18] = [
     "load_balance_hosts",
 ];
 
-/// One address of a host is tried for this long, unless the URL has a `connect_timeout`: time for a lost packet to be sent
-/// again, and for another address within the pool's own limit.
+/// One address of a host is tried for this long, unless the URL has a `connect_timeout`: time for a lost
+/// packet to be sent again, and for another address within the pool's own limit.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 
 const DIRECT_TLS: &str = "TLS without PostgreSQL's own negotiation is not supported; leave it out";
@@ -222,8 +223,8 @@ fn refusal(key: &str) -> &'static str {
     }
 }
 
-/// What libpq makes of `sslmode` and `sslrootcert`. Differs from it in that `verify-full` without a root trusts whom
-/// the machine trusts, and `allow` is `prefer`.
+/// What libpq makes of `sslmode` and `sslrootcert`. Differs from it in that `verify-full` without a root
+/// trusts whom the machine trusts, and `allow` is `prefer`.
 fn encryption(mode: Option<&str>, root: Option<&str>) -> Result<(SslMode, Check), BadUrl> {
     let sslmode =
         |why: &str| BadUrl::Parameter(format!("sslmode={}", mode.unwrap_or("prefer")), why.to_owned());

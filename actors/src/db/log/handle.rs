@@ -29,8 +29,9 @@ impl Db {
             .await
     }
 
-    /// All calls that pass the filter, some at a time, each batch within 5 s; of a search the newest 1,000. Nothing is
-    /// read before it is asked for, and no connection is held meanwhile. The first error is the last item.
+    /// All calls that pass the filter, some at a time, each batch within 5 s; of a search the newest 1,000.
+    /// Nothing is read before it is asked for, and no connection is held meanwhile. The first error is the
+    /// last item.
     pub fn export_calls(
         &self,
         filter: CallFilter,
@@ -49,7 +50,8 @@ impl Db {
         })
     }
 
-    /// One call with all that is known of it, within 5 s; what waits to be written counts. None if it is not known.
+    /// One call with all that is known of it, within 5 s; what waits to be written counts. None if it is not
+    /// known.
     pub async fn call_log(&self, call_sid: CallSid) -> Result<Option<CallLog>, DbError> {
         let until = Instant::now() + READ_DEADLINE;
         // Before the rows: what is written meanwhile is then written twice, and not missing.

@@ -1,7 +1,8 @@
 //! Lists of calls: filtered, sorted, page after page.
 //!
-//! There is one way on: the calls after a place. A page by number is the one after the last call of the page before;
-//! that call is found by skipping through an index alone, and if it is far in, remembered for a while.
+//! There is one way on: the calls after a place. A page by number is the one after the last call of the page
+//! before; that call is found by skipping through an index alone, and if it is far in, remembered for a
+//! while.
 
 use diesel::dsl::sql;
 use diesel::pg::Pg;
@@ -66,7 +67,8 @@ pub(super) fn matching<'a>(filter: &'a CallFilter, found: Option<&'a [String]>) 
     query
 }
 
-/// The pattern of a number's last digits; none for a number that is whole, as it begins with a plus, or is no number.
+/// The pattern of a number's last digits; none for a number that is whole, as it begins with a plus, or is no
+/// number.
 fn last_digits(number: &str) -> Option<String> {
     let is_part = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     is_part.then(|| format!("%{number}"))
@@ -78,14 +80,18 @@ fn sorted<'a>(query: Calls<'a>, sort: Sort, after: Option<Place>) -> Calls<'a> {
         ($key:expr, $of_type:ty, $kind:ident) => {{
             let key = || sql::<$of_type>($key);
             let query = match after {
-                // Rows are compared as such, so that the index is entered at the very place, however many calls have
-                // the value in common. Diesel has no such comparison.
+                // Rows are compared as such, so that the index is entered at the very place, however many
+                // calls have the value in common. Diesel has no such comparison.
                 Some(Place { value: Value::$kind(value), call_sid }) => query.filter(
-                    sql::<Bool>(&format!("({}, calls.call_sid) {} (", $key, if sort.descending { "<" } else { ">" }))
-                        .bind::<$of_type, _>(value)
-                        .sql(", ")
-                        .bind::<Text, _>(call_sid.as_str().to_owned())
-                        .sql(")"),
+                    sql::<Bool>(&format!(
+                        "({}, calls.call_sid) {} (",
+                        $key,
+                        if sort.descending { "<" } else { ">" }
+                    ))
+                    .bind::<$of_type, _>(value)
+                    .sql(", ")
+                    .bind::<Text, _>(call_sid.as_str().to_owned())
+                    .sql(")"),
                 ),
                 _ => query,
             };

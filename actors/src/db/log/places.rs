@@ -1,8 +1,8 @@
 //! Places deep in the log, remembered for a while.
 //!
-//! To skip 50,000 calls takes some milliseconds of the database, however good the index. Whoever turns pages by number
-//! sees calls shift from page to page anyway as others come in; by a memory of ten seconds they shift a little later.
-//! From a place that is known the way to the next one is short.
+//! To skip 50,000 calls takes some milliseconds of the database, however good the index. Whoever turns pages
+//! by number sees calls shift from page to page anyway as others come in; by a memory of ten seconds they
+//! shift a little later. From a place that is known the way to the next one is short.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -51,8 +51,8 @@ impl CallFilter {
 pub enum Start {
     /// So many pages on, from 1. A page far on takes a moment the first time.
     Page(u32, Sort),
-    /// After a page that was answered before: as fast at any depth, and nothing is skipped or seen twice because calls
-    /// came in meanwhile.
+    /// After a page that was answered before: as fast at any depth, and nothing is skipped or seen twice
+    /// because calls came in meanwhile.
     After(Cursor),
 }
 
@@ -73,7 +73,8 @@ impl Start {
     }
 }
 
-/// What the calls are sorted by; those that have it in common, by SID. What is not known is less than what is.
+/// What the calls are sorted by; those that have it in common, by SID. What is not known is less than what
+/// is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SortKey {
     StartedAt,

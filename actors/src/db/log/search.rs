@@ -1,7 +1,7 @@
 //! Table `call_search`: calls by what was said in them.
 //!
-//! A call has a document from when it is over; a turn that is corrected or comes late makes it anew. While a call is
-//! on the line its turns cost a look at its row and no more.
+//! A call has a document from when it is over; a turn that is corrected or comes late makes it anew. While a
+//! call is on the line its turns cost a look at its row and no more.
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::{sql, sql_query};
@@ -94,8 +94,8 @@ pub(in crate::db) fn document(call_sid: &CallSid) -> QueryResult<Statement> {
     Statement::of(&sql_query(insert).bind::<Text, _>(call_sid.as_str()))
 }
 
-/// How many of the newest calls that a search finds are to be known for this page; one more, so that it shows whether
-/// there are others.
+/// How many of the newest calls that a search finds are to be known for this page; one more, so that it shows
+/// whether there are others.
 pub(super) fn wanted(query: &CallQuery) -> usize {
     match query.start {
         Start::Page(page, Sort::NEWEST_FIRST) => {
@@ -105,9 +105,11 @@ pub(super) fn wanted(query: &CallQuery) -> usize {
     }
 }
 
-/// The newest calls that pass the filter and in which its words were said; of a frequent word as many as are `wanted`.
+/// The newest calls that pass the filter and in which its words were said; of a frequent word as many as are
+/// `wanted`.
 ///
-/// Those are looked for first among so few of the newest calls as probably suffice: to sort all matches takes long.
+/// Those are looked for first among so few of the newest calls as probably suffice: to sort all matches takes
+/// long.
 pub(super) async fn find(
     connection: &mut Connection,
     filter: &CallFilter,

@@ -23,7 +23,8 @@ pub(super) struct Total {
     pub(super) is_exact: bool,
 }
 
-/// How many calls the query has: exact up to 10,000, beyond them what the planner expects. `query` makes it each time.
+/// How many calls the query has: exact up to 10,000, beyond them what the planner expects. `query` makes it
+/// each time.
 pub(super) async fn of<'a>(connection: &mut Connection, query: impl Fn() -> Calls<'a>) -> QueryResult<Total> {
     let expected = expected(connection, query().select(calls::call_sid)).await?;
     if expected > BELIEVED {

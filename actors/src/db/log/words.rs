@@ -1,8 +1,8 @@
 //! What separates words, in what was said and in what is looked for: anything but a letter or digit.
 //!
-//! PostgreSQL's own parser takes `Monday/Tuesday` for a path and `555-0100` for a number and its negative. So all that
-//! separates is a space before the parser sees it. Which characters separate is listed here rather than taken from the
-//! database, whose locale may know letters of ASCII only.
+//! PostgreSQL's own parser takes `Monday/Tuesday` for a path and `555-0100` for a number and its negative. So
+//! all that separates is a space before the parser sees it. Which characters separate is listed here rather
+//! than taken from the database, whose locale may know letters of ASCII only.
 
 use std::fmt::Write as _;
 
@@ -68,8 +68,8 @@ fn separates(character: char) -> bool {
     code == 0 || SEPARATORS.iter().any(|(first, last)| (*first..=*last).contains(&code))
 }
 
-/// What is looked for, as `websearch_to_tsquery` reads it: words, `"a phrase"`, `or`, and `-` before what is not to be
-/// there. What is written as one, such as `555-0100`, is a phrase.
+/// What is looked for, as `websearch_to_tsquery` reads it: words, `"a phrase"`, `or`, and `-` before what is
+/// not to be there. What is written as one, such as `555-0100`, is a phrase.
 pub(super) fn question(text: &str) -> String {
     let mut question = String::new();
     let mut rest = text.trim_start();

@@ -34,15 +34,17 @@ pub struct TwilioBill {
 }
 
 impl Db {
-    /// Calls whose price is to be asked for, the earliest ended first, within 5 s: ended 3 minutes to 24 hours ago, and
-    /// not asked for since half of that time. So one is asked for after 3, 6, 12, … minutes, ten times in all.
+    /// Calls whose price is to be asked for, the earliest ended first, within 5 s: ended 3 minutes to 24
+    /// hours ago, and not asked for since half of that time. So one is asked for after 3, 6, 12, … minutes,
+    /// ten times in all.
     pub async fn unpriced_calls(&self, most: u32) -> Result<Vec<CallSid>, DbError> {
         self.shared
             .ask("unpriced_calls", DEADLINE, async |connection| Ok(unpriced(connection, most).await?))
             .await
     }
 
-    /// Writes what Twilio says of a call, or only that it was asked; within 5 s. What is not known changes nothing.
+    /// Writes what Twilio says of a call, or only that it was asked; within 5 s. What is not known changes
+    /// nothing.
     pub async fn bill(&self, call_sid: CallSid, bill: Option<&TwilioBill>) -> Result<(), DbError> {
         self.shared
             .ask("bill", DEADLINE, async |connection| Ok(write(connection, call_sid, bill).await?))

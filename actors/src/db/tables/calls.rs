@@ -122,7 +122,8 @@ impl CallRow {
     }
 }
 
-/// Opens a call, or takes it up again: only a later epoch opens one that is closed, an earlier one changes nothing.
+/// Opens a call, or takes it up again: only a later epoch opens one that is closed, an earlier one changes
+/// nothing.
 pub(in crate::db) fn open(opened: &CallOpened) -> QueryResult<Statement> {
     use diesel::query_dsl::methods::FilterDsl; // the WHERE of an upsert
 
@@ -196,8 +197,8 @@ pub(in crate::db) fn close(closed: &CallClosed) -> QueryResult<Statement> {
     )
 }
 
-/// Writes what came after the agent's part; a call that is not written yet is inserted with what is known. A voicemail
-/// stands over a transfer.
+/// Writes what came after the agent's part; a call that is not written yet is inserted with what is known. A
+/// voicemail stands over a transfer.
 pub(in crate::db) fn resolve(aftermath: &Aftermath) -> QueryResult<Statement> {
     use diesel::query_dsl::methods::FilterDsl; // the WHERE of an upsert
 
@@ -228,8 +229,8 @@ fn is_resolved() -> _ {
     calls::outcome.eq(voicemail).or(calls::outcome.eq(transferred))
 }
 
-/// Decides what comes next; a call that is not written yet is inserted with what is known. A later epoch opens the call,
-/// since a decision can overtake its epoch's [`open`]. An earlier epoch changes nothing.
+/// Decides what comes next; a call that is not written yet is inserted with what is known. A later epoch
+/// opens the call, since a decision can overtake its epoch's [`open`]. An earlier epoch changes nothing.
 pub(in crate::db) fn decide(decision: &Decision) -> QueryResult<Statement> {
     use diesel::query_dsl::methods::FilterDsl; // the WHERE of an upsert
 

@@ -1,8 +1,8 @@
-//! Tables `conferences` and `conference_participants`: a person and a caller together, as Twilio's events tell (reference:
-//! twilio.md section 6.3).
+//! Tables `conferences` and `conference_participants`: a person and a caller together, as Twilio's events
+//! tell (reference: twilio.md section 6.3).
 //!
-//! Each statement merges: the least, or the greatest, of what is there and what comes. So order does not matter, nor does
-//! it matter how often an event is written.
+//! Each statement merges: the least, or the greatest, of what is there and what comes. So order does not
+//! matter, nor does it matter how often an event is written.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;

@@ -1,7 +1,7 @@
 //! What a call's next stream has to know of those before: what was said, and what was decided.
 //!
-//! What is not written yet counts as if it were: the records that wait are laid over the rows. While the database is
-//! away they are all there is, and enough for a call that began in that time.
+//! What is not written yet counts as if it were: the records that wait are laid over the rows. While the
+//! database is away they are all there is, and enough for a call that began in that time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -116,7 +116,8 @@ pub(in crate::db) fn overlay(rows: Option<Rows>, waiting: &[Arc<Record>]) -> His
     History { epoch, turns: rows.turns.into_values().map(|(_, turn)| turn).collect(), is_whole }
 }
 
-/// What the records that wait say of what comes next: as of which epoch, and what. A later stream makes it void.
+/// What the records that wait say of what comes next: as of which epoch, and what. A later stream makes it
+/// void.
 pub(in crate::db) fn decision(waiting: &[Arc<Record>]) -> (u32, Option<NextStep>) {
     waiting.iter().fold((0, None), |(epoch, next_step), record| match &**record {
         Record::Opened(opened) if opened.epoch > epoch => (opened.epoch, None),

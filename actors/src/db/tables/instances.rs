@@ -1,5 +1,5 @@
-//! Table `instances`: the processes that carry calls, and when each was last heard of; by the database's own clock,
-//! because theirs may differ.
+//! Table `instances`: the processes that carry calls, and when each was last heard of; by the database's own
+//! clock, because theirs may differ.
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::{IntervalDsl, case_when, now};
@@ -39,7 +39,8 @@ pub(in crate::db) async fn heartbeat(
         .await
 }
 
-/// The first heartbeat of a process. It changes nothing where another process has been heard of lately under this name.
+/// The first heartbeat of a process. It changes nothing where another process has been heard of lately under
+/// this name.
 const CLAIM: &str = "
     WITH claimed AS (
         INSERT INTO instances (instance_id) VALUES ($1)
@@ -61,7 +62,8 @@ const CLAIM: &str = "
 pub(in crate::db) enum Claim {
     /// Ours, and since when it has been heard of without a break.
     Ours(DateTime<Utc>),
-    /// Another process was heard of under it at this time, less than 15 s ago; none: its row is too new to be seen.
+    /// Another process was heard of under it at this time, less than 15 s ago; none: its row is too new to be
+    /// seen.
     Theirs(Option<DateTime<Utc>>),
 }
 
@@ -74,8 +76,8 @@ struct Claimed {
     theirs_at: Option<DateTime<Utc>>,
 }
 
-/// Takes the name, unless another process has it. `predecessor` is since when the process was heard of whose place we
-/// take; it is known to be gone.
+/// Takes the name, unless another process has it. `predecessor` is since when the process was heard of whose
+/// place we take; it is known to be gone.
 pub(in crate::db) async fn claim(
     connection: &mut Connection,
     instance: &str,

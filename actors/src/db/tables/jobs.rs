@@ -1,8 +1,8 @@
 //! Table `jobs`: what is done now and then, by whichever process takes it first.
 //!
-//! A run is held by a lease, which is a value in the row: it works behind a transaction pooler, and ends by itself with
-//! a process that is gone. All times are the database's own. The number of a run names its holder: what a run that
-//! lost its lease says of itself changes nothing.
+//! A run is held by a lease, which is a value in the row: it works behind a transaction pooler, and ends by
+//! itself with a process that is gone. All times are the database's own. The number of a run names its
+//! holder: what a run that lost its lease says of itself changes nothing.
 
 use std::time::Duration;
 
@@ -120,8 +120,8 @@ impl Db {
             .await
     }
 
-    /// Takes the job of these that is due for longest, within 2 s; none if nothing is due that nobody runs. The lease
-    /// lasts for `lease`.
+    /// Takes the job of these that is due for longest, within 2 s; none if nothing is due that nobody runs.
+    /// The lease lasts for `lease`.
     pub async fn lease_job(
         &self,
         names: &[&str],
@@ -137,8 +137,8 @@ impl Db {
             .await
     }
 
-    /// Writes how a run went and gives the lease back, within 2 s. False if the lease was lost meanwhile: then nothing
-    /// is written.
+    /// Writes how a run went and gives the lease back, within 2 s. False if the lease was lost meanwhile:
+    /// then nothing is written.
     pub async fn job_ran(&self, run: &JobRun) -> Result<bool, DbError> {
         self.shared.ask("job_ran", DEADLINE, async |connection| Ok(ran(connection, run).await?)).await
     }

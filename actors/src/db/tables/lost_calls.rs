@@ -36,8 +36,8 @@ diesel::define_sql_function! {
     fn latest(a: Timestamptz, b: diesel::sql_types::Nullable<Timestamptz>) -> Timestamptz;
 }
 
-/// A call without end of which it is doubtful that anybody has it: its instance has not been heard of for a minute, or
-/// the call goes on for more than an hour.
+/// A call without end of which it is doubtful that anybody has it: its instance has not been heard of for a
+/// minute, or the call goes on for more than an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LostCall {
     pub call_sid: CallSid,
@@ -54,8 +54,8 @@ impl Db {
         self.shared.ask("lost_calls", DEADLINE, async |connection| Ok(find(connection, most).await?)).await
     }
 
-    /// Writes that a call ended while nobody had it, within 5 s. False, and nothing is written, if its end is written
-    /// already or another stream of it was accepted since `epoch`.
+    /// Writes that a call ended while nobody had it, within 5 s. False, and nothing is written, if its end is
+    /// written already or another stream of it was accepted since `epoch`.
     pub async fn close_lost(
         &self,
         call_sid: CallSid,

@@ -1,8 +1,8 @@
-//! Rows that nobody needs once they are old: callbacks that were dealt with, events of calls, notes of what was deleted,
-//! and instances that were not heard of since.
+//! Rows that nobody needs once they are old: callbacks that were dealt with, events of calls, notes of what
+//! was deleted, and instances that were not heard of since.
 //!
-//! Rows come about in the order of time, so what is old is among those with the lowest numbers: as many as a batch has
-//! are looked at, and no index is needed.
+//! Rows come about in the order of time, so what is old is among those with the lowest numbers: as many as a
+//! batch has are looked at, and no index is needed.
 
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Timestamptz};
@@ -60,8 +60,8 @@ impl OldRows {
 }
 
 impl Db {
-    /// Deletes the rows of a table that are older than `before` among its `batch` oldest ones, within 10 s. Answers how
-    /// many: none means that none is left.
+    /// Deletes the rows of a table that are older than `before` among its `batch` oldest ones, within 10 s.
+    /// Answers how many: none means that none is left.
     pub async fn prune(&self, rows: OldRows, before: DateTime<Utc>, batch: u32) -> Result<usize, DbError> {
         self.shared
             .ask("prune", DEADLINE, async |connection| {

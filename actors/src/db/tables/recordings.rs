@@ -1,5 +1,5 @@
-//! Table `recordings`: recordings of calls and conferences, as Twilio's status callbacks tell (reference: twilio.md section
-//! 6.5). Each statement merges, so that order and repetition do not matter.
+//! Table `recordings`: recordings of calls and conferences, as Twilio's status callbacks tell (reference:
+//! twilio.md section 6.5). Each statement merges, so that order and repetition do not matter.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -16,8 +16,8 @@ use crate::db::webhooks::Webhook;
 use crate::wire::twilio::sid::CallSid;
 use crate::wire::twilio::time::timestamp;
 
-/// The words of a status (reference: "Participants create knows more events"), those further on later. One that we do
-/// not know is before all of them.
+/// The words of a status (reference: "Participants create knows more events"), those further on later. One
+/// that we do not know is before all of them.
 const STATUSES: [&[&str]; 5] = [
     &["started", "in-progress"],
     &["paused", "resumed"],
@@ -89,8 +89,8 @@ pub(in crate::db) fn write(webhook: &Webhook, recording_sid: &str) -> QueryResul
     )
 }
 
-/// Lets others who are about to count the call's recordings wait, and us for them: a count sees what was written before
-/// its own statement only.
+/// Lets others who are about to count the call's recordings wait, and us for them: a count sees what was
+/// written before its own statement only.
 pub(in crate::db) fn lock_call(call_sid: &str) -> QueryResult<Statement> {
     let lock = "SELECT FROM calls WHERE call_sid = $1 FOR NO KEY UPDATE";
     Statement::of(&sql_query(lock).bind::<Text, _>(text(call_sid)))

@@ -1,7 +1,7 @@
 //! What is deleted because it was kept for long enough, and table `deletions`, which says that it was.
 //!
-//! Each deletion and its record are one statement, and what is to be deleted is found by what is there: a run that was
-//! cut off, repeated or shared with another process neither misses nor counts anything twice.
+//! Each deletion and its record are one statement, and what is to be deleted is found by what is there: a run
+//! that was cut off, repeated or shared with another process neither misses nor counts anything twice.
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ use crate::db::connect::statement::Statement;
 /// A batch that takes longer is given up; the next run is smaller by what was done.
 pub(in crate::db) const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The turns of calls in which nothing was said since, and the documents by which they are found. A call in which something was is left whole.
+/// The turns of calls in which nothing was said since, and the documents by which they are found. A call in
+/// which something was is left whole.
 const TRANSCRIPTS: &str = "
     WITH old AS (
         SELECT DISTINCT call_sid FROM (
@@ -46,7 +47,8 @@ const NUMBERS_OF_CALLS: &str = "
     )
     INSERT INTO deletions (kind, call_sid, count) SELECT 'number', call_sid, 1 FROM gone";
 
-/// The callers' numbers, names and towns in what Twilio said of the calls. The condition is that of the index.
+/// The callers' numbers, names and towns in what Twilio said of the calls. The condition is that of the
+/// index.
 const NUMBERS_OF_EVENTS: &str = "
     WITH old AS (
         SELECT id FROM call_events
@@ -96,14 +98,16 @@ pub struct OldRecording {
 }
 
 impl Db {
-    /// Deletes the transcripts of calls in which nothing was said since `before`, those of at most `batch` turns' calls
-    /// and the oldest first, within 10 s. Answers how many calls lost theirs: none means that none is left.
+    /// Deletes the transcripts of calls in which nothing was said since `before`, those of at most `batch`
+    /// turns' calls and the oldest first, within 10 s. Answers how many calls lost theirs: none means that
+    /// none is left.
     pub async fn delete_transcripts(&self, before: DateTime<Utc>, batch: u32) -> Result<usize, DbError> {
         self.delete("delete_transcripts", TRANSCRIPTS, before, batch).await
     }
 
     /// Deletes the callers' numbers of at most `batch` calls that began before, the oldest first, and as many
-    /// in what Twilio told of them, within 30 s. Answers how many deletions that were: none means that none is left.
+    /// in what Twilio told of them, within 30 s. Answers how many deletions that were: none means that none
+    /// is left.
     pub async fn delete_numbers(&self, before: DateTime<Utc>, batch: u32) -> Result<usize, DbError> {
         let mut deletions = 0;
         for sql in [NUMBERS_OF_CALLS, NUMBERS_OF_EVENTS, NUMBERS_OF_WEBHOOKS] {

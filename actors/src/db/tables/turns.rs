@@ -26,10 +26,11 @@ pub struct LoggedTurn {
     pub cut_off: bool,
 }
 
-/// Writes a turn, or replaces what is written of it; an earlier epoch, or version under the same, replaces nothing.
+/// Writes a turn, or replaces what is written of it; an earlier epoch, or version under the same, replaces
+/// nothing.
 ///
-/// The epoch is compared turn by turn, not with the call's: what an earlier epoch heard and nobody heard again is
-/// still worth keeping, however late it comes.
+/// The epoch is compared turn by turn, not with the call's: what an earlier epoch heard and nobody heard
+/// again is still worth keeping, however late it comes.
 pub(in crate::db) fn write(turn: &Turn) -> QueryResult<Statement> {
     use diesel::query_dsl::methods::FilterDsl; // the WHERE of an upsert
 

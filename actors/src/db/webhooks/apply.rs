@@ -1,5 +1,5 @@
-//! What a webhook changes (reference: twilio.md sections 6.2 to 6.5): statements that lead to the same rows in whatever
-//! order, and however often, they are executed.
+//! What a webhook changes (reference: twilio.md sections 6.2 to 6.5): statements that lead to the same rows
+//! in whatever order, and however often, they are executed.
 
 use diesel::QueryResult;
 

@@ -1,7 +1,7 @@
 //! Where webhooks wait to be stored: a group is whatever waits when the previous flight returns, no timer.
 //!
-//! So few requests are written at once each, and a storm in few statements. 5,000 may wait; one more is refused, which
-//! is told to Twilio with 503, and Twilio tries again.
+//! So few requests are written at once each, and a storm in few statements. 5,000 may wait; one more is
+//! refused, which is told to Twilio with 503, and Twilio tries again.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -102,7 +102,8 @@ impl Metrics {
         };
         self.processed.with_label_values(&[route, word]).inc();
         if result == Processed::Done {
-            let delay = (Utc::now() - webhook.at()).to_std().unwrap_or_default(); // Twilio's clock may be ahead
+            // Twilio's clock may be ahead.
+            let delay = (Utc::now() - webhook.at()).to_std().unwrap_or_default();
             self.delay.with_label_values(&[route]).observe(delay.as_secs_f64());
         }
     }
@@ -119,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_bucket_ends_at_the_five_seconds_within_which_callbacks_are_to_be_processed() {
-        // The load tests and whoever sets an alarm count the late ones by it: nearly five seconds would not do.
+        // The load tests and whoever sets an alarm count the late ones by it: nearly five seconds would not
+        // do.
         assert!(DELAY_BUCKETS.contains(&5.0));
     }
 }

@@ -1,8 +1,9 @@
 //! Twilio's status callbacks: stored once each before they are acknowledged, then processed from their table.
 //!
-//! A door makes a [`Webhook`] of the request and [stores](super::Db::store_webhook) it; the inbox writes what comes at
-//! the same time together. A worker, of whichever instance, leases what is due and applies it to calls, conferences and
-//! recordings. Whatever the order and however often, the same webhooks lead to the same rows.
+//! A door makes a [`Webhook`] of the request and [stores](super::Db::store_webhook) it; the inbox writes what
+//! comes at the same time together. A worker, of whichever instance, leases what is due and applies it to
+//! calls, conferences and recordings. Whatever the order and however often, the same webhooks lead to the
+//! same rows.
 
 mod apply;
 mod backlog;
@@ -53,7 +54,8 @@ impl Route {
     }
 }
 
-/// A status callback as it came. It may wait in the spool: what is said in [`record`](super::write::record) of fields holds.
+/// A status callback as it came. It may wait in the spool: what is said in [`record`](super::write::record)
+/// of fields holds.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Webhook {
     pub route: Route,

@@ -89,7 +89,8 @@ pub(super) async fn lease(
     Ok(rows.into_iter().filter_map(leased).collect())
 }
 
-/// What comes after in the transaction need not be on the disk when it commits: should the server die, it is done again.
+/// What comes after in the transaction need not be on the disk when it commits: should the server die, it is
+/// done again.
 pub(super) fn in_no_hurry() -> QueryResult<Statement> {
     Statement::of(&sql_query("SET LOCAL synchronous_commit TO off"))
 }

@@ -1,10 +1,11 @@
-//! The worker: leases webhooks that are due, applies them, and marks them as done; one that fails is tried again later,
-//! and given up in the end.
+//! The worker: leases webhooks that are due, applies them, and marks them as done; one that fails is tried
+//! again later, and given up in the end.
 //!
-//! A task on the database's own runtime, started by [`Db::process_webhooks`](crate::db::Db::process_webhooks); it ends with
-//! the last handle. Workers of several instances share the table. It owns nothing: after a panic, or the death of its
-//! process, what it had leased is due again when the lease is over, and doing it twice changes nothing. It is woken
-//! when this process has stored something, and looks by itself every second or two for what others left, since a
+//! A task on the database's own runtime, started by
+//! [`Db::process_webhooks`](crate::db::Db::process_webhooks); it ends with the last handle. Workers of
+//! several instances share the table. It owns nothing: after a panic, or the death of its process, what it
+//! had leased is due again when the lease is over, and doing it twice changes nothing. It is woken when this
+//! process has stored something, and looks by itself every second or two for what others left, since a
 //! transaction pooler carries no notifications.
 
 use std::panic::AssertUnwindSafe;
@@ -134,15 +135,16 @@ async fn take_turn(shared: &Shared) -> Result<Turn, DbError> {
     Ok(turn)
 }
 
-/// How many of the first are processed together: all, except that a recording is alone. It locks the row of its call,
-/// and so, often, does a live call's writer: with two such rows in one transaction they could wait for each other.
+/// How many of the first are processed together: all, except that a recording is alone. It locks the row of
+/// its call, and so, often, does a live call's writer: with two such rows in one transaction they could wait
+/// for each other.
 fn group_len(leased: &[Leased]) -> usize {
     let is_alone = |one: &Leased| one.webhook.route == Route::RecordingStatus;
     leased.iter().position(is_alone).unwrap_or(leased.len()).max(1)
 }
 
-/// All in one transaction; if the database refuses that, each in its own, so that only the one at fault fails. Those
-/// that the database refuses for a reason of its own are postponed: that reason is returned.
+/// All in one transaction; if the database refuses that, each in its own, so that only the one at fault
+/// fails. Those that the database refuses for a reason of its own are postponed: that reason is returned.
 async fn process(shared: &Shared, group: &[Leased]) -> Result<Option<DbError>, DbError> {
     let refused = match process_together(shared, group).await {
         Ok(()) => return Ok(None),

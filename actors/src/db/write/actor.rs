@@ -1,9 +1,11 @@
-//! DbActor: writes the records that wait, tries those again that were refused, watches the database, and tells it that
-//! this instance is alive.
+//! DbActor: writes the records that wait, tries those again that were refused, watches the database, and
+//! tells it that this instance is alive.
 //!
-//! Started by [`Db::start`](crate::db::Db::start) under a Supervisor on the arbiter of the caller; ends with the last
-//! [`Db`](crate::db::Db). It owns nothing that a panic could spoil: queue, spool and pool are beside it, so a panic costs a
-//! second and no record; panicking too often is the [end of the process](crate::db::Db::lifeline). Its mailbox holds 16 wake-ups; one that does not fit is not needed, because one is waiting already.
+//! Started by [`Db::start`](crate::db::Db::start) under a Supervisor on the arbiter of the caller; ends with
+//! the last [`Db`](crate::db::Db). It owns nothing that a panic could spoil: queue, spool and pool are beside
+//! it, so a panic costs a second and no record; panicking too often is the [end of the
+//! process](crate::db::Db::lifeline). Its mailbox holds 16 wake-ups; one that does not fit is not needed,
+//! because one is waiting already.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -30,7 +32,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBE_DEADLINE: Duration = Duration::from_secs(2);
 /// However many questions stay without an answer, it is not asked more often.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-/// One that is away is asked again after a jittered pause, which doubles each time, from the first to the longest.
+/// One that is away is asked again after a jittered pause, which doubles each time, from the first to the
+/// longest.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
 /// How often this instance tells the others that it is alive; they miss it after three times that.
 const BEAT_EVERY: Duration = Duration::from_secs(5);

@@ -1,5 +1,5 @@
-//! Writing: the queue of records, the one writer that empties it, and the spool on disk for what the database does not
-//! take.
+//! Writing: the queue of records, the one writer that empties it, and the spool on disk for what the database
+//! does not take.
 
 pub(super) mod actor;
 mod pace;

@@ -1,5 +1,5 @@
-//! How many records go in one transaction: half as many after one that took too long, then a few more after each that
-//! did not.
+//! How many records go in one transaction: half as many after one that took too long, then a few more after
+//! each that did not.
 
 /// It takes this many good transactions to grow from nothing to the most.
 const STEPS: usize = 16;

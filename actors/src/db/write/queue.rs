@@ -29,8 +29,8 @@ pub(in crate::db) enum Pushed {
 const CROWD: usize = 2_000;
 const CROWD_BYTES: usize = 8 << 20;
 
-/// First in, first out, bounded in bytes. A call may hold as many as are still free, so one call can never take what the
-/// others need. Full, or closed: a record is refused, and the caller counts it.
+/// First in, first out, bounded in bytes. A call may hold as many as are still free, so one call can never
+/// take what the others need. Full, or closed: a record is refused, and the caller counts it.
 pub(in crate::db) struct Queue {
     waiting: Mutex<Waiting>,
     depth: watch::Sender<Depth>,

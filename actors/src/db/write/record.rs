@@ -1,7 +1,7 @@
 //! What the calls write: facts handed to the [`Db`](crate::db::Db), in order, never waited for.
 //!
-//! They may wait in the spool, in JSON, and be read by a later version of this program: a field that is added needs a
-//! default, and one that is renamed an alias.
+//! They may wait in the spool, in JSON, and be read by a later version of this program: a field that is added
+//! needs a default, and one that is renamed an alias.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,8 @@ use crate::call::end::{CallEnd, Outcome};
 use crate::db::webhooks::Webhook;
 use crate::wire::twilio::sid::CallSid;
 
-/// One fact to be kept. Each is an upsert: writing it twice changes nothing, and an older epoch changes nothing.
+/// One fact to be kept. Each is an upsert: writing it twice changes nothing, and an older epoch changes
+/// nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Record {
@@ -89,7 +90,8 @@ pub struct Turn {
     pub heard_ms: Option<u32>,
     /// The caller did not hear all of it; `text` ends where the hearing did.
     pub cut_off: bool,
-    /// Rises with each turn that is written under the epoch: a writing that arrives late replaces no later one.
+    /// Rises with each turn that is written under the epoch: a writing that arrives late replaces no later
+    /// one.
     #[serde(default)]
     pub version: u32,
 }
@@ -99,7 +101,8 @@ pub struct Turn {
 pub struct Event {
     pub call_sid: CallSid,
     pub at: DateTime<Utc>,
-    /// A short slug: `call-status`, `stream-started`, `realtime-error`, `voicemail` (with the recording's SID and URL), …
+    /// A short slug: `call-status`, `stream-started`, `realtime-error`, `voicemail` (with the recording's SID
+    /// and URL), …
     pub kind: String,
     pub data: Value,
     /// Equal keys of one call are the same event and stored once; none: always stored.
@@ -162,8 +165,8 @@ pub struct CallClosed {
 
 /// What befell the caller after the agent's part: an event of the call's log that decides its outcome, too.
 ///
-/// It may be written before the call, and in any order: `voicemail` stands over `transferred`, and both stand over
-/// whatever the agent's part ended with.
+/// It may be written before the call, and in any order: `voicemail` stands over `transferred`, and both stand
+/// over whatever the agent's part ended with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Aftermath {
     pub event: Event,

@@ -1,7 +1,8 @@
-//! Records that the database refused are asked about again while the process runs: a constraint, a trigger or a version of
-//! the schema may have changed meanwhile.
+//! Records that the database refused are asked about again while the process runs: a constraint, a trigger or
+//! a version of the schema may have changed meanwhile.
 //!
-//! They are written beside the queue and the spool, one at a time, so one that is refused again holds nobody up.
+//! They are written beside the queue and the spool, one at a time, so one that is refused again holds nobody
+//! up.
 
 use std::slice;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use super::spool::SpoolFailure;
 use super::writer::{DEADLINE, Failed, fly};
 use crate::db::Shared;
 
-/// The first round, and each one after one that wrote something, comes after this; the pause doubles up to the longest.
+/// The first round, and each one after one that wrote something, comes after this; the pause doubles up to
+/// the longest.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(60), Duration::from_secs(15 * 60));
 /// So many are asked about in one round; the next round goes on behind them.
 const ROUND: usize = 1_000;
@@ -48,7 +50,8 @@ fn pause_after(round: Round, backoff: &mut Backoff, spread: f64) -> Duration {
     backoff.pause(spread)
 }
 
-/// Asks the database about the next refused records, from this order number on; ends early while it takes nothing.
+/// Asks the database about the next refused records, from this order number on; ends early while it takes
+/// nothing.
 pub(in crate::db) async fn round(shared: &Shared, from: &mut u64) -> Result<Round, SpoolFailure> {
     let mut round = Round::default();
     if shared.spool.backlog().refused == 0 {

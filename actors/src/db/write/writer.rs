@@ -1,7 +1,7 @@
 //! Writing what waits: in order, many at a time, and none lost that could be kept.
 //!
-//! While the database is well, records go from the queue straight into it. Those that it does not take at once go into
-//! the spool, and from then on, until the spool is empty again, all others after them.
+//! While the database is well, records go from the queue straight into it. Those that it does not take at
+//! once go into the spool, and from then on, until the spool is empty again, all others after them.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -41,8 +41,8 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), LONGEST_PAUSE)
 /// The longest pause between tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Writes until nothing waits. While the database is away what waits is in the spool, and the writer tries again: after
-/// a jittered pause, or as soon as the database is seen to be back.
+/// Writes until nothing waits. While the database is away what waits is in the spool, and the writer tries
+/// again: after a jittered pause, or as soon as the database is seen to be back.
 pub(super) async fn write_all(shared: &Shared) {
     shared.spool.adopt().await;
     let mut pause = Pause { backoff: BACKOFF, told: None };
@@ -79,8 +79,8 @@ pub(super) async fn write_all(shared: &Shared) {
     }
 }
 
-/// Waits for a batch from the queue; if too much comes into the queue meanwhile, it is moved into the spool. None then:
-/// the batch is in the spool, too, and is written again from there, which changes nothing.
+/// Waits for a batch from the queue; if too much comes into the queue meanwhile, it is moved into the spool.
+/// None then: the batch is in the spool, too, and is written again from there, which changes nothing.
 async fn unless_crowded(shared: &Shared, batch: impl Future<Output = Flown>) -> Option<Flown> {
     let mut batch = pin!(batch);
     let mut is_moved = false;
@@ -229,8 +229,9 @@ struct Flown {
     stopped: Option<DbError>,
 }
 
-/// Writes the batch; if one of its records is at fault, the others one by one, and that one is set aside. `refusals` is
-/// how often in a row the first one has been refused, alone and for a reason that may not be its own.
+/// Writes the batch; if one of its records is at fault, the others one by one, and that one is set aside.
+/// `refusals` is how often in a row the first one has been refused, alone and for a reason that may not be
+/// its own.
 async fn write_batch(
     shared: &Shared,
     batch: &[Arc<Record>],
@@ -291,7 +292,8 @@ pub(super) async fn fly(shared: &Shared, records: &[Arc<Record>], deadline: Dura
     })
 }
 
-/// The rows in order, then what is made of all rows of a call: once for each call, however many records are about it.
+/// The rows in order, then what is made of all rows of a call: once for each call, however many records are
+/// about it.
 fn statements_of_all(records: &[Arc<Record>]) -> QueryResult<Vec<Statement>> {
     let mut statements = rows_of_all(records)?;
     statements.extend(summaries_of(records.iter().map(|record| &**record))?);

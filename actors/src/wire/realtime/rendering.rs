@@ -1,5 +1,6 @@
-//! A session of its own in which the service speaks a few texts for keeping. It is no call's: it hears nobody, and each
-//! text is a response outside of any conversation (reference: OpenAI Realtime, "`response.create`").
+//! A session of its own in which the service speaks a few texts for keeping. It is no call's: it hears
+//! nobody, and each text is a response outside of any conversation (reference: OpenAI Realtime,
+//! "`response.create`").
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -113,7 +114,8 @@ impl Rendering {
         timeout(SPOKEN_WITHIN, self.until(found)).await.unwrap_or(Err(RenderError::TimedOut))
     }
 
-    /// Reads until `found` has found something. An error of the service is the end of it: there is nothing to go on with.
+    /// Reads until `found` has found something. An error of the service is the end of it: there is nothing to
+    /// go on with.
     async fn until<T>(
         &self,
         mut found: impl FnMut(&mut ServerEvent<'_>) -> Option<T>,

@@ -1,9 +1,10 @@
-//! The socket to the Realtime service, shared by the pump that brings the caller's audio and the actor that reads.
+//! The socket to the Realtime service, shared by the pump that brings the caller's audio and the actor that
+//! reads.
 //!
-//! The caller's audio is spliced, undecoded, into `input_audio_buffer.append` events. Until the session understands it,
-//! and while the socket takes nothing, frames wait in a ring of 5 s; when it is full the oldest goes and is counted as a
-//! gap. Writers never wait: what the socket does not take now goes out when the reader learns that it takes more, or
-//! with the next frame. The lock is never held over an await.
+//! The caller's audio is spliced, undecoded, into `input_audio_buffer.append` events. Until the session
+//! understands it, and while the socket takes nothing, frames wait in a ring of 5 s; when it is full the
+//! oldest goes and is counted as a gap. Writers never wait: what the socket does not take now goes out when
+//! the reader learns that it takes more, or with the next frame. The lock is never held over an await.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -44,8 +45,8 @@ const READ_BUFFER_BYTES: usize = 8 << 10;
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 /// Opening the socket: resolving, connecting, TLS and the upgrade.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Frames of it that wait: four times as many as Twilio sends, whose frames last 20 ms. It bounds those that hold next to
-/// nothing.
+/// Frames of it that wait: four times as many as Twilio sends, whose frames last 20 ms. It bounds those that
+/// hold next to nothing.
 const RING_FRAMES: usize = 1_000;
 
 /// Where the service is, and who we are there.
@@ -60,8 +61,8 @@ pub struct Endpoint {
 static TLS: LazyLock<Arc<ClientConfig>> =
     LazyLock::new(|| trusting(roots::of_the_system().unwrap_or_else(|_| roots::compiled_in())));
 
-/// TLS to the service, the same for all sockets: so the roots are in memory once, and a session is resumed. Trusts what
-/// this machine trusts, and where that is nobody the CAs that are compiled in.
+/// TLS to the service, the same for all sockets: so the roots are in memory once, and a session is resumed.
+/// Trusts what this machine trusts, and where that is nobody the CAs that are compiled in.
 pub fn tls() -> Arc<ClientConfig> {
     TLS.clone()
 }
@@ -129,8 +130,8 @@ pub(crate) fn fuzz_retry_after(data: &[u8]) {
     }
 }
 
-/// Opens a socket to the service. "Connected" means that it answered the upgrade; whether it accepts us shows in its
-/// first event.
+/// Opens a socket to the service. "Connected" means that it answered the upgrade; whether it accepts us shows
+/// in its first event.
 pub async fn connect(endpoint: &Endpoint) -> Result<Socket, ConnectError> {
     let failed = |error: WsError| ConnectError::Failed(error.to_string());
     let url = format!("{}?model={}", endpoint.url, endpoint.model);
@@ -231,7 +232,8 @@ impl Uplink {
     /// The session understands μ-law: what has waited is sent, and the rest flows.
     pub fn open(&self) {
         let mut inner = self.lock();
-        inner.open = inner.socket.is_some(); // where it is lost already, the next one gets what the caller says
+        // Where it is lost already, the next one gets what the caller says.
+        inner.open = inner.socket.is_some();
         inner.drain();
         if cfg!(debug_assertions) {
             inner.check();
@@ -247,7 +249,8 @@ impl Uplink {
         inner.pass(payload);
     }
 
-    /// No frame has come for so long: the service hears silence instead, so that it can tell when a turn has ended.
+    /// No frame has come for so long: the service hears silence instead, so that it can tell when a turn has
+    /// ended.
     pub fn quiet(&self, quiet: Duration) {
         let mut inner = self.lock();
         let silence_ms = inner.holes.quiet(quiet.as_millis() as u64);
@@ -385,7 +388,8 @@ impl Inner {
         if let Some(socket) = self.socket.as_mut() {
             let mut message = Some(message);
             let written = at_once(|cx| {
-                let _ = Pin::new(&mut *socket).poll_ready(cx); // pending or not, `start_send` queues within its bound
+                // Pending or not, `start_send` queues within its bound.
+                let _ = Pin::new(&mut *socket).poll_ready(cx);
                 message.take().map_or(Ok(()), |message| Pin::new(&mut *socket).start_send(message))?;
                 Pin::new(&mut *socket).poll_flush(cx)
             });
@@ -412,8 +416,8 @@ impl Inner {
     }
 }
 
-/// The event that carries `payload`, base64 of μ-law, up to the service; none if it is no text. `scratch` is the storage,
-/// which comes back from the socket when the event is gone.
+/// The event that carries `payload`, base64 of μ-law, up to the service; none if it is no text. `scratch` is
+/// the storage, which comes back from the socket when the event is gone.
 pub fn write_append(scratch: &mut BytesMut, payload: &[u8]) -> Option<Utf8Bytes> {
     const OPEN: &[u8] = br#"{"type":"input_audio_buffer.append","audio":""#;
     const CLOSE: &[u8] = br#""}"#;
@@ -424,8 +428,8 @@ pub fn write_append(scratch: &mut BytesMut, payload: &[u8]) -> Option<Utf8Bytes>
     Utf8Bytes::try_from(scratch.split().freeze()).ok()
 }
 
-/// Polls without waiting: no waker of its own, so the reader's stays registered, and outside tokio's budget of
-/// operations, so that "pending" means a full socket and nothing else.
+/// Polls without waiting: no waker of its own, so the reader's stays registered, and outside tokio's budget
+/// of operations, so that "pending" means a full socket and nothing else.
 fn at_once<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     let unbudgeted = std::pin::pin!(tokio::task::coop::unconstrained(std::future::poll_fn(poll)));
     unbudgeted.poll(&mut Context::from_waker(Waker::noop()))

@@ -1,5 +1,5 @@
-//! A session as calls have it, and one word asked for in it: whether the service takes key, model, voice and all else
-//! that it is told. It is no call's, and nobody hears it.
+//! A session as calls have it, and one word asked for in it: whether the service takes key, model, voice and
+//! all else that it is told. It is no call's, and nobody hears it.
 
 use call_control::policy::persona::Persona;
 use serde_json::{Value, json};
@@ -15,8 +15,8 @@ const TRIAL: &str = "trial";
 /// Of the answer: more would be thrown away.
 const MAX_OUTPUT_TOKENS: u32 = 16;
 
-/// Opens a session as calls do and has it answer: the service tells of a model or an account that it refuses only when a
-/// response is asked for (reference: "Connecting"). Has a deadline.
+/// Opens a session as calls do and has it answer: the service tells of a model or an account that it refuses
+/// only when a response is asked for (reference: "Connecting"). Has a deadline.
 ///
 /// # Errors
 /// Why the service does not answer.

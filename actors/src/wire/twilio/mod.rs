@@ -1,4 +1,5 @@
-//! Twilio: identifiers, forms and their signatures, TwiML, the media stream with its frames and token, and the REST API.
+//! Twilio: identifiers, forms and their signatures, TwiML, the media stream with its frames and token, and
+//! the REST API.
 
 #[cfg(test)]
 mod frames_tests;

@@ -1,25 +1,29 @@
-//! Twilio's REST API: what we ask of it about calls, recordings, conferences, queues and messages (reference: twilio.md
-//! section 7).
+//! Twilio's REST API: what we ask of it about calls, recordings, conferences, queues and messages (reference:
+//! twilio.md section 7).
 //!
-//! **Gone is a value.** A caller may hang up while we ask for something: Twilio then answers 21220 (the call is not in
-//! progress) or 20404 (there is no such thing any more). Operations on something that may be gone return `None` then.
+//! **Gone is a value.** A caller may hang up while we ask for something: Twilio then answers 21220 (the call
+//! is not in progress) or 20404 (there is no such thing any more). Operations on something that may be gone
+//! return `None` then.
 //!
-//! **Deadlines.** A connection is made within 3 s. A request is over within 10 s ([`TwilioApi::within`] changes that),
-//! its repetitions and their pauses included; the look-up after a create is a request of its own.
+//! **Deadlines.** A connection is made within 3 s. A request is over within 10 s ([`TwilioApi::within`]
+//! changes that), its repetitions and their pauses included; the look-up after a create is a request of its
+//! own.
 //!
-//! **Repetitions.** What Twilio did not process (429, error 20429) and what never reached it (no connection) is sent
-//! again, up to five times in all, after at most 150 ms, then twice as long each time, with jitter. What may have
-//! reached it is repeated only where that changes nothing: fetching, listing, deleting, ending.
+//! **Repetitions.** What Twilio did not process (429, error 20429) and what never reached it (no connection)
+//! is sent again, up to five times in all, after at most 150 ms, then twice as long each time, with jitter.
+//! What may have reached it is repeated only where that changes nothing: fetching, listing, deleting, ending.
 //!
-//! **Creates** have no idempotency key. When it is not known whether one was done (no answer in time, a broken
-//! connection, a 5xx), it is looked up before it is sent once more, a second later because lists lag behind:
-//! - a message: among those of the same `To` and `From`, one with the same text that is not older than the request;
+//! **Creates** have no idempotency key. When it is not known whether one was done (no answer in time, a
+//! broken connection, a 5xx), it is looked up before it is sent once more, a second later because lists lag
+//! behind:
+//! - a message: among those of the same `To` and `From`, one with the same text that is not older than the
+//!   request;
 //! - a call: among those of the same `To` and `From`, one that is not older than the request;
 //! - a participant: the one with that label in the active conference of that name;
 //! - a recording: among those of the call, one in progress that is not older than the request.
 //!
-//! **Credentials** that are refused (401) did nothing: the request is sent once more with the other auth token, if there
-//! is one. The token that was taken last is tried first.
+//! **Credentials** that are refused (401) did nothing: the request is sent once more with the other auth
+//! token, if there is one. The token that was taken last is tried first.
 //!
 //! Twilio's clock and ours may differ by 5 s for that. A second failure is the caller's to answer.
 
@@ -52,8 +56,8 @@ use tokens::Tokens;
 /// How long a request may take, its repetitions included.
 const WHOLE: Duration = Duration::from_secs(10);
 
-/// A client of one account. Cheap to clone, and to be moved to other threads; its futures stay on the thread (an actix
-/// arbiter) on which they were made, where they share one HTTP client.
+/// A client of one account. Cheap to clone, and to be moved to other threads; its futures stay on the thread
+/// (an actix arbiter) on which they were made, where they share one HTTP client.
 #[derive(Debug, Clone)]
 pub struct TwilioApi {
     base_url: Url,
@@ -80,8 +84,8 @@ impl TwilioApi {
         }
     }
 
-    /// The same client, which uses `secondary` where the token that it has is refused: one replaces the other at a moment
-    /// that Twilio decides.
+    /// The same client, which uses `secondary` where the token that it has is refused: one replaces the other
+    /// at a moment that Twilio decides.
     pub fn or_token(self, secondary: Option<Secret>) -> Self {
         let tokens = Arc::new(Tokens::new(self.tokens.primary().clone(), secondary));
         Self { tokens, ..self }

@@ -1,9 +1,10 @@
-//! The media stream's socket: taken with `actix_web_actors::ws::handshake`, read frame by frame, written through a
-//! buffer that the response's body empties (reference: Twilio, "Media Streams: connection"; audio path).
+//! The media stream's socket: taken with `actix_web_actors::ws::handshake`, read frame by frame, written
+//! through a buffer that the response's body empties (reference: Twilio, "Media Streams: connection"; audio
+//! path).
 //!
-//! Frames are copied into one buffer of our own, always: copying 300 bytes is cheaper than the two allocations that not
-//! copying costs. A text message that came in one piece is read where it stands there; what else there may be is left
-//! to the codec.
+//! Frames are copied into one buffer of our own, always: copying 300 bytes is cheaper than the two
+//! allocations that not copying costs. A text message that came in one piece is read where it stands there;
+//! what else there may be is left to the codec.
 
 use std::ops::Range;
 use std::pin::Pin;
@@ -29,8 +30,9 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 /// What a peer may still send after our close, where it can no longer be read as frames. It is thrown away.
 const MAX_DISCARDED_BYTES: usize = 1 << 20;
 
-/// The server reads on for a moment after the last byte (`client_disconnect_timeout`), by a clock that is up to half a
-/// second behind: a moment that is over before it begins wakes nobody, and the connection stays open. So we do.
+/// The server reads on for a moment after the last byte (`client_disconnect_timeout`), by a clock that is up
+/// to half a second behind: a moment that is over before it begins wakes nobody, and the connection stays
+/// open. So we do.
 const LINGERED: Duration = Duration::from_millis(60);
 
 /// Why a stream is closed, as a close code (RFC 6455 section 7.4) and a word for the log.
@@ -214,7 +216,8 @@ impl StreamIn {
         }
     }
 
-    /// Whether the frame that has begun makes its message too large: it is refused before the rest of it has come.
+    /// Whether the frame that has begun makes its message too large: it is refused before the rest of it has
+    /// come.
     fn announces_too_much(&self) -> bool {
         let begun = self.fragments.as_ref().map_or(0, BytesMut::len) as u64;
         announced_bytes(&self.buffer)
@@ -241,8 +244,8 @@ impl StreamIn {
     }
 }
 
-/// The length of the frame that `received` begins with, as its header has it (RFC 6455 section 5.2); none until that much
-/// of the header is there.
+/// The length of the frame that `received` begins with, as its header has it (RFC 6455 section 5.2); none
+/// until that much of the header is there.
 fn announced_bytes(received: &[u8]) -> Option<u64> {
     match *received {
         [_, length, ref rest @ ..] => match length & 0x7F {
@@ -254,8 +257,8 @@ fn announced_bytes(received: &[u8]) -> Option<u64> {
     }
 }
 
-/// Unmasks the text message that `received` begins with, and answers where it stands; none unless all of it is there, in
-/// one frame of less than 64 KiB (RFC 6455 section 5.2).
+/// Unmasks the text message that `received` begins with, and answers where it stands; none unless all of it
+/// is there, in one frame of less than 64 KiB (RFC 6455 section 5.2).
 pub fn unmask_text(received: &mut [u8]) -> Option<Range<usize>> {
     const FINAL_TEXT: u8 = 0x81;
     const MASKED: u8 = 0x80;

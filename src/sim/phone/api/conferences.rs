@@ -89,7 +89,8 @@ pub fn participants(net: &Inner, sid: &str, params: &Params) -> Result<Reply, Fa
     Ok(Reply::page(params, &format!("Conferences/{sid}/Participants"), "participants", entries))
 }
 
-/// Calls somebody, who answers at once. `name` makes a conference; an identifier must be that of an active one.
+/// Calls somebody, who answers at once. `name` makes a conference; an identifier must be that of an active
+/// one.
 pub fn add(net: &Rc<Inner>, name: &str, params: &Params) -> Result<Reply, Fault> {
     params.check(ADD, &["From", "To"])?;
     let active = net.ledger.conference(name);

@@ -157,7 +157,8 @@ impl Params {
             .map(|(verbs, _)| verbs)
     }
 
-    /// Whether `at` passes the three filters of a time: `Name` (on that day), `Name>` and `Name<` (from, up to).
+    /// Whether `at` passes the three filters of a time: `Name` (on that day), `Name>` and `Name<` (from, up
+    /// to).
     pub fn admits_time(&self, [on, from, to]: [&str; 3], at: DateTime<Utc>) -> bool {
         let given = |name| self.get(name).and_then(When::parse);
         given(on).is_none_or(|when| when.day() == at.date_naive())

@@ -25,8 +25,8 @@ struct Taken {
 }
 
 impl Leg {
-    /// Beeps, listens and files what was said. A recording of nothing skips the `action`; without an `action` the
-    /// document is requested again.
+    /// Beeps, listens and files what was said. A recording of nothing skips the `action`; without an `action`
+    /// the document is requested again.
     pub(super) async fn records(&mut self, action: Option<Target>, recorder: &Recorder, base: &Url) -> Next {
         if recorder.beeps {
             self.line.change(|state| {

@@ -1,5 +1,5 @@
-//! What must hold of a session after each step: the service is not to be at fault where it judges others. Checked in every
-//! build.
+//! What must hold of a session after each step: the service is not to be at fault where it judges others.
+//! Checked in every build.
 
 use super::Session;
 use super::outbox::Out;
@@ -10,7 +10,8 @@ impl Session {
     /// - At most one response is made in the conversation, and none of them twice.
     /// - Of a response no more is said than it is asked to say, and as much as the report tells.
     /// - What is told late is told in order.
-    /// - Audio that waits for the rest of its frame is less than a frame, and what was not committed was heard.
+    /// - Audio that waits for the rest of its frame is less than a frame, and what was not committed was
+    ///   heard.
     /// - Nothing is sent after the end.
     pub(super) fn check(&self) {
         let in_conversation = self.responses.iter().filter(|response| response.is_in_conversation()).count();

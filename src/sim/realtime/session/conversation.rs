@@ -105,8 +105,8 @@ impl Conversation {
     }
 }
 
-/// Tokens by modality. A second of a caller's audio is 10, of an agent's 20 (openai-realtime.md section 10); text is
-/// estimated at four characters each.
+/// Tokens by modality. A second of a caller's audio is 10, of an agent's 20 (openai-realtime.md section 10);
+/// text is estimated at four characters each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tokens {
     pub text: u32,

@@ -1,5 +1,5 @@
-//! The hearing: caller audio in, frames recorded, speech detected, committed and transcribed (openai-realtime.md
-//! sections 2.1 and 4). The audio itself is not kept.
+//! The hearing: caller audio in, frames recorded, speech detected, committed and transcribed
+//! (openai-realtime.md sections 2.1 and 4). The audio itself is not kept.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -13,8 +13,9 @@ use crate::sim::speech::Clip;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// The `metadata.purpose` of a response that is said once, to be kept and heard in any call: it gets a clip of
-/// [`PHRASES`](crate::sim::speech::PHRASES), and nothing else does, so that an ear can tell a phrase from an answer.
+/// The `metadata.purpose` of a response that is said once, to be kept and heard in any call: it gets a clip
+/// of [`PHRASES`](crate::sim::speech::PHRASES), and nothing else does, so that an ear can tell a phrase from
+/// an answer.
 pub const PHRASE: &str = "phrase";
 
 /// That of a response which tries the service: nobody hears it either.

@@ -1,9 +1,10 @@
-//! A Realtime service and a Twilio that keep to nothing: they omit, delay, repeat and reorder what they say, refuse,
-//! end responses without sound, fall silent and close. A [`Call`] plays one seed against a conversation in virtual
-//! milliseconds and collects every promise that the conversation broke.
+//! A Realtime service and a Twilio that keep to nothing: they omit, delay, repeat and reorder what they say,
+//! refuse, end responses without sound, fall silent and close. A [`Call`] plays one seed against a
+//! conversation in virtual milliseconds and collects every promise that the conversation broke.
 //!
-//! `TORTURE_CASES` sets the number of seeds, `TORTURE_FROM` the first one, and `TORTURE_TRACE` prints every step. Seeds
-//! that once failed are kept in `torture-seeds.txt` and are played first; `TORTURE_KEEP` adds those that fail now.
+//! `TORTURE_CASES` sets the number of seeds, `TORTURE_FROM` the first one, and `TORTURE_TRACE` prints every
+//! step. Seeds that once failed are kept in `torture-seeds.txt` and are played first; `TORTURE_KEEP` adds
+//! those that fail now.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

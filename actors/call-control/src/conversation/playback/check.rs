@@ -24,7 +24,8 @@ impl Playback {
         }
     }
 
-    /// What was sent of each turn that is on its way, in milliseconds: by ordinal; of phrases by their number.
+    /// What was sent of each turn that is on its way, in milliseconds: by ordinal; of phrases by their
+    /// number.
     pub(in crate::conversation) fn sent_ms(&self) -> impl Iterator<Item = (u32, u32)> {
         self.turns.iter().map(|turn| (turn.ordinal, turn.sent_ms()))
     }

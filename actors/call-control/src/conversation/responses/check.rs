@@ -4,7 +4,8 @@ use super::{MAX_CALLING, MAX_FAILURES, MAX_REFUSALS, REMEMBERED, Responses, Stag
 
 impl Responses {
     /// Panics where one of these does not hold:
-    /// - The active response is one of those that began. Others that began are given up, and their end does not matter.
+    /// - The active response is one of those that began. Others that began are given up, and their end does
+    ///   not matter.
     /// - Of those that began a few are remembered, each once.
     /// - A greeting that is due is wanted.
     /// - Whatever fails in a row is given up in the end.

@@ -1,4 +1,5 @@
-//! Timelines of silence: what the caller hears while the service is away or late, and before a person takes over.
+//! Timelines of silence: what the caller hears while the service is away or late, and before a person takes
+//! over.
 
 use super::*;
 use crate::conversation::phrases::{Phrase, Phrases, Recording};

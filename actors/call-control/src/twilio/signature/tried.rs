@@ -5,7 +5,8 @@ use std::fmt;
 /// The longest path and query that is shown; a stranger may send any.
 const LONGEST: usize = 200;
 
-/// All URLs over which a signature was looked for, the one of `PUBLIC_URL` first. Query parameters have names only.
+/// All URLs over which a signature was looked for, the one of `PUBLIC_URL` first. Query parameters have names
+/// only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried(Vec<String>);
 

@@ -1,9 +1,10 @@
 //! Runs the migrations that are missing, one by one, so that each can be repeated after a failure.
 //!
-//! The limits of the role or the database do not apply: a query of the program has 2 s, an index may take many minutes. A
-//! step in a transaction waits briefly for a lock on a table, because all queries of that table wait behind it; then it
-//! makes room and tries again. An index that is built outside a transaction locks nobody out, and waits for all
-//! transactions that are older than itself. If its building fails, it stays behind as INVALID: the next run drops it.
+//! The limits of the role or the database do not apply: a query of the program has 2 s, an index may take
+//! many minutes. A step in a transaction waits briefly for a lock on a table, because all queries of that
+//! table wait behind it; then it makes room and tries again. An index that is built outside a transaction
+//! locks nobody out, and waits for all transactions that are older than itself. If its building fails, it
+//! stays behind as INVALID: the next run drops it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

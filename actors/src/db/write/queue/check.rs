@@ -18,7 +18,8 @@ impl Waiting {
     /// Panics where one of these does not hold:
     /// - The records in the queue do not exceed its capacity.
     /// - A queue that is closed is empty.
-    /// - Bytes are counted as the records weigh, in all and of each call; a call that has none is not counted.
+    /// - Bytes are counted as the records weigh, in all and of each call; a call that has none is not
+    ///   counted.
     pub(super) fn check(&self, capacity: usize) {
         let (records, bytes) = (self.records.len(), self.bytes);
         assert!(bytes <= capacity, "{bytes} bytes wait, and {capacity} have room");

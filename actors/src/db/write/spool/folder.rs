@@ -1,6 +1,7 @@
 //! The spool's folders: one a process, each with a lock, and how a dead process' folder comes to an end.
 //!
-//! A folder is free when its lock is. Its files are then moved, not copied: whoever owned it can start again at once.
+//! A folder is free when its lock is. Its files are then moved, not copied: whoever owned it can start again
+//! at once.
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
@@ -77,8 +78,8 @@ impl Folder {
         adopted_in(&self.path).collect()
     }
 
-    /// Moves the files of folders whose process is gone into this one, and removes those folders. What fails is logged,
-    /// and tried again at the next start.
+    /// Moves the files of folders whose process is gone into this one, and removes those folders. What fails
+    /// is logged, and tried again at the next start.
     pub(super) fn move_in_what_the_dead_left(&self) {
         let is_another = |path: &PathBuf| path.join(RECORDS).is_file() && *path != self.path;
         for other in entries(&self.root).filter(is_another) {
@@ -123,7 +124,8 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    // The one before may have removed the file between our opening and locking it: then the lock locks nothing.
+    // The one before may have removed the file between our opening and locking it: then the lock locks
+    // nothing.
     let is_in_place = fs::metadata(&path)?.ino() == file.metadata()?.ino();
     Ok(is_in_place.then_some(file))
 }

@@ -1,10 +1,11 @@
 //! The spool: where records wait on disk while the database does not take them. First in, first out.
 //!
-//! One folder a process, `SPOOL_DIR/<INSTANCE_ID>/`, held by a lock for as long as the process lives; a process that
-//! starts takes in what the folders of dead ones hold. A record is durable when [`Spool::append`] has counted it. It
-//! holds 256 MiB of records; full, or with a failing disk, it takes none: that is logged and counted, and the records
-//! stay in memory as far as there is room; a webhook is then refused, and Twilio tries again. A record that the database
-//! refuses is set aside, so that it holds nobody up, and tried again from time to time.
+//! One folder a process, `SPOOL_DIR/<INSTANCE_ID>/`, held by a lock for as long as the process lives; a
+//! process that starts takes in what the folders of dead ones hold. A record is durable when
+//! [`Spool::append`] has counted it. It holds 256 MiB of records; full, or with a failing disk, it takes
+//! none: that is logged and counted, and the records stay in memory as far as there is room; a webhook is
+//! then refused, and Twilio tries again. A record that the database refuses is set aside, so that it holds
+//! nobody up, and tried again from time to time.
 //!
 //! All work on files is done on blocking threads of the database's runtime, never on a call's.
 
@@ -56,7 +57,8 @@ pub struct SpoolStats {
     pub pending: usize,
     /// For how long the first of them has been waiting; 0 if none is.
     pub oldest_seconds: i64,
-    /// Records that the database refuses, and is asked to take again from time to time, or that this version cannot read.
+    /// Records that the database refuses, and is asked to take again from time to time, or that this version
+    /// cannot read.
     pub aside: usize,
 }
 
@@ -204,8 +206,8 @@ impl Spool {
         self.run(move |store| store.of_call(&call_sid)).await
     }
 
-    /// Takes in what other processes left; does nothing if that is done. What cannot be taken in now is left for the
-    /// next start.
+    /// Takes in what other processes left; does nothing if that is done. What cannot be taken in now is left
+    /// for the next start.
     pub(in crate::db) async fn adopt(&self) {
         if !self.inner.backlog.borrow().adopting {
             return;
@@ -226,7 +228,8 @@ impl Spool {
         self.inner.backlog.send_modify(|backlog| backlog.adopting = false);
     }
 
-    /// Since when the process has been heard of that held the folder last, this one included. Reads a small file.
+    /// Since when the process has been heard of that held the folder last, this one included. Reads a small
+    /// file.
     pub(in crate::db) fn heard_since(&self) -> Option<DateTime<Utc>> {
         self.inner.folder.heard_since()
     }

@@ -1,7 +1,7 @@
 //! The spool's file: records by order number, each durable when its transaction is.
 //!
-//! A value is one byte for the format and then JSON. An error of the disk makes redb give its file up: the next task
-//! opens it again.
+//! A value is one byte for the format and then JSON. An error of the disk makes redb give its file up: the
+//! next task opens it again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,10 +20,11 @@ use crate::wire::twilio::sid::CallSid;
 
 /// By order number; the call's SID (blank: of none) beside it, to be found without reading the value.
 const RECORDS: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("records");
-/// Those that the database refuses or this version cannot read, out of the others' way; keys and values are made alike.
+/// Those that the database refuses or this version cannot read, out of the others' way; keys and values are
+/// made alike.
 const ASIDE: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("aside");
-/// Refused records that are set aside hold this share of the capacity at most. What cannot be read is set aside without
-/// a limit of its own: it has been in the spool, whose size is bounded.
+/// Refused records that are set aside hold this share of the capacity at most. What cannot be read is set
+/// aside without a limit of its own: it has been in the spool, whose size is bounded.
 const ASIDE_SHARE: u64 = 4;
 /// redb's page cache; its default is a gigabyte.
 const CACHE_BYTES: usize = 4 << 20;
@@ -78,8 +79,8 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the file, or makes it; one that is damaged is set aside, logged, and made anew. Records that were set aside
-    /// are to be tried again, behind the others: perhaps by a version that can do better.
+    /// Opens the file, or makes it; one that is damaged is set aside, logged, and made anew. Records that
+    /// were set aside are to be tried again, behind the others: perhaps by a version that can do better.
     pub(super) fn open_or_replace(path: PathBuf, capacity: u64) -> Result<Self, SpoolFailure> {
         let mut store = Self {
             path,
@@ -263,9 +264,10 @@ impl Store {
         })
     }
 
-    /// The records up to this one need not be written any more. Those among them that this version cannot read are set
-    /// aside with their bytes: a later version may be able to. A disk that is too full even to take them out is no reason
-    /// to keep them: they are passed over, and with the last one the file is begun anew.
+    /// The records up to this one need not be written any more. Those among them that this version cannot
+    /// read are set aside with their bytes: a later version may be able to. A disk that is too full even to
+    /// take them out is no reason to keep them: they are passed over, and with the last one the file is begun
+    /// anew.
     pub(super) fn settle(&mut self, through: u64) -> Result<(), SpoolFailure> {
         if self.gone.is_none()
             && let Err(failure) = self.remove(through)
@@ -359,8 +361,8 @@ impl Store {
         })
     }
 
-    /// Appends all of another file's entries, then removes the file; returns how many. Taking some in twice, after a
-    /// crash in between, changes nothing: they are written in order again.
+    /// Appends all of another file's entries, then removes the file; returns how many. Taking some in twice,
+    /// after a crash in between, changes nothing: they are written in order again.
     pub(super) fn take_in(&mut self, file: &Path) -> Result<usize, SpoolFailure> {
         let mut other = Self::open_or_replace(file.to_owned(), u64::MAX)?;
         let mut from = 0;

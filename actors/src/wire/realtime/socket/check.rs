@@ -5,7 +5,8 @@ use crate::wire::twilio::frames::payload_ms;
 
 impl Inner {
     /// Panics where one of these does not hold:
-    /// - The ring is counted as long as its frames are, and is no longer than it may be, in frames or in time.
+    /// - The ring is counted as long as its frames are, and is no longer than it may be, in frames or in
+    ///   time.
     /// - Nothing waits in front of a socket that takes it.
     /// - The gate is open only in front of a socket.
     pub(super) fn check(&self) {

@@ -117,8 +117,8 @@ impl TwilioApi {
         self.list::<Calls>(&["Calls"], params).await
     }
 
-    /// Makes a call. After an unanswered request it is looked up by `to`, `from` and time before it is made again, so two
-    /// calls of the same pair within seconds must not be asked for at once.
+    /// Makes a call. After an unanswered request it is looked up by `to`, `from` and time before it is made
+    /// again, so two calls of the same pair within seconds must not be asked for at once.
     ///
     /// # Errors
     /// [`RestError::leaves_open`]: it may have been made all the same.
@@ -136,8 +136,9 @@ impl TwilioApi {
         self.create(&self.post(&["Calls"], params), look_up).await
     }
 
-    /// Makes a live call follow other instructions: the document it follows, media stream included, is abandoned.
-    /// None if the call is over. Not repeated when it may have arrived, because the caller would hear it begin again.
+    /// Makes a live call follow other instructions: the document it follows, media stream included, is
+    /// abandoned. None if the call is over. Not repeated when it may have arrived, because the caller would
+    /// hear it begin again.
     ///
     /// # Errors
     /// [`RestError::Twiml`] if inline TwiML has a relative URL or is too long.

@@ -91,8 +91,8 @@ impl TwilioApi {
         Ok(transport::if_there(found)?.unwrap_or_default())
     }
 
-    /// Calls somebody into a conference. After an unanswered request the label is looked up in the conference before
-    /// the call is made again.
+    /// Calls somebody into a conference. After an unanswered request the label is looked up in the conference
+    /// before the call is made again.
     ///
     /// # Errors
     /// [`RestError::leaves_open`]: they may have been called all the same.
@@ -137,7 +137,8 @@ impl TwilioApi {
         self.ask_if_there(&self.post(&path, params)).await
     }
 
-    /// Puts somebody out of a conference; their call goes on with what follows their `<Dial>`. None if they have left.
+    /// Puts somebody out of a conference; their call goes on with what follows their `<Dial>`. None if they
+    /// have left.
     ///
     /// # Errors
     /// As every operation: see [`RestError`].

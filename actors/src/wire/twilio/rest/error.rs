@@ -14,7 +14,8 @@ const NUMBER_DIGITS: usize = 5;
 #[error("not an https origin such as https://api.twilio.com")]
 pub struct BadBaseUrl;
 
-/// Why a request was not carried out, or is not known to be. None of its texts holds a credential or a telephone number.
+/// Why a request was not carried out, or is not known to be. None of its texts holds a credential or a
+/// telephone number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RestError {
     /// Twilio said no; saying it again would not help.
@@ -35,7 +36,8 @@ pub enum RestError {
     /// It was carried out, and the answer is not what the reference says.
     #[error("unreadable answer: {0}")]
     Unreadable(String),
-    /// Not sent: inline TwiML with a relative URL, of which Twilio would not know the base (error 15004), or too long.
+    /// Not sent: inline TwiML with a relative URL, of which Twilio would not know the base (error 15004), or
+    /// too long.
     #[error("unusable TwiML: {0}")]
     Twiml(&'static str),
 }

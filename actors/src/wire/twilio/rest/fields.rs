@@ -1,4 +1,5 @@
-//! Twilio's ways to write a field: times as RFC 2822, durations and prices as strings (reference: twilio.md section 7).
+//! Twilio's ways to write a field: times as RFC 2822, durations and prices as strings (reference: twilio.md
+//! section 7).
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! TwiML that is sent within a request: it has no URL of its own, so its URLs must be absolute (Twilio's error 15004).
+//! TwiML that is sent within a request: it has no URL of its own, so its URLs must be absolute (Twilio's
+//! error 15004).
 
 use super::RestError;
 use crate::wire::twilio::twiml::Twiml;

@@ -47,8 +47,8 @@ pub struct NewMessage<'a> {
 page!(Messages, messages: Message);
 
 impl TwilioApi {
-    /// Sends a message. After an unanswered request it is looked up by `to`, sender, text and time before it is sent
-    /// again, so that nobody gets it twice.
+    /// Sends a message. After an unanswered request it is looked up by `to`, sender, text and time before it
+    /// is sent again, so that nobody gets it twice.
     ///
     /// # Errors
     /// [`RestError::leaves_open`]: it may have been sent all the same.

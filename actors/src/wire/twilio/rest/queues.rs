@@ -13,8 +13,9 @@ struct Member {
 }
 
 impl TwilioApi {
-    /// Takes a call out of a queue: it goes on with the document at `url`, fetched by POST. None if it does not wait there
-    /// any more; else the call. Not repeated when it may have arrived, because the caller would hear it begin again.
+    /// Takes a call out of a queue: it goes on with the document at `url`, fetched by POST. None if it does
+    /// not wait there any more; else the call. Not repeated when it may have arrived, because the caller
+    /// would hear it begin again.
     ///
     /// # Errors
     /// As every operation: see [`RestError`].

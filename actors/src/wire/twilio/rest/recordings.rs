@@ -56,8 +56,8 @@ pub enum RecordingChange {
 page!(Recordings, recordings: Recording);
 
 impl TwilioApi {
-    /// Starts to record a live call. None if the call is over. After an unanswered request it is looked up among the
-    /// recordings of the call before it is started again.
+    /// Starts to record a live call. None if the call is over. After an unanswered request it is looked up
+    /// among the recordings of the call before it is started again.
     ///
     /// # Errors
     /// [`RestError::leaves_open`]: it may have been started all the same.

@@ -154,8 +154,8 @@ impl TwilioApi {
         request
     }
 
-    /// Creates something: when it is not known whether that was done, `look_up` finds it out before it is tried once
-    /// more. `look_up` gets the time before which what we asked for cannot have been made.
+    /// Creates something: when it is not known whether that was done, `look_up` finds it out before it is
+    /// tried once more. `look_up` gets the time before which what we asked for cannot have been made.
     pub(super) async fn create<T: DeserializeOwned>(
         &self,
         request: &Request,
@@ -216,8 +216,8 @@ impl TwilioApi {
         Err(refused.unwrap_or_else(|| RestError::Unreachable("there is no auth token".into())))
     }
 
-    /// Each attempt has a connection of its own: on a kept one that the other side closes just now, it would be unknown
-    /// whether the request arrived.
+    /// Each attempt has a connection of its own: on a kept one that the other side closes just now, it would
+    /// be unknown whether the request arrived.
     async fn attempt_with(&self, token: &Secret, request: &Request) -> Result<Vec<u8>, RestError> {
         let client = CLIENT.with(Client::clone);
         let sending = client

@@ -16,8 +16,9 @@ impl World<'_> {
         self.sequence.is_multiple_of(PANICS)
     }
 
-    /// The same input goes through a journal: its effects are the conversation's, and so is its state, directly and by
-    /// replay. `before`: the conversation as it was, if the actor panics at this input before it takes it.
+    /// The same input goes through a journal: its effects are the conversation's, and so is its state,
+    /// directly and by replay. `before`: the conversation as it was, if the actor panics at this input before
+    /// it takes it.
     pub(super) fn journalled(
         &mut self,
         input: &Input<'_>,

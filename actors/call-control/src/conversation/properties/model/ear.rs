@@ -1,5 +1,5 @@
-//! Twilio's end of the media stream: a playback buffer with marks and clear, 20 ms at a time (reference: Twilio,
-//! section 4).
+//! Twilio's end of the media stream: a playback buffer with marks and clear, 20 ms at a time (reference:
+//! Twilio, section 4).
 
 use super::*;
 use crate::twilio::frames::Mark;

@@ -1,6 +1,7 @@
-//! Both peers of a call, small and strict, in virtual milliseconds: a Realtime service with its own idea of what is
-//! active and how long each item is (reference: OpenAI Realtime, sections 3 to 7), and Twilio's ear, which plays 20 ms
-//! at a time (reference: Twilio, section 4). Messages take their time both ways, so they cross.
+//! Both peers of a call, small and strict, in virtual milliseconds: a Realtime service with its own idea of
+//! what is active and how long each item is (reference: OpenAI Realtime, sections 3 to 7), and Twilio's ear,
+//! which plays 20 ms at a time (reference: Twilio, section 4). Messages take their time both ways, so they
+//! cross.
 //!
 //! A [`World`] plays one [`Scenario`] against a conversation and notes every [`Property`] that it breaks.
 
@@ -23,7 +24,8 @@ mod service;
 
 /// So much cannot happen in one millisecond unless it never ends.
 const BUSY: u32 = 10_000;
-/// So long everything may take to come to rest: four failures with the longest wait, and what is said after them.
+/// So long everything may take to come to rest: four failures with the longest wait, and what is said after
+/// them.
 const QUIET_MS: Millis = 200_000;
 
 /// What one call meets.
@@ -109,8 +111,8 @@ pub enum Act {
     Unclaimed,
     Shutdown,
     LoseService,
-    /// The process is killed, and so much later another one has the caller's stream. It knows what was written, or
-    /// (`blind`) nothing of it.
+    /// The process is killed, and so much later another one has the caller's stream. It knows what was
+    /// written, or (`blind`) nothing of it.
     Restart {
         back_after: Millis,
         blind: bool,

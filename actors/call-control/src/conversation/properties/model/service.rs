@@ -1,5 +1,5 @@
-//! The Realtime service: its own idea of what is active, what is made and who is to be answered (reference: OpenAI
-//! Realtime, sections 3 to 7).
+//! The Realtime service: its own idea of what is active, what is made and who is to be answered (reference:
+//! OpenAI Realtime, sections 3 to 7).
 
 use super::*;
 use crate::realtime::events::{Content, StatusDetails};
@@ -27,7 +27,8 @@ pub(super) struct Service {
 }
 
 pub(super) struct Reply {
-    /// We could not know that it would be active: it is the service's own, or was asked for before we knew of such.
+    /// We could not know that it would be active: it is the service's own, or was asked for before we knew of
+    /// such.
     pub(super) crossed: bool,
     pub(super) began_at: Millis,
     pub(super) steps: Vec<(Millis, Step)>,

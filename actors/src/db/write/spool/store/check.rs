@@ -8,7 +8,8 @@ use super::{ASIDE, RECORDS, Store};
 const WEIGHED: usize = 500;
 
 impl Store {
-    /// In debug builds: see [`check`](Self::check). A file that cannot be read now has nothing to be held against.
+    /// In debug builds: see [`check`](Self::check). A file that cannot be read now has nothing to be held
+    /// against.
     pub(super) fn checked(&self) {
         if cfg!(debug_assertions) {
             let _ = self.check();

@@ -1,5 +1,5 @@
-//! The file of a process that is gone, for tests: written as another version of this program may write it, and read
-//! without being tried again.
+//! The file of a process that is gone, for tests: written as another version of this program may write it,
+//! and read without being tried again.
 
 use std::path::Path;
 
