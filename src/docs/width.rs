@@ -1,4 +1,5 @@
-//! Prose in Markdown and comments in Rust have at most 110 columns. Tables, links and code blocks may be wider.
+//! Prose in Markdown and comments in Rust have at most 110 columns. Tables, links and code blocks may be
+//! wider.
 
 use super::{files, page, pages, prose};
 

@@ -16,7 +16,7 @@ use crate::machine::{Machine, Replay};
 use crate::realtime::events::{AudioDelta, Content, Item, Response, ServerEvent, ServiceError};
 use crate::twilio::frames::{Mark, payload_bytes};
 
-/// A snapshot copies a conversation in about as much time as 50 pieces of the agent's voice take to be
+/// A snapshot copies a conversation in about as much time as 20 pieces of the agent's voice take to be
 /// booked. Shared by 256 inputs that is little. The journal of a call then holds at most 10 KiB and the
 /// bytes, beside the snapshot.
 pub const LIMITS: Limits = Limits { entries: 256, bytes: 16 << 10 };
