@@ -27,7 +27,7 @@ mod file;
 mod watch;
 
 /// An agent that could not be tried is tried again after between half of this and all of it.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(240);
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Looks after the agent until a drain: no call begins after that.
 pub(crate) async fn look_after(app: Data<App>, reloads: Reloads) {

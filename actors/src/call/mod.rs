@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
-use serde_json::json;
-use tracing::{Instrument as _, Span};
+use tracing::Span;
 
 use self::conversation::kept::LIMITS;
-use self::conversation::{CallResult, Conversation, Effect, Errors, Input, Next, Rules, Summary};
+use self::conversation::{Conversation, Effect, Errors, Input, Rules, Summary};
 use self::current::CurrentPersona;
-use self::end::CallEnd;
+use self::ending::Ended;
 use self::history::Past;
+pub use self::inbox::{CallerNews, FromCaller, OpenStream, OverAtTwilio, ShutDown, Unclaimed};
 use self::journal::Journal;
 pub use self::ledger::Ledger;
 use self::measure::Measure;
@@ -27,26 +27,26 @@ use self::persona::Persona;
 use self::phrases::Phrases;
 use self::phrases::book::PhraseBook;
 use self::session::connect_later;
-use crate::db::record::{CallClosed, NextStep, Record};
+use crate::db::record::CallClosed;
 use crate::metrics::{ActorMetrics, Counted, Metrics};
+use crate::registry::Registry;
 use crate::registry::picture::{CallState, Speaking};
-use crate::registry::{CallEnded, Registry};
 use crate::supervise::{Intensity, caught, fault_point};
 use crate::wire::realtime::events::ServerEvent;
 use crate::wire::realtime::requests::Request;
 use crate::wire::realtime::socket::{Endpoint, Uplink, UplinkCounts};
-use crate::wire::realtime::transcription;
-use crate::wire::realtime::usage::{PRICES_AS_OF, Usage};
-use crate::wire::twilio::frames::Mark;
-use crate::wire::twilio::sid::{CallSid, StreamSid};
-use crate::wire::twilio::stream::StreamOut;
+use crate::wire::realtime::usage::Usage;
+use crate::wire::twilio::sid::CallSid;
 
 pub mod current;
+mod ending;
+mod inbox;
 mod ledger;
 mod linger;
 mod measure;
 pub mod phrases;
 pub mod pump;
+mod recovery;
 mod session;
 pub mod trial;
 
@@ -58,8 +58,6 @@ pub use call_control::policy::persona;
 const MAILBOX: usize = 64;
 const MAX_RESTARTS: usize = 3;
 const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
-/// The registry has some seconds for each.
-const LET_GO_TRIES: u32 = 5;
 
 /// What all calls of an instance share.
 pub struct CallSetup {
@@ -117,55 +115,6 @@ pub(crate) struct Shared {
     pub(crate) span: Span,
 }
 
-/// The caller's media stream was accepted.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct OpenStream {
-    pub epoch: u32,
-    pub stream_sid: StreamSid,
-    pub out: StreamOut,
-}
-
-/// Something other than audio came from the caller's stream.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct FromCaller {
-    pub epoch: u32,
-    pub news: CallerNews,
-}
-
-/// See [`FromCaller`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallerNews {
-    MarkPlayed(Mark),
-    Digit(char),
-    /// No audio comes any more, though the stream is open.
-    Inaudible,
-    /// It comes again, after so long.
-    Audible {
-        quiet_ms: Millis,
-    },
-    /// As loud as speech for a good part of the last second.
-    Loud,
-    Stopped,
-    Lost,
-}
-
-/// Nobody opened the promised stream in time.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Unclaimed;
-
-/// Twilio says that the call has ended.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct OverAtTwilio;
-
-/// The process is going down.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct ShutDown;
-
 /// The actor of one live call.
 pub struct CallActor {
     identity: CallIdentity,
@@ -206,17 +155,6 @@ pub struct CallActor {
     closed: Option<CallClosed>,
     /// The slot is free, and the service's last words are waited for.
     lingers: bool,
-}
-
-/// The call is over, and the registry is being told.
-#[derive(Debug, Clone, Copy)]
-enum Ended {
-    AsDecided {
-        end: CallEnd,
-        next: Next,
-    },
-    /// The conversation cannot even end: the registry ends the call without it.
-    WornOut,
 }
 
 /// Wall-clock time that does not jump during a call.
@@ -367,18 +305,6 @@ impl CallActor {
         is_open && matches!(state, Some(CallState::Reserved | CallState::Reconnecting))
     }
 
-    /// Gives the caller to a person: with the conversation's last words if it still has any.
-    fn give_up(&mut self, ctx: &mut Context<Self>) {
-        let is_lost = self.conversation.is_none();
-        self.take(&Input::ActorFailed, ctx);
-        if self.ended.is_none() {
-            self.ended = Some(Ended::WornOut);
-        }
-        if is_lost {
-            self.let_go(Ended::WornOut, ctx); // otherwise a panic was in the way, and the next start does it
-        }
-    }
-
     fn carry_out(&mut self, began: Instant, ctx: &mut Context<Self>) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
@@ -424,71 +350,6 @@ impl CallActor {
         self.effects = effects;
     }
 
-    fn end(&mut self, end: CallEnd, next: Next, result: &CallResult, ctx: &mut Context<Self>) {
-        let ended = Ended::AsDecided { end, next };
-        self.ended = Some(ended);
-        let (CallIdentity { call_sid, started_at, .. }, epoch) = (self.identity, self.epoch());
-        let elapsed_ms = self.clock.now() - self.clock.began_at;
-        let cost_usd = result.usage.cost_usd(&self.setup.endpoint.model);
-        tracing::info!(
-            call.sid = %call_sid, outcome = end.outcome.as_str(), reason = end.reason.as_str(), elapsed_ms,
-            "the call has ended"
-        );
-        let closed = CallClosed {
-            call_sid,
-            epoch,
-            ended_at: started_at + Duration::from_millis(elapsed_ms),
-            end,
-            barge_ins: result.barge_ins,
-            first_audio_ms: result.first_audio_ms,
-            usage: self.usage_told(&result.usage),
-            cost_usd,
-        };
-        self.setup.ledger.record(Record::Closed(closed.clone()));
-        self.closed = Some(closed);
-        self.let_go(ended, ctx);
-    }
-
-    fn usage_told(&self, usage: &Usage) -> serde_json::Value {
-        json!({
-            "model": self.setup.endpoint.model, "tokens": usage, "pricesAsOf": PRICES_AS_OF,
-            "transcription": {"model": transcription::MODEL, "used": usage.transcription},
-        })
-    }
-
-    /// What comes next is known to the registry before the slot, and with it the stream, is let go.
-    fn let_go(&self, ended: Ended, ctx: &mut Context<Self>) {
-        let CallIdentity { call_sid, serial, .. } = self.identity;
-        let registry = self.registry.clone();
-        let next_step = match ended {
-            Ended::AsDecided { next: Next::Human, .. } => Some(NextStep::Human),
-            Ended::AsDecided { next: Next::Elsewhere, .. } => Some(NextStep::HandedOver),
-            Ended::AsDecided { next: Next::Nothing, .. } | Ended::WornOut => None,
-        };
-        let decided = next_step.map(|next_step| self.setup.ledger.decide(call_sid, self.epoch(), next_step));
-        let told = async move {
-            if let Some(decided) = decided {
-                decided.await;
-            }
-            for _ in 0..LET_GO_TRIES {
-                let answer = match ended {
-                    Ended::AsDecided { end, next } => {
-                        registry.end(CallEnded { call_sid, serial, end, next }).await
-                    }
-                    Ended::WornOut => registry.gave_up(call_sid, serial).await,
-                };
-                if answer.is_ok() {
-                    return;
-                }
-            }
-            tracing::error!(call.sid = %call_sid, "the registry did not take the end of a call");
-        };
-        let told = told.instrument(self.span.clone());
-        // Without an address left, stopping is for good; timers and readers would keep the actor alive
-        // otherwise.
-        ctx.spawn(told.into_actor(self).map(|(), call, ctx| call.linger(ctx)));
-    }
-
     /// Of the stream in use; before the first one, that of the reservation.
     fn epoch(&self) -> u32 {
         self.stream.as_ref().map_or(self.identity.first_epoch, |stream| stream.epoch)
@@ -513,37 +374,6 @@ impl CallActor {
             }
         });
     }
-
-    /// Goes back to the last completed input; the supervisor starts this actor again.
-    fn panicked(&mut self, panic: &str, ctx: &mut Context<Self>) {
-        tracing::error!(
-            parent: &self.span, call.sid = %self.identity.call_sid, actor = "call", panic, "an actor panicked"
-        );
-        self.counts.panics.inc();
-        self.restore();
-        ctx.stop();
-    }
-
-    /// Goes back to the last completed input. A checkpoint that cannot be made is not tried again: nobody
-    /// knows what the call has come to, so the caller is given to a person without the conversation.
-    fn restore(&mut self) {
-        self.effects.clear();
-        let Some(mut conversation) = self.conversation.take() else { return };
-        let restored = caught(|| {
-            fault_point!("call-restore");
-            conversation.restore();
-        });
-        match restored {
-            Ok(()) => self.conversation = Some(conversation),
-            Err(panic) => {
-                self.counts.panics.inc();
-                tracing::error!(
-                    parent: &self.span, call.sid = %self.identity.call_sid, panic, "the checkpoint of a call is lost"
-                );
-                self.worn_out = true;
-            }
-        }
-    }
 }
 
 impl Actor for CallActor {
@@ -555,88 +385,5 @@ impl Actor for CallActor {
         if let Err(panic) = caught(|| span.in_scope(|| self.take_up(ctx))) {
             self.panicked(&panic, ctx);
         }
-    }
-}
-
-impl Supervised for CallActor {
-    fn restarting(&mut self, _: &mut Self::Context) {
-        self.counts.restarts.inc();
-        self.tick = None;
-        self.restarted += 1;
-        self.worn_out |= !self.restarts.allows(Instant::now());
-    }
-}
-
-impl Drop for CallActor {
-    /// Whatever ended it, both sockets are closed and the registry knows.
-    fn drop(&mut self) {
-        if let Some(stream) = &self.stream {
-            stream.out.close();
-        }
-        self.uplink.close();
-        self.registry.died(self.identity.call_sid, self.identity.serial, std::thread::panicking());
-    }
-}
-
-impl Handler<OpenStream> for CallActor {
-    type Result = ();
-
-    fn handle(&mut self, opened: OpenStream, ctx: &mut Self::Context) {
-        if self.ended.is_some() || self.stream.as_ref().is_some_and(|stream| stream.epoch >= opened.epoch) {
-            return opened.out.close();
-        }
-        self.uplink.stream_opened();
-        if let Some(old) = self.stream.replace(opened) {
-            self.setup.metrics.stream_reconnects.inc();
-            old.out.close();
-            self.take(&Input::StreamLost, ctx);
-        }
-        self.take(&Input::StreamOpened, ctx);
-    }
-}
-
-impl Handler<FromCaller> for CallActor {
-    type Result = ();
-
-    fn handle(&mut self, message: FromCaller, ctx: &mut Self::Context) {
-        if self.epoch() != message.epoch {
-            return; // an old stream's end, arriving late
-        }
-        self.take(
-            &match message.news {
-                CallerNews::MarkPlayed(mark) => Input::Mark(mark),
-                CallerNews::Digit(digit) => Input::Digit(digit),
-                CallerNews::Inaudible => Input::CallerInaudible,
-                CallerNews::Audible { quiet_ms } => Input::CallerAudible { quiet_ms },
-                CallerNews::Loud => Input::CallerLoud,
-                CallerNews::Stopped => Input::StreamStopped,
-                CallerNews::Lost => Input::StreamLost,
-            },
-            ctx,
-        );
-    }
-}
-
-impl Handler<Unclaimed> for CallActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Unclaimed, ctx: &mut Self::Context) {
-        self.take(&Input::Unclaimed, ctx);
-    }
-}
-
-impl Handler<OverAtTwilio> for CallActor {
-    type Result = ();
-
-    fn handle(&mut self, _: OverAtTwilio, ctx: &mut Self::Context) {
-        self.take(&Input::CallOver, ctx);
-    }
-}
-
-impl Handler<ShutDown> for CallActor {
-    type Result = ();
-
-    fn handle(&mut self, _: ShutDown, ctx: &mut Self::Context) {
-        self.take(&Input::Shutdown, ctx);
     }
 }

@@ -11,29 +11,27 @@ use serde_json::json;
 
 use self::bridging::Parting;
 use self::check::Written;
-use self::end::{CallEnd, Outcome, Reason};
+use self::end::{Outcome, Reason};
 pub use self::exchange::{CallResult, Effect, Errors, Input, Next, Rules, Summary};
 use self::greeting::Greeting;
-use self::history::{History, Past, Said};
-use self::link::{AfterLoss, LONGEST_WAIT, Link, Verdict};
+use self::history::{History, Past};
+use self::link::Link;
 use self::patience::Patience;
-use self::playback::{Cut, Playback};
-use self::responses::{AfterFailure, Cancel, Ended, Responses};
-use self::retry_after::retry_after;
+use self::playback::Playback;
+use self::responses::{Cancel, Responses};
 use self::silence::Silence;
-use self::turns::{TakeBack, TurnUpdate, Turns};
+use self::turns::{TurnUpdate, Turns};
 use self::unnoticed::Unnoticed;
 use crate::Millis;
 use crate::conversation::state::{CallState, Speaking};
-use crate::realtime::RING_MS;
-use crate::realtime::events::{AudioDelta, Item, Response, ServerEvent, ServiceError};
-use crate::realtime::requests::{CONFIGURE_ID, Request, SILENCE_MS, request_number};
-use crate::twilio::frames::payload_bytes;
+use crate::realtime::events::ServerEvent;
+use crate::realtime::requests::Request;
 
 mod afterword;
 mod bridging;
 mod check;
 pub mod end;
+mod ending;
 pub mod exchange;
 pub mod greeting;
 pub mod heard_part;
@@ -46,7 +44,10 @@ pub mod phrases;
 pub mod playback;
 pub mod responses;
 pub mod retry_after;
+mod service;
+mod session;
 pub mod silence;
+mod sound;
 pub mod speaker;
 pub mod state;
 pub mod turns;
@@ -68,12 +69,8 @@ const GO_ON: &str = "The connection was interrupted for a moment; the call goes 
                      unless you did not hear their last words: then ask them to repeat.";
 /// The service names a function call twice, at its item's end and at its response's.
 const MAX_CALLS_REMEMBERED: usize = 64;
-/// Errors of the service noted in a call's log; the rest is only counted.
-const MAX_ERRORS_NOTED: u32 = 50;
 /// So many sessions in a row owed the caller an answer and were lost before a sound of it.
 const MAX_FRUITLESS: u32 = 3;
-/// Where a failed response does not say when to try again.
-const RETRY_RESPONSE_MS: Millis = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stream {
@@ -291,480 +288,6 @@ impl Conversation {
     fn is_idle(&self) -> bool {
         self.speaking_since.is_none() && !self.playback.is_playing() && !self.responses.is_due()
     }
-
-    fn stream_opened(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        self.stream = Stream::Open;
-        if self.rules.phrases.filler(0).is_some() {
-            self.link.has_fillers();
-        }
-        if self.opened_at.replace(self.opened_at.unwrap_or(now)).is_some() && self.held.is_empty() {
-            self.responses.break_silence(now); // what they said meanwhile is lost
-        }
-        self.patience.owe();
-        self.held_bytes = 0;
-        for held in std::mem::take(&mut self.held) {
-            match held {
-                Held::Audio { ordinal, payload } => self.play(ordinal, payload, now, effects),
-                Held::Completed { ordinal } => self.complete(ordinal, effects),
-            }
-        }
-    }
-
-    /// What was being said is given up, and said again for a caller who comes back; what had not begun is
-    /// held.
-    fn stream_lost(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        self.stream = Stream::Lost;
-        if self.playback.is_playing() {
-            effects.extend(self.responses.cancel(now).map(ask_cancel));
-            self.responses.want(); // said again to a caller who comes back
-            self.stop_playing(now, effects);
-        }
-    }
-
-    fn service(&mut self, event: &ServerEvent<'_>, now: Millis, effects: &mut Vec<Effect>) {
-        self.link.heard(now);
-        if let Some(response_id) = response_of(event) {
-            self.responses.progress(response_id, now);
-        }
-        match event {
-            ServerEvent::SessionCreated => {
-                self.link.greeted();
-                effects.push(Effect::Ask(Request::Configure));
-            }
-            ServerEvent::SessionUpdated if self.link.is_opening() => self.session_ready(now, effects),
-            ServerEvent::SessionDiffers { part, told } => {
-                let data = json!({"part": part, "told": told});
-                effects.push(Effect::WriteEvent { kind: "session-differs", data });
-                self.errors.fatal += 1;
-                self.hand_over(Reason::RealtimeRefused, now, effects); // a person instead of noise
-            }
-            ServerEvent::SpeechStarted => {
-                self.speaking_since = Some(now);
-                self.unnoticed.noticed(now);
-                self.last_word_at = None;
-                self.silence.ends();
-                if self.rules.barge_in_min_ms == 0 {
-                    self.barge_in(now, effects);
-                } else {
-                    self.interrupt_at = Some(now + self.rules.barge_in_min_ms);
-                }
-            }
-            ServerEvent::SpeechStopped => {
-                self.interrupt_at = None;
-                self.last_word_at = Some(now.saturating_sub(SILENCE_MS));
-            }
-            ServerEvent::Committed { item_id } => {
-                self.interrupt_at = None; // a word that is over interrupts nobody any more
-                self.patience.owe_since(self.quiet_ms(now));
-                self.turns.committed(item_id, self.speaking_since.take().unwrap_or(now));
-                self.responses.utterance_committed(now);
-                self.unnoticed.noticed(now);
-            }
-            ServerEvent::ItemAdded { kind, .. } if kind == "function_call_output" => {
-                self.responses.output_seen();
-            }
-            ServerEvent::TranscriptCompleted { item_id, transcript, usage } => {
-                self.result.usage.transcription += *usage;
-                self.transcribed(item_id, transcript, effects);
-                if self.greeting.is_due_after(transcript) {
-                    self.greet_again(now, effects);
-                }
-            }
-            ServerEvent::TranscriptFailed { item_id, code } => {
-                self.transcribed(item_id, "", effects);
-                effects
-                    .push(Effect::WriteEvent { kind: "transcription-failed", data: json!({"code": code}) });
-            }
-            ServerEvent::ResponseCreated { id, number } => {
-                let cancel = self.responses.created(id, *number, self.caller_interrupts(), now);
-                effects.extend(cancel.map(ask_cancel));
-                if self.greeting.is_pending() {
-                    self.greet_again(now, effects); // this one answers a noise
-                }
-            }
-            ServerEvent::AudioDone { item_id, .. } => self.audio_done(item_id, effects),
-            ServerEvent::TranscriptDelta { item_id, delta, .. } => {
-                self.turns.transcript_delta(item_id, delta)
-            }
-            ServerEvent::OutputItemDone { item } => self.answer_function_call(item, effects),
-            ServerEvent::ResponseDone(response) => self.response_done(response, now, effects),
-            ServerEvent::Error(error) => self.service_error(error, now, effects),
-            _ => {}
-        }
-    }
-
-    fn session_ready(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let away = self.link.ready(now);
-        let resumed = self.resumed.take();
-        if self.turns.count() == 0 {
-            self.responses.greet();
-        } else {
-            let said = self.history.turns().cloned();
-            effects.extend(
-                said.map(|Said { speaker, text, .. }| Effect::Ask(Request::Recall { speaker, text })),
-            );
-            effects.push(Effect::Ask(Request::Note { text: resumed.unwrap_or(GO_ON) }));
-        }
-        if resumed.is_some() {
-            self.responses.want(); // the caller has heard nothing since
-        } else if away > RING_MS || self.silence.is_bridged() {
-            self.patience.owe();
-            self.responses.break_silence(now); // their first words are lost, or they were asked to wait
-        }
-        effects.push(Effect::OpenGate);
-    }
-
-    /// The audio path: nothing here may cost more than it must.
-    fn audio(&mut self, delta: &AudioDelta<'_>, now: Millis, effects: &mut Vec<Effect>) {
-        let bytes = payload_bytes(&delta.payload);
-        self.link.heard(now);
-        let is_wanted = self.responses.audio(delta.response_id, now);
-        let has_room = self.has_room_for(bytes);
-        if is_wanted && !has_room {
-            effects.push(Effect::WriteEvent { kind: "response-too-long", data: json!({}) });
-            effects.extend(self.responses.cancel(now).map(ask_cancel));
-        }
-        if !is_wanted || !has_room || self.turns.is_past(delta.item_id) {
-            let unheard = self.turns.late_audio(delta, bytes);
-            return effects.extend(unheard.map(ask_delete));
-        }
-        let ordinal = self.turns.audio(delta, bytes, now);
-        if self.stream == Stream::Open {
-            self.play(ordinal, delta.payload.clone(), now, effects);
-        } else {
-            self.held_bytes += bytes;
-            self.held.push_back(Held::Audio { ordinal, payload: delta.payload.clone() });
-        }
-    }
-
-    /// Whether so much more audio may wait to be heard.
-    fn has_room_for(&self, bytes: u64) -> bool {
-        match self.stream {
-            Stream::Open => self.playback.unheard_ms() + bytes / 8 <= UNHEARD_MS,
-            Stream::Awaited | Stream::Lost => (self.held_bytes + bytes) / 8 <= HELD_MS,
-        }
-    }
-
-    fn play(&mut self, ordinal: u32, payload: Bytes, now: Millis, effects: &mut Vec<Effect>) {
-        self.silence.ends();
-        self.patience.answered();
-        self.unnoticed.agent_speaks(now);
-        self.fruitless = 0;
-        self.unnoticed.new_session();
-        self.send(ordinal, payload, now, effects);
-        if let Some(last_word_at) = self.last_word_at.take() {
-            self.last_turn_ms = u32::try_from(now - last_word_at).ok();
-            self.answers += 1;
-        }
-        if let (None, Some(opened_at)) = (self.result.first_audio_ms, self.opened_at) {
-            self.result.first_audio_ms = u32::try_from(now - opened_at).ok();
-        }
-    }
-
-    /// Sends audio to the caller, with the mark that is due after it.
-    fn send(&mut self, ordinal: u32, payload: Bytes, now: Millis, effects: &mut Vec<Effect>) {
-        let mark = self.playback.sent(ordinal, payload_bytes(&payload), now);
-        effects.push(Effect::Play(payload));
-        effects.extend(mark.map(Effect::Mark));
-    }
-
-    fn transcribed(&mut self, item_id: &str, text: &str, effects: &mut Vec<Effect>) {
-        if let Some(turn) = self.turns.transcribed(item_id, text) {
-            write(&mut self.history, turn, effects);
-        }
-    }
-
-    fn audio_done(&mut self, item_id: &str, effects: &mut Vec<Effect>) {
-        if let Some(ordinal) = self.turns.ordinal_of(item_id) {
-            self.complete(ordinal, effects);
-        }
-    }
-
-    /// All audio of a turn has come.
-    fn complete(&mut self, ordinal: u32, effects: &mut Vec<Effect>) {
-        if self.stream == Stream::Open {
-            effects.extend(self.playback.completed(ordinal).map(Effect::Mark));
-        } else {
-            self.held.push_back(Held::Completed { ordinal });
-        }
-    }
-
-    fn caller_interrupts(&self) -> bool {
-        self.speaking_since.is_some() && self.interrupt_at.is_none()
-    }
-
-    /// The caller speaks: the agent falls silent, and the service forgets what was not heard.
-    fn barge_in(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        self.interrupt_at = None;
-        self.greeting.interrupted();
-        let was_heard = self.playback.is_playing();
-        let cancel = self.responses.cancel(now);
-        if was_heard {
-            self.result.barge_ins += 1;
-            effects.push(Effect::Clear);
-        }
-        effects.extend(cancel.map(ask_cancel));
-        self.stop_playing(now, effects);
-        self.discard_held(effects);
-    }
-
-    /// The greeting takes the place of whatever answers a noise.
-    fn greet_again(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        if self.playback.is_playing() {
-            effects.push(Effect::Clear);
-        }
-        effects.extend(self.responses.cancel(now).map(ask_cancel));
-        self.stop_playing(now, effects);
-        self.responses.greet();
-    }
-
-    /// What waits for the caller to come back answers what is out of date by then.
-    fn discard_held(&mut self, effects: &mut Vec<Effect>) {
-        self.held_bytes = 0;
-        let mut last = None;
-        for held in std::mem::take(&mut self.held) {
-            if let Held::Audio { ordinal, .. } = held
-                && last.replace(ordinal) != Some(ordinal)
-            {
-                self.settle(Cut { ordinal, heard_ms: 0, sent_ms: 0, complete: false }, effects);
-            }
-        }
-    }
-
-    /// Settles what was heard of all that was sent.
-    fn stop_playing(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        for cut in self.playback.interrupt(now) {
-            self.settle(cut, effects);
-        }
-    }
-
-    fn settle(&mut self, cut: Cut, effects: &mut Vec<Effect>) {
-        let greeting = &mut self.greeting;
-        let taken_back = self.turns.heard(cut, |turn| {
-            greeting.heard(&turn);
-            write(&mut self.history, turn, effects);
-        });
-        match taken_back {
-            Some(TakeBack::Rest(place)) => effects.push(Effect::Ask(Request::Truncate {
-                item_id: place.item_id,
-                content_index: place.content_index,
-                audio_end_ms: cut.heard_ms,
-            })),
-            Some(TakeBack::Item(item_id)) => effects.push(ask_delete(item_id)),
-            None => {}
-        }
-    }
-
-    /// Every function call is answered. The session has no tools, so the answer is that there is none of that
-    /// name.
-    fn answer_function_call(&mut self, item: &Item, effects: &mut Vec<Effect>) {
-        let ("function_call", Some(call_id)) = (item.kind.as_str(), &item.call_id) else { return };
-        if self.answered_calls.contains(call_id) {
-            return;
-        }
-        if self.answered_calls.len() == MAX_CALLS_REMEMBERED {
-            self.answered_calls.pop_front();
-        }
-        self.answered_calls.push_back(call_id.clone());
-        let name = item.name.as_deref().unwrap_or_default();
-        effects.push(Effect::WriteEvent { kind: "unknown-tool", data: json!({"name": name}) });
-        let output = json!({"error": format!("there is no tool named {name}")});
-        effects.push(Effect::Ask(Request::FunctionOutput { call_id: call_id.clone(), output }));
-        self.responses.output_sent();
-    }
-
-    fn response_done(&mut self, response: &Response, now: Millis, effects: &mut Vec<Effect>) {
-        self.result.usage += response.usage.unwrap_or_default();
-        effects.extend(self.turns.unheard(response).into_iter().map(ask_delete));
-        let ordinals = self.turns.response_done(response, |turn| write(&mut self.history, turn, effects));
-        ordinals.into_iter().for_each(|ordinal| self.complete(ordinal, effects));
-        response.output.iter().for_each(|item| self.answer_function_call(item, effects));
-        if response.status != "failed" {
-            return self.response_ended(response, now, effects);
-        }
-        let error = response.status_details.as_ref().and_then(|details| details.error.as_ref());
-        let error = error.cloned().unwrap_or_default();
-        effects.push(Effect::WriteEvent { kind: "response-failed", data: json!({"code": error.code}) });
-        if error.is_fatal() {
-            self.errors.fatal += 1;
-            return self.hand_over(Reason::RealtimeRefused, now, effects);
-        }
-        let after = match retry_delay(&error) {
-            Some(delay) => self.responses.failed(&response.id, delay, now),
-            None => AfterFailure::GiveUp,
-        };
-        self.after_failure(after, now, effects);
-    }
-
-    /// A response is completed, incomplete or cancelled. One of which nothing was to be heard has failed as
-    /// well.
-    fn response_ended(&mut self, response: &Response, now: Millis, effects: &mut Vec<Effect>) {
-        let calls = response.output.iter().any(|item| item.kind == "function_call");
-        let delay = if response.status == "cancelled" { 0 } else { RETRY_RESPONSE_MS };
-        if let Ended::Silent(after) = self.responses.done(&response.id, calls, delay, now) {
-            let data = json!({"status": response.status});
-            effects.push(Effect::WriteEvent { kind: "response-without-sound", data });
-            self.after_failure(after, now, effects);
-        }
-        self.last_word_at = self.last_word_at.filter(|_| self.responses.is_due()); // or nothing answers it
-    }
-
-    fn after_failure(&mut self, after: AfterFailure, now: Millis, effects: &mut Vec<Effect>) {
-        if after == AfterFailure::GiveUp {
-            self.hand_over(Reason::RealtimeUnavailable, now, effects);
-        }
-    }
-
-    fn service_error(&mut self, error: &ServiceError, now: Millis, effects: &mut Vec<Effect>) {
-        let about = error.event_id.as_deref().unwrap_or_default();
-        let number = request_number(about);
-        let is_fatal = error.is_fatal() || (about == CONFIGURE_ID && !self.link.is_ready());
-        let after = match error.code() {
-            _ if is_fatal => AfterFailure::GiveUp,
-            "conversation_already_has_active_response" => self.responses.refused(number, now),
-            _ if number.is_some() => match retry_delay(error) {
-                Some(delay) => self.responses.not_begun(number, delay, now),
-                None => AfterFailure::GiveUp,
-            },
-            _ => AfterFailure::Retry,
-        };
-        let is_known =
-            error.code() == "conversation_already_has_active_response" && !self.responses.is_first_refusal();
-        if self.errors.benign < MAX_ERRORS_NOTED && !is_known {
-            let data = json!({"code": error.code, "type": error.kind, "about": error.event_id});
-            effects.push(Effect::WriteEvent { kind: "realtime-error", data });
-        }
-        if is_fatal {
-            self.errors.fatal += 1;
-            return self.hand_over(Reason::RealtimeRefused, now, effects);
-        }
-        self.errors.benign += 1;
-        self.after_failure(after, now, effects);
-    }
-
-    fn service_lost(
-        &mut self,
-        fatal: bool,
-        cause: &str,
-        wait: Option<Millis>,
-        now: Millis,
-        effects: &mut Vec<Effect>,
-    ) {
-        effects.push(Effect::WriteEvent { kind: "realtime-lost", data: json!({"cause": cause}) });
-        if fatal {
-            return self.hand_over(Reason::RealtimeRefused, now, effects);
-        }
-        let was_ready = self.link.is_ready();
-        if was_ready && self.responses.is_due() {
-            self.fruitless += 1;
-        }
-        if self.fruitless >= MAX_FRUITLESS {
-            return self.hand_over(Reason::RealtimeUnavailable, now, effects);
-        }
-        match self.link.lost(wait, now) {
-            AfterLoss::Connect { after } => {
-                if was_ready {
-                    self.session_gone(now, effects);
-                }
-                effects.push(Effect::Connect { after });
-            }
-            AfterLoss::GiveUp => self.hand_over(Reason::RealtimeUnavailable, now, effects),
-        }
-    }
-
-    /// What the session was doing will not be finished. Audio that was made goes on to be heard.
-    fn session_gone(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let quiet_ms = self.quiet_ms(now);
-        let caller_was_speaking = self.speaking_since.take().is_some() || self.unnoticed.is_recent(now);
-        if caller_was_speaking {
-            self.patience.owe_since(quiet_ms);
-        }
-        self.interrupt_at = None;
-        self.responses.session_lost(caller_was_speaking || self.responses.is_due());
-        let ended = self.turns.session_lost(|turn| write(&mut self.history, turn, effects));
-        ended.into_iter().for_each(|ordinal| self.complete(ordinal, effects));
-    }
-
-    fn tick(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        if self.interrupt_at.is_some_and(|at| at <= now) {
-            self.barge_in(now, effects);
-        }
-        for heard in self.playback.overdue(now) {
-            self.settle(heard, effects);
-        }
-        self.end_speech(now);
-        if self.patience.deadline().is_some_and(|due| due <= now) {
-            effects.push(Effect::WriteEvent { kind: "no-answer", data: json!({}) });
-            return self.hand_over(Reason::RealtimeUnavailable, now, effects);
-        }
-        let stuck = self.link.is_ready() && self.responses.is_stuck(now);
-        let verdict = self.link.verdict(self.is_idle(), now).or(stuck.then_some(Verdict::Stuck));
-        let verdict = verdict.or_else(|| self.deaf_verdict(now, effects));
-        if let Some(verdict) = verdict {
-            effects.push(Effect::Disconnect);
-            self.service_lost(false, verdict.cause(), None, now, effects);
-            if matches!(verdict, Verdict::Stalled | Verdict::Stuck | Verdict::Deaf) {
-                // What the caller said to it is lost: the next session asks them to repeat.
-                self.responses.want();
-            }
-        } else if self.link.ping(now) {
-            effects.push(Effect::Ping);
-        }
-    }
-
-    fn ask(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        if self.is_leaving() || !self.link.is_ready() {
-            return;
-        }
-        if let Some(ask) = self.responses.ask(self.speaking_since.is_some(), now) {
-            let number = ask.number;
-            if ask.greeting {
-                self.greeting.asked();
-            }
-            let request = if ask.greeting { Request::Greet { number } } else { Request::Respond { number } };
-            effects.push(Effect::Ask(request));
-        }
-    }
-
-    fn caller_gone(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        if self.result.first_audio_ms.is_some() {
-            self.end(Outcome::Completed, Reason::CallerHungUp, Next::Nothing, now, effects);
-        } else {
-            self.never_came(Reason::CallerHungUp, now, effects);
-        }
-    }
-
-    /// The caller was gone before they heard anything of us.
-    fn never_came(&mut self, reason: Reason, now: Millis, effects: &mut Vec<Effect>) {
-        let (outcome, reason) = match (self.taken_up, self.opened_at) {
-            (true, None) => (Outcome::Failed, Reason::ProcessLost),
-            _ => (Outcome::Abandoned, reason),
-        };
-        self.end(outcome, reason, Next::Nothing, now, effects);
-    }
-
-    fn end(&mut self, outcome: Outcome, reason: Reason, next: Next, now: Millis, effects: &mut Vec<Effect>) {
-        self.ended = true;
-        effects.extend(self.responses.cancel(now).filter(|_| self.link.is_ready()).map(ask_cancel));
-        for cut in self.playback.interrupt(now) {
-            self.turns.heard(cut, |turn| write(&mut self.history, turn, effects));
-        }
-        self.turns.close(|turn| write(&mut self.history, turn, effects));
-        self.held.clear();
-        self.held_bytes = 0;
-        let result = self.result.clone();
-        effects.push(Effect::End { end: CallEnd::new(outcome, reason), next, result });
-    }
-}
-
-/// The response that this event names. What the caller does, or a sign of life, is no progress of a response.
-fn response_of<'a>(event: &'a ServerEvent<'_>) -> Option<&'a str> {
-    match event {
-        ServerEvent::TranscriptDelta { response_id, .. } | ServerEvent::AudioDone { response_id, .. } => {
-            Some(response_id)
-        }
-        _ => None,
-    }
 }
 
 /// A turn is known, or known better.
@@ -779,12 +302,6 @@ fn ask_cancel(Cancel(response_id): Cancel) -> Effect {
 
 fn ask_delete(item_id: String) -> Effect {
     Effect::Ask(Request::Delete { item_id })
-}
-
-/// How long to wait after this error of a response; none if that is longer than a caller waits.
-fn retry_delay(error: &ServiceError) -> Option<Millis> {
-    let wait = retry_after(error.message.as_deref().unwrap_or_default()).unwrap_or(RETRY_RESPONSE_MS);
-    (wait <= LONGEST_WAIT).then_some(wait)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{Conversation, Effect, Stream, Verdict};
+use super::link::Verdict;
+use super::{Conversation, Effect, Stream};
 use crate::Millis;
 use crate::conversation::end::Reason;
 use crate::conversation::unnoticed::{Over, Remedy};

@@ -12,7 +12,8 @@ use super::*;
 use crate::conversation::kept::LIMITS;
 use crate::conversation::phrases::{Phrase, Phrases, Recording};
 use crate::journal::Journal;
-use crate::twilio::frames::Mark;
+use crate::realtime::RING_MS;
+use crate::twilio::frames::{Mark, payload_bytes};
 
 mod peer;
 

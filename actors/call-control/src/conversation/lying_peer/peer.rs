@@ -1,7 +1,7 @@
 //! What the lying service does, and how often.
 
 use super::*;
-use crate::realtime::events::StatusDetails;
+use crate::realtime::events::{AudioDelta, Item, Response, ServiceError, StatusDetails};
 
 /// How often, of a thousand, the peers do each wrong thing in this call.
 #[derive(Debug)]

@@ -11,15 +11,19 @@ use bytes::Bytes;
 
 use self::checkpoint::LIMITS;
 use self::ear::{Ear, EarReport, FRAME_MS, Order};
+pub use self::scenario::{Act, Connection, Ending, Part, Plan, Property, Report, Scenario, Utterance};
 use self::service::{Delta, FunctionCall, SILENCE_MS, Said, Service, Spoken, error};
 use super::super::*;
 use crate::conversation::phrases::{Phrase, Phrases, Recording};
 use crate::conversation::speaker::Speaker;
 use crate::journal::Journal;
+use crate::twilio::frames::payload_bytes;
 
 mod checkpoint;
 mod ear;
+mod judge;
 mod restart;
+mod scenario;
 mod service;
 
 /// So much cannot happen in one millisecond unless it never ends.
@@ -27,126 +31,6 @@ const BUSY: u32 = 10_000;
 /// So long everything may take to come to rest: four failures with the longest wait, and what is said after
 /// them.
 const QUIET_MS: Millis = 200_000;
-
-/// What one call meets.
-#[derive(Debug, Clone)]
-pub struct Scenario {
-    pub barge_in_min_ms: Millis,
-    /// Whether phrases are at hand.
-    pub phrases: bool,
-    /// One way, between us and the service.
-    pub service_ms: Millis,
-    /// One way, between us and Twilio.
-    pub ear_ms: Millis,
-    /// When, within 20 ms, Twilio takes its next frame.
-    pub frame_phase: Millis,
-    /// How much later than asked for a tick comes.
-    pub tick_late_ms: Millis,
-    pub connects: Vec<Connection>,
-    pub responses: Vec<Plan>,
-    pub utterances: Vec<Utterance>,
-    /// Whether the service says so when it cannot answer an utterance because a response is active.
-    pub tells_of_unanswered: bool,
-    /// Whether a cancelled response still has its transcript in `response.done`.
-    pub cancelled_has_transcript: bool,
-    /// What happens, and how long after what happened before.
-    pub acts: Vec<(Millis, Act)>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub enum Connection {
-    Opens,
-    /// `session.updated` takes so long.
-    Slow(Millis),
-    Fails,
-    Refused,
-}
-
-/// One response of the service; past the last one all are short answers.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    pub parts: Vec<Part>,
-    pub outcome: Ending,
-}
-
-#[derive(Debug, Clone)]
-pub enum Part {
-    /// Pieces of audio, as `(after ms, bytes)`, and whether the words come before their audio.
-    Speech { pieces: Vec<(Millis, u32)>, words_first: bool },
-    /// A function call, told of before `response.done` or only there.
-    Call { early: bool },
-}
-
-#[derive(Debug, Clone, Copy)]
-pub enum Ending {
-    Completed,
-    Incomplete,
-    /// `response.done` with this message.
-    Failed(&'static str),
-    /// `insufficient_quota`.
-    Fatal,
-    /// An `error` instead of a response, if we asked for it.
-    NotBegun,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct Utterance {
-    /// When its transcript comes, and whether there is one.
-    pub transcript: Option<(Millis, bool)>,
-    /// Whether the service answers it by itself.
-    pub answered: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub enum Act {
-    OpenStream,
-    LoseStream,
-    /// The caller speaks for so long.
-    Speak(Millis),
-    Digit,
-    Tick,
-    BenignError(&'static str),
-    HangUp,
-    CallOver,
-    Unclaimed,
-    Shutdown,
-    LoseService,
-    /// The process is killed, and so much later another one has the caller's stream. It knows what was
-    /// written, or (`blind`) nothing of it.
-    Restart {
-        back_after: Millis,
-        blind: bool,
-    },
-}
-
-/// What a conversation must never break.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Property {
-    OneResponse,
-    CallsAnswered,
-    Truncation,
-    Turns,
-    End,
-    Playing,
-    Fillers,
-    Liveness,
-    Determinism,
-    Checkpoint,
-}
-
-/// What became of a scenario.
-#[derive(Debug, Default)]
-pub struct Report {
-    pub faults: Vec<(Property, String)>,
-    /// Of each truncation: milliseconds between what the service was told and what the ear had heard.
-    pub truncation_errors_ms: Vec<u32>,
-    pub barge_ins: u32,
-    pub refusals: u32,
-    pub held_then_played: u32,
-    pub fillers: u32,
-    pub goodbyes: u32,
-    pub restarts: u32,
-}
 
 /// Plays a scenario to its end.
 pub fn play(scenario: &Scenario) -> Report {
@@ -552,101 +436,6 @@ impl<'a> World<'a> {
             self.fault(Property::Turns, format!("{:?} is not how {said:?} begins", turn.text));
         }
         self.updates.insert(turn.ordinal, turn);
-    }
-
-    /// Nothing moves any more, and the call may still be live.
-    fn at_rest(&mut self) {
-        if self.ended {
-            return;
-        }
-        let session = self.service.session;
-        let owed = |call: &FunctionCall| call.delivered && call.session == session && call.answers == 0;
-        if let Some(call) = self.service.calls.iter().position(owed) {
-            self.fault(Property::CallsAnswered, format!("call {call} was not answered"));
-        }
-        let last = self.service.responses.last().map(|response| response.began_at);
-        if last < self.service.owed_since || last.is_none() {
-            self.fault(
-                Property::Liveness,
-                format!("owed since {:?}, last {last:?}", self.service.owed_since),
-            );
-        }
-        if let Some(active) = self.service.active {
-            self.fault(Property::Liveness, format!("response {active} is still active"));
-        }
-        let unsettled = self.turns.iter().find(|(ordinal, turn)| {
-            let update = self.updates.get(ordinal);
-            self.stream.is_some()
-                && self.ear.frame.is_none()
-                && matches!(turn, Turn::Agent { .. })
-                && !self.forsaken.contains(ordinal)
-                && update.is_none_or(|update| update.heard_ms.is_none())
-        });
-        if let Some((ordinal, _)) = unsettled {
-            self.fault(Property::Turns, format!("turn {ordinal} is not settled though all is quiet"));
-        }
-    }
-
-    fn judged(mut self) -> Report {
-        if !self.ended {
-            self.fault(Property::End, "there was none");
-        }
-        if self.conversation.summary().turns != self.last_ordinal {
-            self.fault(Property::Turns, format!("not dense: {:?}", self.turns));
-        }
-        for (ordinal, turn) in self.turns.clone() {
-            if self.forsaken.contains(&ordinal) {
-                continue;
-            }
-            let Some(update) = self.updates.get(&ordinal).cloned() else {
-                self.fault(Property::Turns, format!("turn {ordinal} was never written"));
-                continue;
-            };
-            if let Turn::Agent { item } = turn {
-                self.judge_agents_turn(item, &update);
-            }
-        }
-        for item in std::mem::take(&mut self.deletions) {
-            let heard = self.service.items[item].heard_bytes / 8;
-            if heard > self.tolerance_ms() {
-                self.fault(Property::Truncation, format!("item {item} is deleted, heard {heard} ms"));
-            }
-        }
-        for (item, audio_end_ms) in std::mem::take(&mut self.truncations) {
-            let error = audio_end_ms.abs_diff(self.service.items[item].heard_bytes / 8);
-            self.report.truncation_errors_ms.push(error);
-            if error > self.tolerance_ms() {
-                let heard = self.service.items[item].heard_bytes / 8;
-                self.fault(
-                    Property::Truncation,
-                    format!("item {item} at {audio_end_ms} ms, heard {heard} ms"),
-                );
-            }
-        }
-        self.report
-    }
-
-    /// A frame, and the way to the ear and back.
-    fn tolerance_ms(&self) -> u32 {
-        (FRAME_MS + 2 * self.scenario.ear_ms) as u32
-    }
-
-    fn judge_agents_turn(&mut self, item: usize, update: &TurnUpdate) {
-        let Spoken { heard_bytes, delivered_bytes, cut_short, .. } = self.service.items[item];
-        let (heard_ms, made_ms) = (heard_bytes / 8, delivered_bytes / 8);
-        let told = update.heard_ms.unwrap_or_default();
-        if told.abs_diff(heard_ms) > self.tolerance_ms() {
-            self.fault(Property::Turns, format!("item {item}: {heard_ms} ms heard, {told} told"));
-        }
-        if !update.cut_off && told < made_ms {
-            self.fault(Property::Turns, format!("item {item}: {told} of {made_ms} ms heard, not cut off"));
-        }
-        if !update.cut_off && !cut_short && update.text.trim() != self.service.items[item].said.trim() {
-            self.fault(
-                Property::Turns,
-                format!("item {item} is not cut off, yet not whole: {:?}", update.text),
-            );
-        }
     }
 }
 

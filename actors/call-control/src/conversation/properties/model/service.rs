@@ -2,7 +2,7 @@
 //! OpenAI Realtime, sections 3 to 7).
 
 use super::*;
-use crate::realtime::events::{Content, StatusDetails};
+use crate::realtime::events::{AudioDelta, Content, Item, Response, ServiceError, StatusDetails};
 
 /// The service ends an utterance after so much silence.
 pub(super) const SILENCE_MS: Millis = 500;

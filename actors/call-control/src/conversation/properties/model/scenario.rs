@@ -1,0 +1,123 @@
+//! What one call meets, and what became of it.
+
+use crate::Millis;
+
+/// What one call meets.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    pub barge_in_min_ms: Millis,
+    /// Whether phrases are at hand.
+    pub phrases: bool,
+    /// One way, between us and the service.
+    pub service_ms: Millis,
+    /// One way, between us and Twilio.
+    pub ear_ms: Millis,
+    /// When, within 20 ms, Twilio takes its next frame.
+    pub frame_phase: Millis,
+    /// How much later than asked for a tick comes.
+    pub tick_late_ms: Millis,
+    pub connects: Vec<Connection>,
+    pub responses: Vec<Plan>,
+    pub utterances: Vec<Utterance>,
+    /// Whether the service says so when it cannot answer an utterance because a response is active.
+    pub tells_of_unanswered: bool,
+    /// Whether a cancelled response still has its transcript in `response.done`.
+    pub cancelled_has_transcript: bool,
+    /// What happens, and how long after what happened before.
+    pub acts: Vec<(Millis, Act)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Connection {
+    Opens,
+    /// `session.updated` takes so long.
+    Slow(Millis),
+    Fails,
+    Refused,
+}
+
+/// One response of the service; past the last one all are short answers.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub parts: Vec<Part>,
+    pub outcome: Ending,
+}
+
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// Pieces of audio, as `(after ms, bytes)`, and whether the words come before their audio.
+    Speech { pieces: Vec<(Millis, u32)>, words_first: bool },
+    /// A function call, told of before `response.done` or only there.
+    Call { early: bool },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Ending {
+    Completed,
+    Incomplete,
+    /// `response.done` with this message.
+    Failed(&'static str),
+    /// `insufficient_quota`.
+    Fatal,
+    /// An `error` instead of a response, if we asked for it.
+    NotBegun,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Utterance {
+    /// When its transcript comes, and whether there is one.
+    pub transcript: Option<(Millis, bool)>,
+    /// Whether the service answers it by itself.
+    pub answered: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Act {
+    OpenStream,
+    LoseStream,
+    /// The caller speaks for so long.
+    Speak(Millis),
+    Digit,
+    Tick,
+    BenignError(&'static str),
+    HangUp,
+    CallOver,
+    Unclaimed,
+    Shutdown,
+    LoseService,
+    /// The process is killed, and so much later another one has the caller's stream. It knows what was
+    /// written, or (`blind`) nothing of it.
+    Restart {
+        back_after: Millis,
+        blind: bool,
+    },
+}
+
+/// What a conversation must never break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Property {
+    OneResponse,
+    CallsAnswered,
+    Truncation,
+    Turns,
+    End,
+    Playing,
+    Fillers,
+    Liveness,
+    Determinism,
+    Checkpoint,
+}
+
+/// What became of a scenario.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub faults: Vec<(Property, String)>,
+    /// Of each truncation: milliseconds between what the service was told and what the ear had heard.
+    pub truncation_errors_ms: Vec<u32>,
+    pub barge_ins: u32,
+    pub refusals: u32,
+    pub held_then_played: u32,
+    pub fillers: u32,
+    pub goodbyes: u32,
+    pub restarts: u32,
+}
