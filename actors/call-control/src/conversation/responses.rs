@@ -311,7 +311,7 @@ impl Responses {
             (self.failures, self.refusals, self.calling) = (0, 0, 0);
         }
         if calls && !sounded {
-            self.calling += 1;
+            one_more(&mut self.calling, MAX_CALLING);
             if self.calling > MAX_CALLING {
                 return Ended::Silent(AfterFailure::GiveUp);
             }
@@ -342,7 +342,7 @@ impl Responses {
 
     /// `limit`: the failures in a row that are followed by another request.
     fn again(&mut self, greeting: bool, limit: u32, delay: Millis, now: Millis) -> AfterFailure {
-        self.failures += 1;
+        one_more(&mut self.failures, MAX_FAILURES);
         if self.failures > limit {
             return AfterFailure::GiveUp;
         }
@@ -367,7 +367,7 @@ impl Responses {
                 self.greeting_due |= greeting;
                 let pause = REFUSED_PAUSE_MS << self.refusals.min(MAX_REFUSALS);
                 self.not_before = self.not_before.max(now + pause);
-                self.refusals += 1;
+                one_more(&mut self.refusals, MAX_REFUSALS);
                 if self.refusals > MAX_REFUSALS {
                     return AfterFailure::GiveUp;
                 }
@@ -452,6 +452,11 @@ fn pace(asks_unheard: u32) -> Millis {
 }
 
 mod check;
+
+/// Counts up to the first that is given up for. Responses that were under way then may still end.
+fn one_more(in_a_row: &mut u32, most: u32) {
+    *in_a_row = (*in_a_row + 1).min(most + 1);
+}
 
 #[cfg(test)]
 mod tests;

@@ -290,3 +290,15 @@ fn a_failed_response_is_retried_a_few_times_and_not_too_soon() {
         assert_eq!(responses.ask(false, 10_000 * attempt + 2_999), None);
     }
 }
+
+#[test]
+fn what_was_under_way_when_the_agent_was_given_up_for_calling_functions_still_ends() {
+    let mut responses = Responses::default();
+    for round in 0..=MAX_CALLING + 2 {
+        let id = format!("r{round}");
+        responses.created(&id, None, false, 0);
+        let gives_up = responses.done(&id, true, 0, 0) != Ended::Well;
+        assert_eq!(gives_up, round >= MAX_CALLING, "round {round}");
+        responses.check();
+    }
+}

@@ -13,8 +13,8 @@ impl World<'_> {
         if let Some(call) = self.service.calls.iter().position(owed) {
             self.fault(Property::CallsAnswered, format!("call {call} was not answered"));
         }
-        let last = self.service.responses.last().map(|response| response.began_at);
-        if last < self.service.owed_since || last.is_none() {
+        if self.service.owes() {
+            let last = self.service.responses.last().map(|response| response.began_at);
             self.fault(
                 Property::Liveness,
                 format!("owed since {:?}, last {last:?}", self.service.owed_since),

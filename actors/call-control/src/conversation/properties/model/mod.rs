@@ -28,8 +28,7 @@ mod service;
 
 /// So much cannot happen in one millisecond unless it never ends.
 const BUSY: u32 = 10_000;
-/// So long everything may take to come to rest: four failures with the longest wait, and what is said after
-/// them.
+/// So long everything may take to come to rest, besides what is said: four failures with the longest wait.
 const QUIET_MS: Millis = 200_000;
 
 /// Plays a scenario to its end.
@@ -40,11 +39,12 @@ pub fn play(scenario: &Scenario) -> Report {
         at += after;
         world.later(at, Happening::Act(*act));
     }
-    world.run_until(at + QUIET_MS);
+    let rests_at = at + QUIET_MS + scenario.speech_ms();
+    world.run_until(rests_at);
     world.at_rest();
     world.now += 1;
     world.act(Act::CallOver);
-    world.run_until(at + QUIET_MS + 2_000);
+    world.run_until(rests_at + 2_000);
     world.judged()
 }
 
@@ -374,6 +374,9 @@ impl<'a> World<'a> {
                 match response_id {
                     Some(id) => drop(self.silenced.insert(number(id))),
                     None => self.silence_next = true,
+                }
+                if let (true, Some(id)) = (too_long, response_id) {
+                    self.service.cut.insert(number(id));
                 }
                 if !too_long {
                     let Self { held, silenced, service, .. } = self;

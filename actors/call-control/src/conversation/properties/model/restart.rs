@@ -39,7 +39,7 @@ impl World<'_> {
         }
         self.journal = Journal::new(twin, LIMITS);
         self.carry_out(effects);
-        self.service.owed_since = Some(self.now); // the caller has heard nothing since
+        self.service.owe(self.now); // the caller has heard nothing since
         self.later(self.now + back_after, Happening::Act(Act::OpenStream));
     }
 

@@ -27,6 +27,19 @@ pub struct Scenario {
     pub acts: Vec<(Millis, Act)>,
 }
 
+impl Scenario {
+    /// How long all that the agent is to say takes.
+    pub fn speech_ms(&self) -> Millis {
+        let pieces = |part: &Part| match part {
+            Part::Speech { pieces, .. } => {
+                pieces.iter().map(|(after, bytes)| after + u64::from(bytes / 8)).sum()
+            }
+            Part::Call { .. } => 0,
+        };
+        self.responses.iter().flat_map(|plan| &plan.parts).map(pieces).sum()
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub enum Connection {
     Opens,

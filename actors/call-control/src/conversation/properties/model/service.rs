@@ -22,8 +22,25 @@ pub(super) struct Service {
     pub(super) utterances: usize,
     pub(super) hearing: bool,
     pub(super) voice: u32,
+    /// Responses that were cut for their length. What of them was kept is the answer, however they end.
+    pub(super) cut: BTreeSet<usize>,
     /// The last moment since which an answer is owed.
     pub(super) owed_since: Option<Millis>,
+    /// The response that failed at that moment.
+    pub(super) owed_for: Option<usize>,
+}
+
+impl Service {
+    pub(super) fn owe(&mut self, since: Millis) {
+        (self.owed_since, self.owed_for) = (Some(since), None);
+    }
+
+    /// Whether the caller has still to be answered.
+    pub(super) fn owes(&self) -> bool {
+        let last = self.responses.last().map(|response| response.began_at);
+        let is_cut = self.owed_for.is_some_and(|response| self.cut.contains(&response));
+        last.is_none() || (last < self.owed_since && !is_cut)
+    }
 }
 
 pub(super) struct Reply {
@@ -147,7 +164,7 @@ impl World<'_> {
         let plan = self.scenario.utterances.get(utterance).copied().unwrap_or(default);
         self.say(Said::Event(ServerEvent::SpeechStopped));
         self.say(Said::Committed { utterance });
-        self.service.owed_since = Some(self.now);
+        self.service.owe(self.now);
         if self.service.active.is_none() && plan.answered {
             self.begin_response(true, None);
         } else if self.service.active.is_some() && self.scenario.tells_of_unanswered {
@@ -216,7 +233,7 @@ impl World<'_> {
                     let what = format!("call {call} of session {session}: answer {answers}");
                     return self.fault(Property::CallsAnswered, what);
                 }
-                self.service.owed_since = Some(self.now);
+                self.service.owe(self.now);
                 let kind = "function_call_output".into();
                 self.say(Said::Event(ServerEvent::ItemAdded { kind, call_id: Some(call_id) }));
             }
@@ -234,7 +251,7 @@ impl World<'_> {
             self.fault(Property::OneResponse, format!("respond-{number} while {active} is active and known"));
         }
         self.report.refusals += 1;
-        self.service.owed_since = Some(self.now);
+        self.service.owe(self.now);
         self.say(Said::Event(ServerEvent::Error(error(
             "conversation_already_has_active_response",
             Some(number),
@@ -266,7 +283,7 @@ impl World<'_> {
         self.service.responses.push(Reply { crossed, began_at, steps, output: vec![] });
         match (outcome, number) {
             (Ending::NotBegun, Some(number)) => {
-                self.service.owed_since = Some(self.now + 1);
+                self.service.owe(self.now + 1);
                 self.say(Said::Event(ServerEvent::Error(error("server_error", Some(number)))));
             }
             _ => {
@@ -320,7 +337,8 @@ impl World<'_> {
                 Ending::Incomplete => self.finish("incomplete", None),
                 Ending::Failed(message) => {
                     let message = Some(message.to_owned());
-                    self.service.owed_since = Some(self.now + 1);
+                    self.service.owe(self.now + 1);
+                    self.service.owed_for = Some(response);
                     self.finish(
                         "failed",
                         Some(ServiceError { message, ..error("rate_limit_exceeded", None) }),
