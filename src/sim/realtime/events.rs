@@ -132,7 +132,7 @@ fn read(kind: &str, fields: Value) -> Result<ClientEvent<'static>, Refusal> {
     Ok(match kind {
         "session.update" => {
             let schema::SessionUpdate { session } = strict(fields)?;
-            let checked = Box::new(schema::Session::deserialize(&session)?);
+            let checked = Box::new(part("session", &session)?);
             ClientEvent::SessionUpdate { patch: session, checked }
         }
         "input_audio_buffer.append" => ClientEvent::Append(strict::<schema::Append>(fields)?.audio.into()),
@@ -157,7 +157,7 @@ fn read(kind: &str, fields: Value) -> Result<ClientEvent<'static>, Refusal> {
         "response.create" => {
             let response =
                 strict::<schema::ResponseCreate>(fields)?.response.unwrap_or_else(|| Map::new().into());
-            let checked = Box::new(schema::Response::deserialize(&response)?);
+            let checked: Box<schema::Response> = Box::new(part("response", &response)?);
             checked.input.iter().flatten().try_for_each(check_item)?;
             ClientEvent::ResponseCreate { response, checked }
         }
@@ -171,6 +171,15 @@ fn read(kind: &str, fields: Value) -> Result<ClientEvent<'static>, Refusal> {
 
 fn strict<T: DeserializeOwned>(fields: Value) -> Result<T, Refusal> {
     Ok(serde_json::from_value(fields)?)
+}
+
+/// A part of an event, whose refusal names the parameter by its path.
+fn part<'a, T: Deserialize<'a>>(name: &str, value: &'a Value) -> Result<T, Refusal> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = format!("{name}.{}", error.path());
+        let refusal = Refusal::from(error.into_inner());
+        Refusal { param: refusal.param.or(Some(path)), ..refusal }
+    })
 }
 
 fn checked_item(item: &Value) -> Result<Item, Refusal> {
@@ -326,5 +335,8 @@ mod tests {
         );
         assert_eq!(id.as_deref(), Some("cfg-1"));
         assert_eq!(event.unwrap_err().param.as_deref(), Some("voice"));
+        let nova =
+            r#"{"type":"session.update","session":{"type":"realtime","audio":{"output":{"voice":"nova"}}}}"#;
+        assert_eq!(parse(nova).1.unwrap_err().param.as_deref(), Some("session.audio.output.voice"));
     }
 }
