@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::env;
 use std::process::Command;
 use std::sync::{LazyLock, Mutex};
+use std::thread::{self, ThreadId};
 
 use crate::support::certificates::Authority;
 use crate::support::pgbouncer::PgBouncer;
@@ -45,16 +46,17 @@ fn pass_by(route: &str) {
     assert!(output.status.success() && !said.contains(" 0 passed"), "{route}: {said}");
 }
 
-/// The way to the database of this URL: straight, or by a pooler of its own.
+/// The way to the database of this URL: straight, or by a pooler of the test's own, as a pooler ends with the
+/// thread that started it.
 pub(super) fn chosen(url: &str) -> String {
     static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
-    static POOLERS: LazyLock<Mutex<HashMap<String, PgBouncer>>> = LazyLock::new(Mutex::default);
+    static POOLERS: LazyLock<Mutex<HashMap<(String, ThreadId), PgBouncer>>> = LazyLock::new(Mutex::default);
     let Ok(route) = env::var(ROUTE) else { return url.to_owned() };
     if !url.contains("%2F") || url.contains("switchboard-link-") {
         return url.to_owned(); // nobody is there, or comes and goes
     }
     let mut poolers = POOLERS.lock().unwrap();
-    let pooler = poolers.entry(url.to_owned()).or_insert_with(|| {
+    let pooler = poolers.entry((url.to_owned(), thread::current().id())).or_insert_with(|| {
         let database = TestDatabase { url: url.to_owned() };
         match route.as_str() {
             "pooler" => PgBouncer::before(&database),
