@@ -3,13 +3,14 @@
 //! One HTTP worker carries the audio of all calls. It parses every request and sends every answer, but
 //! anything that may take over 100 µs runs elsewhere, so that it delays no frame:
 //!
-//! | Thread | Runs | Never runs |
-//! |---|---|---|
-//! | calls (`actix-server worker 0`) | connections, media streams, CallActors, Realtime sockets, webhooks; checks who may use the API and how often | queries of the log, encoding |
-//! | API (`api`) | queries of the log and their rows, search, CSV and JSON of the API | audio, anything that steers a call |
-//! | blocking pool | the text of `/metrics` | |
-//! | `db` | database connections, writer of records, processing of status callbacks | |
-//! | main | registry, jobs, signals | |
+//! - The calls' thread (`actix-server worker 0`) runs connections, media streams, CallActors, Realtime
+//!   sockets and webhooks. It checks who may use the API and how often. It never runs queries of the log or
+//!   encoding.
+//! - The API's thread (`api`) runs queries of the log, search, and the CSV and JSON of the API. It never runs
+//!   audio or anything that steers a call.
+//! - The blocking pool makes the text of `/metrics`.
+//! - The `db` thread runs database connections, the writer of records and the processing of status callbacks.
+//! - The main thread runs registry, jobs and signals.
 //!
 //! Work of each [`Kind`] has a limit. Work beyond it is refused with 503 and `Retry-After`. Work whose client
 //! has left is dropped at its next wait. A panic is a 500 of its own request; the worker goes on. The worker

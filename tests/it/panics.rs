@@ -48,6 +48,18 @@ impl House {
         assert!(sequences.eq(0..session.arrivals.len() as u32), "a frame was lost or came twice");
         assert_eq!((session.untagged, session.corrupted), (0, 0));
     }
+
+    /// The actor has failed, so a person is dialled, and the log says so.
+    async fn gives_to_a_person(&self, caller: &Caller) {
+        let dialled = |(_, event): &(Duration, Event)| *event == Event::Dialled(HUMAN.into());
+        eventually("the person is dialled", async || caller.events().iter().any(dialled)).await;
+        caller.hangs_up().await;
+        let log = self.app.logged(caller.call_sid()).await;
+        assert_eq!(
+            (&log["call"]["outcome"], &log["call"]["reason"]),
+            (&"transferred".into(), &"actor-failed".into())
+        );
+    }
 }
 
 /// When in a call a panic is ordered.
@@ -145,14 +157,7 @@ async fn the_fourth_panic_within_a_minute_brings_a_person() {
     for _ in 0..4 {
         house.panics(&caller, "Digit", async { caller.presses('5') }).await;
     }
-    let dialled = |(_, event): &(Duration, Event)| *event == Event::Dialled(HUMAN.into());
-    eventually("the person is dialled", async || caller.events().iter().any(dialled)).await;
-    caller.hangs_up().await;
-    let log = house.app.logged(caller.call_sid()).await;
-    assert_eq!(
-        (&log["call"]["outcome"], &log["call"]["reason"]),
-        (&"transferred".into(), &"actor-failed".into())
-    );
+    house.gives_to_a_person(&caller).await;
     assert!(caller.silence_ms() < 3_000, "{} ms of silence", caller.silence_ms());
     house.app.empties().await;
 }
@@ -163,14 +168,7 @@ async fn a_call_whose_checkpoint_panics_too_is_given_to_a_person_at_once() {
     let caller = house.world.in_conversation(&[]).await;
     let panics = house.panics(&caller, "Digit", async { caller.presses('5') });
     house.app.panics_at("call-restore", panics).await;
-    let dialled = |(_, event): &(Duration, Event)| *event == Event::Dialled(HUMAN.into());
-    eventually("the person is dialled", async || caller.events().iter().any(dialled)).await;
-    caller.hangs_up().await;
-    let log = house.app.logged(caller.call_sid()).await;
-    assert_eq!(
-        (&log["call"]["outcome"], &log["call"]["reason"]),
-        (&"transferred".into(), &"actor-failed".into())
-    );
+    house.gives_to_a_person(&caller).await;
     house.app.empties().await;
 }
 

@@ -93,8 +93,8 @@ impl<M: Replay + Clone + PartialEq> Journal<M> {
         }
     }
 
-    /// Goes back to the checkpoint. If this panics, there is none: whoever catches it must give the machine
-    /// up.
+    /// Goes back to the checkpoint. If the replay panics, the checkpoint is lost, and this machine must not
+    /// be used any more.
     pub fn restore(&mut self) {
         if std::mem::take(&mut self.pending)
             && let Some(last) = self.entries.pop()

@@ -46,8 +46,8 @@ fn is_unspaced(c: char) -> bool {
         | '\u{F900}'..='\u{FAFF}' | '\u{FF00}'..='\u{FF9F}' | '\u{20000}'..='\u{3FFFF}')
 }
 
-/// A mark that belongs to the character before it: a vowel or tone sign, a voicing mark, a variant; also
-/// punctuation that ends what stands before it.
+/// A mark that belongs to the character before it: a vowel or tone sign, a voicing mark, a variant. Closing
+/// punctuation, such as a full stop, belongs to it as well.
 fn is_joined_to_what_precedes(c: char) -> bool {
     matches!(c,
         '\u{0300}'..='\u{036F}' | '\u{0E30}'..='\u{0E3A}' | '\u{0E45}'..='\u{0E4E}' | '\u{0EB0}'..='\u{0EBC}'

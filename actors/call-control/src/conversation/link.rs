@@ -1,5 +1,5 @@
 //! The link to the Realtime service: when to open a socket, when to try again, when to stop trusting one, and
-//! when to give up. Pure: it is told what happened and when.
+//! when to give up. It does no I/O: the caller passes each event and its time.
 //!
 //! A session is "ready" once it is configured; until then nobody is heard. One that gives no sign of life, or
 //! comes near its age limit at a turn boundary, is replaced like one that was lost (reference: OpenAI

@@ -451,12 +451,13 @@ fn pace(asks_unheard: u32) -> Millis {
     }
 }
 
-mod check;
-
-/// Counts up to the first that is given up for. Responses that were under way then may still end.
+/// Counts one more in a row, up to the first at which the agent is given up. Responses that are under way
+/// then may still end.
 fn one_more(in_a_row: &mut u32, most: u32) {
     *in_a_row = (*in_a_row + 1).min(most + 1);
 }
+
+mod check;
 
 #[cfg(test)]
 mod tests;

@@ -133,7 +133,7 @@ impl Conversation {
         self.responses.greet();
     }
 
-    /// What waits for the caller to come back answers what is out of date by then.
+    /// Discards the audio that is held for a caller who is away: it answers an older question.
     fn discard_held(&mut self, effects: &mut Vec<Effect>) {
         self.held_bytes = 0;
         let mut last = None;

@@ -6,7 +6,7 @@ use crate::Millis;
 #[derive(Debug, Clone)]
 pub struct Scenario {
     pub barge_in_min_ms: Millis,
-    /// Whether phrases are at hand.
+    /// The agent has recorded phrases.
     pub phrases: bool,
     /// One way, between us and the service.
     pub service_ms: Millis,
@@ -88,7 +88,7 @@ pub struct Utterance {
 pub enum Act {
     OpenStream,
     LoseStream,
-    /// The caller speaks for so long.
+    /// The caller speaks for this many milliseconds.
     Speak(Millis),
     Digit,
     Tick,
