@@ -370,7 +370,7 @@ fn voice(settings: &Settings, public_url: &Url, registry: Registry, metrics: Met
             .with_shared_keys(twilio.shared_keys.clone())
     });
     let tokens = TokenKey::new(settings.secret_key.clone());
-    let pump = Pump { registry, tokens: tokens.clone(), metrics };
+    let pump = Pump { keeper: Arc::new(registry), tokens: tokens.clone(), metrics };
     Voice::new(public_url, validator, tokens, pump)
 }
 

@@ -171,8 +171,11 @@ impl House {
         };
         let registry = Registry::start(2, Arc::new(setup));
         let tokens = TokenKey::new(Secret::new("key".into()));
-        let pump =
-            Data::new(Pump { registry: registry.clone(), tokens: tokens.clone(), metrics: metrics.clone() });
+        let pump = Data::new(Pump {
+            keeper: Arc::new(registry.clone()),
+            tokens: tokens.clone(),
+            metrics: metrics.clone(),
+        });
         let server =
             HttpServer::new(move || App::new().app_data(pump.clone()).route("/stream", get().to(stream)))
                 .workers(1)

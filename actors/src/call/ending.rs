@@ -8,9 +8,9 @@ use tracing::Instrument as _;
 
 use super::conversation::{CallResult, Next};
 use super::end::CallEnd;
+use super::slot::CallEnded;
 use super::{CallActor, CallIdentity};
 use crate::db::record::{CallClosed, NextStep, Record};
-use crate::registry::CallEnded;
 use crate::wire::realtime::transcription;
 use crate::wire::realtime::usage::{PRICES_AS_OF, Usage};
 
@@ -64,7 +64,7 @@ impl CallActor {
     /// What comes next is known to the registry before the slot, and with it the stream, is let go.
     pub(super) fn let_go(&self, ended: Ended, ctx: &mut Context<Self>) {
         let CallIdentity { call_sid, serial, .. } = self.identity;
-        let registry = self.registry.clone();
+        let keeper = self.keeper.clone();
         let next_step = match ended {
             Ended::AsDecided { next: Next::Human, .. } => Some(NextStep::Human),
             Ended::AsDecided { next: Next::Elsewhere, .. } => Some(NextStep::HandedOver),
@@ -78,9 +78,9 @@ impl CallActor {
             for _ in 0..LET_GO_TRIES {
                 let answer = match ended {
                     Ended::AsDecided { end, next } => {
-                        registry.end(CallEnded { call_sid, serial, end, next }).await
+                        keeper.end(CallEnded { call_sid, serial, end, next }).await
                     }
-                    Ended::WornOut => registry.gave_up(call_sid, serial).await,
+                    Ended::WornOut => keeper.gave_up(call_sid, serial).await,
                 };
                 if answer.is_ok() {
                     return;

@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use tracing::Span;
 
 use self::conversation::kept::LIMITS;
+use self::conversation::state::{CallState, Speaking};
 use self::conversation::{Conversation, Effect, Errors, Input, Rules, Summary};
 use self::current::CurrentPersona;
 use self::ending::Ended;
@@ -27,10 +28,9 @@ use self::persona::Persona;
 use self::phrases::Phrases;
 use self::phrases::book::PhraseBook;
 use self::session::connect_later;
+use self::slot::SlotKeeper;
 use crate::db::record::CallClosed;
 use crate::metrics::{ActorMetrics, Counted, Metrics};
-use crate::registry::Registry;
-use crate::registry::picture::{CallState, Speaking};
 use crate::supervise::{Intensity, caught, fault_point};
 use crate::wire::realtime::events::ServerEvent;
 use crate::wire::realtime::requests::Request;
@@ -48,6 +48,7 @@ pub mod phrases;
 pub mod pump;
 mod recovery;
 mod session;
+pub mod slot;
 pub mod trial;
 
 pub use call_control::Millis;
@@ -123,7 +124,7 @@ pub struct CallActor {
     /// The agent's when the call began. The call keeps both.
     persona: Arc<Persona>,
     phrases: Arc<Phrases>,
-    registry: Registry,
+    keeper: Arc<dyn SlotKeeper>,
     conversation: Option<Journal<Conversation>>,
     effects: Vec<Effect>,
     clock: Clock,
@@ -179,7 +180,7 @@ impl CallActor {
         identity: CallIdentity,
         past: Option<Past>,
         setup: Arc<CallSetup>,
-        registry: Registry,
+        keeper: Arc<dyn SlotKeeper>,
         Shared { uplink, status, span }: Shared,
     ) -> Self {
         let counts = setup.metrics.of_actor("call");
@@ -191,7 +192,7 @@ impl CallActor {
             persona,
             phrases,
             setup,
-            registry,
+            keeper,
             conversation: None,
             effects: Vec::with_capacity(8),
             clock: Clock { began_at, began: Instant::now() },

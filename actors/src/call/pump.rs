@@ -3,6 +3,7 @@
 //! and ends when the socket does or the call's slot is released.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
@@ -10,11 +11,10 @@ use tokio::time::{Instant, timeout};
 use tracing::Span;
 
 use super::loudness::Loudness;
+use super::slot::{Claimed, NotClaimed, SlotKeeper};
 use super::{CallActor, CallerNews, FromCaller, OpenStream};
 use crate::ask::ask;
 use crate::metrics::{ActorMetrics, Counted, Metrics};
-use crate::registry::slots::NotClaimed;
-use crate::registry::{Claimed, Registry};
 use crate::supervise::fault_point;
 use crate::wire::realtime::holes::PAUSE_MS;
 use crate::wire::twilio::frames::{Inbound, Mark, Start};
@@ -41,7 +41,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 /// What the pump of every stream needs.
 #[derive(Clone)]
 pub struct Pump {
-    pub registry: Registry,
+    pub keeper: Arc<dyn SlotKeeper>,
     pub tokens: TokenKey,
     pub metrics: Metrics,
 }
@@ -143,7 +143,7 @@ impl Pump {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let call_sid = start.call_sid;
         let epoch = self.tokens.check(token, call_sid, now).map_err(|_| StreamFault::BadToken)?;
-        match self.registry.claim(call_sid, epoch).await {
+        match self.keeper.claim(call_sid, epoch).await {
             Ok(Ok(claimed)) => {
                 let span =
                     tracing::info_span!(parent: &claimed.span, "media stream", epoch = i64::from(epoch));
@@ -255,7 +255,7 @@ impl Pump {
         tell(line, news).await;
         // Also after a `stop`: should the actor not have taken it, the slot is free in a while all the same.
         for _ in 0..TELL_TRIES {
-            if self.registry.stream_lost(line.call_sid, line.epoch).await.is_ok() {
+            if self.keeper.stream_lost(line.call_sid, line.epoch).await.is_ok() {
                 line.claimed.claim.is_told();
                 return;
             }

@@ -70,6 +70,6 @@ impl Drop for CallActor {
             stream.out.close();
         }
         self.uplink.close();
-        self.registry.died(self.identity.call_sid, self.identity.serial, std::thread::panicking());
+        self.keeper.died(self.identity.call_sid, self.identity.serial, std::thread::panicking());
     }
 }

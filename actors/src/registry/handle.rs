@@ -2,22 +2,19 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use actix::WeakAddr;
 use actix::prelude::*;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
-use super::claim::Claim;
 use super::picture::{CallState, Capacity, LiveCall, Picture};
-use super::slots::NotClaimed;
 use super::{ANSWER_WITHIN, CallRegistry};
 use crate::ask::ask;
+use crate::call::CallSetup;
 use crate::call::conversation::Next;
 use crate::call::end::CallEnd;
 use crate::call::history::Past;
-use crate::call::{CallActor, CallSetup};
+use crate::call::slot::{Claimed, NotClaimed};
 use crate::metrics::ActorMetrics;
 use crate::supervise::{Life, Lifeline};
-use crate::wire::realtime::socket::Uplink;
 use crate::wire::twilio::sid::CallSid;
 
 /// The registry does not answer: it is overrun, panicked at the question, or is gone.
@@ -45,16 +42,6 @@ pub enum Admission {
     /// This instance is going down: the call is to ask again in a moment, for another may answer then. Said
     /// to each call five times.
     Elsewhere,
-}
-
-/// What a stream needs of its call.
-pub struct Claimed {
-    pub call: WeakAddr<CallActor>,
-    pub uplink: Arc<Uplink>,
-    /// The call's.
-    pub span: Span,
-    /// Frees the slot for another stream when it is dropped.
-    pub claim: Claim,
 }
 
 /// What a call does whose stream has ended.
@@ -110,15 +97,6 @@ impl Registry {
         self.ask_about(call_sid, "take up", AdmitCall { call_sid, from, to, past: Some(past), home }).await
     }
 
-    /// Gives a stream its call, once.
-    pub async fn claim(
-        &self,
-        call_sid: CallSid,
-        epoch: u32,
-    ) -> Result<Result<Claimed, NotClaimed>, RegistryDown> {
-        self.ask_about(call_sid, "claim", ClaimStream { call_sid, epoch }).await
-    }
-
     /// Whether the call's stream is open here.
     pub async fn is_live(&self, call_sid: CallSid) -> bool {
         let picture = self.picture().await;
@@ -138,12 +116,6 @@ impl Registry {
     /// Twilio says that the call has ended.
     pub async fn call_over(&self, call_sid: CallSid) -> Result<(), RegistryDown> {
         self.ask_about(call_sid, "call over", CallOver { call_sid }).await
-    }
-
-    /// A stream ended. If the call has not, another stream has [`CLAIM_WITHIN`](super::slots::CLAIM_WITHIN)
-    /// to come.
-    pub async fn stream_lost(&self, call_sid: CallSid, epoch: u32) -> Result<(), RegistryDown> {
-        self.ask_about(call_sid, "stream lost", StreamLost { call_sid, epoch }).await
     }
 
     /// The live picture.
@@ -176,22 +148,8 @@ impl Registry {
         &self.lifeline
     }
 
-    pub(crate) async fn end(&self, ended: CallEnded) -> Result<(), RegistryDown> {
-        self.ask_about(ended.call_sid, "end", ended).await
-    }
-
-    /// A call's actor has panicked too often to end its call.
-    pub(crate) async fn gave_up(&self, call_sid: CallSid, serial: u64) -> Result<(), RegistryDown> {
-        self.ask_about(call_sid, "gave up", CallDied { call_sid, serial, panicked: true }).await
-    }
-
-    /// For a drop guard, which cannot wait.
-    pub(crate) fn died(&self, call_sid: CallSid, serial: u64, panicked: bool) {
-        self.address.do_send(CallDied { call_sid, serial, panicked });
-    }
-
     /// The same about a call, as a span of its trace.
-    async fn ask_about<M, T>(
+    pub(super) async fn ask_about<M, T>(
         &self,
         call_sid: CallSid,
         question: &'static str,
@@ -252,24 +210,6 @@ pub(super) struct EndStream {
 #[rtype(result = "Option<()>")]
 pub(super) struct CallOver {
     pub(super) call_sid: CallSid,
-}
-
-/// The stream of `epoch` ended, and the call may go on.
-#[derive(Message)]
-#[rtype(result = "Option<()>")]
-pub(super) struct StreamLost {
-    pub(super) call_sid: CallSid,
-    pub(super) epoch: u32,
-}
-
-/// The call's actor has decided the end: what comes next is kept, and the slot is freed.
-#[derive(Message)]
-#[rtype(result = "Option<()>")]
-pub(crate) struct CallEnded {
-    pub call_sid: CallSid,
-    pub serial: u64,
-    pub end: CallEnd,
-    pub next: Next,
 }
 
 /// A call's actor is gone, whatever ended it.

@@ -20,10 +20,9 @@ impl Handler<ClaimStream> for CallRegistry {
         let ClaimStream { call_sid, epoch } = message;
         self.guarded_for(call_sid, ctx, |registry, ctx| {
             fault_point!("registry-ClaimStream");
-            let registry_address = ctx.address();
             let slot = registry.slots.claim(call_sid, epoch)?;
             let Line { call, uplink, span, .. } = &slot.call;
-            let claim = Claim::new(registry_address, call_sid, epoch);
+            let claim = Claim::new(ctx.address().recipient(), call_sid, epoch);
             let claimed =
                 Claimed { call: call.downgrade(), uplink: uplink.clone(), span: span.clone(), claim };
             registry.publish();

@@ -15,18 +15,16 @@ use chrono::{DateTime, Utc};
 use tracing::Span;
 use tracing::field::Empty;
 
-pub use self::claim::Claim;
-pub(crate) use self::handle::CallEnded;
-pub use self::handle::{Admission, AfterStream, Claimed, Registry, RegistryDown};
+pub use self::handle::{Admission, AfterStream, Registry, RegistryDown};
 use self::handle::{
     AdmitCall, AskWhetherIdle, CallDied, CallOver, ClaimStream, Drain, DrawPicture, EndCalls, EndStream,
-    StreamLost,
 };
 use self::picture::{Capacity, LiveCall, Picture};
-use self::slots::{CLAIM_WITHIN, NotClaimed, Reserved, Resumed, Slots};
+use self::slots::{CLAIM_WITHIN, Reserved, Resumed, Slots};
 use crate::ask::ask;
 use crate::call::conversation::Next;
 use crate::call::end::{CallEnd, Outcome, Reason};
+use crate::call::slot::{CallEnded, Claim, Claimed, NotClaimed, StreamLost};
 use crate::call::{
     CallActor, CallIdentity, CallSetup, LiveStatus, OverAtTwilio, Shared, ShutDown, Unclaimed,
 };
@@ -37,9 +35,9 @@ use crate::wire::realtime::socket::Uplink;
 use crate::wire::twilio::sid::CallSid;
 
 mod check;
-mod claim;
 mod handle;
 mod handlers;
+mod keeper;
 pub mod picture;
 
 pub use call_control::ceiling::slots;
@@ -208,7 +206,7 @@ impl CallRegistry {
         if self.draining && self.slots.get(call_sid).is_none() {
             return self.send_elsewhere(opened, used);
         }
-        let (setup, registry, serial) = (self.setup.clone(), self.way_here(ctx), self.serial);
+        let (setup, keeper, serial) = (self.setup.clone(), Arc::new(self.way_here(ctx)), self.serial);
         self.serial += 1;
         let reserved = self.slots.reserve(call_sid, used, Instant::now(), |epoch| {
             let uplink = Arc::new(Uplink::default());
@@ -219,7 +217,7 @@ impl CallRegistry {
             );
             let shared = Shared { uplink: uplink.clone(), status: status.clone(), span: span.clone() };
             let call = Supervisor::start_in_arbiter(&home, move |_| {
-                CallActor::new(identity, past, setup, registry, shared)
+                CallActor::new(identity, past, setup, keeper, shared)
             });
             Line { serial, call, uplink, status, span, from, to, started_at, began: Instant::now() }
         });

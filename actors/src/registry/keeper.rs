@@ -1,39 +1,46 @@
-//! Who holds a claimed slot: a value that tells the registry when it goes, however it goes. An answer that
-//! nobody waits for any more, a pump that is cancelled and one that panics leave no slot behind.
+//! What a call and its pump ask of the registry.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use actix::Addr;
+use actix::{Handler, Message};
 
 use super::CallRegistry;
-use super::handle::StreamLost;
+use super::handle::{CallDied, ClaimStream, Registry, RegistryDown};
+use crate::call::slot::{Answer, CallEnded, Claimed, NoAnswer, NotClaimed, SlotKeeper, StreamLost};
 use crate::wire::twilio::sid::CallSid;
 
-/// The claim of a call's slot by the stream of one epoch.
-pub struct Claim {
-    registry: Addr<CallRegistry>,
-    call_sid: CallSid,
-    epoch: u32,
-    /// The registry has been told of the stream's end.
-    told: AtomicBool,
-}
-
-impl Claim {
-    pub(super) fn new(registry: Addr<CallRegistry>, call_sid: CallSid, epoch: u32) -> Self {
-        Self { registry, call_sid, epoch, told: AtomicBool::new(false) }
+impl SlotKeeper for Registry {
+    fn claim(&self, call_sid: CallSid, epoch: u32) -> Answer<Result<Claimed, NotClaimed>> {
+        self.answer_about(call_sid, "claim", ClaimStream { call_sid, epoch })
     }
 
-    /// The registry knows that the stream has ended.
-    pub fn is_told(&self) {
-        self.told.store(true, Ordering::Relaxed);
+    /// Another stream has [`CLAIM_WITHIN`](super::slots::CLAIM_WITHIN) to come.
+    fn stream_lost(&self, call_sid: CallSid, epoch: u32) -> Answer<()> {
+        self.answer_about(call_sid, "stream lost", StreamLost { call_sid, epoch })
+    }
+
+    fn end(&self, ended: CallEnded) -> Answer<()> {
+        self.answer_about(ended.call_sid, "end", ended)
+    }
+
+    fn gave_up(&self, call_sid: CallSid, serial: u64) -> Answer<()> {
+        self.answer_about(call_sid, "gave up", CallDied { call_sid, serial, panicked: true })
+    }
+
+    fn died(&self, call_sid: CallSid, serial: u64, panicked: bool) {
+        self.address.do_send(CallDied { call_sid, serial, panicked });
     }
 }
 
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if !self.told.load(Ordering::Relaxed) {
-            self.registry.do_send(StreamLost { call_sid: self.call_sid, epoch: self.epoch });
-        }
+impl Registry {
+    fn answer_about<M, T>(&self, call_sid: CallSid, question: &'static str, message: M) -> Answer<T>
+    where
+        M: Message<Result = Option<T>> + Send + 'static,
+        T: Send + 'static,
+        CallRegistry: Handler<M>,
+    {
+        let registry = self.clone();
+        Box::pin(async move {
+            registry.ask_about(call_sid, question, message).await.map_err(|RegistryDown| NoAnswer)
+        })
     }
 }
 
@@ -45,6 +52,7 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use crate::call::conversation::Rules;
+    use crate::call::slot::SlotKeeper as _;
     use crate::call::{CallSetup, Ledger};
     use crate::db::record::{NextStep, Record};
     use crate::metrics::Metrics;
