@@ -56,6 +56,7 @@ async fn session(
         socket.send(SESSION_CREATED.into()).await?;
     }
     let mut speaks = state.kind.is_bare();
+    let mut is_trial = false;
     let (short, long) = (Tag::tail(20), Tag::tail(200));
     let (mut sequence, mut heard) = (0, None);
     let offset = (OFFSET_US + u64::from(number) * SPREAD_US) % FRAME.as_micros() as u64;
@@ -64,6 +65,9 @@ async fn session(
         tokio::select! {
             biased;
             message = socket.next() => {
+                if is_trial && !matches!(message, Some(Ok(Message::Text(_)))) {
+                    return Ok(());
+                }
                 let Message::Text(text) = message.context("the session was ended")?? else { continue };
                 if let Some(audio) = text.strip_prefix(r#"{"type":"input_audio_buffer.append","audio":""#) {
                     state.heard(&state.up, audio, &mut heard);
@@ -72,6 +76,11 @@ async fn session(
                 let request: Value = serde_json::from_str(&text)?;
                 let answers: &[&'static str] = match request["type"].as_str() {
                     Some("session.update") => &[SESSION_UPDATED],
+                    // No call's: the program tries its agent when it starts.
+                    Some("response.create") if request["response"]["conversation"] == "none" => {
+                        is_trial = true;
+                        &[TRIAL_DONE]
+                    }
                     Some("response.create") => &RESPONSE_BEGINS,
                     _ => anyhow::bail!("an unexpected request: {text}"),
                 };
@@ -103,6 +112,7 @@ fn delta(tag: Tag, tail: &str) -> String {
 
 const SESSION_CREATED: &str = r#"{"type":"session.created","event_id":"event_0001","session":{"type":"realtime","object":"realtime.session","id":"sess_0001","model":"gpt-realtime","output_modalities":["audio"],"tools":[]}}"#;
 const SESSION_UPDATED: &str = r#"{"type":"session.updated","event_id":"event_0002","session":{"type":"realtime","object":"realtime.session","id":"sess_0001","model":"gpt-realtime","output_modalities":["audio"],"tools":[]}}"#;
+const TRIAL_DONE: &str = r#"{"type":"response.done","event_id":"event_0003","response":{"object":"realtime.response","id":"resp_0000","status":"completed","output":[]}}"#;
 const RESPONSE_BEGINS: [&str; 4] = [
     r#"{"type":"response.created","event_id":"event_0020","response":{"object":"realtime.response","id":"resp_0001","status":"in_progress","output":[]}}"#,
     r#"{"type":"response.output_item.added","event_id":"event_0021","response_id":"resp_0001","output_index":0,"item":{"id":"item_A001","object":"realtime.item","type":"message","status":"in_progress","role":"assistant","content":[]}}"#,
