@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actors::call::conversation::Rules;
 use actors::call::{CallSetup, Ledger};
 use actors::db::record::{NextStep, Record};
-use actors::metrics::Metrics;
+use actors::metrics::{MetricSet as _, Metrics};
 use actors::registry::Registry;
 use actors::registry::slots::Slots;
 use actors::secret::Secret;
@@ -61,7 +61,7 @@ fn actor(criterion: &mut Criterion) {
         rules: Rules::default(),
         phrases: Arc::default(),
         ledger: Arc::new(Nowhere),
-        metrics: Metrics::register(&prometheus::Registry::new()),
+        metrics: Metrics::build().expect("names and labels are valid"),
     };
     let registry = system.block_on(async { Registry::start(20, Arc::new(setup)) });
     let mut number = 0;

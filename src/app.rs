@@ -15,7 +15,7 @@ use actors::call::history::{Past, Said};
 use actors::call::phrases::book::PhraseBook;
 use actors::call::pump::Pump;
 use actors::db::{BadUrl, Db, DbSettings, DbStartError, History, PastTurn, SchemaState, SpoolError};
-use actors::metrics::{Metrics, Registrar};
+use actors::metrics::{MetricSet as _, Metrics, Registrar};
 use actors::registry::Registry;
 use actors::wire::realtime::socket::Endpoint;
 use actors::wire::twilio::rest::TwilioApi;
@@ -45,7 +45,7 @@ use crate::http::worker::ApiWorker;
 use crate::left_behind;
 use crate::logging;
 use crate::memory_limit;
-use crate::process_metrics::ProcessMetrics;
+use crate::process_metrics;
 use crate::settings::{DatabaseSettings, Settings, TwilioSettings};
 use crate::signals::Signals;
 use crate::sockets;
@@ -145,11 +145,9 @@ impl App {
         registry: prometheus::Registry,
         metrics: &dyn Registrar,
     ) -> Result<Self, StartError> {
-        let process = ProcessMetrics::new().context("the metrics of the process")?;
-        metrics.register(Box::new(process)).context("the metrics of the process")?;
+        process_metrics::register(metrics).context("the metrics of the process")?;
         memory_limit::register(metrics).context("the metrics of the process")?;
-        let tasks = Tasks::new().context("the metrics of the process")?;
-        metrics.register(Box::new(tasks.clone())).context("the metrics of the process")?;
+        let tasks = Tasks::register(metrics).context("the metrics of the process")?;
         logging::register(metrics).context("the metrics of the log")?;
         traces::register(metrics).context("the metrics of the traces")?;
         let requests = RequestMetrics::register(metrics).context("the metrics of the doors")?;
@@ -163,7 +161,7 @@ impl App {
         tasks.count(Handle::current());
         tasks.count(db.runtime());
         db.process_webhooks();
-        let call_metrics = Metrics::register(metrics);
+        let call_metrics = Metrics::register(metrics).context("the metrics of the calls")?;
         call_metrics.realtime.explain(settings.places());
         db.count_in(&call_metrics);
         let setup = call_setup(&settings, db.clone(), call_metrics.clone());

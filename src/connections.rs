@@ -22,8 +22,8 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{ConnectionType, Version};
 use actix_web::middleware::Next;
-use actors::metrics::Registrar;
-use prometheus::{IntCounter, IntCounterVec, Opts};
+use actors::metrics::{MetricSet as _, Registrar};
+use prometheus::{IntCounter, IntCounterVec};
 
 pub use self::server::{Door, serve};
 
@@ -36,6 +36,15 @@ const BODY_WITHIN: Duration = Duration::from_secs(20);
 const GRACE: Duration = Duration::from_secs(2);
 /// How often it is looked who has been idle for too long.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+actors::metrics! {
+    /// The metrics of the connections.
+    struct ConnectionMetrics {
+        /// Connections we ended: `crowded` out, `idle` for too long, or `stalled` amid a body or answers.
+        ends: IntCounterVec = "switchboard_http_connections_ended_total"
+            ["reason" = &["crowded", "idle", "stalled"]];
+    }
+}
 
 /// Why we ended connections.
 #[derive(Clone)]
@@ -51,12 +60,7 @@ impl Ends {
     /// # Errors
     /// The registry has it already.
     pub fn register(metrics: &dyn Registrar) -> prometheus::Result<Self> {
-        let ends = Opts::new(
-            "switchboard_http_connections_ended_total",
-            "Connections we ended: `crowded` out, `idle` for too long, or `stalled` amid a body or answers",
-        );
-        let ends = IntCounterVec::new(ends, &["reason"])?;
-        metrics.register(Box::new(ends.clone()))?;
+        let ends = ConnectionMetrics::register(metrics)?.ends;
         let of = |reason| ends.with_label_values(&[reason]);
         Ok(Self { crowded: of("crowded"), idle: of("idle"), stalled: of("stalled") })
     }

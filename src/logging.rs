@@ -17,9 +17,9 @@ use std::sync::{LazyLock, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actors::metrics::Registrar;
+use actors::metrics::{MetricSet as _, Registrar};
 use actors::supervise;
-use prometheus::{IntCounter, IntCounterVec, Opts};
+use prometheus::{IntCounter, IntCounterVec};
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -50,9 +50,17 @@ static LINES: LazyLock<Repeats<Identifier>> = LazyLock::new(Repeats::new);
 static PANICS: LazyLock<Repeats<String>> = LazyLock::new(Repeats::new);
 static MISSING: LazyLock<Missing> = LazyLock::new(Missing::new);
 
+actors::metrics! {
+    struct LogMetrics {
+        /// Lines missing in the log: `full` buffer, `refused` by standard error, or `repeated` too often.
+        missing: IntCounterVec = "switchboard_log_lines_dropped_total"
+            ["reason" = &["full", "refused", "repeated"]];
+    }
+}
+
 /// Lines that are not in the log, by reason.
 struct Missing {
-    all: IntCounterVec,
+    metrics: LogMetrics,
     full: IntCounter,
     refused: IntCounter,
     repeated: IntCounter,
@@ -60,13 +68,9 @@ struct Missing {
 
 impl Missing {
     fn new() -> Self {
-        let all = Opts::new(
-            "switchboard_log_lines_dropped_total",
-            "Lines missing in the log: `full` buffer, `refused` by standard error, or `repeated` too often",
-        );
-        let all = IntCounterVec::new(all, &["reason"]).expect("the name and the label are valid");
-        let of = |reason| all.with_label_values(&[reason]);
-        Self { full: of("full"), refused: of("refused"), repeated: of("repeated"), all }
+        let metrics = LogMetrics::build().expect("the name and the label are valid");
+        let of = |reason| metrics.missing.with_label_values(&[reason]);
+        Self { full: of("full"), refused: of("refused"), repeated: of("repeated"), metrics }
     }
 }
 
@@ -75,7 +79,7 @@ impl Missing {
 /// # Errors
 /// The registry has it already.
 pub fn register(metrics: &dyn Registrar) -> prometheus::Result<()> {
-    metrics.register(Box::new(MISSING.all.clone()))
+    metrics.register(Box::new(MISSING.metrics.clone()))
 }
 
 /// Starts logging for the whole process. Later calls change nothing.

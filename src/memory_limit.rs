@@ -4,19 +4,22 @@
 use std::fs;
 use std::path::Path;
 
-use actors::metrics::Registrar;
+use actors::metrics::{MetricSet as _, Registrar};
 use prometheus::Gauge;
+
+actors::metrics! {
+    struct MemoryMetrics {
+        /// Memory this process may use: what its control group allows, or what the machine has.
+        limit: Gauge = "switchboard_memory_limit_bytes";
+    }
+}
 
 /// Tells it as a metric. It is read once: a limit that is changed counts from the next start on.
 pub fn register(metrics: &dyn Registrar) -> prometheus::Result<()> {
-    let gauge = Gauge::new(
-        "switchboard_memory_limit_bytes",
-        "Memory this process may use: what its control group allows, or what the machine has",
-    )?;
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let limit = allowed(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup"), &read("/proc/meminfo"));
-    gauge.set(limit.map_or(f64::NAN, |bytes| bytes as f64));
-    metrics.register(Box::new(gauge))
+    MemoryMetrics::register(metrics)?.limit.set(limit.map_or(f64::NAN, |bytes| bytes as f64));
+    Ok(())
 }
 
 /// In bytes. `mount` is where the control groups are, `groups` what `/proc/self/cgroup` says; version 1 has a

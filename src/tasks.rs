@@ -8,25 +8,34 @@
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use actors::metrics::{MetricSet as _, Registrar};
 use prometheus::IntGauge;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
 use tokio::runtime::Handle;
 
+actors::metrics! {
+    struct TaskMetrics {
+        /// Tokio tasks that are alive and not bound to a thread, such as the drivers of database connections;
+        /// actors, streams and requests are bound to one.
+        live: IntGauge = "switchboard_tasks_live";
+    }
+}
+
 /// The runtimes that are asked. A cheap clone.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Tasks {
     runtimes: Arc<Mutex<Vec<Handle>>>,
-    live: IntGauge,
 }
 
 impl Tasks {
-    pub fn new() -> prometheus::Result<Self> {
-        let live = IntGauge::new(
-            "switchboard_tasks_live",
-            "Tokio tasks that are alive and not bound to a thread, such as the drivers of database connections; actors, streams and requests are bound to one",
-        )?;
-        Ok(Self { runtimes: Arc::default(), live })
+    /// Registers the metric.
+    ///
+    /// # Errors
+    /// The registry has it already.
+    pub fn register(registry: &dyn Registrar) -> prometheus::Result<Self> {
+        let tasks = Self::default();
+        let counted = tasks.clone();
+        TaskMetrics::build()?.register_read(registry, move |metrics| metrics.live.set(counted.live()))?;
+        Ok(tasks)
     }
 
     /// Counts the tasks of this thread's runtime, which has it to itself, once: it may serve several sockets.
@@ -41,18 +50,11 @@ impl Tasks {
     pub fn count(&self, runtime: Handle) {
         self.runtimes.lock().unwrap_or_else(PoisonError::into_inner).push(runtime);
     }
-}
 
-impl Collector for Tasks {
-    fn desc(&self) -> Vec<&Desc> {
-        self.live.desc()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
+    fn live(&self) -> i64 {
         let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
         let live: usize = runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks()).sum();
-        self.live.set(i64::try_from(live).unwrap_or(i64::MAX));
-        self.live.collect()
+        i64::try_from(live).unwrap_or(i64::MAX)
     }
 }
 
@@ -62,9 +64,10 @@ mod tests {
 
     #[actix_rt::test]
     async fn tasks_are_counted_unless_they_are_bound_to_the_thread() {
-        let tasks = Tasks::new().unwrap();
+        let registry = prometheus::Registry::new();
+        let tasks = Tasks::register(&registry).unwrap();
         tasks.count(Handle::current());
-        let live = || tasks.collect()[0].get_metric()[0].get_gauge().get_value();
+        let live = || registry.gather()[0].get_metric()[0].get_gauge().get_value();
         let before = live();
         let free = [0, 1].map(|_| tokio::spawn(std::future::pending::<()>()));
         let bound = actix_rt::spawn(std::future::pending::<()>());

@@ -11,13 +11,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use actors::metrics::Registrar;
+use actors::metrics::{MetricSet as _, Registrar};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanExporter};
-use prometheus::{IntCounterVec, Opts};
+use prometheus::IntCounterVec;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
@@ -38,23 +38,24 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(3);
 /// The first of what was logged in one span is kept.
 const MAX_NOTES: u32 = 256;
 
-/// The logging of a process is one for all of it, and so is this.
-static SPANS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    let help = "Spans of calls, by what became of them: `sent`, `dropped` (there was no room) or `refused`";
-    let spans = IntCounterVec::new(Opts::new("switchboard_trace_spans_total", help), &["result"])
-        .expect("the name is valid");
-    for result in ["sent", "dropped", "refused"] {
-        spans.with_label_values(&[result]);
+actors::metrics! {
+    /// The metrics of the traces.
+    struct TraceMetrics {
+        /// Spans of calls, by what became of them: `sent`, `dropped` (there was no room) or `refused`.
+        spans: IntCounterVec = "switchboard_trace_spans_total" ["result" = &["sent", "dropped", "refused"]];
     }
-    spans
-});
+}
+
+/// The logging of a process is one for all of it, and so is this.
+static METRICS: LazyLock<TraceMetrics> =
+    LazyLock::new(|| TraceMetrics::build().expect("names and labels are valid"));
 
 /// Registers the metrics of the traces.
 ///
 /// # Errors
 /// The registry has them already.
 pub fn register(registry: &dyn Registrar) -> prometheus::Result<()> {
-    registry.register(Box::new(SPANS.clone()))
+    registry.register(Box::new(METRICS.clone()))
 }
 
 /// What sends spans. Its drop sends those that have ended so far, within 3 s.

@@ -136,7 +136,7 @@ impl Jobs {
         instance: &str,
         registry: &dyn Registrar,
     ) -> prometheus::Result<Self> {
-        let metrics = Metrics::register(registry, &jobs)?;
+        let metrics = Metrics::of_jobs(registry, &jobs)?;
         let desk = Rc::new(Desk { jobs, db, instance: instance.to_owned(), metrics });
         let (stop, stopped) = watch::channel(());
         let counts = Rc::new(OnceCell::new());

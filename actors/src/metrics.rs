@@ -1,14 +1,14 @@
-//! Every Prometheus metric of the calls and of the actors. The doc comment of a metric is its help text.
+//! The Prometheus metrics of the calls and of the actors. Every other part declares its own beside its code,
+//! with [`metrics!`](crate::metrics!) as well.
 //!
 //! No label is of a call, a number or anything else that a peer can choose: what there is to count does not
 //! grow with what is sent to us.
 
-use prometheus::core::Collector;
-use prometheus::{
-    Counter, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry as PrometheusRegistry,
-};
+mod declare;
 
+use prometheus::{Counter, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+pub use self::declare::{Kind, MetricSet, Registrar};
 use crate::call::conversation::Errors;
 use crate::call::end::CallEnd;
 use crate::health::RealtimeLog;
@@ -16,81 +16,6 @@ use crate::wire::realtime::rendering::RenderError;
 use crate::wire::realtime::usage::Usage;
 use crate::wire::twilio::stream::StreamFault;
 
-/// Where metrics are registered.
-pub trait Registrar {
-    /// Fails if there are metrics of these names already.
-    fn register(&self, metrics: Box<dyn Collector>) -> prometheus::Result<()>;
-}
-
-impl Registrar for PrometheusRegistry {
-    fn register(&self, metrics: Box<dyn Collector>) -> prometheus::Result<()> {
-        Self::register(self, metrics)
-    }
-}
-
-/// What the macro below needs to know of each kind of metric.
-trait Kind: Collector + Clone + Sized + 'static {
-    fn build(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Self;
-
-    /// Shows the series with these labels from the start, at 0.
-    fn show(&self, _: &[&str]) {}
-}
-
-impl Kind for IntCounter {
-    fn build(name: &str, help: &str, _: &[&str], _: &[f64]) -> Self {
-        Self::new(name, help).expect(INVALID)
-    }
-}
-
-impl Kind for Counter {
-    fn build(name: &str, help: &str, _: &[&str], _: &[f64]) -> Self {
-        Self::new(name, help).expect(INVALID)
-    }
-}
-
-impl Kind for IntGauge {
-    fn build(name: &str, help: &str, _: &[&str], _: &[f64]) -> Self {
-        Self::new(name, help).expect(INVALID)
-    }
-}
-
-impl Kind for IntCounterVec {
-    fn build(name: &str, help: &str, labels: &[&str], _: &[f64]) -> Self {
-        Self::new(Opts::new(name, help), labels).expect(INVALID)
-    }
-
-    fn show(&self, labels: &[&str]) {
-        self.with_label_values(labels);
-    }
-}
-
-impl Kind for IntGaugeVec {
-    fn build(name: &str, help: &str, labels: &[&str], _: &[f64]) -> Self {
-        Self::new(Opts::new(name, help), labels).expect(INVALID)
-    }
-
-    fn show(&self, labels: &[&str]) {
-        self.with_label_values(labels);
-    }
-}
-
-impl Kind for Histogram {
-    fn build(name: &str, help: &str, _: &[&str], buckets: &[f64]) -> Self {
-        Self::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())).expect(INVALID)
-    }
-}
-
-impl Kind for HistogramVec {
-    fn build(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Self {
-        Self::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels).expect(INVALID)
-    }
-
-    fn show(&self, labels: &[&str]) {
-        self.with_label_values(labels);
-    }
-}
-
-const INVALID: &str = "names and labels in this file are valid";
 /// Seconds; speech is judged between a tenth of a second and a few seconds.
 const SPEECH: &[f64] = &[0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0];
 /// Seconds; what a program does at once, or not quite.
@@ -120,128 +45,102 @@ const ERROR_CODES: &[&str] = &[
 const RESPONSES: &[&str] = &["completed", "cancelled", "incomplete", "failed", "other"];
 const ACTORS: &[&str] = &["call", "registry", "db", "jobs", "pump"];
 
-/// A metric is a line: the values that its labels can have, where they are known, are shown from the start,
-/// because nobody sees how a series has grown that begins with its first event.
-macro_rules! metrics {
-    ($($(#[doc = $help:literal])+ $field:ident: $kind:ty = $name:literal $([$($label:literal $(= $values:expr)?),+])? $({$buckets:expr})?;)+) => {
-        /// The metrics of the calls; a clone counts into the same ones.
-        #[derive(Clone)]
-        pub struct Metrics {
-            $($(#[doc = $help])+ pub $field: $kind,)+
-            /// What came of the last requests to the Realtime service.
-            pub realtime: RealtimeLog,
-        }
-
-        impl Metrics {
-            /// Makes the metrics and registers them.
-            ///
-            /// # Panics
-            /// If `registry` has metrics of these names already.
-            pub fn register(registry: &dyn Registrar) -> Self {
-                $(
-                    let help = [$($help.trim()),+].join(" ");
-                    let labels: &[&str] = &[$($($label),+)?];
-                    let buckets: &[f64] = [$($buckets)?].first().copied().unwrap_or_default();
-                    let known: &[&[&[&str]]] = &[$($(&[$($values)?]),+)?];
-                    let $field = <$kind as Kind>::build($name, help.trim_end_matches('.'), labels, buckets);
-                    combinations(known).iter().for_each(|labels| $field.show(labels));
-                    registry.register(Box::new($field.clone())).expect("each metric is registered once");
-                )+
-                Self { $($field,)+ realtime: RealtimeLog::default() }
-            }
-        }
-    };
-}
-
-/// Every combination of the values of labels; none where those of one are not known.
-fn combinations(known: &[&[&[&'static str]]]) -> Vec<Vec<&'static str>> {
-    known.iter().fold(vec![vec![]], |series, values| {
-        let values = values.concat();
-        let with = |labels: &[_]| values.iter().map(|value| [labels, &[*value]].concat()).collect::<Vec<_>>();
-        series.iter().flat_map(|labels| with(labels)).collect()
-    })
-}
-
-metrics! {
-    /// Calls whose media stream is open or waited for again.
-    calls_active: IntGauge = "switchboard_calls_active";
-    /// Slots held for a stream that has not come yet.
-    calls_reserved: IntGauge = "switchboard_calls_reserved";
-    /// The ceiling of concurrent calls.
-    calls_limit: IntGauge = "switchboard_calls_limit";
-    /// Calls that asked for a slot, by result: `admitted`, `full` or `draining`.
-    admissions: IntCounterVec = "switchboard_admissions_total" ["result" = &["admitted", "full", "draining"]];
-    /// Ended calls, by outcome and reason of the agent's part; what a person or a voicemail box did for the
-    /// caller after it is in the call's log.
-    call_ends: IntCounterVec = "switchboard_call_ends_total" ["outcome", "reason"];
-    /// Calls that a drain did not wait for: handed over before their end.
-    drain_forced_ends: IntCounter = "switchboard_drain_forced_ends_total";
-    /// Duration of ended calls.
-    call_duration: Histogram = "switchboard_call_duration_seconds" {CALL};
-    /// From the start of the stream to the first audio sent to the caller.
-    first_audio: Histogram = "switchboard_first_audio_seconds" {SPEECH};
-    /// From the caller's last word, as the service heard it, to the first audio of the answer.
-    turn_latency: Histogram = "switchboard_turn_latency_seconds" {SPEECH};
-    /// Interruptions of the agent by the caller.
-    barge_ins: IntCounter = "switchboard_barge_ins_total";
-    /// From the service's word that the caller speaks to the clear on the caller's stream.
-    barge_in_reaction: Histogram = "switchboard_barge_in_reaction_seconds" {AT_ONCE};
-    /// From a clear to the echo of the last mark it overtook: the caller hears the agent no more.
-    clear_to_silence: Histogram = "switchboard_clear_to_silence_seconds" {NETWORK};
-    /// Answers that the service was told to forget from where the caller stopped hearing them.
-    truncations: IntCounter = "switchboard_truncations_total";
-    /// From the moment at which a piece of audio would be played, had it no way to go, to the echo of its
-    /// mark.
-    mark_round_trip: Histogram = "switchboard_mark_round_trip_seconds" {NETWORK};
-    /// 20 ms frames of callers passed up.
-    frames_up: IntCounter = "switchboard_caller_frames_total";
-    /// Pieces of the agent's audio passed down.
-    deltas_down: IntCounter = "switchboard_agent_deltas_total";
-    /// Caller frames that found no room while the service could not take them.
-    frames_dropped: IntCounter = "switchboard_caller_frames_dropped_total";
-    /// Holes in the callers' audio; up to 10 s of each are filled with silence.
-    gaps: IntCounter = "switchboard_caller_gaps_total";
-    /// Length of the holes in the callers' audio.
-    gap_seconds: Counter = "switchboard_caller_gap_seconds_total";
-    /// Callers of whom nothing came for 3 s though their stream was open.
-    one_way_audio: IntCounter = "switchboard_one_way_audio_total";
-    /// Media streams closed because of what they sent, by fault.
-    stream_faults: IntCounterVec = "switchboard_stream_faults_total" ["fault" = StreamFault::LABELS];
-    /// Errors of the Realtime service: `benign`, `fatal` (they ended the agent's part of the call),
-    /// `malformed` (an event that is none) or `other-session` (a session that is not configured as we asked).
-    realtime_errors: IntCounterVec = "switchboard_realtime_errors_total" ["severity" = &["benign", "fatal", "malformed", "other-session"]];
-    /// Errors of the Realtime service and responses that failed, by the code that it gives: one that is
-    /// known, `none` or `other`.
-    realtime_error_codes: IntCounterVec = "switchboard_realtime_error_codes_total" ["code" = ERROR_CODES];
-    /// Realtime sockets that were to be opened, by result: `connected` or `failed`.
-    realtime_connects: IntCounterVec = "switchboard_realtime_connects_total" ["result" = &["connected", "failed"]];
-    /// Responses of the Realtime service that ended, by how: `completed`, `cancelled`, `incomplete`, `failed`
-    /// or `other`.
-    realtime_responses: IntCounterVec = "switchboard_realtime_responses_total" ["status" = RESPONSES];
-    /// Realtime sessions that took the place of a lost one.
-    realtime_reconnects: IntCounter = "switchboard_realtime_reconnects_total";
-    /// Media streams that took the place of a lost one.
-    stream_reconnects: IntCounter = "switchboard_stream_reconnects_total";
-    /// Actors that live: `call`, `registry`, `db`, `jobs`, and `pump`, the reader of one media stream.
-    actors_live: IntGaugeVec = "switchboard_actors_live" ["actor" = ACTORS];
-    /// Open sockets to the Realtime service that calls hold.
-    realtime_sockets: IntGauge = "switchboard_realtime_sockets";
-    /// Messages that `call` or `registry` was given and has not handled yet; what waits for `db` is
-    /// `switchboard_db_queue_depth`.
-    messages_waiting: IntGaugeVec = "switchboard_actor_messages_waiting" ["actor" = &["call", "registry"]];
-    /// How long `call` and `registry` took for a message, and `db` for the records that it wrote at once.
-    handler_time: HistogramVec = "switchboard_actor_handler_seconds" ["actor" = &["call", "registry", "db"]] {AT_ONCE};
-    /// Restarts of actors after a panic, by actor.
-    restarts: IntCounterVec = "switchboard_actor_restarts_total" ["actor" = &["call", "registry", "db", "jobs"]];
-    /// Panics caught in actors, by actor.
-    panics: IntCounterVec = "switchboard_actor_panics_total" ["actor" = ACTORS];
-    /// Tokens of the Realtime service, by direction (`input`, `cached` or `output`) and kind (`text` or
-    /// `audio`).
-    tokens: IntCounterVec = "switchboard_realtime_tokens_total" ["direction" = &["input", "cached", "output"], "kind" = &["text", "audio"]];
-    /// What calls cost at the Realtime service, in US dollars by its list prices.
-    cost_dollars: Counter = "switchboard_realtime_cost_dollars_total";
-    /// Phrases in the agent's own voice that new calls can be bridged with.
-    phrases_at_hand: IntGauge = "switchboard_phrases_at_hand";
+crate::metrics! {
+    /// The metrics of the calls.
+    pub struct Metrics {
+        /// Calls whose media stream is open or waited for again.
+        pub calls_active: IntGauge = "switchboard_calls_active";
+        /// Slots held for a stream that has not come yet.
+        pub calls_reserved: IntGauge = "switchboard_calls_reserved";
+        /// The ceiling of concurrent calls.
+        pub calls_limit: IntGauge = "switchboard_calls_limit";
+        /// Calls that asked for a slot, by result: `admitted`, `full` or `draining`.
+        pub admissions: IntCounterVec = "switchboard_admissions_total"
+            ["result" = &["admitted", "full", "draining"]];
+        /// Ended calls, by outcome and reason of the agent's part; what a person or a voicemail box did for
+        /// the caller after it is in the call's log.
+        pub call_ends: IntCounterVec = "switchboard_call_ends_total" ["outcome", "reason"];
+        /// Calls that a drain did not wait for: handed over before their end.
+        pub drain_forced_ends: IntCounter = "switchboard_drain_forced_ends_total";
+        /// Duration of ended calls.
+        pub call_duration: Histogram = "switchboard_call_duration_seconds" {CALL};
+        /// From the start of the stream to the first audio sent to the caller.
+        pub first_audio: Histogram = "switchboard_first_audio_seconds" {SPEECH};
+        /// From the caller's last word, as the service heard it, to the first audio of the answer.
+        pub turn_latency: Histogram = "switchboard_turn_latency_seconds" {SPEECH};
+        /// Interruptions of the agent by the caller.
+        pub barge_ins: IntCounter = "switchboard_barge_ins_total";
+        /// From the service's word that the caller speaks to the clear on the caller's stream.
+        pub barge_in_reaction: Histogram = "switchboard_barge_in_reaction_seconds" {AT_ONCE};
+        /// From a clear to the echo of the last mark it overtook: the caller hears the agent no more.
+        pub clear_to_silence: Histogram = "switchboard_clear_to_silence_seconds" {NETWORK};
+        /// Answers that the service was told to forget from where the caller stopped hearing them.
+        pub truncations: IntCounter = "switchboard_truncations_total";
+        /// From the moment at which a piece of audio would be played, had it no way to go, to the echo of its
+        /// mark.
+        pub mark_round_trip: Histogram = "switchboard_mark_round_trip_seconds" {NETWORK};
+        /// 20 ms frames of callers passed up.
+        pub frames_up: IntCounter = "switchboard_caller_frames_total";
+        /// Pieces of the agent's audio passed down.
+        pub deltas_down: IntCounter = "switchboard_agent_deltas_total";
+        /// Caller frames that found no room while the service could not take them.
+        pub frames_dropped: IntCounter = "switchboard_caller_frames_dropped_total";
+        /// Holes in the callers' audio; up to 10 s of each are filled with silence.
+        pub gaps: IntCounter = "switchboard_caller_gaps_total";
+        /// Length of the holes in the callers' audio.
+        pub gap_seconds: Counter = "switchboard_caller_gap_seconds_total";
+        /// Callers of whom nothing came for 3 s though their stream was open.
+        pub one_way_audio: IntCounter = "switchboard_one_way_audio_total";
+        /// Media streams closed because of what they sent, by fault.
+        pub stream_faults: IntCounterVec = "switchboard_stream_faults_total" ["fault" = StreamFault::LABELS];
+        /// Errors of the Realtime service: `benign`, `fatal` (they ended the agent's part of the call),
+        /// `malformed` (an event that is none) or `other-session` (a session that is not configured as we
+        /// asked).
+        pub realtime_errors: IntCounterVec = "switchboard_realtime_errors_total"
+            ["severity" = &["benign", "fatal", "malformed", "other-session"]];
+        /// Errors of the Realtime service and responses that failed, by the code that it gives: one that is
+        /// known, `none` or `other`.
+        pub realtime_error_codes: IntCounterVec = "switchboard_realtime_error_codes_total"
+            ["code" = ERROR_CODES];
+        /// Realtime sockets that were to be opened, by result: `connected` or `failed`.
+        pub realtime_connects: IntCounterVec = "switchboard_realtime_connects_total"
+            ["result" = &["connected", "failed"]];
+        /// Responses of the Realtime service that ended, by how: `completed`, `cancelled`, `incomplete`,
+        /// `failed` or `other`.
+        pub realtime_responses: IntCounterVec = "switchboard_realtime_responses_total" ["status" = RESPONSES];
+        /// Realtime sessions that took the place of a lost one.
+        pub realtime_reconnects: IntCounter = "switchboard_realtime_reconnects_total";
+        /// Media streams that took the place of a lost one.
+        pub stream_reconnects: IntCounter = "switchboard_stream_reconnects_total";
+        /// Actors that live: `call`, `registry`, `db`, `jobs`, and `pump`, the reader of one media stream.
+        pub actors_live: IntGaugeVec = "switchboard_actors_live" ["actor" = ACTORS];
+        /// Open sockets to the Realtime service that calls hold.
+        pub realtime_sockets: IntGauge = "switchboard_realtime_sockets";
+        /// Messages that `call` or `registry` was given and has not handled yet; what waits for `db` is
+        /// `switchboard_db_queue_depth`.
+        pub messages_waiting: IntGaugeVec = "switchboard_actor_messages_waiting"
+            ["actor" = &["call", "registry"]];
+        /// How long `call` and `registry` took for a message, and `db` for the records that it wrote at once.
+        pub handler_time: HistogramVec = "switchboard_actor_handler_seconds"
+            ["actor" = &["call", "registry", "db"]] {AT_ONCE};
+        /// Restarts of actors after a panic, by actor.
+        pub restarts: IntCounterVec = "switchboard_actor_restarts_total"
+            ["actor" = &["call", "registry", "db", "jobs"]];
+        /// Panics caught in actors, by actor.
+        pub panics: IntCounterVec = "switchboard_actor_panics_total" ["actor" = ACTORS];
+        /// Tokens of the Realtime service, by direction (`input`, `cached` or `output`) and kind (`text` or
+        /// `audio`).
+        pub tokens: IntCounterVec = "switchboard_realtime_tokens_total"
+            ["direction" = &["input", "cached", "output"], "kind" = &["text", "audio"]];
+        /// What calls cost at the Realtime service, in US dollars by its list prices.
+        pub cost_dollars: Counter = "switchboard_realtime_cost_dollars_total";
+        /// Phrases in the agent's own voice that new calls can be bridged with.
+        pub phrases_at_hand: IntGauge = "switchboard_phrases_at_hand";
+    }
+    beside {
+        /// What came of the last requests to the Realtime service.
+        pub realtime: RealtimeLog;
+    }
 }
 
 /// What is counted of the actors of one kind.
@@ -360,11 +259,13 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::Registry;
+
     use super::*;
 
     #[test]
     fn a_status_nobody_knows_is_no_label_of_its_own() {
-        let metrics = Metrics::register(&PrometheusRegistry::new());
+        let metrics = Metrics::build().unwrap();
         ["completed", "enlightened", "bored"].into_iter().for_each(|status| metrics.count_response(status));
         let counted = |status| metrics.realtime_responses.with_label_values(&[status]).get();
         assert_eq!((counted("completed"), counted("other")), (1, 2));
@@ -372,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_code_nobody_knows_is_no_label_of_its_own() {
-        let metrics = Metrics::register(&PrometheusRegistry::new());
+        let metrics = Metrics::build().unwrap();
         ["insufficient_quota", "", "x1", "x2"].into_iter().for_each(|code| metrics.count_error_code(code));
         let counted = |code| metrics.realtime_error_codes.with_label_values(&[code]).get();
         assert_eq!(["insufficient_quota", "none", "other"].map(counted), [1, 1, 2]);
@@ -380,8 +281,8 @@ mod tests {
 
     #[test]
     fn every_metric_says_what_it_is() {
-        let registry = PrometheusRegistry::new();
-        let metrics = Metrics::register(&registry);
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry).unwrap();
         metrics.calls_limit.set(20);
         metrics.barge_ins.inc();
         let families = registry.gather();
@@ -391,8 +292,8 @@ mod tests {
 
     #[test]
     fn what_can_be_known_of_a_metric_is_there_before_anything_happens() {
-        let registry = PrometheusRegistry::new();
-        let metrics = Metrics::register(&registry);
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry).unwrap();
         let series = |name: &str| {
             let families = registry.gather();
             families.iter().find(|family| family.name() == name).map_or(0, |family| family.get_metric().len())
@@ -414,7 +315,7 @@ mod tests {
 
     #[test]
     fn what_is_counted_while_it_is_there_is_not_counted_after_a_panic() {
-        let metrics = Metrics::register(&PrometheusRegistry::new());
+        let metrics = Metrics::build().unwrap();
         let live = || metrics.actors_live.with_label_values(&["call"]).get();
         let actor = metrics.of_actor("call");
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

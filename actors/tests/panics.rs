@@ -12,7 +12,7 @@ use actors::call::conversation::{Next, Rules};
 use actors::call::pump::Pump;
 use actors::call::{CallSetup, Ledger};
 use actors::db::record::{NextStep, Record};
-use actors::metrics::Metrics;
+use actors::metrics::{MetricSet as _, Metrics};
 use actors::registry::picture::{CallState, LiveCall};
 use actors::registry::{Admission, AfterStream, Registry};
 use actors::secret::Secret;
@@ -159,7 +159,7 @@ impl House {
     async fn open() -> Self {
         let (url, sessions) = service().await;
         let ledger = Arc::new(Brittle::default());
-        let metrics = Metrics::register(&prometheus::Registry::new());
+        let metrics = Metrics::build().unwrap();
         let setup = CallSetup {
             instance: "test".into(),
             persona: Arc::default(),

@@ -8,8 +8,7 @@ use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 use actors::db::{DbHealth, PoolStats, SchemaState, SpoolStats};
 use actors::health::{self, CAUSES, Database, Known, Refusal, State, WARNINGS};
-use actors::metrics::Registrar;
-use prometheus::{IntGaugeVec, Opts};
+use prometheus::IntGaugeVec;
 use serde::Serialize;
 
 use super::auth;
@@ -77,35 +76,18 @@ pub fn state(app: &App) -> State {
     })
 }
 
-/// Shows causes and warnings as metrics.
-#[derive(Clone)]
-pub struct HealthMetrics {
-    causes: IntGaugeVec,
-    warnings: IntGaugeVec,
+actors::metrics! {
+    /// Shows causes and warnings as metrics.
+    pub struct HealthMetrics {
+        /// Whether this keeps the process from being healthy: 1 or 0, by the names that `/healthz` has.
+        causes: IntGaugeVec = "switchboard_health_causes" ["cause" = &CAUSES];
+        /// Whether someone should look at this though calls are answered: 1 or 0, by the names that
+        /// `/healthz` has.
+        warnings: IntGaugeVec = "switchboard_health_warnings" ["warning" = &WARNINGS];
+    }
 }
 
 impl HealthMetrics {
-    /// # Errors
-    /// The registry has the metrics already.
-    pub fn register(registry: &dyn Registrar) -> prometheus::Result<Self> {
-        let gauges = |name, help, label| IntGaugeVec::new(Opts::new(name, help), &[label]);
-        let causes = gauges(
-            "switchboard_health_causes",
-            "Whether this keeps the process from being healthy: 1 or 0, by the names that `/healthz` has",
-            "cause",
-        )?;
-        let warnings = gauges(
-            "switchboard_health_warnings",
-            "Whether someone should look at this though calls are answered: 1 or 0, by the names that `/healthz` has",
-            "warning",
-        )?;
-        let metrics = Self { causes, warnings };
-        metrics.show(&[], &[]);
-        registry.register(Box::new(metrics.causes.clone()))?;
-        registry.register(Box::new(metrics.warnings.clone()))?;
-        Ok(metrics)
-    }
-
     /// What is so now.
     pub fn show(&self, causes: &[&str], warnings: &[&str]) {
         let all = [(&self.causes, causes, &CAUSES[..]), (&self.warnings, warnings, &WARNINGS[..])];

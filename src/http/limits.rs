@@ -13,9 +13,9 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpRequest, ResponseError as _};
-use actors::metrics::Registrar;
+use actors::metrics::{MetricSet as _, Registrar};
 use ipnet::IpNet;
-use prometheus::{IntCounter, IntCounterVec, Opts};
+use prometheus::{IntCounter, IntCounterVec};
 
 use super::problem::ApiError;
 use crate::app::App;
@@ -36,6 +36,18 @@ pub struct Limits {
     has_warned: AtomicBool,
 }
 
+actors::metrics! {
+    /// The metrics of the limits.
+    struct LimitMetrics {
+        /// Decisions on requests that have a limit, by class: `api`, `page`, `webhook` or `auth`.
+        decisions: IntCounterVec = "switchboard_rate_limit_decisions_total"
+            ["class" = &Class::ALL.map(Class::as_str)];
+        /// Requests that were one too many, by class.
+        refusals: IntCounterVec = "switchboard_rate_limited_total" ["class" = &Class::ALL.map(Class::as_str)];
+    }
+}
+
+/// Those of one class.
 struct Counters {
     decisions: IntCounter,
     refusals: IntCounter,
@@ -51,20 +63,10 @@ impl Limits {
         trusted_proxies: Vec<IpNet>,
         registry: &dyn Registrar,
     ) -> Result<Self, prometheus::Error> {
-        let decisions = "switchboard_rate_limit_decisions_total";
-        let decisions = Opts::new(
-            decisions,
-            "Decisions on requests that have a limit, by class: `api`, `page`, `webhook` or `auth`",
-        );
-        let refusals = "switchboard_rate_limited_total";
-        let refusals = Opts::new(refusals, "Requests that were one too many, by class");
-        let decisions = IntCounterVec::new(decisions, &["class"])?;
-        let refusals = IntCounterVec::new(refusals, &["class"])?;
-        registry.register(Box::new(decisions.clone()))?;
-        registry.register(Box::new(refusals.clone()))?;
+        let metrics = LimitMetrics::register(registry)?;
         let counters = Class::ALL.map(|class| Counters {
-            decisions: decisions.with_label_values(&[class.as_str()]),
-            refusals: refusals.with_label_values(&[class.as_str()]),
+            decisions: metrics.decisions.with_label_values(&[class.as_str()]),
+            refusals: metrics.refusals.with_label_values(&[class.as_str()]),
         });
         let store = Box::new(InMemory::new(&quotas));
         Ok(Self { quotas, trusted_proxies, store, counters, has_warned: AtomicBool::new(false) })

@@ -8,61 +8,34 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actors::metrics::{Counted, Registrar};
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
+use actors::metrics::Counted;
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 use crate::app::App;
 
 /// From an answer out of memory to a request that is given up, in seconds.
-const DURATION_BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0];
+const DURATION_BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0];
 /// The route of a path that leads nowhere.
 const NOWHERE: &str = "none";
 /// The status of a request that got no answer.
 const UNANSWERED: &str = "none";
 
-/// The metrics of the doors.
-pub struct RequestMetrics {
-    requests: IntCounterVec,
-    durations: HistogramVec,
-    in_flight: IntGauge,
-    pub(super) forged: IntCounter,
+actors::metrics! {
+    /// The metrics of the doors.
+    pub struct RequestMetrics {
+        /// Requests, by route, method and class of the answer's status: `none` where the handler panicked or
+        /// the client left before.
+        requests: IntCounterVec = "switchboard_http_requests_total" ["route", "method", "status"];
+        /// From a request's head to that of its answer, or to its end without one, by route.
+        durations: HistogramVec = "switchboard_http_request_duration_seconds" ["route"] {DURATION_BUCKETS};
+        /// Requests that have no answer yet.
+        in_flight: IntGauge = "switchboard_http_requests_in_flight";
+        /// Webhooks and media streams refused for their signature.
+        pub(super) forged: IntCounter = "switchboard_webhooks_forged_total";
+    }
 }
 
 impl RequestMetrics {
-    /// Registers the metrics.
-    ///
-    /// # Errors
-    /// The registry has them already.
-    pub fn register(registry: &dyn Registrar) -> prometheus::Result<Self> {
-        let durations = HistogramOpts::new(
-            "switchboard_http_request_duration_seconds",
-            "From a request's head to that of its answer, or to its end without one, by route",
-        );
-        let metrics = Self {
-            requests: IntCounterVec::new(
-                Opts::new(
-                    "switchboard_http_requests_total",
-                    "Requests, by route, method and class of the answer's status: `none` where the handler panicked or the client left before",
-                ),
-                &["route", "method", "status"],
-            )?,
-            durations: HistogramVec::new(durations.buckets(DURATION_BUCKETS.to_vec()), &["route"])?,
-            in_flight: IntGauge::new(
-                "switchboard_http_requests_in_flight",
-                "Requests that have no answer yet",
-            )?,
-            forged: IntCounter::new(
-                "switchboard_webhooks_forged_total",
-                "Webhooks and media streams refused for their signature",
-            )?,
-        };
-        registry.register(Box::new(metrics.requests.clone()))?;
-        registry.register(Box::new(metrics.durations.clone()))?;
-        registry.register(Box::new(metrics.in_flight.clone()))?;
-        registry.register(Box::new(metrics.forged.clone()))?;
-        Ok(metrics)
-    }
-
     /// A request of this route is over; with this status if it was answered.
     pub fn count(&self, route: Option<&str>, method: &Method, status: Option<StatusCode>, seconds: f64) {
         let (route, status) = (route.unwrap_or(NOWHERE), status.map_or(UNANSWERED, class));

@@ -26,7 +26,7 @@ use std::thread;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actors::metrics::{Counted, Registrar};
+use actors::metrics::{Counted, MetricSet as _, Registrar};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use prometheus::{IntCounter, IntGauge};
@@ -76,9 +76,18 @@ pub struct ApiWorker {
     jobs: mpsc::UnboundedSender<Job>, // each holds a permit: there are never more than the limits allow
     /// In the order of [`Kind::ALL`].
     permits: [Arc<Semaphore>; 3],
-    in_flight: IntGauge,
-    refused: IntCounter,
+    metrics: WorkMetrics,
     answered_within: Duration,
+}
+
+actors::metrics! {
+    /// The metrics of the worker.
+    struct WorkMetrics {
+        /// Answers of the API that its worker computes, or that wait for the worker.
+        in_flight: IntGauge = "switchboard_api_work_in_flight";
+        /// Requests to the API answered with 503 because its worker had too many under way.
+        refused: IntCounter = "switchboard_api_work_refused_total";
+    }
 }
 
 impl ApiWorker {
@@ -87,19 +96,10 @@ impl ApiWorker {
     /// # Errors
     /// The thread does not start, or the registry has the metrics already.
     pub fn start(metrics: &dyn Registrar) -> anyhow::Result<Self> {
-        let in_flight = IntGauge::new(
-            "switchboard_api_work_in_flight",
-            "Answers of the API that its worker computes, or that wait for the worker",
-        )?;
-        let refused = IntCounter::new(
-            "switchboard_api_work_refused_total",
-            "Requests to the API answered with 503 because its worker had too many under way",
-        )?;
-        metrics.register(Box::new(in_flight.clone()))?;
-        metrics.register(Box::new(refused.clone()))?;
+        let metrics = WorkMetrics::register(metrics)?;
         let permits = Kind::ALL.map(|kind| Arc::new(Semaphore::new(kind.limit())));
         let jobs = spawn()?;
-        Ok(Self { jobs, permits, in_flight, refused, answered_within: ANSWERED_WITHIN })
+        Ok(Self { jobs, permits, metrics, answered_within: ANSWERED_WITHIN })
     }
 
     /// Runs `work` on the worker and waits for its answer.
@@ -155,10 +155,10 @@ impl ApiWorker {
 
     fn submit(&self, kind: Kind, work: impl AsyncFnOnce() + Send + 'static) -> Result<(), ApiError> {
         let Ok(permit) = self.permits[kind as usize].clone().try_acquire_owned() else {
-            self.refused.inc();
+            self.metrics.refused.inc();
             return Err(ApiError::NotReady("the API has too much to do: try again"));
         };
-        let under_way = UnderWay { _permit: permit, _counted: Counted::one_of(&self.in_flight) };
+        let under_way = UnderWay { _permit: permit, _counted: Counted::one_of(&self.metrics.in_flight) };
         let job: Job = Box::new(move || {
             Box::pin(async move {
                 let _under_way = under_way;

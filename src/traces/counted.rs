@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor,
 };
 
-use super::SPANS;
+use super::METRICS;
 
 /// Spans that wait to be sent, or are on their way; one more is lost.
 pub(super) const QUEUE: usize = 4_096;
@@ -58,7 +58,7 @@ impl SpanProcessor for CountedBatches {
         let room = |under_way| (under_way < QUEUE).then_some(under_way + 1);
         match self.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room) {
             Ok(_) => self.batches.on_end(span),
-            Err(_) => SPANS.with_label_values(&["dropped"]).inc(),
+            Err(_) => METRICS.spans.with_label_values(&["dropped"]).inc(),
         }
     }
 
@@ -91,8 +91,8 @@ impl<E: SpanExporter> SpanExporter for CountedExporter<E> {
         let sent = self.exporter.export(batch).await;
         self.under_way.fetch_sub(spans as usize, Ordering::Relaxed);
         let refused = if sent.is_ok() { self.rejected.load(Ordering::Relaxed).min(spans) } else { spans };
-        SPANS.with_label_values(&["sent"]).inc_by(spans - refused);
-        SPANS.with_label_values(&["refused"]).inc_by(refused);
+        METRICS.spans.with_label_values(&["sent"]).inc_by(spans - refused);
+        METRICS.spans.with_label_values(&["refused"]).inc_by(refused);
         let was_refused = self.refused.swap(refused > 0, Ordering::Relaxed);
         if refused > 0 && !was_refused {
             let error = sent.as_ref().err().map(ToString::to_string);

@@ -119,7 +119,7 @@ fn a_span_that_finds_no_room_is_counted_and_lost() {
     let gate = Arc::new(Mutex::new(()));
     let traces =
         Traces::to(Collector { taken, gate: gate.clone() }, Arc::default(), "switchboard", "here:8080");
-    let dropped = SPANS.with_label_values(&["dropped"]);
+    let dropped = METRICS.spans.with_label_values(&["dropped"]);
     let before = dropped.get();
     let standing = gate.lock().unwrap();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(traces.layer()), || {

@@ -74,13 +74,13 @@ fn value_of(fault: &Fault, persona: &Persona, endpoint: &Endpoint) -> String {
 #[cfg(test)]
 mod tests {
     use futures_util::{SinkExt as _, StreamExt as _};
-    use prometheus::Registry;
     use serde_json::{Value, json};
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::{TcpListener, TcpStream};
     use tokio_tungstenite::accept_async;
 
     use super::*;
+    use crate::metrics::MetricSet as _;
     use crate::secret::Secret;
     use crate::wire::realtime::requests::Request;
 
@@ -115,7 +115,7 @@ mod tests {
 
     async fn tried_with(answers: Vec<Value>) -> (Trial, Vec<Value>, Metrics) {
         let (listener, endpoint) = listen().await;
-        let metrics = Metrics::register(&Registry::new());
+        let metrics = Metrics::build().unwrap();
         let serves = async { converses(listener.accept().await.unwrap().0, answers).await };
         let persona = persona();
         let (trial, asked) = tokio::join!(try_agent(&persona, &endpoint, &metrics), serves);
@@ -154,7 +154,7 @@ mod tests {
     #[actix_rt::test]
     async fn a_refused_key_is_told_at_once_and_a_busy_service_is_tried_again() {
         let (listener, endpoint) = listen().await;
-        let metrics = Metrics::register(&Registry::new());
+        let metrics = Metrics::build().unwrap();
         let serves = async {
             for status in ["503 Service Unavailable", "401 Unauthorized"] {
                 let (mut tcp, _) = listener.accept().await.unwrap();

@@ -61,7 +61,7 @@ pub use self::write::spool::{append_to_spool, aside_in_spool};
 
 use self::connect::error::Fault;
 use self::connect::health::Seen;
-use self::connect::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits};
+use self::connect::pool::{LARGEST as LARGEST_POOL, Pool, PoolLimits, PoolMetrics};
 use self::connect::slow::Slow;
 use self::connect::url::Target;
 use self::metrics::Metrics;
@@ -70,9 +70,9 @@ use self::webhooks::{Inbox, Webhook};
 use self::write::actor::{DbActor, WriteWaiting};
 use self::write::queue::{Pushed, Queue};
 use self::write::record::{Aftermath, Event, Record};
-use self::write::spool::Spool;
+use self::write::spool::{Spool, SpoolMetrics};
 use self::write::{refused, writer};
-use crate::metrics::{ActorMetrics, Metrics as CallMetrics, Registrar};
+use crate::metrics::{ActorMetrics, MetricSet as _, Metrics as CallMetrics, Registrar};
 use crate::supervise::{Life, Lifeline};
 use crate::wire::twilio::sid::CallSid;
 
@@ -176,10 +176,14 @@ impl Db {
             connect_timeout: settings.connect_timeout,
         };
         let seen = Arc::new(Seen::new());
-        let pool = Pool::new(target, limits, Arc::clone(&seen), runtime.handle());
+        let pool_metrics = PoolMetrics::register(registry).context("the metrics of the pool")?;
+        let pool = Pool::new(target, limits, Arc::clone(&seen), runtime.handle(), pool_metrics);
         let queue = Arc::new(Queue::new(QUEUE_BYTES));
-        let spool = Arc::new(Spool::open(&settings.spool_dir, &settings.instance, runtime.handle())?);
-        let metrics = Metrics::register(registry, pool.clone(), Arc::clone(&queue), &spool)
+        let spool_metrics = SpoolMetrics::register(registry).context("the metrics of the spool")?;
+        let spool = Spool::open(&settings.spool_dir, &settings.instance, runtime.handle(), spool_metrics)?;
+        let spool = Arc::new(spool);
+        let metrics = Metrics::register(registry).context("the database's metrics")?;
+        metrics::register_readings(registry, pool.clone(), Arc::clone(&queue), spool.watch())
             .context("the database's metrics")?;
         let webhooks = webhooks::Metrics::register(registry).context("the metrics of the webhooks")?;
         let inbox = Inbox::new(runtime.handle());

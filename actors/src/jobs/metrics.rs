@@ -3,50 +3,35 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 
 use super::Job;
 use crate::db::JobResult;
-use crate::metrics::Registrar;
+use crate::metrics::{MetricSet as _, Registrar};
 
 /// From a look at an empty table to the deadline, in seconds.
-const DURATION_BUCKETS: [f64; 8] = [0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0, 60.0];
+const DURATION_BUCKETS: &[f64] = &[0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0, 60.0];
 
-pub(super) struct Metrics {
-    runs: IntCounterVec,
-    durations: HistogramVec,
-    successes: IntGaugeVec,
+crate::metrics! {
+    /// The metrics of the jobs.
+    pub(super) struct Metrics {
+        /// Runs of jobs by this process: `ok`, `failed`, `timed-out`, `panicked` or `interrupted`.
+        runs: IntCounterVec = "switchboard_job_runs_total" ["job", "result"];
+        /// How long runs of jobs took.
+        durations: HistogramVec = "switchboard_job_run_duration_seconds" ["job"] {DURATION_BUCKETS};
+        /// When this process last ran a job well, in seconds since 1970.
+        successes: IntGaugeVec = "switchboard_job_last_success_timestamp_seconds" ["job"];
+    }
 }
 
 impl Metrics {
-    /// Registers the metrics; fails if the registry has them already.
-    pub(super) fn register(registry: &dyn Registrar, jobs: &[Box<dyn Job>]) -> prometheus::Result<Self> {
-        let runs = IntCounterVec::new(
-            Opts::new(
-                "switchboard_job_runs_total",
-                "Runs of jobs by this process: `ok`, `failed`, `timed-out`, `panicked` or `interrupted`",
-            ),
-            &["job", "result"],
-        )?;
-        let durations = HistogramVec::new(
-            HistogramOpts::new("switchboard_job_run_duration_seconds", "How long runs of jobs took")
-                .buckets(DURATION_BUCKETS.to_vec()),
-            &["job"],
-        )?;
-        let successes = IntGaugeVec::new(
-            Opts::new(
-                "switchboard_job_last_success_timestamp_seconds",
-                "When this process last ran a job well, in seconds since 1970",
-            ),
-            &["job"],
-        )?;
+    /// The metrics, with the runs of these jobs shown from the start.
+    pub(super) fn of_jobs(registry: &dyn Registrar, jobs: &[Box<dyn Job>]) -> prometheus::Result<Self> {
+        let metrics = Self::register(registry)?;
         for (job, result) in jobs.iter().flat_map(|job| JobResult::ALL.map(|result| (job, result))) {
-            runs.with_label_values(&[job.name(), result.as_str()]);
+            metrics.runs.with_label_values(&[job.name(), result.as_str()]);
         }
-        registry.register(Box::new(runs.clone()))?;
-        registry.register(Box::new(durations.clone()))?;
-        registry.register(Box::new(successes.clone()))?;
-        Ok(Self { runs, durations, successes })
+        Ok(metrics)
     }
 
     pub(super) fn ran(&self, job: &str, result: JobResult, took: Duration) {

@@ -55,7 +55,7 @@ mod tests {
     use crate::call::slot::SlotKeeper as _;
     use crate::call::{CallSetup, Ledger};
     use crate::db::record::{NextStep, Record};
-    use crate::metrics::Metrics;
+    use crate::metrics::{MetricSet as _, Metrics};
     use crate::registry::{Admission, AfterStream, Registry};
     use crate::secret::Secret;
     use crate::wire::realtime::socket::Endpoint;
@@ -84,7 +84,7 @@ mod tests {
             rules: Rules::default(),
             phrases: Arc::default(),
             ledger: Arc::new(Nowhere),
-            metrics: Metrics::register(&prometheus::Registry::new()),
+            metrics: Metrics::build().unwrap(),
         };
         let registry = Registry::start(1, Arc::new(setup));
         let call_sid = "CA00000000000000000000000000000001".parse().unwrap();

@@ -47,7 +47,7 @@ async fn work_beyond_the_limit_is_refused_and_room_comes_back() {
     };
     let (answers, ()) = futures_util::future::join(join_all(held), beyond).await;
     assert!(answers.into_iter().all(|answer| answer.unwrap()));
-    assert_eq!(worker.refused.get(), 1);
+    assert_eq!(worker.metrics.refused.get(), 1);
     worker.run(Kind::Query, async || {}).await.unwrap();
 }
 

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use actors::db::Db;
 use actors::jobs::{DeadLetterReport, Job, Prices, Progress, Prune, Reconcile, Retention, Retentions};
-use actors::metrics::Metrics;
+use actors::metrics::{MetricSet as _, Metrics};
 use actors::secret::Secret;
 use actors::wire::twilio::rest::{
     Call, Channels, Instructions, NewCall, NewRecording, RecordingChange, TwilioApi,
 };
 use actors::wire::twilio::sid::CallSid;
 use actors::wire::twilio::twiml::Twiml;
-use prometheus::Registry;
 use switchboard::sim::phone::{self, Network};
 
 use super::db;
@@ -128,7 +127,7 @@ async fn reconciling_closes_what_is_over_and_leaves_what_goes_on() {
         ))
         .await;
 
-    let metrics = Metrics::register(&Registry::new());
+    let metrics = Metrics::build().unwrap();
     world.db.count_in(&metrics);
     let job = Reconcile { db: world.db.clone(), twilio: world.twilio.clone() };
     assert_eq!(job.run().await, Ok(Progress::Done));

@@ -136,13 +136,12 @@ impl Source {
 
 #[cfg(test)]
 mod tests {
-    use prometheus::Registry;
-
     use super::*;
+    use crate::metrics::MetricSet as _;
 
     #[test]
     fn a_phrase_that_is_not_kept_is_not_at_hand_for_new_calls_and_stays_with_those_that_have_it() {
-        let (book, metrics) = (PhraseBook::default(), Metrics::register(&Registry::new()));
+        let (book, metrics) = (PhraseBook::default(), Metrics::build().unwrap());
         book.add(Phrase::Moment, &[0xFF; 4_000], &metrics);
         book.add(Phrase::Transfer, &[0xFF; 4_000], &metrics);
         let of_a_call = book.at_hand();

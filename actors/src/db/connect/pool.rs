@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bb8::{PooledConnection, QueueStrategy};
-use prometheus::{Histogram, HistogramOpts};
+use prometheus::Histogram;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -33,7 +33,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// How often idle connections are looked through.
 const REAPER_RATE: Duration = Duration::from_secs(10);
 /// From an idle connection to one that is waited for in vain, in seconds.
-const WAIT_BUCKETS: [f64; 8] = [0.0001, 0.0005, 0.0025, 0.01, 0.05, 0.25, 1.0, 10.0];
+const WAIT_BUCKETS: &[f64] = &[0.0001, 0.0005, 0.0025, 0.01, 0.05, 0.25, 1.0, 10.0];
 
 /// The pool as seen from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -55,6 +55,14 @@ pub(in crate::db) struct PoolLimits {
     pub(in crate::db) connect_timeout: Duration,
 }
 
+crate::metrics! {
+    /// The metrics of the pool.
+    pub(in crate::db) struct PoolMetrics {
+        /// How long queries waited for the connection that they got.
+        waits: Histogram = "switchboard_db_pool_wait_seconds" {WAIT_BUCKETS};
+    }
+}
+
 /// A cheap clone.
 #[derive(Clone)]
 pub(in crate::db) struct Pool(Arc<Inner>);
@@ -65,8 +73,7 @@ struct Inner {
     /// So many turns there are, or will be once those that are given up have come back.
     size: Mutex<u32>,
     waiting: AtomicUsize,
-    /// How long queries waited for the connection that they got.
-    waits: Histogram,
+    metrics: PoolMetrics,
     seen: Arc<Seen>,
     runtime: Handle,
     patience: Duration,
@@ -74,7 +81,13 @@ struct Inner {
 
 impl Pool {
     /// Never waits: connections are opened on `runtime` when they are first needed.
-    pub(in crate::db) fn new(target: Target, limits: PoolLimits, seen: Arc<Seen>, runtime: Handle) -> Self {
+    pub(in crate::db) fn new(
+        target: Target,
+        limits: PoolLimits,
+        seen: Arc<Seen>,
+        runtime: Handle,
+        metrics: PoolMetrics,
+    ) -> Self {
         let manager = Manager::new(target, runtime.clone(), limits.connect_timeout, Arc::clone(&seen));
         let connections = {
             let _entered = runtime.enter();
@@ -88,16 +101,12 @@ impl Pool {
                 .retry_connection(false) // each attempt's failure is told to those who wait; they decide
                 .build_unchecked(manager)
         };
-        let waits = HistogramOpts::new(
-            "switchboard_db_pool_wait_seconds",
-            "How long queries waited for the connection that they got",
-        );
         Self(Arc::new(Inner {
-            waits: Histogram::with_opts(waits.buckets(WAIT_BUCKETS.to_vec())).expect("the name is valid"),
             connections,
             turns: Arc::new(Semaphore::new(limits.max as usize)),
             size: Mutex::new(limits.max),
             waiting: AtomicUsize::new(0),
+            metrics,
             seen,
             runtime,
             patience: limits.connect_timeout,
@@ -126,7 +135,7 @@ impl Pool {
         match timeout_at(begun + patience, self.connection(begun)).await {
             Ok(connection) => {
                 let connection = connection?;
-                self.0.waits.observe(begun.elapsed().as_secs_f64());
+                self.0.metrics.waits.observe(begun.elapsed().as_secs_f64());
                 Ok(Checkout::new(connection, turn, self.clone()))
             }
             Err(_) => Err(self.not_connected(patience)),
@@ -159,11 +168,6 @@ impl Pool {
             idle: state.idle_connections as usize,
             waiting: self.0.waiting.load(Ordering::Relaxed),
         }
-    }
-
-    /// How long queries waited for the connection that they got, in seconds.
-    pub(in crate::db) fn waits(&self) -> &Histogram {
-        &self.0.waits
     }
 
     /// There are more connections than the pool may have.

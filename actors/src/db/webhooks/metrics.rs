@@ -1,15 +1,14 @@
 //! The metrics of the webhooks.
 
 use chrono::Utc;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts};
+use prometheus::{HistogramVec, IntCounterVec, IntGauge};
 
 use super::backlog::WebhookBacklog;
 use super::{Route, Webhook};
 use crate::db::connect::error::DbError;
-use crate::metrics::Registrar;
 
 /// From at once to what nobody waits for, in seconds; 5 s is what is asked of us.
-const DELAY_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 600.0];
+const DELAY_BUCKETS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 600.0];
 
 /// Where an acknowledged webhook is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,62 +27,28 @@ pub(super) enum Processed {
     Dead,
 }
 
-pub(in crate::db) struct Metrics {
-    /// Status callbacks by route and what became of them at the door: `stored`, `spooled` or `unavailable`.
-    received: IntCounterVec,
-    /// Attempts to process a status callback, by route and result: `done`, `failed` (tried again) or `dead`.
-    processed: IntCounterVec,
-    /// From the moment that Twilio says, else from when it came, until a status callback was processed.
-    delay: HistogramVec,
-    /// Status callbacks in the database that are not processed yet.
-    pending: IntGauge,
-    /// Status callbacks that were given up and wait for an operator.
-    dead: IntGauge,
+crate::metrics! {
+    /// The metrics of the webhooks.
+    pub(in crate::db) struct Metrics {
+        /// Status callbacks at the door, by route and result: `stored`, `spooled` or `unavailable`.
+        received: IntCounterVec = "switchboard_webhooks_received_total"
+            ["route" = &Route::ALL.map(Route::as_str), "result" = &["stored", "spooled", "unavailable"]];
+        /// Attempts to process a status callback, by route and result: `done`, `failed` (tried again) or
+        /// `dead`.
+        processed: IntCounterVec = "switchboard_webhooks_processed_total"
+            ["route" = &Route::ALL.map(Route::as_str), "result" = &["done", "failed", "dead"]];
+        /// Seconds from the moment that Twilio says, else from when it came, until a status callback was
+        /// processed.
+        delay: HistogramVec = "switchboard_webhook_delay_seconds"
+            ["route" = &Route::ALL.map(Route::as_str)] {DELAY_BUCKETS};
+        /// Status callbacks in the database that are not processed yet, as of some seconds ago.
+        pending: IntGauge = "switchboard_webhooks_pending";
+        /// Status callbacks that were given up and wait for an operator, as of some seconds ago.
+        dead: IntGauge = "switchboard_webhooks_dead";
+    }
 }
 
 impl Metrics {
-    /// Registers the metrics; fails if the registry has them already.
-    pub(in crate::db) fn register(registry: &dyn Registrar) -> prometheus::Result<Self> {
-        let counter = |name, help| IntCounterVec::new(Opts::new(name, help), &["route", "result"]);
-        let delay = HistogramOpts::new(
-            "switchboard_webhook_delay_seconds",
-            "Seconds from the moment that Twilio says, else from when it came, until a status callback was processed",
-        );
-        let metrics = Self {
-            received: counter(
-                "switchboard_webhooks_received_total",
-                "Status callbacks at the door, by route and result: `stored`, `spooled` or `unavailable`",
-            )?,
-            processed: counter(
-                "switchboard_webhooks_processed_total",
-                "Attempts to process a status callback, by route and result: `done`, `failed` (tried again) or `dead`",
-            )?,
-            delay: HistogramVec::new(delay.buckets(DELAY_BUCKETS.to_vec()), &["route"])?,
-            pending: IntGauge::new(
-                "switchboard_webhooks_pending",
-                "Status callbacks in the database that are not processed yet, as of some seconds ago",
-            )?,
-            dead: IntGauge::new(
-                "switchboard_webhooks_dead",
-                "Status callbacks that were given up and wait for an operator, as of some seconds ago",
-            )?,
-        };
-        for route in Route::ALL {
-            for result in ["stored", "spooled", "unavailable"] {
-                metrics.received.with_label_values(&[route.as_str(), result]);
-            }
-            for result in ["done", "failed", "dead"] {
-                metrics.processed.with_label_values(&[route.as_str(), result]);
-            }
-        }
-        registry.register(Box::new(metrics.received.clone()))?;
-        registry.register(Box::new(metrics.processed.clone()))?;
-        registry.register(Box::new(metrics.delay.clone()))?;
-        registry.register(Box::new(metrics.pending.clone()))?;
-        registry.register(Box::new(metrics.dead.clone()))?;
-        Ok(metrics)
-    }
-
     pub(in crate::db) fn received(&self, route: Route, result: &Result<Kept, DbError>) {
         let result = match result {
             Ok(Kept::Stored) => "stored",

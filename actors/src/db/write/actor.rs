@@ -243,7 +243,7 @@ mod tests {
     use super::*;
     use crate::db::write::record::{Event, Record};
     use crate::db::{Db, DbSettings};
-    use crate::metrics::Metrics;
+    use crate::metrics::{MetricSet as _, Metrics};
 
     #[derive(Message)]
     #[rtype(result = "()")]
@@ -271,7 +271,7 @@ mod tests {
             instance: "here".to_owned(),
         };
         let db = Db::start(settings, &Registry::new()).unwrap();
-        let metrics = Metrics::register(&Registry::new());
+        let metrics = Metrics::build().unwrap();
         db.count_in(&metrics);
         let counts = metrics.of_actor("db");
         db.actor.send(Panic).await.unwrap();

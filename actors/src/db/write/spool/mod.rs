@@ -92,8 +92,15 @@ pub(in crate::db) struct Spool {
     runtime: Handle,
     tasks: Arc<Semaphore>,
     refusing: AtomicBool,
-    /// How often it was asked in vain.
-    pub(in crate::db) failures: IntCounter,
+    metrics: SpoolMetrics,
+}
+
+crate::metrics! {
+    /// The metrics of the spool.
+    pub(in crate::db) struct SpoolMetrics {
+        /// Times that the spool took or gave nothing: it was full, or its disk failed.
+        failures: IntCounter = "switchboard_spool_failures_total";
+    }
 }
 
 /// What a task on a blocking thread holds, and with it the lock, until it is done.
@@ -105,7 +112,12 @@ struct Inner {
 
 impl Spool {
     /// Opens the folder of `instance` below `root` and holds it. Blocks, briefly: for a program's start.
-    pub(in crate::db) fn open(root: &Path, instance: &str, runtime: Handle) -> Result<Self, SpoolError> {
+    pub(in crate::db) fn open(
+        root: &Path,
+        instance: &str,
+        runtime: Handle,
+        metrics: SpoolMetrics,
+    ) -> Result<Self, SpoolError> {
         let folder = Folder::hold(root, instance)?;
         let unusable = |SpoolFailure(cause)| SpoolError::Unusable { folder: folder.path().to_owned(), cause };
         let store = Store::open_or_replace(folder.records(), CAPACITY_BYTES).map_err(unusable)?;
@@ -116,17 +128,12 @@ impl Spool {
             tracing::info!(records = backlog.records, adopting, "records wait in the spool");
         }
         let inner = Inner { store: Mutex::new(store), backlog: watch::Sender::new(backlog), folder };
-        let failures = IntCounter::new(
-            "switchboard_spool_failures_total",
-            "Times that the spool took or gave nothing: it was full, or its disk failed",
-        )
-        .expect("the name is valid");
         Ok(Self {
             inner: Arc::new(inner),
             runtime,
             tasks: Arc::new(Semaphore::new(TASKS)),
             refusing: AtomicBool::new(false),
-            failures,
+            metrics,
         })
     }
 
@@ -262,7 +269,7 @@ impl Spool {
             Err(_) => Err(SpoolFailure("too much waits for its disk".to_owned())),
         };
         if result.is_err() {
-            self.failures.inc();
+            self.metrics.failures.inc();
         }
         result
     }
