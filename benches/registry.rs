@@ -54,7 +54,7 @@ fn actor(criterion: &mut Criterion) {
         instance: "bench".into(),
         persona: Arc::default(),
         endpoint: Endpoint {
-            url: "ws://127.0.0.1:9/v1/realtime".into(),
+            url: "ws://127.0.0.1:9/v1/realtime".parse().expect("it is a URL"),
             model: "none".into(),
             api_key: Secret::new("none".into()),
         },

@@ -6,6 +6,7 @@ use std::time::Duration;
 use actors::db::record::Event;
 use actors::db::webhooks::{Route, Webhook};
 use actors::db::{Db, DbSettings};
+use actors::secret::Secret;
 use chrono::Utc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::try_join_all;
@@ -40,10 +41,8 @@ fn webhook(number: usize) -> Webhook {
 
 fn appended(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let nowhere = "postgres://nobody@127.0.0.1:1/none".to_owned();
     let settings = DbSettings {
-        url: nowhere.clone(),
-        direct_url: nowhere,
+        url: Secret::new("postgres://nobody@127.0.0.1:1/none".to_owned()),
         pool_max: 1,
         idle_timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(10),

@@ -19,7 +19,7 @@ use actors::call::trial::{Trial, try_agent};
 use actors::health::{Fault, short};
 
 use self::file::{AgentFile, News};
-use crate::app::{App, endpoint};
+use crate::app::App;
 use crate::settings::{Agent, Faults};
 use crate::signals::Reloads;
 
@@ -117,7 +117,7 @@ impl Keeper {
     /// news.
     async fn pass(&mut self) {
         let metrics = self.app.voice.pump.metrics.clone();
-        let endpoint = endpoint(&self.app.settings);
+        let endpoint = self.app.settings.realtime.clone();
         let mut is_told = false;
         loop {
             let agent = self.candidate.as_ref().unwrap_or(&self.agent);
@@ -191,7 +191,7 @@ impl Keeper {
         let (folder, voice) = (settings.phrases_dir.clone(), agent.persona.voice.clone());
         let store = PhraseStore::new(folder, host, &settings.realtime.model, &voice);
         let metrics = self.app.voice.pump.metrics.clone();
-        Source { texts, voice, store, endpoint: endpoint(settings), metrics }
+        Source { texts, voice, store, endpoint: settings.realtime.clone(), metrics }
     }
 }
 

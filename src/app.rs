@@ -14,13 +14,11 @@ use actors::call::current::CurrentPersona;
 use actors::call::history::{Past, Said};
 use actors::call::phrases::book::PhraseBook;
 use actors::call::pump::Pump;
-use actors::db::{BadUrl, Db, DbSettings, DbStartError, History, PastTurn, SchemaState, SpoolError};
+use actors::db::{BadUrl, Db, DbStartError, History, PastTurn, SchemaState, SpoolError};
 use actors::metrics::{MetricSet as _, Metrics, Registrar};
 use actors::registry::Registry;
-use actors::wire::realtime::socket::Endpoint;
 use actors::wire::twilio::rest::TwilioApi;
 use actors::wire::twilio::sid::CallSid;
-use actors::wire::twilio::signature::Validator;
 use actors::wire::twilio::token::TokenKey;
 use anyhow::Context as _;
 use chrono::Utc;
@@ -46,7 +44,7 @@ use crate::left_behind;
 use crate::logging;
 use crate::memory_limit;
 use crate::process_metrics;
-use crate::settings::{DatabaseSettings, Settings, TwilioSettings};
+use crate::settings::Settings;
 use crate::signals::Signals;
 use crate::sockets;
 use crate::tasks::Tasks;
@@ -157,7 +155,7 @@ impl App {
             Some(url) => url.clone(),
             None => Url::parse(&format!("http://{listening_on}")).context("where it listens")?,
         };
-        let db = Db::start(db_settings(&settings.instance_id, &settings.db), metrics)?;
+        let db = Db::start(settings.db.clone(), metrics)?;
         tasks.count(Handle::current());
         tasks.count(db.runtime());
         db.process_webhooks();
@@ -271,7 +269,7 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     thread::spawn(move || announce(address)); // whoever started us may not read it
     actix_rt::spawn(agent::look_after(app.clone(), signals.reloads()));
     actix_rt::spawn(http::health::tell(app.clone()));
-    let twilio = twilio_api(&app.settings.twilio)?;
+    let twilio = app.settings.twilio.api().context("the address of Twilio's REST API")?;
     let (instance, keep) = (&app.settings.instance_id, app.settings.retention);
     let jobs = background::start(app.db.clone(), instance, twilio.clone(), keep, &app.metrics)
         .context("the metrics of the jobs")?;
@@ -333,7 +331,7 @@ fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
     CallSetup {
         instance: settings.instance_id.clone(),
         persona: Arc::new(settings.agent.persona.clone().into()),
-        endpoint: endpoint(settings),
+        endpoint: settings.realtime.clone(),
         rules: Rules::default(),
         phrases: Arc::new(PhraseBook::default()),
         ledger: Arc::new(db),
@@ -341,45 +339,9 @@ fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
     }
 }
 
-pub(crate) fn endpoint(settings: &Settings) -> Endpoint {
-    Endpoint {
-        url: settings.realtime.url.to_string(),
-        model: settings.realtime.model.clone(),
-        api_key: settings.realtime.api_key.clone(),
-    }
-}
-
-/// The way to Twilio's REST API, where an account is named.
-pub(crate) fn twilio_api(twilio: &TwilioSettings) -> Result<Option<TwilioApi>, StartError> {
-    let (Some(account_sid), Some(auth_token)) = (&twilio.account_sid, &twilio.auth_token) else {
-        return Ok(None);
-    };
-    let api = TwilioApi::new(twilio.api_base_url.clone(), account_sid.clone(), auth_token.clone());
-    let api = api.context("the address of Twilio's REST API")?;
-    Ok(Some(api.or_token(twilio.auth_token_secondary.clone())))
-}
-
 fn voice(settings: &Settings, public_url: &Url, registry: Registry, metrics: Metrics) -> Voice {
-    let twilio = &settings.twilio;
-    let token = twilio.auth_token.clone().filter(|_| !twilio.bypass_validation);
-    let validator = token.map(|token| {
-        Validator::new(token, public_url)
-            .or_token(twilio.auth_token_secondary.clone())
-            .with_shared_keys(twilio.shared_keys.clone())
-    });
+    let validator = settings.twilio.validator(public_url);
     let tokens = TokenKey::new(settings.secret_key.clone());
     let pump = Pump { keeper: Arc::new(registry), tokens: tokens.clone(), metrics };
     Voice::new(public_url, validator, tokens, pump)
-}
-
-pub(crate) fn db_settings(instance: &str, settings: &DatabaseSettings) -> DbSettings {
-    DbSettings {
-        url: settings.url.expose().to_owned(),
-        direct_url: settings.direct_url.expose().to_owned(),
-        pool_max: settings.pool_max,
-        idle_timeout: settings.idle_timeout,
-        connect_timeout: settings.connect_timeout,
-        spool_dir: settings.spool_dir.clone(),
-        instance: instance.to_owned(),
-    }
 }

@@ -7,7 +7,7 @@ use actors::metrics::Registrar;
 use actors::wire::twilio::rest::TwilioApi;
 use anyhow::Context as _;
 
-use crate::app::{FINISH_DEADLINE, StartError, check_schema, db_settings, twilio_api};
+use crate::app::{FINISH_DEADLINE, StartError, check_schema};
 use crate::settings::WorkerSettings;
 use crate::signals::Signals;
 
@@ -40,10 +40,10 @@ pub fn start(
 pub async fn run(settings: WorkerSettings) -> Result<(), StartError> {
     let mut signals = Signals::new()?;
     let metrics = prometheus::Registry::new();
-    let db = Db::start(db_settings(&settings.instance_id, &settings.db), &metrics)?;
+    let db = Db::start(settings.db.clone(), &metrics)?;
     check_schema(&db).await?;
     db.process_webhooks();
-    let twilio = twilio_api(&settings.twilio)?;
+    let twilio = settings.twilio.api().context("the address of Twilio's REST API")?;
     let jobs = start(db.clone(), &settings.instance_id, twilio, settings.retention, &metrics)
         .context("the metrics of the jobs")?;
     tracing::info!(instance = settings.instance_id, "working");

@@ -31,7 +31,6 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use self::buffer::Buffer;
 use self::repeats::{LeftOut, Repeats, Verdict};
-use crate::settings::{LogFormat, LogSettings};
 use crate::traces::Traces;
 
 /// Lines that wait for standard error take up to this many bytes.
@@ -44,6 +43,19 @@ const LAST_LINES_WITHIN: Duration = Duration::from_secs(2);
 const WARNINGS: u32 = 100;
 /// The same of what is no trouble, such as a line for each call.
 const NOTES: u32 = 1_000;
+
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// Directives as `tracing` reads them (`RUST_LOG`).
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
 
 static BUFFER: Buffer = Buffer::new(BUFFERED);
 static LINES: LazyLock<Repeats<Identifier>> = LazyLock::new(Repeats::new);

@@ -7,11 +7,13 @@
 //! for a collector: spans that find no room, or whose batch it does not take, are counted and lost. Without
 //! the variable no span is made.
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use actors::metrics::{MetricSet as _, Registrar};
+use actors::secret::Secret;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, WithExportConfig as _, WithHttpConfig as _};
@@ -23,11 +25,11 @@ use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{FilterFn, filter_fn};
 use tracing_subscriber::registry::LookupSpan;
+use url::Url;
 
 use self::client::CollectorClient;
 use self::counted::CountedBatches;
 use self::tracer::{CallIds, CallTracer};
-use crate::settings::TraceSettings;
 
 mod client;
 mod counted;
@@ -37,6 +39,18 @@ mod tracer;
 const TAKEN_WITHIN: Duration = Duration::from_secs(3);
 /// The first of what was logged in one span is kept.
 const MAX_NOTES: u32 = 256;
+
+#[derive(Debug, Clone)]
+pub struct TraceSettings {
+    /// Where spans are sent by OTLP over HTTP (`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` and `/v1/traces`).
+    pub endpoint: Option<Url>,
+    /// Sent along, such as an API key (`OTEL_EXPORTER_OTLP_TRACES_HEADERS`, or `OTEL_EXPORTER_OTLP_HEADERS`);
+    /// the values are percent-encoded.
+    pub headers: HashMap<String, Secret>,
+    /// Whose traces they are (`OTEL_SERVICE_NAME`).
+    pub service_name: String,
+}
 
 actors::metrics! {
     /// The metrics of the traces.

@@ -163,7 +163,11 @@ impl House {
         let setup = CallSetup {
             instance: "test".into(),
             persona: Arc::default(),
-            endpoint: Endpoint { url, model: "m".into(), api_key: Secret::new("sk-test".into()) },
+            endpoint: Endpoint {
+                url: url.parse().unwrap(),
+                model: "m".into(),
+                api_key: Secret::new("sk-test".into()),
+            },
             rules: Rules::default(),
             phrases: Arc::default(),
             ledger: ledger.clone(),

@@ -16,8 +16,8 @@ use actix_web::{Error, HttpRequest, ResponseError as _, web};
 
 use super::limits;
 use super::problem::ApiError;
+use super::settings::ApiAuth;
 use crate::app::App;
-use crate::settings::ApiAuth;
 
 /// Headers by which a proxy says whom it forwards for, besides `Forwarded`, `Via` and `X-Forwarded-…`.
 const FORWARDING: [&str; 6] = [

@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::auth;
 use super::full_house::FullHouse;
 use super::problem::ApiError;
+use super::settings::ApiAuth;
 use crate::app::App;
-use crate::settings::ApiAuth;
 
 /// How often the log looks whether the state has changed.
 const LOOK: Duration = Duration::from_secs(1);

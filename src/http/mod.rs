@@ -21,6 +21,7 @@ mod pieces;
 pub mod problem;
 pub mod requests;
 mod resume;
+pub mod settings;
 pub mod voice;
 pub mod worker;
 

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::reader::Reader;
-use super::{ApiAuth, HttpSettings, Settings, is_loopback};
+use super::{Settings, is_loopback};
+use crate::http::settings::{ApiAuth, HttpSettings};
 
 /// The setting by which others than this machine reach the program, as the end of a sentence; none where
 /// nothing does.

@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{ApiAuth, Settings, environment, unread};
+use super::{Settings, environment, unread};
+use crate::http::settings::ApiAuth;
 use crate::nearest::nearest;
 
 /// Settings of other commands, or of parts that a build may lack: they are misspelt as easily as those that

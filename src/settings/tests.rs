@@ -1,11 +1,14 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use actors::call::persona::Persona;
 use actors::call::phrases::Phrase;
 
 use super::*;
+use crate::http::settings::ApiAuth;
+use crate::logging::LogFormat;
 use crate::rate_limit::Quota;
 
 const REQUIRED: [(&str, &str); 3] = [
@@ -46,7 +49,6 @@ fn three_variables_are_enough_and_the_rest_has_defaults() {
     assert_eq!(settings.quotas, quotas);
     assert!(settings.instance_id.ends_with(":8080"), "{}", settings.instance_id);
     assert_eq!(settings.registry.max_concurrent_calls, 20);
-    assert_eq!(settings.db.direct_url, settings.db.url);
     assert_eq!(settings.db.pool_max, 20);
     assert_eq!(settings.db.idle_timeout, Duration::from_secs(30));
     assert_eq!(settings.db.connect_timeout, Duration::from_secs(10));
@@ -111,7 +113,6 @@ fn every_variable_is_read() {
     assert_eq!(settings.instance_id, "b-2.example:9000");
     assert_eq!(settings.secret_key.expose(), "0123456789abcdef0123456789abcdef");
     assert_eq!(settings.db.url.expose(), "postgres://app@%2Ftmp%2Fpg/app");
-    assert_eq!(settings.db.direct_url.expose(), "postgres://app@db:5432/app");
     assert_eq!(settings.db.pool_max, 10);
     assert_eq!(settings.db.idle_timeout, Duration::from_secs(1));
     assert_eq!(settings.db.connect_timeout, Duration::from_millis(500));

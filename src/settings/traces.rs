@@ -9,41 +9,28 @@ use url::Url;
 
 use super::has_no_extras;
 use super::reader::Reader;
+use crate::traces::TraceSettings;
 
-#[derive(Debug, Clone)]
-pub struct TraceSettings {
-    /// Where spans are sent by OTLP over HTTP (`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT` and `/v1/traces`).
-    pub endpoint: Option<Url>,
-    /// Sent along, such as an API key (`OTEL_EXPORTER_OTLP_TRACES_HEADERS`, or `OTEL_EXPORTER_OTLP_HEADERS`);
-    /// the values are percent-encoded.
-    pub headers: HashMap<String, Secret>,
-    /// Whose traces they are (`OTEL_SERVICE_NAME`).
-    pub service_name: String,
-}
-
-impl TraceSettings {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let of_traces = collector(reader, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
-        let of_all = collector(reader, "OTEL_EXPORTER_OTLP_ENDPOINT").map(|mut url| {
-            let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
-            url.set_path(&path);
-            url
-        });
-        let headers = headers(reader, "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
-            .or(headers(reader, "OTEL_EXPORTER_OTLP_HEADERS"));
-        let endpoint = of_traces.or(of_all);
-        if endpoint.is_some() {
-            for variable in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
-                let wanted = "`http/protobuf`, the one protocol there is";
-                reader.parsed(variable, (), wanted, |v| (v == "http/protobuf").then_some(()));
-            }
+pub(super) fn read(reader: &mut Reader<'_>) -> TraceSettings {
+    let of_traces = collector(reader, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+    let of_all = collector(reader, "OTEL_EXPORTER_OTLP_ENDPOINT").map(|mut url| {
+        let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        url
+    });
+    let headers = headers(reader, "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+        .or(headers(reader, "OTEL_EXPORTER_OTLP_HEADERS"));
+    let endpoint = of_traces.or(of_all);
+    if endpoint.is_some() {
+        for variable in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
+            let wanted = "`http/protobuf`, the one protocol there is";
+            reader.parsed(variable, (), wanted, |v| (v == "http/protobuf").then_some(()));
         }
-        Self {
-            endpoint,
-            headers: headers.unwrap_or_default(),
-            service_name: reader.optional("OTEL_SERVICE_NAME").unwrap_or_else(|| "switchboard".to_owned()),
-        }
+    }
+    TraceSettings {
+        endpoint,
+        headers: headers.unwrap_or_default(),
+        service_name: reader.optional("OTEL_SERVICE_NAME").unwrap_or_else(|| "switchboard".to_owned()),
     }
 }
 

@@ -1,6 +1,20 @@
 //! Single values of the settings: how each is read, and what it may be.
 
-use super::*;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actors::jobs::Retentions;
+use actors::secret::Secret;
+use hmac::{Hmac, Mac as _};
+use ipnet::IpNet;
+use sha2::Sha256;
+use url::{Host, Url};
+
+use super::agent_file::{Agent, read_agent_file};
+use super::reader::Reader;
+use crate::private_postgres::data_home;
+use crate::rate_limit::Quotas;
 
 pub(super) fn instance_id(reader: &mut Reader<'_>, suffix: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -163,5 +177,5 @@ pub(super) fn is_e164(text: &str) -> bool {
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz_agent_file(data: &[u8]) {
-    agent_file::fuzz(data);
+    super::agent_file::fuzz(data);
 }

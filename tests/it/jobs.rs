@@ -6,6 +6,7 @@ mod work;
 use std::time::Duration;
 
 use actors::db::{Db, DbSettings};
+use actors::secret::Secret;
 use prometheus::Registry;
 
 use crate::support::postgres::spool_dir;
@@ -13,8 +14,7 @@ use crate::support::postgres::spool_dir;
 /// A database handle of an instance's own.
 fn db(url: &str, instance: &str) -> Db {
     let settings = DbSettings {
-        url: url.to_owned(),
-        direct_url: url.to_owned(),
+        url: Secret::new(url.to_owned()),
         pool_max: 4,
         idle_timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(10),

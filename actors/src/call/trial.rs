@@ -86,7 +86,7 @@ mod tests {
 
     async fn listen() -> (TcpListener, Endpoint) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("ws://{}/v1/realtime", listener.local_addr().unwrap());
+        let url = format!("ws://{}/v1/realtime", listener.local_addr().unwrap()).parse().unwrap();
         (listener, Endpoint { url, model: "gpt-x".into(), api_key: Secret::new("sk-test".into()) })
     }
 

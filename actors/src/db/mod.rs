@@ -73,6 +73,7 @@ use self::write::record::{Aftermath, Event, Record};
 use self::write::spool::{Spool, SpoolMetrics};
 use self::write::{refused, writer};
 use crate::metrics::{ActorMetrics, MetricSet as _, Metrics as CallMetrics, Registrar};
+use crate::secret::Secret;
 use crate::supervise::{Life, Lifeline};
 use crate::wire::twilio::sid::CallSid;
 
@@ -88,20 +89,19 @@ const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// A start does not wait longer than this for the database.
 const START_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Where the database is and how much of it may be used. Not printable: the URLs hold a password.
-#[derive(Clone)]
+/// Where the database is and how much of it may be used.
+#[derive(Debug, Clone)]
 pub struct DbSettings {
-    /// For queries; may be a transaction pooler.
-    pub url: String,
-    /// For migrations and whatever else needs a session; not a transaction pooler.
-    pub direct_url: String,
-    /// Connections at most.
+    /// `DATABASE_URL` or `SUPABASE_URL`; may be a transaction pooler.
+    pub url: Secret,
+    /// Connections at most (`DB_POOL_MAX`).
     pub pool_max: u32,
-    /// A connection unused for longer is closed.
+    /// A connection unused for longer is closed (`DB_POOL_IDLE_TIMEOUT_MS`).
     pub idle_timeout: Duration,
-    /// A connection is waited for at most this long.
+    /// A connection is waited for at most this long (`DB_POOL_CONNECT_TIMEOUT_MS`).
     pub connect_timeout: Duration,
-    /// The folder of all processes' spools on this machine.
+    /// The folder of all processes' spools on this machine (`SPOOL_DIR`): records wait there while the
+    /// database is away.
     pub spool_dir: PathBuf,
     /// Names this process' spool in it: `INSTANCE_ID`.
     pub instance: String,
@@ -161,7 +161,7 @@ impl Db {
             )
             .into());
         }
-        let target = Target::parse(&settings.url)?;
+        let target = Target::parse(settings.url.expose())?;
         if !target.ignored.is_empty() {
             let parameters = target.ignored.join(", ");
             tracing::info!(

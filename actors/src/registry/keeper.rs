@@ -77,7 +77,7 @@ mod tests {
             instance: "test".into(),
             persona: Arc::default(),
             endpoint: Endpoint {
-                url: "ws://127.0.0.1:9/v1/realtime".into(),
+                url: "ws://127.0.0.1:9/v1/realtime".parse().unwrap(),
                 model: "none".into(),
                 api_key: Secret::new("none".into()),
             },

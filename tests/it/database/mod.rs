@@ -24,6 +24,7 @@ use std::time::Duration;
 use actors::call::end::{CallEnd, Outcome, Reason};
 use actors::db::record::{CallClosed, CallOpened, Decision, Event, NextStep, Record, Speaker, Turn};
 use actors::db::{Db, DbSettings};
+use actors::secret::Secret;
 use actors::wire::twilio::sid::CallSid;
 use chrono::{DateTime, Utc};
 use prometheus::Registry;
@@ -100,8 +101,7 @@ pub(crate) fn closed(call: u32, epoch: u32, outcome: Outcome) -> Record {
 
 pub(crate) fn settings(url: &str) -> DbSettings {
     DbSettings {
-        url: routes::chosen(url),
-        direct_url: url.to_owned(),
+        url: Secret::new(routes::chosen(url)),
         pool_max: 4,
         idle_timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(10),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actors::db::webhooks::{Route, Webhook};
 use actors::db::{Db, DbSettings};
+use actors::secret::Secret;
 use chrono::{DateTime, Utc};
 use prometheus::Registry;
 use serde_json::Value;
@@ -27,8 +28,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 fn db_settings(url: &str) -> DbSettings {
     DbSettings {
-        url: url.to_owned(),
-        direct_url: url.to_owned(),
+        url: Secret::new(url.to_owned()),
         pool_max: 4,
         idle_timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(10),

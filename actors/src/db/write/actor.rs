@@ -244,6 +244,7 @@ mod tests {
     use crate::db::write::record::{Event, Record};
     use crate::db::{Db, DbSettings};
     use crate::metrics::{MetricSet as _, Metrics};
+    use crate::secret::Secret;
 
     #[derive(Message)]
     #[rtype(result = "()")]
@@ -259,11 +260,9 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_panic_restarts_the_actor_a_few_times_and_the_queue_keeps_its_records() {
-        let url = "postgres://nobody@127.0.0.1:1/none".to_owned();
         let spool_dir = tempfile::tempdir().unwrap();
         let settings = DbSettings {
-            direct_url: url.clone(),
-            url,
+            url: Secret::new("postgres://nobody@127.0.0.1:1/none".to_owned()),
             pool_max: 1,
             idle_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(1),

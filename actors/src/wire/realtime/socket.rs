@@ -25,6 +25,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use url::Url;
 
 use super::holes::{FRAME_MS, Holes};
 use crate::secret::Secret;
@@ -52,9 +53,11 @@ const RING_FRAMES: usize = 1_000;
 /// Where the service is, and who we are there.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// `wss://…/v1/realtime`, without the model.
-    pub url: String,
+    /// `wss`, or `ws` to a loopback address; without query, which names the model (`OPENAI_REALTIME_URL`).
+    pub url: Url,
+    /// `OPENAI_REALTIME_MODEL`.
     pub model: String,
+    /// `OPENAI_API_KEY`.
     pub api_key: Secret,
 }
 
@@ -147,7 +150,7 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Socket, ConnectError> {
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(WRITE_BUFFER_BYTES);
-    let connector = endpoint.url.starts_with("wss:").then(|| Connector::Rustls(tls()));
+    let connector = (endpoint.url.scheme() == "wss").then(|| Connector::Rustls(tls()));
     let connected = async {
         let uri = request.uri();
         let port = uri.port_u16().unwrap_or(if connector.is_some() { 443 } else { 80 });

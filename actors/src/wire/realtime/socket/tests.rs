@@ -25,7 +25,7 @@ type Peer = WebSocketStream<TcpStream>;
 async fn pair() -> (Uplink, Peer) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Endpoint {
-        url: format!("ws://{}/v1/realtime", listener.local_addr().unwrap()),
+        url: format!("ws://{}/v1/realtime", listener.local_addr().unwrap()).parse().unwrap(),
         model: "m".into(),
         api_key: Secret::new("sk-test".to_owned()),
     };
@@ -185,7 +185,7 @@ async fn a_refusal_by_close_code_is_fatal_and_other_ends_are_not() {
 #[actix_rt::test]
 async fn nobody_listening_is_an_error_with_its_cause() {
     let endpoint = Endpoint {
-        url: "ws://127.0.0.1:9/v1/realtime".into(),
+        url: "ws://127.0.0.1:9/v1/realtime".parse().unwrap(),
         model: "m".into(),
         api_key: Secret::new("sk-secret".to_owned()),
     };
