@@ -7,7 +7,8 @@ use actors::metrics::Registrar;
 use actors::wire::twilio::rest::TwilioApi;
 use anyhow::Context as _;
 
-use crate::app::{FINISH_DEADLINE, StartError, check_schema};
+use crate::app::StartError;
+use crate::serve::{FINISH_DEADLINE, check_schema};
 use crate::settings::WorkerSettings;
 use crate::signals::Signals;
 

@@ -11,7 +11,6 @@ pub mod connections;
 pub mod descriptors;
 #[cfg(test)]
 mod docs;
-mod drain;
 mod epoch;
 pub mod exit_status;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -25,6 +24,7 @@ mod nearest;
 pub mod private_postgres;
 pub mod process_metrics;
 pub mod rate_limit;
+pub mod serve;
 pub mod settings;
 mod signals;
 pub mod sim;

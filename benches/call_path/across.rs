@@ -7,7 +7,7 @@
 
 use anyhow::anyhow;
 use switchboard::settings::{Settings, environment};
-use switchboard::{app, logging};
+use switchboard::{logging, serve};
 
 const WORKERS: usize = 2;
 
@@ -15,6 +15,6 @@ const WORKERS: usize = 2;
 pub fn run() -> anyhow::Result<()> {
     let settings = Settings::read(environment).map_err(|faults| anyhow!("{faults}"))?;
     logging::start(&settings.log);
-    actix_rt::System::new().block_on(app::run_on(settings, WORKERS))?;
+    actix_rt::System::new().block_on(serve::run_on(settings, WORKERS))?;
     Ok(())
 }

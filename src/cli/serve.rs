@@ -1,7 +1,8 @@
 //! `switchboard serve`: answers calls until it is told to stop.
 
-use crate::app::{self, StartError};
+use crate::app::StartError;
 use crate::logging;
+use crate::serve;
 use crate::settings::{Environment, Settings};
 use crate::traces::Traces;
 
@@ -28,7 +29,7 @@ pub fn run() -> u8 {
     for remark in environment.remarks().into_iter().chain(settings.dangers()) {
         tracing::warn!(setting = remark.name, "{remark}");
     }
-    match actix_rt::System::new().block_on(app::run(settings)) {
+    match actix_rt::System::new().block_on(serve::run(settings)) {
         Ok(()) => super::FINE,
         Err(error @ StartError::WornOut(_)) => {
             logging::say(format_args!("switchboard serve ends: {error}"));

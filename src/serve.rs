@@ -1,0 +1,125 @@
+//! A process that serves, from its socket to its end: run, drain, stop.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use actix_web::web;
+use actors::db::{Db, SchemaState};
+use actors::wire::twilio::rest::TwilioApi;
+use anyhow::Context as _;
+
+use crate::app::{App, StartError};
+use crate::connections::{self, Bounds, Door};
+use crate::descriptors::{self, Room};
+use crate::settings::Settings;
+use crate::signals::Signals;
+use crate::{agent, background, claim, http, left_behind, sockets};
+
+mod drain;
+
+/// HTTP workers. With one, a call's sockets and its actor share a thread; with more, its stream is mostly
+/// accepted on another one, and its frames cross over, for about a sixth more CPU a call
+/// (`benches/call_path`).
+const WORKERS: usize = 1;
+/// How long requests under way, and then unwritten records, are waited for at the very end.
+pub(crate) const FINISH_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Serves until a signal, or until a permanent actor has failed too often, which is like the second signal:
+/// the first SIGTERM or SIGINT drains, a second one hands the live calls over without waiting for their end,
+/// a third one stops at once.
+pub async fn run(settings: Settings) -> Result<(), StartError> {
+    run_on(settings, WORKERS).await
+}
+
+/// The same with so many HTTP workers, for the bench that compares.
+pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError> {
+    let mut signals = Signals::new()?;
+    let calls = settings.registry.max_concurrent_calls;
+    let (needed, allowed) = (descriptors::needed(calls, settings.db.pool_max), descriptors::raise());
+    if needed > allowed {
+        return Err(StartError::Descriptors { calls, needed, allowed });
+    }
+    let listeners = sockets::listen(settings.http.bind)?;
+    sockets::check(&listeners, |address| settings.forbids(address))?;
+    let address = match listeners.first() {
+        Some(listener) => listener.local_addr().map_err(StartError::Inherited)?,
+        None => settings.http.bind,
+    };
+    let app = web::Data::new(App::start(settings, address)?);
+    check_schema(&app.db).await?;
+    if !claim::at_start(&app, &mut signals).await? {
+        return Ok(());
+    }
+
+    let data = app.clone();
+    let routes = move || {
+        data.tasks.count_worker(); // each has a runtime of its own
+        actix_web::App::new().app_data(data.clone()).configure(http::routes)
+    };
+    let door = door(&app, workers, descriptors::room(allowed, calls, app.settings.db.pool_max));
+    let server =
+        connections::serve(listeners, &door, routes).map_err(|cause| StartError::Bind { address, cause })?;
+    let handle = server.handle();
+    let serving = actix_rt::spawn(server);
+    thread::spawn(move || announce(address)); // whoever started us may not read it
+    actix_rt::spawn(agent::look_after(app.clone(), signals.reloads()));
+    actix_rt::spawn(http::health::tell(app.clone()));
+    let twilio = app.settings.twilio.api().context("the address of Twilio's REST API")?;
+    let (instance, keep) = (&app.settings.instance_id, app.settings.retention);
+    let jobs = background::start(app.db.clone(), instance, twilio.clone(), keep, &app.metrics)
+        .context("the metrics of the jobs")?;
+    jobs.count_actor(app.voice.pump.metrics.of_actor("jobs"));
+    actix_rt::spawn(look_after(app.clone(), twilio));
+
+    let (end, drained) = drain::serve(&app, serving, &handle, &mut signals).await;
+    jobs.stop().await;
+    let unwritten = app.db.finish(FINISH_DEADLINE).await;
+    if app.db.has_claimed()
+        && let Err(error) = app.db.leave(&app.settings.instance_id).await
+    {
+        tracing::warn!(%error, "others do not know yet that this instance has ended");
+    }
+    tracing::info!(drained, unwritten, "stopped");
+    end.into_result()
+}
+
+/// Once the process has its name for itself, it takes care of the calls that were left behind under it.
+async fn look_after(app: web::Data<App>, twilio: Option<TwilioApi>) {
+    claim::later(&app).await;
+    if let Some(twilio) = twilio {
+        left_behind::take_up(app, twilio).await;
+    }
+}
+
+fn door(app: &App, workers: usize, room: Room) -> Door {
+    Door {
+        workers,
+        bounds: Bounds { keep_alive: app.settings.http.keep_alive, most: room.strangers / workers },
+        most_with_calls: room.connections / workers,
+        ends: app.connection_ends.clone(),
+        finish_within: FINISH_DEADLINE,
+    }
+}
+
+/// A schema too old would fail every write: better not to start. A database that is away is no reason not to.
+pub(crate) async fn check_schema(db: &Db) -> Result<(), StartError> {
+    match db.check_schema().await {
+        Ok(SchemaState::Older { missing }) => return Err(StartError::SchemaOlder { missing }),
+        Ok(SchemaState::Hidden { role }) => return Err(StartError::NotTheOwner { role }),
+        Ok(SchemaState::Newer) => tracing::warn!("the database's schema is newer than this program"),
+        Ok(SchemaState::Fits | SchemaState::Unknown) => {}
+        Err(error) => tracing::warn!(%error, "starting without the database"),
+    }
+    Ok(())
+}
+
+/// The first line on standard output, for people and for programs that start us.
+fn announce(address: SocketAddr) {
+    let mut stdout = std::io::stdout();
+    let said = writeln!(stdout, "switchboard listening on http://{address}").and_then(|()| stdout.flush());
+    if let Err(error) = said {
+        tracing::warn!(%error, "standard output is closed");
+    }
+}
