@@ -3,10 +3,12 @@
 //! measured of the runtime is the runtime's alone.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use anyhow::{Context as _, bail};
 use rand::distr::{Alphanumeric, SampleString as _};
+use tokio::process::Child;
 
 use super::{FAILED, FINE, INTERNAL};
 use crate::child::{asked_to_stop, start, stop, switchboard};
@@ -87,34 +89,11 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
     };
     actors::db::migrate::migrate(&database_url).await?;
 
-    let realtime_log = home.join("demo-realtime.log");
-    let (mut realtime, realtime_origin) = start("sim realtime", &realtime_log, |command| {
-        command.args(["sim", "realtime", "--listen", "127.0.0.1:0"]);
-        let faults = if arguments.faults { FAULTS } else { &[] };
-        command.args(faults.iter().flat_map(|fault| ["--fault", fault]));
-    })
-    .await?;
-    let serve_log = home.join("demo-serve.log");
     let token = Alphanumeric.sample_string(&mut rand::rng(), 32);
-    let (mut serve, origin) = start("serve", &serve_log, |command| {
-        let ceiling = USUAL_CEILING.max(arguments.calls);
-        command
-            .arg("serve")
-            .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(concerns_the_machine)))
-            .env("BIND_ADDR", "127.0.0.1")
-            .env("PORT", arguments.port.to_string())
-            .env("API_AUTH", "off")
-            .env("DATABASE_URL", &database_url)
-            .env("PHRASES_DIR", home.join("demo-phrases"))
-            .env("MAX_CONCURRENT_CALLS", ceiling.to_string())
-            .env("RATE_LIMIT_WEBHOOK", format!("{}/1m", CALLBACKS_PER_CALL * ceiling))
-            .env("OPENAI_API_KEY", "demo")
-            .env("OPENAI_REALTIME_URL", format!("{}/v1/realtime", realtime_origin.replacen("http", "ws", 1)))
-            .env("TWILIO_AUTH_TOKEN", &token)
-            .envs(arguments.faults.then_some(("HUMAN_FALLBACK_NUMBER", "+15005550006")));
-    })
-    .await?;
+    let demo = Demo { arguments, home, token };
+    let (mut realtime, realtime_origin) = demo.starts_the_service().await?;
+    let serve_log = demo.home.join("demo-serve.log");
+    let (mut serve, origin) = demo.starts_the_runtime(&serve_log, &database_url, &realtime_origin).await?;
     println!("dashboard: {origin}/");
     println!("log:       {}", serve_log.display());
     if cfg!(debug_assertions) {
@@ -123,25 +102,10 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
     println!("{} calls of about {} s begin", arguments.calls, arguments.seconds);
     std::io::stdout().flush()?;
 
-    let mut phone = switchboard()?;
-    phone.args(["sim", "phone", "--url", &origin, "--realtime", &realtime_origin]);
-    phone.args(["--calls", &arguments.calls.to_string(), "--seconds", &arguments.seconds.to_string()]);
-    if arguments.faults {
-        phone.args(["--person-counts", "--patience", LONGEST_SILENCE_SECONDS]);
-    }
-    phone.args(arguments.json.iter().flat_map(|file| ["--json".as_ref(), file.as_os_str()]));
-    phone.env("TWILIO_AUTH_TOKEN", &token);
-    let mut phone = phone.spawn().context("cannot start the callers")?;
-    let called = tokio::select! {
-        status = phone.wait() => status?,
-        _ = asked_to_stop() => {
-            stop(&mut phone).await?;
-            bail!("interrupted");
-        }
-    };
+    let called = demo.calls(&origin, &realtime_origin).await?;
     if arguments.keep {
         println!("still running; Ctrl-C ends it. To call it again, from another terminal:");
-        println!("{}", call_again(&token, &origin, &realtime_origin));
+        println!("{}", call_again(&demo.token, &origin, &realtime_origin));
         std::io::stdout().flush()?;
         asked_to_stop().await?;
     }
@@ -151,6 +115,80 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<u8> {
         bail!("the runtime did not end well: see {}", serve_log.display());
     }
     Ok(if called.success() { FINE } else { FAILED })
+}
+
+/// What the processes of the demo have in common.
+struct Demo<'a> {
+    arguments: &'a Arguments,
+    /// Where their files are.
+    home: PathBuf,
+    /// With which the callers sign what they send.
+    token: String,
+}
+
+impl Demo<'_> {
+    /// Starts the simulated Realtime service; answers its origin as well.
+    async fn starts_the_service(&self) -> anyhow::Result<(Child, String)> {
+        start("sim realtime", &self.home.join("demo-realtime.log"), |command| {
+            command.args(["sim", "realtime", "--listen", "127.0.0.1:0"]);
+            let faults = if self.arguments.faults { FAULTS } else { &[] };
+            command.args(faults.iter().flat_map(|fault| ["--fault", fault]));
+        })
+        .await
+    }
+
+    /// Starts the runtime; answers its origin as well.
+    async fn starts_the_runtime(
+        &self,
+        log: &Path,
+        database_url: &str,
+        realtime_origin: &str,
+    ) -> anyhow::Result<(Child, String)> {
+        let Arguments { calls, port, faults, .. } = *self.arguments;
+        let ceiling = USUAL_CEILING.max(calls);
+        start("serve", log, |command| {
+            command
+                .arg("serve")
+                .env_clear()
+                .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(concerns_the_machine)))
+                .env("BIND_ADDR", "127.0.0.1")
+                .env("PORT", port.to_string())
+                .env("API_AUTH", "off")
+                .env("DATABASE_URL", database_url)
+                .env("PHRASES_DIR", self.home.join("demo-phrases"))
+                .env("MAX_CONCURRENT_CALLS", ceiling.to_string())
+                .env("RATE_LIMIT_WEBHOOK", format!("{}/1m", CALLBACKS_PER_CALL * ceiling))
+                .env("OPENAI_API_KEY", "demo")
+                .env(
+                    "OPENAI_REALTIME_URL",
+                    format!("{}/v1/realtime", realtime_origin.replacen("http", "ws", 1)),
+                )
+                .env("TWILIO_AUTH_TOKEN", &self.token)
+                .envs(faults.then_some(("HUMAN_FALLBACK_NUMBER", "+15005550006")));
+        })
+        .await
+    }
+
+    /// Makes all the calls; answers how their program ended.
+    async fn calls(&self, origin: &str, realtime_origin: &str) -> anyhow::Result<ExitStatus> {
+        let Arguments { calls, seconds, faults, ref json, .. } = *self.arguments;
+        let mut phone = switchboard()?;
+        phone.args(["sim", "phone", "--url", origin, "--realtime", realtime_origin]);
+        phone.args(["--calls", &calls.to_string(), "--seconds", &seconds.to_string()]);
+        if faults {
+            phone.args(["--person-counts", "--patience", LONGEST_SILENCE_SECONDS]);
+        }
+        phone.args(json.iter().flat_map(|file| ["--json".as_ref(), file.as_os_str()]));
+        phone.env("TWILIO_AUTH_TOKEN", &self.token);
+        let mut phone = phone.spawn().context("cannot start the callers")?;
+        tokio::select! {
+            status = phone.wait() => Ok(status?),
+            _ = asked_to_stop() => {
+                stop(&mut phone).await?;
+                bail!("interrupted");
+            }
+        }
+    }
 }
 
 /// Whether the runtime of the demo inherits this variable. The settings of a real installation, such as its

@@ -15,13 +15,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use super::judge::{self, Service};
 use super::metrics_page::MetricsPage;
 use super::progress::Progress;
-use super::result::{ErrorCount, Scenario};
+use super::result::{Check, ErrorCount, Scenario};
 use super::summary::sum_up;
 use super::tally::Tally;
 use super::target::{Target, WITHOUT_TOKENS};
 use super::watch::{Health, watched};
 use crate::sim::phone::report::percentiles;
-use crate::sim::phone::{self, Glance, Verdict};
+use crate::sim::phone::{self, CallDetail, Glance, Outcome, Verdict};
 
 const MONITOR: &str = "/api/call-monitor";
 /// The live picture is for people: nobody needs it more often, and it counts against the API's limit.
@@ -133,7 +133,7 @@ pub async fn overload(target: &Target, overload: Overload) -> anyhow::Result<Cal
 /// The calls cannot be made, whatever the program under load does: it is not on this machine, this process
 /// has too few file descriptors, or nobody may look at the monitor.
 pub async fn run(target: &Target, calls: Calls, name: &str, label: &str) -> anyhow::Result<Scenario> {
-    let Calls { count, length, ramp, room, .. } = calls;
+    let Calls { count, room, .. } = calls;
     ensure!(
         count <= most(),
         "this process has file descriptors for {} calls, and {count} are asked for: raise `ulimit -n`",
@@ -145,21 +145,9 @@ pub async fn run(target: &Target, calls: Calls, name: &str, label: &str) -> anyh
     ensure!(!is_refused || target.origin.scheme() == "https", "{MONITOR} is refused: {WITHOUT_TOKENS}");
     let (started, tally) = (Instant::now(), Rc::new(Tally::default()));
     let (at_once, given_up) = (Cell::new(None), Cell::new(false));
-    let options = phone::Options {
-        url: target.origin.clone(),
-        reach: target.reach.clone(),
-        realtime: target.realtime.clone(),
-        calls: count,
-        seconds: length,
-        ramp,
-        together: room == Room::ForQuality,
-        auth_token: target.auth_token.clone(),
-        quiet: true,
-        ..phone::Options::default()
-    };
     let before = target.metrics().await.ok();
     let p99_ms = RefCell::new(Vec::new());
-    let simulated = phone::simulate_observed(options, |glance| {
+    let simulated = phone::simulate_observed(options(target, calls), |glance| {
         let Glance { completed, refused, failed, latencies, .. } = glance;
         tally.shows(&latencies);
         tally.reaches((completed + refused + failed) as u64, failed as u64);
@@ -178,46 +166,78 @@ pub async fn run(target: &Target, calls: Calls, name: &str, label: &str) -> anyh
         }
     };
     let (outcome, seen) = watched(target, &tally, &Progress::of(label, u64::from(count)), work).await;
-    let outcome = outcome?;
+    let (outcome, given_up) = (outcome?, given_up.get());
     let after = target.metrics().await.ok();
 
-    for call in &outcome.calls {
-        match &call.verdict {
-            Verdict::Completed => {}
-            Verdict::Refused if matches!(room, Room::For(_)) => {}
-            Verdict::Refused => tally.erred("turned away".to_owned()),
-            Verdict::WithPerson => tally.erred("a person had to take the call".to_owned()),
-            Verdict::Failed(why) => tally.erred(why.clone()),
-        }
-        call.answers.iter().for_each(|answer| tally.responded(*answer));
-    }
+    outcome.calls.iter().for_each(|call| counts(call, room, &tally));
     let (service, upstream) =
         before.zip(after).map(|(before, after)| service(&before, &after)).unwrap_or_default();
+    let seen_active = || seen.samples.iter().filter_map(|sample| sample.active_calls).max();
+    let present = at_once.get().or_else(seen_active);
+    let checks = checks(calls, &outcome, service, present, given_up);
     let asked = outcome.report.calls.asked; // fewer have rung if it was given up
-    let expected = match room {
-        Room::For(ceiling) => u64::from(ceiling),
-        Room::ForAll | Room::ForQuality => asked,
-    };
-    let frames = outcome.calls.iter().map(|call| call.counted.len() as u64).sum();
-    let report = outcome.report;
-    let mut checks = judge::of_calls(&report, expected, frames, service);
-    if given_up.get() {
-        checks.push(judge::of_giving_up());
-    } else if calls.plateau().is_some() {
-        let seen_active = || seen.samples.iter().filter_map(|sample| sample.active_calls).max();
-        checks.push(judge::of_presence(expected, at_once.get().or_else(seen_active)));
-    }
-    checks.push(match room {
-        Room::ForAll => judge::of_delay(&report, &outcome.own_lag_ms),
-        Room::ForQuality | Room::For(_) => judge::of_quality(&report),
-    });
-    checks.push(judge::of_lag(&outcome.own_lag_ms, calls.most_lag_ms()));
     let mut task = task(calls);
-    if given_up.get() {
+    if given_up {
         task += &format!(". Given up when {asked} had rung");
     }
     let summary = sum_up((name, task), (started, asked), &tally, seen, outcome.own_lag_ms, checks);
-    Ok(Scenario { upstream, calls: Some(report), ..summary })
+    Ok(Scenario { upstream, calls: Some(outcome.report), ..summary })
+}
+
+/// What the simulated network is asked for.
+fn options(target: &Target, calls: Calls) -> phone::Options {
+    phone::Options {
+        url: target.origin.clone(),
+        reach: target.reach.clone(),
+        realtime: target.realtime.clone(),
+        calls: calls.count,
+        seconds: calls.length,
+        ramp: calls.ramp,
+        together: calls.room == Room::ForQuality,
+        auth_token: target.auth_token.clone(),
+        quiet: true,
+        ..phone::Options::default()
+    }
+}
+
+/// Counts what became of a call, and how long its caller waited for answers.
+fn counts(call: &CallDetail, room: Room, tally: &Tally) {
+    match &call.verdict {
+        Verdict::Completed => {}
+        Verdict::Refused if matches!(room, Room::For(_)) => {}
+        Verdict::Refused => tally.erred("turned away".to_owned()),
+        Verdict::WithPerson => tally.erred("a person had to take the call".to_owned()),
+        Verdict::Failed(why) => tally.erred(why.clone()),
+    }
+    call.answers.iter().for_each(|answer| tally.responded(*answer));
+}
+
+/// Judges the calls by what is asked for. `present` is how many were active at once, as far as that is known.
+fn checks(
+    calls: Calls,
+    outcome: &Outcome,
+    service: Service,
+    present: Option<u64>,
+    given_up: bool,
+) -> Vec<Check> {
+    let report = &outcome.report;
+    let expected = match calls.room {
+        Room::For(ceiling) => u64::from(ceiling),
+        Room::ForAll | Room::ForQuality => report.calls.asked,
+    };
+    let frames = outcome.calls.iter().map(|call| call.counted.len() as u64).sum();
+    let mut checks = judge::of_calls(report, expected, frames, service);
+    if given_up {
+        checks.push(judge::of_giving_up());
+    } else if calls.plateau().is_some() {
+        checks.push(judge::of_presence(expected, present));
+    }
+    checks.push(match calls.room {
+        Room::ForAll => judge::of_delay(report, &outcome.own_lag_ms),
+        Room::ForQuality | Room::For(_) => judge::of_quality(report),
+    });
+    checks.push(judge::of_lag(&outcome.own_lag_ms, calls.most_lag_ms()));
+    checks
 }
 
 fn task(calls: Calls) -> String {

@@ -27,7 +27,6 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::Duration;
 
 use actors::secret::Secret;
@@ -37,9 +36,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
-use super::speech;
+use super::speech::{self, Clip};
 use crate::exit_status::{FAILED, FINE, INTERNAL, USAGE};
 use crate::sim::arguments::{Origin, seconds, secret};
+use progress::Progress;
 use span::Span;
 
 pub mod api;
@@ -263,36 +263,15 @@ pub async fn simulate_observed(
     if let Some(address) = net.api_addr() {
         eprintln!("the REST API of account {} listens on http://{address}", network::ACCOUNT_SID);
     }
-    let (shared, progress) = (net.shared().clone(), Rc::new(progress::Progress::default()));
+    let (shared, progress) = (net.shared().clone(), Progress::default());
     let Options { calls, seconds, ramp, together, quiet, .. } = shared.options;
     let bridge = bridge::Watch::start(&shared.options).await?;
     let span = Span::start(&shared, &bridge).await;
     let (hang_up, all_hang_up) = watch::channel(false);
     let started = Instant::now();
     let (all_rung, all_until) = (started + ramp, started + ramp + seconds);
-    let all = try_join_all((0..calls).map(|index| {
-        let (net, clips, progress) = (&net, &clips, &progress);
-        let (index, mut all_hang_up) = (u32::from(index), all_hang_up.clone());
-        async move {
-            tokio::select! {
-                () = sleep_until(started + ramp * index / u32::from(calls)) => {}
-                _ = all_hang_up.wait_for(|hang_up| *hang_up) => return anyhow::Ok(None),
-            }
-            let until = if together { all_until + HANG_UP_EVERY * index } else { Instant::now() + seconds };
-            let call = script::call(net, clips, until, all_hang_up.clone()).await?;
-            if *all_hang_up.borrow() && call.first_audio.is_none() {
-                return Ok(None); // nobody knows what would have become of it
-            }
-            let counter = match call.verdict {
-                Verdict::Completed => &progress.completed,
-                Verdict::WithPerson => &progress.with_person,
-                Verdict::Refused => &progress.refused,
-                Verdict::Failed(_) => &progress.failed,
-            };
-            counter.update(|count| count + 1);
-            Ok(Some(call))
-        }
-    }));
+    let callers = Callers { net: &net, clips: &clips, progress: &progress, started };
+    let all = try_join_all((0..calls).map(|index| callers.call(index, all_hang_up.clone())));
     let measuring = async {
         if together {
             span.narrows(&shared, &bridge, (all_rung, all_until), all_hang_up.clone()).await;
@@ -328,6 +307,39 @@ pub async fn simulate_observed(
         person_counts: shared.options.person_counts,
     };
     Ok(Outcome::of(calls, measured, heard_of))
+}
+
+/// The callers of a run.
+struct Callers<'a> {
+    net: &'a Network,
+    clips: &'a [Clip],
+    progress: &'a Progress,
+    started: Instant,
+}
+
+impl Callers<'_> {
+    /// The call of one of them, who rings when it is time. None if all hang up before anything is known of
+    /// it.
+    async fn call(
+        &self,
+        index: u16,
+        mut all_hang_up: watch::Receiver<bool>,
+    ) -> anyhow::Result<Option<CallDetail>> {
+        let Options { calls, seconds, ramp, together, .. } = self.net.shared().options;
+        let (index, calls) = (u32::from(index), u32::from(calls));
+        tokio::select! {
+            () = sleep_until(self.started + ramp * index / calls) => {}
+            _ = all_hang_up.wait_for(|hang_up| *hang_up) => return Ok(None),
+        }
+        let all_until = self.started + ramp + seconds;
+        let until = if together { all_until + HANG_UP_EVERY * index } else { Instant::now() + seconds };
+        let call = script::call(self.net, self.clips, until, all_hang_up.clone()).await?;
+        if *all_hang_up.borrow() && call.first_audio.is_none() {
+            return Ok(None); // nobody knows what would have become of it
+        }
+        self.progress.counts(&call.verdict);
+        Ok(Some(call))
+    }
 }
 
 /// A fresh identifier: `prefix` and 32 hexadecimal digits.

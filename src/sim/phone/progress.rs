@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::network::{Inner, histogram};
 use super::report::percentiles;
+use super::script::Verdict;
 use crate::terminal::draws_over_lines;
 
 /// How far a run has come.
@@ -34,6 +35,17 @@ pub struct Glance {
 }
 
 impl Progress {
+    /// A call is over.
+    pub fn counts(&self, verdict: &Verdict) {
+        let counter = match verdict {
+            Verdict::Completed => &self.completed,
+            Verdict::WithPerson => &self.with_person,
+            Verdict::Refused => &self.refused,
+            Verdict::Failed(_) => &self.failed,
+        };
+        counter.update(|count| count + 1);
+    }
+
     /// Lets `observer` have a glance every second, until it has seen enough.
     pub async fn observe(&self, net: &Inner, observer: impl Fn(Glance) -> ControlFlow<()>) {
         let mut known = histogram();

@@ -112,6 +112,53 @@ const PARAMETER_CHARS: usize = 500;
 const RECORDING: [&str; 3] =
     ["recordingStatusCallback", "recordingStatusCallbackMethod", "recordingStatusCallbackEvent"];
 
+/// Attributes of `<Dial>`, `<Conference>` and `<Record>` beside those of their recordings.
+const DIAL: &[&str] = &[
+    "action",
+    "method",
+    "timeout",
+    "timeLimit",
+    "callerId",
+    "answerOnBridge",
+    "record",
+    "recordingTrack",
+    "trim",
+    "hangupOnStar",
+    "ringTone",
+    "sequential",
+    "referUrl",
+    "callReason",
+];
+const CONFERENCE: &[&str] = &[
+    "muted",
+    "beep",
+    "startConferenceOnEnter",
+    "endConferenceOnExit",
+    "participantLabel",
+    "waitUrl",
+    "waitMethod",
+    "maxParticipants",
+    "jitterBufferSize",
+    "record",
+    "statusCallback",
+    "statusCallbackMethod",
+    "statusCallbackEvent",
+    "coach",
+    "region",
+    "trim",
+];
+const RECORD: &[&str] = &[
+    "action",
+    "method",
+    "maxLength",
+    "timeout",
+    "finishOnKey",
+    "playBeep",
+    "trim",
+    "transcribe",
+    "transcribeCallback",
+];
+
 /// The attributes that an element may have; none for an unknown element.
 fn attributes(element: &str) -> Option<Vec<&'static str>> {
     let (own, recording): (&[&'static str], bool) = match element {
@@ -124,64 +171,13 @@ fn attributes(element: &str) -> Option<Vec<&'static str>> {
         "Connect" => (&["action", "method"], false),
         "Stream" => (&["url", "name", "track", "statusCallback", "statusCallbackMethod"], false),
         "Parameter" => (&["name", "value"], false),
-        "Dial" => (
-            &[
-                "action",
-                "method",
-                "timeout",
-                "timeLimit",
-                "callerId",
-                "answerOnBridge",
-                "record",
-                "recordingTrack",
-                "trim",
-                "hangupOnStar",
-                "ringTone",
-                "sequential",
-                "referUrl",
-                "callReason",
-            ],
-            true,
-        ),
         "Number" => (
             &["statusCallback", "statusCallbackMethod", "statusCallbackEvent", "url", "method", "sendDigits"],
             false,
         ),
-        "Conference" => (
-            &[
-                "muted",
-                "beep",
-                "startConferenceOnEnter",
-                "endConferenceOnExit",
-                "participantLabel",
-                "waitUrl",
-                "waitMethod",
-                "maxParticipants",
-                "jitterBufferSize",
-                "record",
-                "statusCallback",
-                "statusCallbackMethod",
-                "statusCallbackEvent",
-                "coach",
-                "region",
-                "trim",
-            ],
-            true,
-        ),
-        "Record" => (
-            &[
-                "action",
-                "method",
-                "maxLength",
-                "timeout",
-                "finishOnKey",
-                "playBeep",
-                "trim",
-                "transcribe",
-                "transcribeCallback",
-            ],
-            true,
-        ),
+        "Dial" => (DIAL, true),
+        "Conference" => (CONFERENCE, true),
+        "Record" => (RECORD, true),
         _ => return None,
     };
     Some(own.iter().chain(recording.then_some(&RECORDING).into_iter().flatten()).copied().collect())

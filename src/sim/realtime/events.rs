@@ -237,17 +237,21 @@ mod tests {
         assert!(matches!(event, Ok(ClientEvent::Append(audio)) if audio == "//8="));
     }
 
+    fn assert_refused(table: impl IntoIterator<Item = (String, &'static str)>) {
+        for (text, code) in table {
+            match parse(&text).1 {
+                Err(refusal) => {
+                    assert!(refusal.code == code && refusal.kind.is_some(), "{text}: {refusal:?}")
+                }
+                Ok(event) => panic!("{text} was read as {event:?}"),
+            }
+        }
+    }
+
     #[test]
-    fn what_is_not_in_the_schema_is_refused_with_its_code() {
+    fn an_event_that_is_not_in_the_schema_is_refused_with_its_code() {
         let long = "x".repeat(513);
-        let session =
-            |fields: &str| format!(r#"{{"type":"session.update","session":{{"type":"realtime",{fields}}}}}"#);
-        let detection = |fields: &str| {
-            session(&format!(r#""audio":{{"input":{{"turn_detection":{{"type":"server_vad",{fields}}}}}}}"#))
-        };
-        let item = |fields: &str| format!(r#"{{"type":"conversation.item.create","item":{{{fields}}}}}"#);
-        let response = |fields: &str| format!(r#"{{"type":"response.create","response":{{{fields}}}}}"#);
-        let table = [
+        assert_refused([
             ("not json".into(), "invalid_event"),
             ("[1]".into(), "invalid_event"),
             (r#"{"event_id":"a"}"#.into(), "invalid_event"),
@@ -259,6 +263,26 @@ mod tests {
             (r#"{"type":"input_audio_buffer.append","audio":7}"#.into(), "invalid_type"),
             (r#"{"type":"input_audio_buffer.commit","audio":""}"#.into(), "unknown_parameter"),
             (r#"{"type":"output_audio_buffer.clear"}"#.into(), "invalid_value"),
+            (
+                r#"{"type":"conversation.item.truncate","item_id":"i","content_index":0}"#.into(),
+                "missing_required_parameter",
+            ),
+            (
+                r#"{"type":"conversation.item.truncate","item_id":"i","content_index":0,"audio_end_ms":1.5}"#
+                    .into(),
+                "invalid_type",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_session_that_is_not_in_the_schema_is_refused_with_its_code() {
+        let session =
+            |fields: &str| format!(r#"{{"type":"session.update","session":{{"type":"realtime",{fields}}}}}"#);
+        let detection = |fields: &str| {
+            session(&format!(r#""audio":{{"input":{{"turn_detection":{{"type":"server_vad",{fields}}}}}}}"#))
+        };
+        assert_refused([
             (
                 r#"{"type":"session.update","session":{"instructions":"x"}}"#.into(),
                 "missing_required_parameter",
@@ -285,6 +309,15 @@ mod tests {
             (detection(r#""silence_duration_ms":-5"#), "invalid_value"),
             (detection(r#""idle_timeout_ms":4999"#), "invalid_value"),
             (detection(r#""eagerness":"low""#), "unknown_parameter"),
+        ]);
+    }
+
+    #[test]
+    fn an_item_or_a_response_that_is_not_in_the_schema_is_refused_with_its_code() {
+        let long = "x".repeat(513);
+        let item = |fields: &str| format!(r#"{{"type":"conversation.item.create","item":{{{fields}}}}}"#);
+        let response = |fields: &str| format!(r#"{{"type":"response.create","response":{{{fields}}}}}"#);
+        assert_refused([
             (item(r#""type":"message","role":"user""#), "missing_required_parameter"),
             (
                 item(r#""type":"message","role":"user","content":[{"type":"text","text":"x"}]"#),
@@ -308,24 +341,7 @@ mod tests {
             (response(r#""conversation":"some""#), "invalid_value"),
             (response(&format!(r#""metadata":{{"a":"{long}"}}"#)), "invalid_value"),
             (response(r#""metadata":{"a":1}"#), "invalid_value"),
-            (
-                r#"{"type":"conversation.item.truncate","item_id":"i","content_index":0}"#.into(),
-                "missing_required_parameter",
-            ),
-            (
-                r#"{"type":"conversation.item.truncate","item_id":"i","content_index":0,"audio_end_ms":1.5}"#
-                    .into(),
-                "invalid_type",
-            ),
-        ];
-        for (text, code) in table {
-            match parse(&text).1 {
-                Err(refusal) => {
-                    assert!(refusal.code == code && refusal.kind.is_some(), "{text}: {refusal:?}")
-                }
-                Ok(event) => panic!("{text} was read as {event:?}"),
-            }
-        }
+        ]);
     }
 
     #[test]
