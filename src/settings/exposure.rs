@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
+use actors::wire::is_loopback;
+
+use super::Settings;
 use super::reader::Reader;
-use super::{Settings, is_loopback};
 use crate::http::settings::{ApiAuth, HttpSettings};
 
 /// The setting by which others than this machine reach the program, as the end of a sentence; none where

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use actors::jobs::Retentions;
 use actors::secret::Secret;
+use actors::wire::is_loopback;
 use hmac::{Hmac, Mac as _};
 use ipnet::IpNet;
 use sha2::Sha256;
-use url::{Host, Url};
+use url::Url;
 
 use super::agent_file::{Agent, read_agent_file};
 use super::reader::Reader;
@@ -150,15 +151,6 @@ pub(super) fn is_realtime_url(url: &Url) -> bool {
 
 pub(super) fn has_no_extras(url: &Url) -> bool {
     url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none()
-}
-
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
 }
 
 pub(super) fn is_account_sid(text: &str) -> bool {

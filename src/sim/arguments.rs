@@ -2,15 +2,18 @@
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use actors::secret::Secret;
+use actors::wire::is_loopback;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, Command, Error};
 use url::Url;
 
-use super::phone::is_loopback;
+/// Why a simulator does not listen at an address.
+pub const NOT_LOOPBACK: &str = "a simulator has no TLS: it listens on loopback only";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -57,6 +60,13 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     seconds.ok_or_else(|| "a number of seconds up to a day is wanted".to_owned())
 }
 
+/// Where a simulator listens.
+pub fn loopback_address(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr =
+        text.parse().map_err(|_| "an address and a port are wanted: 127.0.0.1:0".to_owned())?;
+    if address.ip().is_loopback() { Ok(address) } else { Err(NOT_LOOPBACK.to_owned()) }
+}
+
 pub fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text.to_owned()))
 }
@@ -81,6 +91,13 @@ mod tests {
         for refused in ["http://example.com", "https://127.0.0.1", "http://10.0.0.1", "nonsense"] {
             assert!(!takes(Origin::Loopback, refused), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_simulator_listens_on_loopback_only() {
+        assert_eq!(loopback_address("127.0.0.1:0"), Ok(([127, 0, 0, 1], 0).into()));
+        assert_eq!(loopback_address("0.0.0.0:80"), Err(NOT_LOOPBACK.to_owned()));
+        assert!(loopback_address("127.0.0.1").is_err_and(|error| error.contains("a port")));
     }
 
     #[test]

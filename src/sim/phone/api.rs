@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::network::{ACCOUNT_SID, Inner};
+use crate::sim::arguments::NOT_LOOPBACK;
 use params::Params;
 use reply::{Fault, Reply};
 
@@ -66,7 +67,7 @@ struct Asked {
 impl Api {
     /// Serves the API at `listen` for the calls of `net`.
     pub(super) fn start(listen: SocketAddr, net: Rc<Inner>) -> anyhow::Result<Self> {
-        anyhow::ensure!(listen.ip().is_loopback(), "not a loopback address: {listen}");
+        anyhow::ensure!(listen.ip().is_loopback(), NOT_LOOPBACK);
         let (asks, mut asked) = mpsc::channel(BACKLOG);
         let server = HttpServer::new(move || {
             App::new().app_data(web::Data::new(asks.clone())).default_service(web::to(relay))

@@ -38,7 +38,7 @@ use url::Url;
 
 use super::speech::{self, Clip};
 use crate::exit_status::{FAILED, FINE, INTERNAL, USAGE};
-use crate::sim::arguments::{Origin, seconds, secret};
+use crate::sim::arguments::{Origin, loopback_address, seconds, secret};
 use progress::Progress;
 use span::Span;
 
@@ -74,7 +74,6 @@ pub use line::{End, Event};
 pub use network::Network;
 pub use progress::Glance;
 pub use reach::Reach;
-pub(crate) use reach::is_loopback;
 pub use report::Outcome;
 pub use script::{CallDetail, Verdict};
 
@@ -345,11 +344,6 @@ impl Callers<'_> {
 /// A fresh identifier: `prefix` and 32 hexadecimal digits.
 fn sid(prefix: &str) -> String {
     format!("{prefix}{:032x}", rand::random::<u128>())
-}
-
-fn loopback_address(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text.parse().map_err(|error: std::net::AddrParseError| error.to_string())?;
-    if address.ip().is_loopback() { Ok(address) } else { Err("a loopback address is wanted".to_owned()) }
 }
 
 fn millis(text: &str) -> Result<Duration, String> {

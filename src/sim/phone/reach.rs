@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use actors::wire::https::{self, HandshakeFault, Tls};
-use actors::wire::roots;
+use actors::wire::{is_loopback, roots};
 use awc::error::{ConnectError, SendRequestError};
 use awc::{Client, Connector};
 use clap::builder::TypedValueParser;
@@ -114,16 +114,6 @@ impl Reach {
             None => client.disable_timeout(),
         }
         .finish()
-    }
-}
-
-/// Whether `url` is on this machine.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

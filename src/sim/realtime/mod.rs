@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::exit_status;
+use crate::sim::arguments::{NOT_LOOPBACK, loopback_address};
 use crate::sim::report::RealtimeReport;
 use server::Service;
 use session::Manners;
@@ -41,7 +42,7 @@ const TRANSCRIPT_DELAY_MS: u64 = 300;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// Where to listen, on loopback; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value_t = any_port(), value_parser = loopback)]
+    #[arg(long, value_name = "ADDR", default_value_t = any_port(), value_parser = loopback_address)]
     pub listen: SocketAddr,
     /// From the end of an utterance, or a response.create, to the first audio
     #[arg(long, value_name = "MS", default_value_t = THINK_MS)]
@@ -82,14 +83,6 @@ fn drawn() -> u16 {
 fn any_port() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
-
-fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let addr: SocketAddr =
-        text.parse().map_err(|_| "an address and a port are wanted: 127.0.0.1:0".to_owned())?;
-    if addr.ip().is_loopback() { Ok(addr) } else { Err(NOT_LOOPBACK.to_owned()) }
-}
-
-const NOT_LOOPBACK: &str = "the simulated service has no TLS: it listens on loopback only";
 
 /// A running service. Dropped, it stops in its own time; [`Server::stop`] waits.
 #[derive(Debug)]

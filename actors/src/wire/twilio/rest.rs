@@ -30,9 +30,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use url::{Host, Url};
+use url::Url;
 
 use crate::secret::Secret;
+use crate::wire::is_loopback;
 
 mod calls;
 mod conferences;
@@ -99,15 +100,9 @@ impl TwilioApi {
 
 /// Whether credentials may be sent there: an https origin, or http on a loopback host.
 pub fn is_api_origin(url: &Url) -> bool {
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    };
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let anonymous = url.username().is_empty() && url.password().is_none();
-    (url.scheme() == "https" || url.scheme() == "http" && loopback) && bare && anonymous
+    (url.scheme() == "https" || url.scheme() == "http" && is_loopback(url)) && bare && anonymous
 }
 
 #[cfg(test)]
