@@ -13,13 +13,13 @@ use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::judge::{self, Service};
-use super::metrics_page::MetricsPage;
 use super::progress::Progress;
 use super::result::{Check, ErrorCount, Scenario};
 use super::summary::sum_up;
 use super::tally::Tally;
 use super::target::{Target, WITHOUT_TOKENS};
 use super::watch::{Health, watched};
+use crate::sim::metrics_page::MetricsPage;
 use crate::sim::phone::report::percentiles;
 use crate::sim::phone::{self, CallDetail, Glance, Outcome, Verdict};
 

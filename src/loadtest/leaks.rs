@@ -7,9 +7,9 @@ use anyhow::{Context as _, anyhow};
 use tokio::time::{Instant, sleep};
 
 use super::judge;
-use super::metrics_page::MetricsPage;
 use super::result::{Check, Scenario};
 use super::target::Target;
+use crate::sim::metrics_page::MetricsPage;
 
 /// How long it may take until nothing of a round is left.
 const RESTS_WITHIN: Duration = Duration::from_secs(60);

@@ -29,7 +29,6 @@ pub mod instance;
 pub mod judge;
 pub mod leaks;
 pub mod limit;
-pub mod metrics_page;
 pub mod page;
 pub mod progress;
 pub mod requests;

@@ -14,8 +14,8 @@ use awc::{Client, ClientRequest, Connector};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::metrics_page::MetricsPage;
-use crate::sim::phone::Reach;
+use crate::sim::metrics_page::MetricsPage;
+use crate::sim::phone::{Reach, sid};
 
 /// Limit of a connect.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ impl Target {
             .post(url.as_str())
             .content_type("application/x-www-form-urlencoded; charset=UTF-8")
             .insert_header(("User-Agent", "TwilioProxy/1.1"))
-            .insert_header(("I-Twilio-Idempotency-Token", format!("RQ{:032x}", rand::random::<u128>())));
+            .insert_header(("I-Twilio-Idempotency-Token", sid("RQ")));
         if let Some(token) = &self.auth_token {
             let signature = sign(token.expose(), url.as_str(), params);
             request = request.insert_header(("X-Twilio-Signature", signature));

@@ -8,11 +8,11 @@ use futures_util::future::join;
 use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::metrics_page::MetricsPage;
 use super::progress::Progress;
 use super::result::Sample;
 use super::tally::Tally;
 use super::target::{Fault, Target};
+use crate::sim::metrics_page::MetricsPage;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// Who does not answer so soon is not healthy, and what it would have said is not known.

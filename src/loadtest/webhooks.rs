@@ -7,7 +7,6 @@ use anyhow::ensure;
 use tokio::time::{Instant, sleep};
 
 use super::judge;
-use super::metrics_page::MetricsPage;
 use super::progress::Progress;
 use super::requests::send_all;
 use super::result::Scenario;
@@ -16,6 +15,8 @@ use super::summary::sum_up;
 use super::tally::Tally;
 use super::target::Target;
 use super::watch::watched;
+use crate::sim::metrics_page::MetricsPage;
+use crate::sim::phone::sid;
 
 /// The routes, as the metrics name them.
 const ROUTES: [&str; 2] = ["conference-events", "recording-status"];
@@ -63,7 +64,6 @@ pub async fn run(target: &Target, schedule: Schedule, label: &str) -> anyhow::Re
 
 /// One that was never sent before: path and parameters (reference: twilio.md sections 6.4 and 6.5).
 fn callback(index: u32) -> (&'static str, Vec<(String, String)>) {
-    let sid = |prefix: &str| format!("{prefix}{:032x}", rand::random::<u128>());
     let (path, params) = if index.is_multiple_of(2) {
         let params = vec![
             ("ConferenceSid", sid("CF")),

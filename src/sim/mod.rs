@@ -2,6 +2,7 @@
 //! real protocols on real sockets, strict about what they accept. Loopback only.
 
 pub mod arguments;
+pub mod metrics_page;
 pub mod phone;
 pub mod realtime;
 pub mod report;

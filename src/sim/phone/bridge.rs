@@ -9,6 +9,7 @@ use url::Url;
 
 use super::Options;
 use super::network::Inner;
+use crate::sim::metrics_page::MetricsPage;
 
 /// How often the bridge is asked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -27,6 +28,14 @@ struct Reading {
 }
 
 impl Reading {
+    fn of(page: &MetricsPage) -> Option<Self> {
+        Some(Self {
+            cpu_seconds: page.sum("process_cpu_seconds_total", &[])?,
+            resident_bytes: page.sum("process_resident_memory_bytes", &[])?,
+            started_at: page.sum("process_start_time_seconds", &[]),
+        })
+    }
+
     /// Seconds of CPU since `before`; none if another process answered then.
     fn cpu_since(self, before: Self) -> Option<f64> {
         let seconds = self.cpu_seconds - before.cpu_seconds;
@@ -90,20 +99,8 @@ impl Watch {
             return None;
         }
         let page = response.body().limit(MAX_PAGE_BYTES).await.ok()?;
-        reading(std::str::from_utf8(&page).ok()?)
+        Reading::of(&MetricsPage::new(String::from_utf8(page.into()).ok()?))
     }
-}
-
-fn reading(page: &str) -> Option<Reading> {
-    let value = |name: &str| {
-        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
-        line.split(' ').next()?.parse().ok()
-    };
-    Some(Reading {
-        cpu_seconds: value("process_cpu_seconds_total")?,
-        resident_bytes: value("process_resident_memory_bytes")?,
-        started_at: value("process_start_time_seconds"),
-    })
 }
 
 #[cfg(test)]
@@ -114,6 +111,7 @@ mod tests {
     fn the_process_metrics_are_found_among_the_others() {
         let page = "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 1.25\n\
                     process_resident_memory_bytes 1.5e7 1700000000\nother 1\n";
+        let reading = |page: &str| Reading::of(&MetricsPage::new(page.to_owned()));
         assert_eq!(
             reading(page),
             Some(Reading { cpu_seconds: 1.25, resident_bytes: 15_000_000.0, started_at: None })

@@ -342,7 +342,7 @@ impl Callers<'_> {
 }
 
 /// A fresh identifier: `prefix` and 32 hexadecimal digits.
-fn sid(prefix: &str) -> String {
+pub(crate) fn sid(prefix: &str) -> String {
     format!("{prefix}{:032x}", rand::random::<u128>())
 }
 

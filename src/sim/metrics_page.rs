@@ -1,4 +1,4 @@
-//! What the program under load tells on `GET /metrics`, in Prometheus' text format.
+//! What a program tells on `GET /metrics`, in Prometheus' text format.
 
 /// One page of metrics.
 #[derive(Debug, Clone, Default)]
