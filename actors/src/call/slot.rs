@@ -51,9 +51,9 @@ pub struct Claimed {
     pub claim: Claim,
 }
 
-/// The claim of a call's slot by the stream of one epoch. It tells the keeper when it is dropped, however that
-/// happens. An answer that nobody waits for any more, a pump that is cancelled and one that panics leave no
-/// slot behind.
+/// The claim of a call's slot by the stream of one epoch. It tells the keeper when it is dropped, however
+/// that happens. An answer that nobody waits for any more, a pump that is cancelled and one that panics leave
+/// no slot behind.
 pub struct Claim {
     keeper: Recipient<StreamLost>,
     call_sid: CallSid,
