@@ -51,17 +51,18 @@ fn appended(criterion: &mut Criterion) {
     };
     let system = actix_rt::System::new();
     let db = system.block_on(async { Db::start(settings, &prometheus::Registry::new()).expect("it starts") });
+    let doors = db.doors();
     // While one waits in the spool, all others go there, and the database is not asked.
-    system.block_on(db.store_event(event())).expect("it is spooled");
+    system.block_on(doors.store_event(event())).expect("it is spooled");
 
     let mut group = criterion.benchmark_group("spool");
     group.bench_function("an event", |bencher| {
-        bencher.iter(|| system.block_on(db.store_event(event())).expect("it is spooled"));
+        bencher.iter(|| system.block_on(doors.store_event(event())).expect("it is spooled"));
     });
     group.throughput(Throughput::Elements(WEBHOOKS as u64));
     group.bench_function(format!("{WEBHOOKS} webhooks at once"), |bencher| {
         bencher.iter(|| {
-            let stored = (0..WEBHOOKS).map(|number| db.store_webhook(webhook(number)));
+            let stored = (0..WEBHOOKS).map(|number| doors.store_webhook(webhook(number)));
             system.block_on(try_join_all(stored)).expect("they are spooled")
         });
     });

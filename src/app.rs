@@ -11,7 +11,7 @@ use actors::call::current::CurrentPersona;
 use actors::call::history::{Past, Said};
 use actors::call::phrases::book::PhraseBook;
 use actors::call::pump::Pump;
-use actors::db::{BadUrl, Db, DbStartError, History, PastTurn, SpoolError};
+use actors::db::{BadUrl, Db, DbStartError, History, PastTurn, Records, SpoolError};
 use actors::metrics::{MetricSet as _, Metrics, Registrar};
 use actors::registry::Registry;
 use actors::wire::twilio::sid::CallSid;
@@ -142,7 +142,7 @@ impl App {
         let call_metrics = Metrics::register(metrics).context("the metrics of the calls")?;
         call_metrics.realtime.explain(settings.places());
         db.count_in(&call_metrics);
-        let setup = call_setup(&settings, db.clone(), call_metrics.clone());
+        let setup = call_setup(&settings, db.records(), call_metrics.clone());
         let (phrases, persona) = (setup.phrases.clone(), setup.persona.clone());
         let calls = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
         let voice = voice(&settings, &public_url, calls.clone(), call_metrics);
@@ -174,7 +174,7 @@ impl App {
     /// What was said in a call that another process began. `last_epoch` is that of its last stream, where
     /// Twilio tells: if what is written or spooled here ends before it, something is missing.
     pub async fn past(&self, call_sid: CallSid, last_epoch: Option<u32>) -> Past {
-        let history = self.db.history(call_sid).await.unwrap_or_else(|error| {
+        let history = self.db.doors().history(call_sid).await.unwrap_or_else(|error| {
             tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
             History::default()
         });
@@ -209,14 +209,14 @@ impl App {
     }
 }
 
-fn call_setup(settings: &Settings, db: Db, metrics: Metrics) -> CallSetup {
+fn call_setup(settings: &Settings, records: Records, metrics: Metrics) -> CallSetup {
     CallSetup {
         instance: settings.instance_id.clone(),
         persona: Arc::new(settings.agent.persona.clone().into()),
         endpoint: settings.realtime.clone(),
         rules: Rules::default(),
         phrases: Arc::new(PhraseBook::default()),
-        ledger: Arc::new(db),
+        ledger: Arc::new(records),
         metrics,
     }
 }

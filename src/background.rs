@@ -1,7 +1,7 @@
 //! What a process does beside the calls, or instead of them: it processes the webhooks that are stored, and
 //! does the jobs that its settings let it do.
 
-use actors::db::Db;
+use actors::db::{Db, Operations};
 use actors::jobs::{DeadLetterReport, Job, Jobs, Prices, Prune, Reconcile, Retention, Retentions};
 use actors::metrics::Registrar;
 use actors::wire::twilio::rest::TwilioApi;
@@ -17,7 +17,7 @@ use crate::signals::Signals;
 /// # Errors
 /// `metrics` has those of the jobs already.
 pub fn start(
-    db: Db,
+    db: Operations,
     instance: &str,
     twilio: Option<TwilioApi>,
     keep: Retentions,
@@ -45,7 +45,7 @@ pub async fn run(settings: WorkerSettings) -> Result<(), StartError> {
     check_schema(&db).await?;
     db.process_webhooks();
     let twilio = settings.twilio.api().context("the address of Twilio's REST API")?;
-    let jobs = start(db.clone(), &settings.instance_id, twilio, settings.retention, &metrics)
+    let jobs = start(db.operations(), &settings.instance_id, twilio, settings.retention, &metrics)
         .context("the metrics of the jobs")?;
     tracing::info!(instance = settings.instance_id, "working");
     signals.next().await;

@@ -21,13 +21,13 @@ const TAKEN_EVERY: Duration = Duration::from_secs(30);
 /// # Errors
 /// Another live process has the name.
 pub(crate) async fn at_start(app: &App, signals: &mut Signals) -> Result<bool, StartError> {
-    let instance = &app.settings.instance_id;
+    let (db, instance) = (app.db.operations(), &app.settings.instance_id);
     let claimed = tokio::select! {
-        claimed = app.db.claim(instance) => claimed,
+        claimed = db.claim(instance) => claimed,
         _ = signals.next() => return Ok(false),
     };
     match claimed {
-        Ok(true) => app.db.beat(instance),
+        Ok(true) => db.beat(instance),
         Ok(false) => return Err(StartError::InstanceTaken(instance.clone())),
         Err(error) => tracing::warn!(%error, "starting without knowing whether INSTANCE_ID is free"),
     }
@@ -36,10 +36,10 @@ pub(crate) async fn at_start(app: &App, signals: &mut Signals) -> Result<bool, S
 
 /// Returns when the process has its name, or drains.
 pub(crate) async fn later(app: &App) {
-    let instance = &app.settings.instance_id;
-    while !app.db.has_claimed() && !app.is_draining() {
-        let pause = match app.db.claim(instance).await {
-            Ok(true) => return app.db.beat(instance),
+    let (db, instance) = (app.db.operations(), &app.settings.instance_id);
+    while !db.has_claimed() && !app.is_draining() {
+        let pause = match db.claim(instance).await {
+            Ok(true) => return db.beat(instance),
             Ok(false) => {
                 tracing::error!(instance, "another live process has this INSTANCE_ID: give each its own");
                 TAKEN_EVERY

@@ -41,7 +41,7 @@ pub async fn take_up(app: Data<App>, twilio: TwilioApi) {
     let instance = &app.settings.instance_id;
     let mut seen: Option<HashSet<OpenCall>> = None;
     while !app.is_draining() {
-        let pause = match app.db.left_behind(instance).await {
+        let pause = match app.db.operations().left_behind(instance).await {
             Ok(found) => {
                 let pause = if seen.is_none() { LOOK_AGAIN_AFTER } else { LOOK_EVERY };
                 if let Ok(picture) = app.registry.picture().await {
@@ -93,7 +93,7 @@ async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
             return tracing::error!(call.sid = %call_sid, %error, "it is not known whether a call goes on");
         }
     }
-    match app.db.take_over(&call, &app.settings.instance_id).await {
+    match app.db.operations().take_over(&call, &app.settings.instance_id).await {
         Ok(true) => {}
         Ok(false) => return,
         Err(error) => return tracing::error!(call.sid = %call_sid, %error, "a call could not be taken over"),
@@ -127,7 +127,7 @@ async fn not_on_the_line(app: &App, call: &OpenCall, at_twilio: Option<rest::Cal
         tracing::error!(call.sid = %call.call_sid, %error, "a slot may be held for a caller who is gone");
     }
     let ended_at = at_twilio.ended_at.unwrap_or_else(Utc::now);
-    match app.db.close_lost(call.call_sid, call.epoch, ended_at).await {
+    match app.db.operations().close_lost(call.call_sid, call.epoch, ended_at).await {
         Ok(_) => tracing::info!(call.sid = %call.call_sid, "a call ended while nobody had it"),
         Err(error) => tracing::error!(call.sid = %call.call_sid, %error, "a call's end could not be written"),
     }

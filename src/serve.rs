@@ -68,7 +68,7 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     actix_rt::spawn(http::health::tell(app.clone()));
     let twilio = app.settings.twilio.api().context("the address of Twilio's REST API")?;
     let (instance, keep) = (&app.settings.instance_id, app.settings.retention);
-    let jobs = background::start(app.db.clone(), instance, twilio.clone(), keep, &app.metrics)
+    let jobs = background::start(app.db.operations(), instance, twilio.clone(), keep, &app.metrics)
         .context("the metrics of the jobs")?;
     jobs.count_actor(app.voice.pump.metrics.of_actor("jobs"));
     actix_rt::spawn(look_after(app.clone(), twilio));
@@ -76,8 +76,9 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     let (end, drained) = drain::serve(&app, serving, &handle, &mut signals).await;
     jobs.stop().await;
     let unwritten = app.db.finish(FINISH_DEADLINE).await;
-    if app.db.has_claimed()
-        && let Err(error) = app.db.leave(&app.settings.instance_id).await
+    let operations = app.db.operations();
+    if operations.has_claimed()
+        && let Err(error) = operations.leave(&app.settings.instance_id).await
     {
         tracing::warn!(%error, "others do not know yet that this instance has ended");
     }

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::Span;
 
-use crate::db::{Db, DbError, JobLease, JobResult, JobRun};
+use crate::db::{DbError, JobLease, JobResult, JobRun, Operations};
 use crate::metrics::{ActorMetrics, Counted, Registrar};
 use crate::supervise;
 use crate::wire::twilio::rest::RestError;
@@ -132,7 +132,7 @@ impl Jobs {
     /// `registry` has its metrics already.
     pub fn start(
         jobs: Vec<Box<dyn Job>>,
-        db: Db,
+        db: Operations,
         instance: &str,
         registry: &dyn Registrar,
     ) -> prometheus::Result<Self> {
@@ -207,7 +207,7 @@ impl Supervised for JobRunner {
 /// Where jobs are taken up and done.
 struct Desk {
     jobs: Vec<Box<dyn Job>>,
-    db: Db,
+    db: Operations,
     instance: String,
     metrics: Metrics,
 }

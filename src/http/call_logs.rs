@@ -10,7 +10,7 @@ use std::pin::pin;
 use actix_web::http::header::{self, ContentDisposition};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use actors::db::{CallLog, Db};
+use actors::db::{CallLog, LogReader};
 use actors::wire::twilio::sid::CallSid;
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
@@ -22,9 +22,9 @@ use super::worker::Kind;
 use crate::app::App;
 
 pub async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let (db, asked) = (app.db.clone(), request.query_string().to_owned());
+    let (log, asked) = (app.db.log(), request.query_string().to_owned());
     let page = app.api.run(Kind::Query, async move || {
-        let page = db.find_calls(query::page(&asked)?).await.map_err(ApiError::unavailable)?;
+        let page = log.find_calls(query::page(&asked)?).await.map_err(ApiError::unavailable)?;
         Pieces::of_json(&page).map_err(ApiError::unavailable)
     });
     Ok(page.await??.into_json())
@@ -33,10 +33,10 @@ pub async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, 
 /// The body is made as it is read. If the database goes away meanwhile, the connection is cut: half a list is
 /// not to be taken for a whole one.
 pub async fn export(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let (db, asked) = (app.db.clone(), request.query_string().to_owned());
+    let (log, asked) = (app.db.log(), request.query_string().to_owned());
     let rows = app.api.stream(Kind::Export, async move |out| {
         let (filter, sort) = query::export(&asked)?;
-        let mut rows = pin!(csv::begin(db.export_calls(filter, sort)).await.map_err(ApiError::unavailable)?);
+        let mut rows = pin!(csv::begin(log.export_calls(filter, sort)).await.map_err(ApiError::unavailable)?);
         while let Some(part) = rows.try_next().await.map_err(ApiError::unavailable)? {
             out.send(part).await?;
         }
@@ -53,10 +53,10 @@ pub async fn one(
     call_sid: Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let (db, asked) = (app.db.clone(), request.query_string().to_owned());
+    let (log, asked) = (app.db.log(), request.query_string().to_owned());
     let one = app.api.run(Kind::Query, async move || {
         query::only(&asked, &[])?;
-        let log = log_of(&db, sid(&call_sid)?).await?;
+        let log = log_of(&log, sid(&call_sid)?).await?;
         let one = OneCall { voicemail: voicemail::of(&log.events), log };
         Pieces::of_json(&one).map_err(ApiError::unavailable)
     });
@@ -70,12 +70,12 @@ pub async fn listened(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     voicemail::from_our_page(&request)?;
-    let (db, asked) = (app.db.clone(), request.query_string().to_owned());
+    let (log, doors, asked) = (app.db.log(), app.db.doors(), request.query_string().to_owned());
     let stored = app.api.run(Kind::Query, async move || {
         query::only(&asked, &[])?;
         let call_sid = sid(&call_sid)?;
-        let left = voicemail::of(&log_of(&db, call_sid).await?.events).ok_or(ApiError::NotFound)?;
-        db.store_event(voicemail::heard(call_sid, &left)).await.map_err(ApiError::unavailable)
+        let left = voicemail::of(&log_of(&log, call_sid).await?.events).ok_or(ApiError::NotFound)?;
+        doors.store_event(voicemail::heard(call_sid, &left)).await.map_err(ApiError::unavailable)
     });
     stored.await??;
     Ok(HttpResponse::NoContent().finish())
@@ -95,7 +95,7 @@ fn sid(text: &str) -> Result<CallSid, ApiError> {
     text.parse().map_err(|_| ApiError::BadRequest { field: "callSid", wrong })
 }
 
-async fn log_of(db: &Db, call_sid: CallSid) -> Result<CallLog, ApiError> {
-    let log = db.call_log(call_sid).await.map_err(ApiError::unavailable)?;
+async fn log_of(log: &LogReader, call_sid: CallSid) -> Result<CallLog, ApiError> {
+    let log = log.call_log(call_sid).await.map_err(ApiError::unavailable)?;
     log.ok_or(ApiError::NotFound)
 }

@@ -91,7 +91,7 @@ pub async fn recording_status(
         let (recording_sid, status) = (required(form, "RecordingSid")?, required(form, "RecordingStatus")?);
         let is_message = status == "completed" && form.told("RecordingSource") == Some("RecordVerb");
         if is_message && let Some(left) = last_resort::message(call_sid(form)?, form) {
-            app.db.store_aftermath(left).await.map_err(ApiError::unavailable)?;
+            app.db.doors().store_aftermath(left).await.map_err(ApiError::unavailable)?;
         }
         let key = own_key([recording_sid, status], None);
         store(&app, Route::RecordingStatus, &request, form, Some(key)).await
@@ -126,7 +126,7 @@ async fn store(
         twilio_at: form.told("Timestamp").and_then(timestamp),
         received_at: Utc::now(),
     };
-    app.db.store_webhook(webhook).await.map_err(ApiError::unavailable)?;
+    app.db.doors().store_webhook(webhook).await.map_err(ApiError::unavailable)?;
     let mut acknowledgement = HttpResponse::NoContent().finish();
     standing.tell(acknowledgement.headers_mut());
     Ok(acknowledgement)

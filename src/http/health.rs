@@ -58,10 +58,11 @@ pub struct Ready {
 
 /// How the process is now.
 pub fn state(app: &App) -> State {
-    let (capacity, spool) = (app.registry.capacity(), app.db.spool_stats());
+    let (capacity, db) = (app.registry.capacity(), app.db.status());
+    let spool = db.spool_stats();
     health::assess(&Known {
         is_ending: app.is_draining() || app.is_worn_out(),
-        database: match app.db.health() {
+        database: match db.health() {
             DbHealth::Healthy => Database::Healthy,
             DbHealth::ReadOnly(_) => Database::ReadOnly,
             DbHealth::Unavailable(_) => Database::Unavailable,
@@ -132,8 +133,9 @@ pub async fn tell(app: Data<App>) {
 /// 200 as long as the process serves.
 pub async fn healthz(app: Data<App>, request: HttpRequest) -> Json<Health> {
     let state = state(&app);
-    let error = match app.db.health() {
-        DbHealth::Healthy => app.db.failed_connect(),
+    let db = app.db.status();
+    let error = match db.health() {
+        DbHealth::Healthy => db.failed_connect(),
         DbHealth::ReadOnly(cause) | DbHealth::Unavailable(cause) => Some(cause),
     };
     let is_let_in = auth::lets_in(&app, &request);
@@ -146,9 +148,9 @@ pub async fn healthz(app: Data<App>, request: HttpRequest) -> Json<Health> {
         realtime_refusal: app.voice.pump.metrics.realtime.refused().filter(|_| is_let_in),
         causes: state.causes,
         warnings: state.warnings,
-        pool_stats: app.db.pool_stats(),
+        pool_stats: db.pool_stats(),
         calls: Calls { active: capacity.active, limit: capacity.limit },
-        spool: app.db.spool_stats(),
+        spool: db.spool_stats(),
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.started_at.elapsed().as_secs(),
     })
@@ -163,7 +165,7 @@ pub async fn readyz(app: Data<App>) -> Result<Json<Ready>, ApiError> {
     if app.is_draining() {
         return Err(ApiError::NotReady("draining: no new calls are taken"));
     }
-    match app.db.schema() {
+    match app.db.status().schema() {
         SchemaState::Fits | SchemaState::Newer => Ok(Json(Ready { ready: true })),
         SchemaState::Unknown => Err(ApiError::NotReady("the database's schema is not known yet")),
         SchemaState::Hidden { .. } => Err(ApiError::NotReady(

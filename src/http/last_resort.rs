@@ -101,9 +101,9 @@ pub async fn transfer_done(
         tracing::info!(call.sid = %call_sid, status, "a transfer is over");
         let event = transfer(call_sid, status, form);
         let kept = if answered {
-            app.db.store_aftermath(Aftermath { event, outcome: Outcome::Transferred }).await
+            app.db.doors().store_aftermath(Aftermath { event, outcome: Outcome::Transferred }).await
         } else {
-            app.db.store_event(event).await
+            app.db.doors().store_event(event).await
         };
         if let Err(error) = kept {
             tracing::error!(call.sid = %call_sid, %error, "the result of a transfer is lost");
@@ -125,7 +125,7 @@ pub async fn voicemail(app: Data<App>, request: HttpRequest, body: Bytes) -> Res
         let left = message(call_sid, form);
         let said = if left.is_some() { THANK_YOU } else { NO_MESSAGE };
         if let Some(left) = left {
-            app.db.store_aftermath(left).await.map_err(ApiError::unavailable)?;
+            app.db.doors().store_aftermath(left).await.map_err(ApiError::unavailable)?;
             tracing::info!(call.sid = %call_sid, "a message was left");
         }
         Ok(steer(&if is_over(form) { Twiml::new() } else { Twiml::new().say(said).hangup() }))

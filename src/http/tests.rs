@@ -471,5 +471,5 @@ async fn whoever_was_not_answered_may_leave_a_message_though_the_database_is_awa
     assert!(answer.contains("Thank you for your message"), "{answer}");
     let empty = steered(&app, "voicemail", &format!("{recording}=0")).await;
     assert!(empty.contains("did not receive a message"), "{empty}");
-    assert_eq!(app.db.spool_pending(), 7, "six transfers and one message");
+    assert_eq!(app.db.status().spool_pending(), 7, "six transfers and one message");
 }

@@ -189,7 +189,7 @@ async fn unknown(
     last_epoch: Option<u32>,
     form: &Form,
 ) -> Result<Twiml, RegistryDown> {
-    let decided = resume::decided(call_sid, async || app.db.decided(call_sid).await).await;
+    let decided = resume::decided(call_sid, async || app.db.doors().decided(call_sid).await).await;
     Ok(match decided {
         Some(NextStep::HangUp) => Twiml::new().hangup(),
         Some(NextStep::Human) => person_or_voicemail(app, form),

@@ -11,24 +11,26 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::sleep;
 
+use super::Shared;
 use super::connect::error::DbError;
+use super::handles::Operations;
 use super::tables::instances::{self, Claim};
-use super::{Db, Shared};
 
 /// The row of another process is looked at this often; a heartbeat comes every 5 s.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// One look takes at most this long.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-impl Db {
+impl Operations {
     /// Takes the name for this process, unless another live process has it: false. Answers at once if the
     /// name is free or was the predecessor's in this spool, otherwise within 16 s. To be called again after
     /// an error.
     pub async fn claim(&self, instance: &str) -> Result<bool, DbError> {
         let mut heard_at = None;
         loop {
-            let predecessor = self.shared.spool.heard_since();
+            let predecessor = self.0.shared.spool.heard_since();
             let claim = self
+                .0
                 .shared
                 .ask("claim", DEADLINE, async |connection| {
                     Ok(instances::claim(connection, instance, predecessor).await?)
@@ -36,8 +38,8 @@ impl Db {
                 .await?;
             match claim {
                 Claim::Ours(since) => {
-                    self.shared.heard_since(since).await;
-                    self.shared.claimed.store(true, Ordering::Relaxed);
+                    self.0.shared.heard_since(since).await;
+                    self.0.shared.claimed.store(true, Ordering::Relaxed);
                     return Ok(true);
                 }
                 Claim::Theirs(at) if lives(heard_at, at) => return Ok(false),
@@ -54,7 +56,7 @@ impl Db {
 
     /// Whether this process has its name for itself.
     pub fn has_claimed(&self) -> bool {
-        self.shared.claimed.load(Ordering::Relaxed)
+        self.0.shared.claimed.load(Ordering::Relaxed)
     }
 }
 

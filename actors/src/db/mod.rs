@@ -1,20 +1,26 @@
-//! The one door to PostgreSQL: what happens is [recorded](Db::record) and never waited for, what is asked is
-//! answered within a deadline or refused.
+//! The one door to PostgreSQL: what happens is [recorded](Records::record) and never waited for, what is
+//! asked is answered within a deadline or refused.
 //!
-//! [`Db`] is the handle. Behind it are a [pool](PoolStats) of connections on a runtime of their own, a queue
-//! of records, a spool on disk for those that the database does not take at once, and the DbActor, which
-//! writes them. All of it works behind a transaction pooler: no query depends on the state of a connection.
+//! [`Db`] starts and ends it all, and gives each asker a [handle](handles) of its own. Behind it are a
+//! [pool](PoolStats) of connections on a runtime of their own, a queue of records, a spool on disk for those
+//! that the database does not take at once, and the DbActor, which writes them. All of it works behind a
+//! transaction pooler: no query depends on the state of a connection.
 
 mod ask;
 mod claim;
 mod connect;
 mod console;
+mod doors;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
+mod handles;
 mod log;
 mod metrics;
+mod operations;
+mod records;
 mod runtime;
 mod spans;
+mod status;
 mod survival;
 mod tables;
 pub mod webhooks;
@@ -27,10 +33,8 @@ use std::time::Duration;
 
 use actix::{Addr, Supervisor};
 use anyhow::Context;
-use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tracing::Instrument as _;
 
 pub use self::connect::connection::Connection;
 pub use self::connect::error::DbError;
@@ -39,6 +43,7 @@ pub use self::connect::migrate;
 pub use self::connect::pool::PoolStats;
 pub use self::connect::url::BadUrl;
 pub use self::console::Console;
+pub use self::handles::{Doors, LogReader, Operations, Records, Status};
 pub use self::log::{
     BadCursor, BadSort, CallFilter, CallLog, CallLogPage, CallQuery, Cursor, Sort, SortKey, Start,
 };
@@ -66,16 +71,15 @@ use self::connect::slow::Slow;
 use self::connect::url::Target;
 use self::metrics::Metrics;
 use self::runtime::DbRuntime;
-use self::webhooks::{Inbox, Webhook};
+use self::webhooks::Inbox;
 use self::write::actor::{DbActor, WriteWaiting};
-use self::write::queue::{Pushed, Queue};
-use self::write::record::{Aftermath, Event, Record};
+use self::write::queue::Queue;
+use self::write::record::{Aftermath, Record};
 use self::write::spool::{Spool, SpoolMetrics};
-use self::write::{refused, writer};
+use self::write::writer;
 use crate::metrics::{ActorMetrics, MetricSet as _, Metrics as CallMetrics, Registrar};
 use crate::secret::Secret;
 use crate::supervise::{Life, Lifeline};
-use crate::wire::twilio::sid::CallSid;
 
 /// So many bytes of records may wait in memory, of one call as many as are free. What is too much for memory
 /// goes into the spool; what comes faster than the disk takes it is counted, logged and lost.
@@ -84,8 +88,6 @@ const QUEUE_BYTES: usize = 64 << 20;
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
 /// The spool takes a record within this, or did not take it.
 const SPOOL_DEADLINE: Duration = Duration::from_secs(1);
-/// A webhook is stored within this; behind a storm of others it may take longer than its own flight.
-const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// A start does not wait longer than this for the database.
 const START_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -119,7 +121,8 @@ pub enum DbStartError {
     Internal(#[from] anyhow::Error),
 }
 
-/// The handle; a cheap clone. The DbActor lives as long as one of them does.
+/// Starts and ends the database's part, and gives out [handles](handles). A cheap clone; the DbActor lives as
+/// long as one of them, or a handle, does.
 #[derive(Clone)]
 pub struct Db {
     shared: Arc<Shared>,
@@ -230,116 +233,11 @@ impl Db {
         let _ = self.shared.calls.set(metrics.clone());
     }
 
-    /// Queues a record to be written. Never waits; when too many of its call, or of all, wait in memory
-    /// already, because the spool is full, it is counted, logged and lost.
-    pub fn record(&self, record: Record) {
-        match self.shared.queue.push(writable_twice(record)) {
-            Pushed::First => self.wake_the_writer(),
-            Pushed::Behind => {}
-            Pushed::FirstRefused => {
-                tracing::error!(
-                    waiting = self.shared.queue.depth(),
-                    "no room for records: they are being lost"
-                );
-                self.shared.metrics.unwritten(1);
-            }
-            Pushed::Refused => self.shared.metrics.unwritten(1),
-        }
-    }
-
-    /// Writes an event; it is durable when this returns `Ok`, in the database or in the spool. It does, or
-    /// fails, within 2 s.
-    pub async fn store_event(&self, event: Event) -> Result<(), DbError> {
-        let span = spans::query("store_event", event.call_sid);
-        let kept = self.keep("store_event", Record::Event(event), STORE_PATIENCE, SPOOL_DEADLINE);
-        kept.instrument(span).await
-    }
-
-    /// Writes what came after the agent's part, event and outcome together; durable, and in time, as
-    /// [`store_event`](Self::store_event).
-    pub async fn store_aftermath(&self, aftermath: Aftermath) -> Result<(), DbError> {
-        let span = spans::query("store_aftermath", aftermath.event.call_sid);
-        let kept = self.keep("store_aftermath", Record::Aftermath(aftermath), STORE_PATIENCE, SPOOL_DEADLINE);
-        kept.instrument(span).await
-    }
-
-    /// Stores a webhook, unless it is stored already; it is durable when this returns `Ok`, in the database
-    /// or in the spool. It does, or fails, within 5 s.
-    pub async fn store_webhook(&self, webhook: Webhook) -> Result<(), DbError> {
-        let span = spans::storing(&webhook);
-        let stored = timeout(STORE_DEADLINE, self.shared.inbox.store(&self.shared, webhook)).await;
-        let kept = stored.unwrap_or_else(|_| Err(DbError::unanswered(STORE_DEADLINE)));
-        if kept.inspect_err(|error| spans::failed(&span, error))? == webhooks::Kept::Spooled {
-            self.wake_the_writer();
-        }
-        Ok(())
-    }
-
     /// Processes the webhooks that are stored, by this or another instance, from now on until the last handle
     /// is gone.
     pub fn process_webhooks(&self) {
         let worker = webhooks::run(Arc::clone(&self.shared), self._handles.subscribe());
         self.shared.runtime.handle().spawn(worker);
-    }
-
-    /// The pool right now.
-    pub fn pool_stats(&self) -> PoolStats {
-        self.shared.pool.stats()
-    }
-
-    /// How many connections the pool may have.
-    pub fn pool_size(&self) -> u32 {
-        self.shared.pool.size()
-    }
-
-    /// Allows so many connections from now on, 1 to 1,000; what is outside is brought inside. A larger pool
-    /// serves those who wait at once; a smaller one closes connections as soon as nobody uses them.
-    pub fn resize_pool(&self, size: u32) {
-        self.shared.pool.resize(size);
-    }
-
-    /// Records that wait to be written, in memory or in the spool. One on its way to the spool may count as
-    /// two.
-    pub fn waiting_records(&self) -> usize {
-        // In this order: what left the queue meanwhile is in the spool by then.
-        let queued = self.shared.queue.depth();
-        queued + self.spool_pending()
-    }
-
-    /// Records that wait in the spool.
-    pub fn spool_pending(&self) -> usize {
-        self.shared.spool.backlog().records
-    }
-
-    /// The spool right now.
-    pub fn spool_stats(&self) -> SpoolStats {
-        let backlog = self.shared.spool.backlog();
-        SpoolStats {
-            pending: backlog.records,
-            oldest_seconds: backlog.waited_seconds(),
-            aside: backlog.aside,
-        }
-    }
-
-    /// Asks the database now to take the records that it refused, as is done every few minutes. Returns how
-    /// many of the first 1,000 it took.
-    pub async fn retry_refused(&self) -> usize {
-        refused::round(&self.shared, &mut 0).await.map_or(0, |round| round.written)
-    }
-
-    /// Whether the database answers, as of the last query or probe (at most some seconds ago).
-    pub fn health(&self) -> DbHealth {
-        self.shared.seen.health()
-    }
-
-    /// Why the last attempt to open a connection failed, if it did: also while others are open and serve.
-    pub fn failed_connect(&self) -> Option<String> {
-        self.shared.seen.failed_connect()
-    }
-
-    /// Whether the schema fits, as of the first contact; a schema that is older is looked at again.
-    pub fn schema(&self) -> SchemaState {
-        self.shared.seen.schema()
     }
 
     /// Asks the database for its schema now, within 3 s.
@@ -367,7 +265,7 @@ impl Db {
             shared.metrics.unwritten(lost);
             tracing::error!(records = lost, "records are lost: neither the database nor the spool took them");
         }
-        self.spool_pending() + lost
+        self.status().spool_pending() + lost
     }
 
     /// Writes a record now; into the spool if that is not empty, or if the database does not take it within
@@ -403,22 +301,6 @@ impl Db {
     fn wake_the_writer(&self) {
         // A full mailbox has a wake-up in it already, and a restarting actor looks for itself.
         drop(self.actor.try_send(WriteWaiting));
-    }
-}
-
-impl crate::call::Ledger for Db {
-    fn record(&self, record: Record) {
-        Self::record(self, record);
-    }
-
-    fn decide(&self, call_sid: CallSid, epoch: u32, next: record::NextStep) -> BoxFuture<'static, ()> {
-        let db = self.clone();
-        let deciding = async move {
-            if let Err(error) = Self::decide(&db, call_sid, epoch, next).await {
-                tracing::warn!(call.sid = %call_sid, %error, "only this process knows what comes next");
-            }
-        };
-        Box::pin(deciding.instrument(spans::query("decide", call_sid)))
     }
 }
 

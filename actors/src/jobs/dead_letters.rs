@@ -6,12 +6,12 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use super::{Job, JobError, Progress};
-use crate::db::Db;
+use crate::db::Operations;
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
 
 pub struct DeadLetterReport {
-    pub db: Db,
+    pub db: Operations,
 }
 
 impl Job for DeadLetterReport {

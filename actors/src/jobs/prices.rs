@@ -8,7 +8,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use tracing::Instrument as _;
 
 use super::{Job, JobError, Progress};
-use crate::db::{Db, TwilioBill};
+use crate::db::{Operations, TwilioBill};
 use crate::wire::twilio::rest::{Call, TwilioApi};
 use crate::wire::twilio::sid::CallSid;
 
@@ -19,7 +19,7 @@ const BATCH: u32 = 100;
 const AT_ONCE: usize = 4;
 
 pub struct Prices {
-    pub db: Db,
+    pub db: Operations,
     pub twilio: TwilioApi,
 }
 

@@ -7,14 +7,14 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use super::{Job, JobError, Progress, retention};
-use crate::db::{Db, OldRows};
+use crate::db::{OldRows, Operations};
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
 /// Rows that one statement looks at: it holds its locks for some milliseconds.
 const BATCH: u32 = 1_000;
 
 pub struct Prune {
-    pub db: Db,
+    pub db: Operations,
     pub keep_days: u32,
 }
 

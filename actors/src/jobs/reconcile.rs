@@ -11,7 +11,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use tracing::Instrument as _;
 
 use super::{Job, JobError, Progress};
-use crate::db::{Db, LostCall};
+use crate::db::{LostCall, Operations};
 use crate::wire::twilio::rest::TwilioApi;
 
 const EVERY: Duration = Duration::from_secs(2 * 60);
@@ -25,7 +25,7 @@ const WRITES_WITHIN: TimeDelta = TimeDelta::minutes(5);
 const UNKNOWN_FOR: TimeDelta = TimeDelta::days(1);
 
 pub struct Reconcile {
-    pub db: Db,
+    pub db: Operations,
     pub twilio: TwilioApi,
 }
 

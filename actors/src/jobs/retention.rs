@@ -10,7 +10,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 
 use super::{Job, JobError, Progress};
-use crate::db::{Db, DbError, OldRecording};
+use crate::db::{DbError, OldRecording, Operations};
 use crate::wire::twilio::rest::TwilioApi;
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -43,7 +43,7 @@ impl Retentions {
 }
 
 pub struct Retention {
-    pub db: Db,
+    pub db: Operations,
     pub twilio: Option<TwilioApi>,
     pub keep: Retentions,
 }

@@ -119,11 +119,11 @@ async fn a_callback_that_is_too_many_is_refused_and_what_steers_a_call_is_not() 
     let message = "CallSid=CA00000000000000000000000000000001&RecordingSid=RE2&RecordingStatus=completed\
         &RecordingSource=RecordVerb&RecordingDuration=4&RecordingUrl=https%3A%2F%2Fapi.twilio.com%2FRecordings%2FRE2";
     assert_eq!(status(&app, posted("recording-status", message)).await, 429);
-    assert_eq!(app.db.spool_pending(), 3, "two callbacks, and the message all the same");
+    assert_eq!(app.db.status().spool_pending(), 3, "two callbacks, and the message all the same");
     for door in ["fallback", "transfer-done", "voicemail"] {
         steered(&app, door, "DialCallStatus=busy").await;
     }
-    assert_eq!(app.db.spool_pending(), 4, "a transfer besides");
+    assert_eq!(app.db.status().spool_pending(), 4, "a transfer besides");
 }
 
 #[actix_rt::test]

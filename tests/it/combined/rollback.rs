@@ -48,9 +48,9 @@ fn known() -> Vec<Record> {
 async fn spools(url: &str, root: &Path, records: &[Record]) {
     let settings = DbSettings { spool_dir: root.to_owned(), instance: "later".to_owned(), ..settings(url) };
     let db = Db::start(settings, &Registry::new()).unwrap();
-    let expected = db.spool_pending() + records.len();
-    records.iter().for_each(|record| db.record(record.clone()));
-    eventually("they are on disk", async || db.spool_pending() == expected).await;
+    let expected = db.status().spool_pending() + records.len();
+    records.iter().for_each(|record| db.records().record(record.clone()));
+    eventually("they are on disk", async || db.status().spool_pending() == expected).await;
     drop(db);
     spool_is_free(&root.join("later")).await;
 }

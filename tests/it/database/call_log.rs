@@ -19,11 +19,11 @@ async fn the_list_is_newest_first_in_pages() {
     let database = TestDatabase::create().await;
     let db = start(&database.url);
     write(&db, (1..=5).map(|call| opened(call, 1)).chain([closed(5, 1, Outcome::Completed)])).await;
-    let page = db.call_logs(1, 2).await.unwrap();
+    let page = db.log().call_logs(1, 2).await.unwrap();
     let sids: Vec<&str> = page.calls.iter().map(|call| call.call_sid.as_str()).collect();
     assert_eq!(sids, [sid(5).as_str(), sid(4).as_str()]);
-    assert_eq!(db.call_logs(3, 2).await.unwrap().calls[0].call_sid, sid(1).as_str());
-    assert!(db.call_logs(4, 2).await.unwrap().calls.is_empty());
+    assert_eq!(db.log().call_logs(3, 2).await.unwrap().calls[0].call_sid, sid(1).as_str());
+    assert!(db.log().call_logs(4, 2).await.unwrap().calls.is_empty());
 
     let page = serde_json::to_value(page).unwrap();
     assert_eq!(keys(&page), ["calls", "nextCursor", "page", "pageSize", "total", "totalIsExact"]);
@@ -46,11 +46,11 @@ async fn the_list_is_newest_first_in_pages() {
 async fn one_call_reads_as_it_was_held() {
     let database = TestDatabase::create().await;
     let db = start(&database.url);
-    assert_eq!(db.call_log(sid(1)).await.unwrap(), None);
+    assert_eq!(db.log().call_log(sid(1)).await.unwrap(), None);
     let said = [turn(1, 1, 2, "Hi"), turn(1, 1, 1, "Hello")];
     let happened = [Record::Event(event(1, "in-progress", None)), closed(1, 1, Outcome::Completed)];
     write(&db, [opened(1, 1)].into_iter().chain(said).chain(happened)).await;
-    let log = serde_json::to_value(db.call_log(sid(1)).await.unwrap().unwrap()).unwrap();
+    let log = serde_json::to_value(db.log().call_log(sid(1)).await.unwrap().unwrap()).unwrap();
     assert_eq!(keys(&log), ["call", "conference", "events", "recordings", "tools", "turns", "usage"]);
     assert_eq!(
         log["turns"],

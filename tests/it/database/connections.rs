@@ -15,16 +15,16 @@ async fn everything_works_behind_a_transaction_pooler() {
     let dbs: Vec<Db> = (0..3).map(|_| start(&pooler.url)).collect(); // 12 clients on 3 server connections
     for (number, db) in (0..).zip(&dbs) {
         let call = number + 1;
-        db.record(opened(call, 1));
-        (1..=300).for_each(|ordinal| db.record(turn(call, 1, ordinal, "said")));
-        db.record(closed(call, 1, Outcome::Completed));
+        db.records().record(opened(call, 1));
+        (1..=300).for_each(|ordinal| db.records().record(turn(call, 1, ordinal, "said")));
+        db.records().record(closed(call, 1, Outcome::Completed));
     }
-    let asked = dbs.iter().cycle().take(300).map(|db| db.call_logs(1, 50));
+    let asked = dbs.iter().cycle().take(300).map(|db| async { db.log().call_logs(1, 50).await });
     let asked = futures_util::future::join_all(asked).await;
     assert_eq!(asked.into_iter().find_map(Result::err), None);
     for db in &dbs {
-        db.store_event(event(1, "ringing", Some("once"))).await.unwrap();
-        eventually("all records are written", async || db.waiting_records() == 0).await;
+        db.doors().store_event(event(1, "ringing", Some("once"))).await.unwrap();
+        eventually("all records are written", async || db.status().waiting_records() == 0).await;
         assert_eq!(db.check_schema().await.unwrap(), SchemaState::Fits);
     }
     assert_eq!(database.query("SELECT turns, outcome FROM calls").await, ["300|completed"; 3]);

@@ -63,21 +63,21 @@ async fn ask(url: &str, process: u32) {
         async move {
             let call = process * QUERIES + number / 5;
             let answer = match number % 5 {
-                0 => db.store_event(event(call, "ringing", Some("once"))).await,
+                0 => db.doors().store_event(event(call, "ringing", Some("once"))).await,
                 1 => {
-                    db.record(opened(call, 1));
-                    db.record(turn(call, 1, 1, "said"));
-                    db.call_log(sid(call)).await.map(drop)
+                    db.records().record(opened(call, 1));
+                    db.records().record(turn(call, 1, 1, "said"));
+                    db.log().call_log(sid(call)).await.map(drop)
                 }
-                2 => db.call_logs(1, 50).await.map(drop),
-                3 => db.call_log(sid(call)).await.map(drop),
+                2 => db.log().call_logs(1, 50).await.map(drop),
+                3 => db.log().call_log(sid(call)).await.map(drop),
                 _ => db.check_schema().await.map(drop),
             };
             assert_eq!(answer, Ok(()), "query {number}");
         }
     });
     asked.await;
-    eventually("all records are written", async || db.waiting_records() == 0).await;
+    eventually("all records are written", async || db.status().waiting_records() == 0).await;
     assert_eq!(metric(&registry, "switchboard_db_unwritten_records_total"), 0.0);
     for family in registry.gather().iter().filter(|family| family.name() == "switchboard_db_queries_total") {
         for count in family.get_metric() {

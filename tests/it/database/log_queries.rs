@@ -37,7 +37,7 @@ fn numbers(page: &CallLogPage) -> Vec<u32> {
 }
 
 async fn all(db: &Db, filter: CallFilter) -> Vec<u32> {
-    numbers(&db.find_calls(query(filter, "-startedAt", 1, 200)).await.unwrap())
+    numbers(&db.log().find_calls(query(filter, "-startedAt", 1, 200)).await.unwrap())
 }
 
 #[actix_rt::test]
@@ -59,7 +59,7 @@ async fn pages_and_cursors_lead_through_every_order_alike() {
                 let numbered = query(CallFilter::default(), &sort.to_string(), page, 10);
                 let on = CallQuery { start: cursor.unwrap_or(numbered.start.clone()), ..numbered.clone() };
                 let (numbered, on) =
-                    (db.find_calls(numbered).await.unwrap(), db.find_calls(on).await.unwrap());
+                    (db.log().find_calls(numbered).await.unwrap(), db.log().find_calls(on).await.unwrap());
                 assert_eq!((numbered.page, on.page, on.total), (page, page, 57));
                 assert_eq!(on.next_cursor.is_none(), page == 6, "{sort} {page}");
                 cursor = on.next_cursor.as_ref().map(|cursor| Start::After(cursor.parse().unwrap()));
@@ -70,7 +70,7 @@ async fn pages_and_cursors_lead_through_every_order_alike() {
             assert_eq!(by_cursor, expected, "{sort}");
         }
     }
-    let beyond = db.find_calls(query(CallFilter::default(), "-costUsd", 7, 10)).await.unwrap();
+    let beyond = db.log().find_calls(query(CallFilter::default(), "-costUsd", 7, 10)).await.unwrap();
     assert_eq!((beyond.calls.len(), beyond.next_cursor), (0, None));
 }
 
@@ -78,11 +78,11 @@ async fn pages_and_cursors_lead_through_every_order_alike() {
 async fn a_cursor_goes_on_where_it_was_although_calls_come_in() {
     let database = log_of(20).await;
     let db = start(&database.url);
-    let first = db.find_calls(query(CallFilter::default(), "-startedAt", 1, 5)).await.unwrap();
+    let first = db.log().find_calls(query(CallFilter::default(), "-startedAt", 1, 5)).await.unwrap();
     write(&db, [opened(900, 1)]).await;
     let cursor = first.next_cursor.unwrap().parse().unwrap();
     let on = CallQuery { filter: CallFilter::default(), start: Start::After(cursor), page_size: 5 };
-    assert_eq!(numbers(&db.find_calls(on).await.unwrap()), [15, 14, 13, 12, 11]);
+    assert_eq!(numbers(&db.log().find_calls(on).await.unwrap()), [15, 14, 13, 12, 11]);
 }
 
 #[actix_rt::test]
@@ -121,7 +121,7 @@ async fn a_total_is_exact_up_to_ten_thousand_and_near_beyond() {
     database.query("ANALYZE calls").await;
     let db = start(&database.url);
     let total = async |filter| {
-        let page = db.find_calls(query(filter, "-startedAt", 1, 1)).await.unwrap();
+        let page = db.log().find_calls(query(filter, "-startedAt", 1, 1)).await.unwrap();
         (page.total, page.total_is_exact)
     };
     let urgent = CallFilter { urgent: Some(true), ..CallFilter::default() };
@@ -173,10 +173,10 @@ async fn calls_are_found_by_what_was_said_in_them() {
     assert_eq!(all(&db, failed).await, [3]);
     let early = CallFilter { until: Some(at(3)), ..said("knee") };
     assert_eq!(all(&db, early).await, [1]);
-    let page = db.find_calls(query(said("knee"), "startedAt", 2, 1)).await.unwrap();
+    let page = db.log().find_calls(query(said("knee"), "startedAt", 2, 1)).await.unwrap();
     assert_eq!((numbers(&page), page.total, page.total_is_exact), (vec![3], 2, true));
     assert_eq!(page.search_is_complete, Some(true));
-    assert_eq!(db.call_logs(1, 1).await.unwrap().search_is_complete, None);
+    assert_eq!(db.log().call_logs(1, 1).await.unwrap().search_is_complete, None);
 }
 
 #[actix_rt::test]
@@ -262,16 +262,16 @@ async fn of_a_frequent_word_the_newest_thousand_are_found_and_it_is_said() {
             database.query("ANALYZE").await;
         }
         let db = start(&database.url);
-        let page = db.find_calls(query(said("often"), "-startedAt", 20, 50)).await.unwrap();
+        let page = db.log().find_calls(query(said("often"), "-startedAt", 20, 50)).await.unwrap();
         assert_eq!((page.total, page.total_is_exact, page.search_is_complete), (1_000, false, Some(false)));
         assert_eq!(numbers(&page), (29_001..=29_050).rev().collect::<Vec<_>>());
         assert_eq!(page.next_cursor, None);
-        let page = db.find_calls(query(said("often"), "-startedAt", 1, 50)).await.unwrap();
+        let page = db.log().find_calls(query(said("often"), "-startedAt", 1, 50)).await.unwrap();
         assert_eq!((page.total, page.total_is_exact, page.search_is_complete), (1_000, false, Some(false)));
         assert_eq!(numbers(&page), (29_951..=30_000).rev().collect::<Vec<_>>());
         assert!(page.next_cursor.is_some());
         // The statistics say often, the newest calls say never.
-        let page = db.find_calls(query(said("once"), "-startedAt", 1, 50)).await.unwrap();
+        let page = db.log().find_calls(query(said("once"), "-startedAt", 1, 50)).await.unwrap();
         assert_eq!((page.total, page.search_is_complete), (1_000, Some(false)));
         assert_eq!(numbers(&page)[0], 1_399);
     }
@@ -282,7 +282,7 @@ async fn pages_far_down_are_found_from_one_another() {
     let database = log_of(20_000).await;
     let db = start(&database.url);
     for number in [150, 300, 151, 200, 150, 199, 101] {
-        let page = db.find_calls(query(CallFilter::default(), "-startedAt", number, 50)).await.unwrap();
+        let page = db.log().find_calls(query(CallFilter::default(), "-startedAt", number, 50)).await.unwrap();
         let newest = 20_000 - 50 * (number - 1);
         assert_eq!(numbers(&page), (newest - 49..=newest).rev().collect::<Vec<_>>(), "page {number}");
     }
@@ -293,13 +293,13 @@ async fn an_export_has_every_call_once() {
     let database = log_of(2_345).await;
     let db = start(&database.url);
     let batches: Vec<_> =
-        db.export_calls(CallFilter::default(), "costUsd".parse().unwrap()).try_collect().await.unwrap();
+        db.log().export_calls(CallFilter::default(), "costUsd".parse().unwrap()).try_collect().await.unwrap();
     assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [1_000, 1_000, 345]);
     let sids: Vec<String> = batches.into_iter().flatten().map(|call| call.call_sid).collect();
     let expected = "SELECT call_sid FROM calls ORDER BY coalesce(cost_usd, -1), call_sid";
     assert_eq!(sids, database.query(expected).await);
     let nobody = CallFilter { to: Some("nobody".to_owned()), ..CallFilter::default() };
-    let batches: Vec<_> = db.export_calls(nobody, Sort::NEWEST_FIRST).try_collect().await.unwrap();
+    let batches: Vec<_> = db.log().export_calls(nobody, Sort::NEWEST_FIRST).try_collect().await.unwrap();
     assert_eq!(batches.concat(), []);
 }
 

@@ -182,7 +182,7 @@ async fn the_schema_is_known_as_older_then_as_fitting_then_as_newer() {
     let db = start(&database.url);
     let SchemaState::Older { missing } = db.check_schema().await.unwrap() else { panic!("not older") };
     assert_eq!(missing, migrate(&database.url).await.unwrap());
-    eventually("the probe sees the migration", async || db.schema() == SchemaState::Fits).await;
+    eventually("the probe sees the migration", async || db.status().schema() == SchemaState::Fits).await;
     database.query("INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000000')").await;
     assert_eq!(db.check_schema().await.unwrap(), SchemaState::Newer);
     database.query("DELETE FROM __diesel_schema_migrations WHERE version = '20261123000002'").await;

@@ -126,9 +126,9 @@ pub(crate) async fn spool_is_free(folder: &Path) {
 
 /// Records all and waits until nothing waits any more.
 async fn write(db: &Db, records: impl IntoIterator<Item = Record>) {
-    records.into_iter().for_each(|record| db.record(record));
+    records.into_iter().for_each(|record| db.records().record(record));
     // A question is answered behind no queue: the depth tells.
-    eventually("all records are written", async || db.waiting_records() == 0).await;
+    eventually("all records are written", async || db.status().waiting_records() == 0).await;
 }
 
 pub fn metric(registry: &Registry, name: &str) -> f64 {

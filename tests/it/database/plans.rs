@@ -90,7 +90,7 @@ impl Log {
         self.plans();
         let query = CallQuery { filter, start: Start::Page(page, sort.parse().unwrap()), page_size: 50 };
         let what = format!("{query:?}");
-        let answered = self.db.find_calls(query).await.unwrap();
+        let answered = self.db.log().find_calls(query).await.unwrap();
         assert!(!answered.calls.is_empty(), "{what}");
         let mut plans = vec![];
         // The server writes it down when it ends the statement, which may be after the answer.
@@ -122,7 +122,7 @@ fn rows(node: &Value) -> f64 {
 #[actix_rt::test]
 async fn every_list_is_read_from_an_index() {
     let mut log = Log::open().await;
-    let newest = log.db.call_logs(1, 1).await.unwrap().calls.pop().unwrap();
+    let newest = log.db.log().call_logs(1, 1).await.unwrap().calls.pop().unwrap();
     let all = CallFilter::default;
     let lists = [
         (all(), "-startedAt"),
@@ -194,10 +194,10 @@ async fn a_search_never_reads_all_documents() {
 #[actix_rt::test]
 async fn one_call_is_read_from_indexes() {
     let mut log = Log::open().await;
-    let newest = log.db.call_logs(1, 1).await.unwrap().calls.pop().unwrap();
+    let newest = log.db.log().call_logs(1, 1).await.unwrap().calls.pop().unwrap();
     log.plans();
     let call_sid: CallSid = newest.call_sid.parse().unwrap();
-    let call = log.db.call_log(call_sid).await.unwrap().unwrap();
+    let call = log.db.log().call_log(call_sid).await.unwrap().unwrap();
     assert_eq!(call.turns.len() as u64, fill::TURNS);
     let plans = log.plans();
     for node in plans.iter().flat_map(|plan| nodes(&plan["Plan"])) {

@@ -95,9 +95,9 @@ async fn the_records_of_two_epochs_make_the_same_row_in_whatever_order_they_arri
         database.query("TRUNCATE calls").await;
         let orders = orders_of(&[&first, of_second].concat());
         for (call, order) in (1..).zip(&orders) {
-            order.iter().for_each(|make| db.record(make(call)));
+            order.iter().for_each(|make| db.records().record(make(call)));
         }
-        eventually("all records are written", async || db.waiting_records() == 0).await;
+        eventually("all records are written", async || db.status().waiting_records() == 0).await;
         let columns = "epoch, instance, outcome, reason, next_step, ended_at IS NULL";
         let rows = database.query(&format!("SELECT DISTINCT {columns} FROM calls")).await;
         assert_eq!(rows, [row]);
@@ -154,7 +154,7 @@ async fn a_record_the_database_refuses_is_set_aside_alone_and_counted() {
     .await;
     assert_eq!(database.query("SELECT text FROM turns").await, ["nul \u{FFFD} is text"]);
     assert_eq!(database.value("SELECT count(*) FROM calls").await, "2");
-    assert_eq!(db.spool_stats().aside, 1);
+    assert_eq!(db.status().spool_stats().aside, 1);
     assert_eq!(metric(&registry, "switchboard_spool_aside_records"), 1.0);
     assert_eq!(metric(&registry, "switchboard_db_unwritten_records_total"), 0.0);
 }
@@ -164,10 +164,10 @@ async fn a_queue_that_a_call_fills_takes_those_of_other_calls_and_counts_what_it
     let registry = Registry::new();
     let db = Db::start(settings("postgres://nobody@127.0.0.1:1/none"), &registry).unwrap();
     let long = "x".repeat(1 << 20);
-    (0..64).for_each(|_| db.record(turn(1, 1, 1, &long)));
+    (0..64).for_each(|_| db.records().record(turn(1, 1, 1, &long)));
     let refused = metric(&registry, "switchboard_db_unwritten_records_total");
     assert!((31.0..=33.0).contains(&refused), "{refused}");
-    (0..10_000).for_each(|_| db.record(opened(2, 1)));
+    (0..10_000).for_each(|_| db.records().record(opened(2, 1)));
     assert_eq!(metric(&registry, "switchboard_db_unwritten_records_total"), refused);
     assert_eq!(metric(&registry, "switchboard_db_queue_depth"), 10_064.0 - refused);
 }
@@ -177,21 +177,23 @@ async fn a_call_that_says_too_much_at_once_loses_nothing_and_other_calls_end_mea
     let database = TestDatabase::create().await;
     let registry = Registry::new();
     let db = Db::start(settings(&database.url), &registry).unwrap();
-    db.record(opened(1, 1));
-    (1..=12_000).for_each(|ordinal| db.record(turn(1, 1, ordinal, "a question, or what was taken for one")));
+    db.records().record(opened(1, 1));
+    (1..=12_000).for_each(|ordinal| {
+        db.records().record(turn(1, 1, ordinal, "a question, or what was taken for one"))
+    });
     [closed(1, 1, Outcome::Completed), opened(2, 1), closed(2, 1, Outcome::Completed)]
         .into_iter()
-        .for_each(|record| db.record(record));
+        .for_each(|record| db.records().record(record));
     let mut spooled = 0;
     eventually("it goes through the spool", async || {
-        spooled = spooled.max(db.spool_pending());
+        spooled = spooled.max(db.status().spool_pending());
         spooled > 5_000
     })
     .await;
-    eventually("all is written", async || db.waiting_records() == 0).await;
+    eventually("all is written", async || db.status().waiting_records() == 0).await;
     // Late corrections of a call that is over: each would make its document anew.
-    (1..=500).for_each(|ordinal| db.record(turn(1, 1, ordinal, "what was said instead")));
-    eventually("all is written again", async || db.waiting_records() == 0).await;
+    (1..=500).for_each(|ordinal| db.records().record(turn(1, 1, ordinal, "what was said instead")));
+    eventually("all is written again", async || db.status().waiting_records() == 0).await;
     assert_eq!(database.value("SELECT count(*) FROM turns").await, "12000");
     let ended = "SELECT count(*) FROM calls WHERE outcome = 'completed'";
     assert_eq!(database.value(ended).await, "2");
@@ -203,13 +205,13 @@ async fn an_event_is_durable_when_stored_and_stored_once() {
     let database = TestDatabase::create().await;
     let db = start(&database.url);
     for _ in 0..2 {
-        db.store_event(event(9, "ringing", Some("ringing-1"))).await.unwrap();
-        db.store_event(event(8, "ringing", Some("ringing-1"))).await.unwrap();
-        db.store_event(event(9, "unkeyed", None)).await.unwrap();
+        db.doors().store_event(event(9, "ringing", Some("ringing-1"))).await.unwrap();
+        db.doors().store_event(event(8, "ringing", Some("ringing-1"))).await.unwrap();
+        db.doors().store_event(event(9, "unkeyed", None)).await.unwrap();
     }
     let stored =
         "SELECT kind, count(*), count(DISTINCT call_sid) FROM call_events GROUP BY kind ORDER BY kind";
     assert_eq!(database.query(stored).await, ["ringing|2|2", "unkeyed|2|1"]);
-    let refused = db.store_event(event(9, "", None)).await.unwrap_err();
+    let refused = db.doors().store_event(event(9, "", None)).await.unwrap_err();
     assert!(matches!(refused, DbError::Refused(_)), "{refused}");
 }

@@ -71,8 +71,8 @@ async fn a_pooled_connection_that_is_read_only_is_closed_and_a_new_one_writes() 
         format!("SET TRANSACTION READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only");
     database.query(&again).await;
 
-    db.store_event(event(1, "voicemail", Some("RE1"))).await.unwrap();
-    eventually("it is written", async || db.waiting_records() == 0).await;
+    db.doors().store_event(event(1, "voicemail", Some("RE1"))).await.unwrap();
+    eventually("it is written", async || db.status().waiting_records() == 0).await;
     assert_eq!(database.query("SELECT kind FROM call_events").await, ["voicemail"]);
     let after = database.query(pids).await;
     assert!(after.iter().any(|pid| !before.contains(pid)), "{before:?} {after:?}");

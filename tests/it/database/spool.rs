@@ -47,14 +47,14 @@ async fn a_thousand_records_of_an_outage_outlive_two_restarts_and_are_written_on
 
     for third in records.chunks(334) {
         let db = restart_in(&outage.url, &spools, "here").await;
-        let before = db.spool_pending();
-        third.iter().for_each(|record| db.record(record.clone()));
-        eventually("they are on disk", async || db.spool_pending() == before + third.len()).await;
+        let before = db.status().spool_pending();
+        third.iter().for_each(|record| db.records().record(record.clone()));
+        eventually("they are on disk", async || db.status().spool_pending() == before + third.len()).await;
     }
     let db = restart_in(&outage.url, &spools, "here").await;
-    assert_eq!(db.spool_pending(), 1_000);
+    assert_eq!(db.status().spool_pending(), 1_000);
     let back = outage.end();
-    eventually("all records are written", async || db.waiting_records() == 0).await;
+    eventually("all records are written", async || db.status().waiting_records() == 0).await;
 
     let rows = back.query("SELECT turns, outcome FROM calls").await;
     assert_eq!(rows, ["49|completed"; 5]);
@@ -63,7 +63,7 @@ async fn a_thousand_records_of_an_outage_outlive_two_restarts_and_are_written_on
         back.query("SELECT string_agg(kind, ',' ORDER BY id) FROM call_events GROUP BY call_sid").await;
     let in_order: Vec<String> = (0..100).map(|number| format!("{number:04}")).collect();
     assert_eq!(kinds, vec![in_order.join(","); 5]);
-    assert_eq!(db.health(), DbHealth::Healthy);
+    assert_eq!(db.status().health(), DbHealth::Healthy);
 }
 
 #[actix_rt::test]
@@ -73,7 +73,7 @@ async fn a_healthy_database_leaves_the_spool_alone() {
     let file = spools.join("here/records.redb");
     let untouched = std::fs::metadata(&file).unwrap().modified().unwrap();
     write(&db, (1..=500).map(|ordinal| turn(1, 1, ordinal, "said"))).await;
-    db.store_event(event(1, "ringing", None)).await.unwrap();
+    db.doors().store_event(event(1, "ringing", None)).await.unwrap();
     assert_eq!(std::fs::metadata(&file).unwrap().modified().unwrap(), untouched);
     assert_eq!(database.value("SELECT count(*) FROM turns").await, "500");
 }
@@ -86,16 +86,16 @@ async fn a_database_that_does_not_answer_within_a_second_gets_it_from_the_spool(
     let lock = client(&database.url).await;
     lock.batch_execute("BEGIN; LOCK TABLE calls").await.unwrap();
     let begun = Instant::now();
-    db.record(opened(1, 1));
-    eventually("the first is on disk", async || db.spool_pending() == 1).await;
+    db.records().record(opened(1, 1));
+    eventually("the first is on disk", async || db.status().spool_pending() == 1).await;
     assert!(begun.elapsed() >= Duration::from_secs(1), "it was waited for");
     // The replay is under way and blocked: what comes now goes to disk all the same, behind the first.
-    db.record(closed(1, 1, Outcome::Completed));
-    eventually("so is the second", async || db.spool_pending() == 2).await;
+    db.records().record(closed(1, 1, Outcome::Completed));
+    eventually("so is the second", async || db.status().spool_pending() == 2).await;
     assert_eq!(metric(&registry, "switchboard_spool_pending_records"), 2.0);
     assert!(metric(&registry, "switchboard_spool_oldest_seconds") < 60.0);
     lock.batch_execute("COMMIT").await.unwrap();
-    eventually("both are written", async || db.waiting_records() == 0).await;
+    eventually("both are written", async || db.status().waiting_records() == 0).await;
     assert_eq!(database.query("SELECT from_number, outcome FROM calls").await, ["+15550100|completed"]);
     assert_eq!(metric(&registry, "switchboard_spool_pending_records"), 0.0);
     assert_eq!(metric(&registry, "switchboard_spool_failures_total"), 0.0);
@@ -118,25 +118,25 @@ async fn a_poisoned_record_in_the_spool_holds_nobody_up_and_is_tried_again() {
         turn(1, 1, 1, "said"),
         opened(2, 1),
     ];
-    records.into_iter().for_each(|record| db.record(record));
-    eventually("they are on disk", async || db.spool_pending() == 5).await;
+    records.into_iter().for_each(|record| db.records().record(record));
+    eventually("they are on disk", async || db.status().spool_pending() == 5).await;
     let back = outage.end();
-    eventually("all others are written", async || db.waiting_records() == 0).await;
+    eventually("all others are written", async || db.status().waiting_records() == 0).await;
     assert_eq!(back.query("SELECT text FROM turns").await, ["said"]);
     assert_eq!(back.query("SELECT count(*) FROM calls").await, ["2"]);
-    assert_eq!(db.spool_stats().aside, 2);
-    assert_eq!((db.retry_refused().await, db.spool_stats().aside), (0, 2));
+    assert_eq!(db.status().spool_stats().aside, 2);
+    assert_eq!((db.operations().retry_refused().await, db.status().spool_stats().aside), (0, 2));
 
     back.query("DROP TRIGGER refuse ON turns").await;
-    assert_eq!(db.retry_refused().await, 1, "by the same process");
-    assert_eq!(db.spool_stats().aside, 1, "the one that no database would take");
+    assert_eq!(db.operations().retry_refused().await, 1, "by the same process");
+    assert_eq!(db.status().spool_stats().aside, 1, "the one that no database would take");
     assert_eq!(back.query("SELECT text FROM turns ORDER BY ordinal").await, ["said", "trapped"]);
     drop(db);
 
     back.query("ALTER TABLE turns DROP CONSTRAINT turns_ordinal_check").await;
     let db = restart_in(&back.database.url, &spools, "here").await;
-    eventually("it was tried again", async || db.waiting_records() == 0).await;
-    assert_eq!(db.spool_stats().aside, 0);
+    eventually("it was tried again", async || db.status().waiting_records() == 0).await;
+    assert_eq!(db.status().spool_stats().aside, 0);
     assert_eq!(back.query("SELECT count(*) FROM turns").await, ["3"]);
 }
 
@@ -148,22 +148,22 @@ async fn a_call_is_shown_with_what_waits_in_the_spool() {
     let outage = outage.begin();
     let db = start(&outage.url);
     let route = actors::db::webhooks::Route::CallStatus;
-    db.store_webhook(crate::webhooks::told(route, 1, &[("CallStatus", "completed")])).await.unwrap();
+    db.doors().store_webhook(crate::webhooks::told(route, 1, &[("CallStatus", "completed")])).await.unwrap();
     let call =
         [opened(2, 1), turn(2, 1, 1, "draft"), turn(2, 1, 1, "final"), closed(2, 1, Outcome::Completed)];
-    call.into_iter().for_each(|record| db.record(record));
-    db.store_event(event(2, "ringing", None)).await.unwrap();
-    eventually("all is on disk", async || db.spool_pending() == 6).await;
+    call.into_iter().for_each(|record| db.records().record(record));
+    db.doors().store_event(event(2, "ringing", None)).await.unwrap();
+    eventually("all is on disk", async || db.status().spool_pending() == 6).await;
     let back = outage.end();
-    eventually("the database is back", async || db.health() == DbHealth::Healthy).await;
-    assert!(db.call_log(sid(3)).await.unwrap().is_none());
-    let ahead = db.call_log(sid(2)).await.unwrap().expect("the call is known");
+    eventually("the database is back", async || db.status().health() == DbHealth::Healthy).await;
+    assert!(db.log().call_log(sid(3)).await.unwrap().is_none());
+    let ahead = db.log().call_log(sid(2)).await.unwrap().expect("the call is known");
     assert_eq!(ahead.turns.iter().map(|turn| &*turn.text).collect::<Vec<_>>(), ["final"]);
     assert_eq!((ahead.events.len(), ahead.call.summary.outcome.as_deref()), (1, Some("completed")));
     assert_eq!(back.query("SELECT count(*) FROM calls").await, ["0"], "reading wrote nothing");
     back.query("ALTER TABLE elsewhere RENAME TO webhooks").await;
-    eventually("it is written", async || db.waiting_records() == 0).await;
-    assert_eq!(db.call_log(sid(2)).await.unwrap(), Some(ahead));
+    eventually("it is written", async || db.status().waiting_records() == 0).await;
+    assert_eq!(db.log().call_log(sid(2)).await.unwrap(), Some(ahead));
 }
 
 #[actix_rt::test]
@@ -173,23 +173,23 @@ async fn what_a_dead_process_spooled_is_written_by_the_next_one_to_start() {
     let alive = start_in(&outage.url, &spools, "alive").unwrap();
     let doomed = ["doomed-1", "doomed-2"].map(|instance| start_in(&outage.url, &spools, instance).unwrap());
     for (call, db) in (1..).zip(&doomed) {
-        db.record(opened(call, 1));
-        (1..=300).for_each(|ordinal| db.record(turn(call, 1, ordinal, "said")));
-        eventually("they are on disk", async || db.spool_pending() == 301).await;
+        db.records().record(opened(call, 1));
+        (1..=300).for_each(|ordinal| db.records().record(turn(call, 1, ordinal, "said")));
+        eventually("they are on disk", async || db.status().spool_pending() == 301).await;
     }
     drop(doomed);
     for instance in ["doomed-1", "doomed-2"] {
         spool_is_free(&spools.join(instance)).await;
     }
     let db = start_in(&outage.url, &spools, "here").unwrap();
-    eventually("they are taken over", async || db.spool_pending() == 602).await;
+    eventually("they are taken over", async || db.status().spool_pending() == 602).await;
     assert!(!spools.join("doomed-1").exists() && !spools.join("doomed-2").exists());
     assert!(spools.join("alive/records.redb").exists(), "a living process keeps its own");
     let back = outage.end();
-    eventually("they are written", async || db.waiting_records() == 0).await;
+    eventually("they are written", async || db.status().waiting_records() == 0).await;
     assert_eq!(back.query("SELECT turns FROM calls").await, ["300", "300"]);
     assert_eq!(back.query("SELECT count(*) FROM turns").await, ["600"]);
-    assert_eq!(alive.spool_pending(), 0);
+    assert_eq!(alive.status().spool_pending(), 0);
 }
 
 #[actix_rt::test]
@@ -198,13 +198,13 @@ async fn an_event_is_durable_when_stored_also_while_the_database_is_away() {
     let outage = outage.begin();
     let db = start_in(&outage.url, &spools, "here").unwrap();
     for _ in 0..2 {
-        db.store_event(event(1, "voicemail", Some("RE1"))).await.unwrap();
+        db.doors().store_event(event(1, "voicemail", Some("RE1"))).await.unwrap();
     }
-    assert_eq!(db.spool_pending(), 2);
+    assert_eq!(db.status().spool_pending(), 2);
     drop(db);
     let db = restart_in(&outage.url, &spools, "here").await;
     let back = outage.end();
-    eventually("it is written", async || db.waiting_records() == 0).await;
+    eventually("it is written", async || db.status().waiting_records() == 0).await;
     let stored = "SELECT kind, data->>'CallStatus', count(*) FROM call_events GROUP BY 1, 2";
     assert_eq!(back.query(stored).await, ["voicemail|voicemail|1"]);
 }
@@ -229,5 +229,5 @@ async fn a_start_beside_a_living_process_of_the_same_name_is_refused() {
     assert!(said.contains("INSTANCE_ID") && said.contains("/here"), "{said}");
     let said = refused("SPOOL_DIR", "/proc/nowhere");
     assert!(said.contains("SPOOL_DIR") && said.contains("/proc/nowhere"), "{said}");
-    assert_eq!(start(&database.url).spool_pending(), 0, "elsewhere there is room");
+    assert_eq!(start(&database.url).status().spool_pending(), 0, "elsewhere there is room");
 }

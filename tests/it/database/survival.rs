@@ -19,28 +19,28 @@ const INSTANCES: &str = "SELECT instance_id, heartbeat_at > now() - interval '4 
 async fn an_instance_is_known_from_its_first_heartbeat_until_it_leaves() {
     let database = TestDatabase::create().await;
     let db = start(&database.url);
-    db.heartbeat("a").await.unwrap();
-    db.heartbeat("b").await.unwrap();
+    db.operations().heartbeat("a").await.unwrap();
+    db.operations().heartbeat("b").await.unwrap();
     assert_eq!(database.query(INSTANCES).await, ["a|t", "b|t"]);
     let started = "SELECT started_at = heartbeat_at FROM instances WHERE instance_id = 'a'";
     database.query("UPDATE instances SET heartbeat_at = heartbeat_at - interval '10 s'").await;
-    db.heartbeat("a").await.unwrap();
+    db.operations().heartbeat("a").await.unwrap();
     assert_eq!(database.value(started).await, "f", "a short silence is no end");
     assert_eq!(database.query(INSTANCES).await, ["a|t", "b|f"]);
     database.query("UPDATE instances SET heartbeat_at = heartbeat_at - interval '16 s'").await;
-    db.heartbeat("a").await.unwrap();
+    db.operations().heartbeat("a").await.unwrap();
     assert_eq!(database.value(started).await, "t", "a long one is");
-    db.leave("a").await.unwrap();
+    db.operations().leave("a").await.unwrap();
     assert_eq!(database.query(INSTANCES).await, ["b|f"]);
-    db.leave("a").await.unwrap();
+    db.operations().leave("a").await.unwrap();
 }
 
 #[actix_rt::test]
 async fn the_heart_goes_on_beating() {
     let database = TestDatabase::create().await;
     let db = start(&database.url);
-    db.beat("a");
-    db.beat("ignored");
+    db.operations().beat("a");
+    db.operations().beat("ignored");
     eventually("it beats", async || database.query(INSTANCES).await == ["a|t"]).await;
     database.query("UPDATE instances SET heartbeat_at = heartbeat_at - interval '1 h'").await;
     eventually("it beats again", async || database.query(INSTANCES).await == ["a|t"]).await;
@@ -51,10 +51,10 @@ async fn the_heart_goes_on_beating() {
 async fn a_name_that_a_live_process_has_is_not_given_to_another_one() {
     let database = TestDatabase::create().await;
     let (first, second) = (start(&database.url), start(&database.url));
-    assert_eq!((first.claim("a").await, first.has_claimed()), (Ok(true), true));
-    first.beat("a");
-    assert_eq!((second.claim("a").await, second.has_claimed()), (Ok(false), false));
-    assert_eq!(second.claim("b").await, Ok(true));
+    assert_eq!((first.operations().claim("a").await, first.operations().has_claimed()), (Ok(true), true));
+    first.operations().beat("a");
+    assert_eq!((second.operations().claim("a").await, second.operations().has_claimed()), (Ok(false), false));
+    assert_eq!(second.operations().claim("b").await, Ok(true));
 
     // Not waited for by this thread: the first process' heart beats on it.
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchboard"));
@@ -73,12 +73,12 @@ async fn a_process_that_is_started_again_after_a_crash_has_its_name_at_once() {
     let settings = settings(&database.url);
     let here = || Db::start(settings.clone(), &Registry::new()).unwrap();
     let db = here();
-    assert_eq!(db.claim("a").await, Ok(true));
+    assert_eq!(db.operations().claim("a").await, Ok(true));
     drop(db);
     spool_is_free(&settings.spool_dir.join("here")).await;
     let row = "SELECT started_at FROM instances";
     let before = database.value(row).await;
-    assert_eq!(here().claim("a").await, Ok(true));
+    assert_eq!(here().operations().claim("a").await, Ok(true));
     assert_eq!(database.value(row).await, before, "it did not wait for the row to grow old");
 }
 
@@ -89,7 +89,7 @@ async fn a_process_that_lost_its_spool_waits_until_its_predecessor_is_known_to_b
         .query("INSERT INTO instances (instance_id, heartbeat_at) VALUES ('a', now() - interval '13 s')")
         .await;
     let db = start(&database.url);
-    assert_eq!(db.claim("a").await, Ok(true));
+    assert_eq!(db.operations().claim("a").await, Ok(true));
     assert_eq!(database.value("SELECT started_at = heartbeat_at FROM instances").await, "t", "after a break");
 }
 
@@ -105,14 +105,14 @@ async fn only_calls_whose_process_is_gone_are_left_behind() {
     });
     let ended = [closed(2, 3, Outcome::Completed), closed(6, 1, Outcome::Failed)];
     write(&db, calls.chain(ended)).await;
-    db.decide(sid(7), 1, NextStep::Human).await.unwrap(); // its row names nobody yet
+    db.records().decide(sid(7), 1, NextStep::Human).await.unwrap(); // its row names nobody yet
     for instance in ["mine", "alive", "silent"] {
-        db.heartbeat(instance).await.unwrap();
+        db.operations().heartbeat(instance).await.unwrap();
     }
     database
         .query("UPDATE instances SET heartbeat_at = now() - interval '16 s' WHERE instance_id = 'silent'")
         .await;
-    let found = db.left_behind("mine").await.unwrap();
+    let found = db.operations().left_behind("mine").await.unwrap();
     let names: Vec<&str> = found.iter().map(|call| call.instance.as_str()).collect();
     assert_eq!(names, ["unheard-of", "silent", "mine"]);
     assert_eq!(
@@ -136,15 +136,16 @@ async fn a_call_left_behind_is_taken_over_once() {
     let database = TestDatabase::create().await;
     let db = start(&database.url);
     write(&db, (1..=3).map(|call| opened(call, 1))).await;
-    let found = db.left_behind("a").await.unwrap();
+    let found = db.operations().left_behind("a").await.unwrap();
     let [third, second, first] = found.as_slice() else { panic!("{found:?}") };
+    let operations = db.operations();
     let takers =
-        futures_util::future::join_all(["a", "b", "c"].map(|taker| db.take_over(first, taker))).await;
+        futures_util::future::join_all(["a", "b", "c"].map(|taker| operations.take_over(first, taker))).await;
     assert_eq!(takers.iter().filter(|taken| **taken == Ok(true)).count(), 1, "{takers:?}");
     assert_eq!(takers.iter().filter(|taken| **taken == Ok(false)).count(), 2, "{takers:?}");
     write(&db, [closed(2, 1, Outcome::Completed), opened(3, 2)]).await;
-    assert_eq!(db.take_over(second, "a").await, Ok(false), "it has ended");
-    assert_eq!(db.take_over(third, "a").await, Ok(false), "it was taken up again");
+    assert_eq!(db.operations().take_over(second, "a").await, Ok(false), "it has ended");
+    assert_eq!(db.operations().take_over(third, "a").await, Ok(false), "it was taken up again");
     let instances = database.query("SELECT instance FROM calls ORDER BY call_sid").await;
     assert_eq!(&instances[1..], ["instance-1", "instance-2"]);
 }
@@ -153,23 +154,27 @@ async fn a_call_left_behind_is_taken_over_once() {
 async fn a_decision_holds_until_a_later_one_or_a_later_stream() {
     let database = TestDatabase::create().await;
     let db = start(&database.url);
-    assert_eq!(db.decided(sid(1)).await, Ok(None));
+    assert_eq!(db.doors().decided(sid(1)).await, Ok(None));
     write(&db, [opened(1, 2)]).await;
-    assert_eq!(db.decided(sid(1)).await, Ok(None));
+    assert_eq!(db.doors().decided(sid(1)).await, Ok(None));
     for step in NextStep::ALL {
-        db.decide(sid(1), 2, step).await.unwrap();
-        assert_eq!(db.decided(sid(1)).await, Ok(Some(step)));
+        db.records().decide(sid(1), 2, step).await.unwrap();
+        assert_eq!(db.doors().decided(sid(1)).await, Ok(Some(step)));
         assert_eq!(database.value("SELECT next_step FROM calls").await, step.as_str());
     }
-    db.decide(sid(1), 1, NextStep::Human).await.unwrap();
+    db.records().decide(sid(1), 1, NextStep::Human).await.unwrap();
     write(&db, [opened(1, 2), closed(1, 2, Outcome::Completed)]).await;
-    assert_eq!(db.decided(sid(1)).await, Ok(Some(NextStep::HandedOver)));
+    assert_eq!(db.doors().decided(sid(1)).await, Ok(Some(NextStep::HandedOver)));
     write(&db, [opened(1, 3)]).await;
-    assert_eq!(db.decided(sid(1)).await, Ok(None));
+    assert_eq!(db.doors().decided(sid(1)).await, Ok(None));
 
-    db.decide(sid(2), 1, NextStep::Voicemail).await.unwrap();
+    db.records().decide(sid(2), 1, NextStep::Voicemail).await.unwrap();
     write(&db, [opened(2, 1)]).await;
-    assert_eq!(db.decided(sid(2)).await, Ok(Some(NextStep::Voicemail)), "decided before it was opened");
+    assert_eq!(
+        db.doors().decided(sid(2)).await,
+        Ok(Some(NextStep::Voicemail)),
+        "decided before it was opened"
+    );
 }
 
 #[actix_rt::test]
@@ -178,24 +183,24 @@ async fn a_decision_needs_no_database_and_outlives_the_process() {
     let settings = settings(&outage.url);
     let here = || Db::start(settings.clone(), &Registry::new());
     let db = here().unwrap();
-    assert!(matches!(db.decided(sid(1)).await, Err(DbError::Unavailable(_))));
-    db.decide(sid(1), 1, NextStep::Voicemail).await.unwrap();
-    db.decide(sid(1), 2, NextStep::Human).await.unwrap();
-    db.decide(sid(1), 1, NextStep::HangUp).await.unwrap();
-    assert_eq!(db.decided(sid(1)).await, Ok(Some(NextStep::Human)));
+    assert!(matches!(db.doors().decided(sid(1)).await, Err(DbError::Unavailable(_))));
+    db.records().decide(sid(1), 1, NextStep::Voicemail).await.unwrap();
+    db.records().decide(sid(1), 2, NextStep::Human).await.unwrap();
+    db.records().decide(sid(1), 1, NextStep::HangUp).await.unwrap();
+    assert_eq!(db.doors().decided(sid(1)).await, Ok(Some(NextStep::Human)));
     drop(db);
     spool_is_free(&settings.spool_dir.join("here")).await;
     let db = here().unwrap();
-    assert_eq!(db.decided(sid(1)).await, Ok(Some(NextStep::Human)));
-    db.record(opened(1, 3));
-    eventually("the later stream is on disk", async || db.spool_pending() == 4).await;
+    assert_eq!(db.doors().decided(sid(1)).await, Ok(Some(NextStep::Human)));
+    db.records().record(opened(1, 3));
+    eventually("the later stream is on disk", async || db.status().spool_pending() == 4).await;
     assert!(
-        matches!(db.decided(sid(1)).await, Err(DbError::Unavailable(_))),
+        matches!(db.doors().decided(sid(1)).await, Err(DbError::Unavailable(_))),
         "void, and nothing else is known"
     );
     let _back = outage.end();
-    eventually("all is written", async || db.waiting_records() == 0).await;
-    assert_eq!(db.decided(sid(1)).await, Ok(None));
+    eventually("all is written", async || db.status().waiting_records() == 0).await;
+    assert_eq!(db.doors().decided(sid(1)).await, Ok(None));
 }
 
 #[actix_rt::test]
@@ -206,11 +211,11 @@ async fn a_decision_is_not_held_up_by_a_database_that_does_not_answer() {
     let lock = client(&database.url).await;
     lock.batch_execute("BEGIN; LOCK TABLE calls").await.unwrap();
     let begun = Instant::now();
-    db.decide(sid(1), 1, NextStep::Human).await.unwrap();
-    assert_eq!(db.decided(sid(1)).await, Ok(Some(NextStep::Human)));
+    db.records().decide(sid(1), 1, NextStep::Human).await.unwrap();
+    assert_eq!(db.doors().decided(sid(1)).await, Ok(Some(NextStep::Human)));
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     lock.batch_execute("COMMIT").await.unwrap();
-    eventually("it is written", async || db.waiting_records() == 0).await;
+    eventually("it is written", async || db.status().waiting_records() == 0).await;
     assert_eq!(database.value("SELECT next_step FROM calls").await, "human");
 }
 
@@ -218,10 +223,10 @@ async fn a_decision_is_not_held_up_by_a_database_that_does_not_answer() {
 async fn a_history_is_what_is_written_under_what_waits() {
     let database = TestDatabase::create().await;
     let db = start(&database.url);
-    assert_eq!(db.history(sid(1)).await.unwrap().epoch, 0);
+    assert_eq!(db.doors().history(sid(1)).await.unwrap().epoch, 0);
     write(&db, [opened(1, 1), turn(1, 1, 2, "Hi"), turn(1, 2, 1, "Hello"), turn(2, 9, 1, "other")]).await;
     let texts = |turns: &[PastTurn]| turns.iter().map(|turn| turn.text.clone()).collect::<Vec<_>>();
-    let history = db.history(sid(1)).await.unwrap();
+    let history = db.doors().history(sid(1)).await.unwrap();
     assert_eq!((history.epoch, texts(&history.turns)), (2, vec!["Hello".to_owned(), "Hi".to_owned()]));
     let agent = PastTurn {
         ordinal: 1,
@@ -235,20 +240,20 @@ async fn a_history_is_what_is_written_under_what_waits() {
     let lock = client(&database.url).await;
     lock.batch_execute("BEGIN; LOCK TABLE turns IN SHARE MODE").await.unwrap(); // to be read, not written
     let late = [turn(1, 1, 1, "too old"), turn(1, 3, 2, "Hi there"), turn(2, 9, 2, "other")];
-    late.into_iter().for_each(|record| db.record(record));
+    late.into_iter().for_each(|record| db.records().record(record));
     let (expected, newest) = (["Hello", "Hi there"].map(str::to_owned), "now");
-    assert_eq!(texts(&db.history(sid(1)).await.unwrap().turns), expected, "they wait in memory");
-    eventually("they are on disk", async || db.spool_pending() == 3).await;
+    assert_eq!(texts(&db.doors().history(sid(1)).await.unwrap().turns), expected, "they wait in memory");
+    eventually("they are on disk", async || db.status().spool_pending() == 3).await;
     let Record::Turn(said) = turn(1, 3, 3, newest) else { unreachable!() };
-    db.record(Record::Turn(Turn { heard_ms: None, cut_off: false, ..said }));
-    eventually("so is the last", async || db.spool_pending() == 4).await;
-    let history = db.history(sid(1)).await.unwrap();
+    db.records().record(Record::Turn(Turn { heard_ms: None, cut_off: false, ..said }));
+    eventually("so is the last", async || db.status().spool_pending() == 4).await;
+    let history = db.doors().history(sid(1)).await.unwrap();
     assert_eq!(history.epoch, 3);
     assert_eq!(texts(&history.turns), [&expected[..], &[newest.to_owned()]].concat());
     assert_eq!((history.turns[2].heard_ms, history.turns[1].speaker), (None, Speaker::Caller));
     lock.batch_execute("COMMIT").await.unwrap();
-    eventually("they are written", async || db.waiting_records() == 0).await;
-    assert_eq!(db.history(sid(1)).await.unwrap(), history);
+    eventually("they are written", async || db.status().waiting_records() == 0).await;
+    assert_eq!(db.doors().history(sid(1)).await.unwrap(), history);
 }
 
 #[actix_rt::test]
@@ -261,25 +266,25 @@ async fn a_call_that_began_while_the_database_was_away_is_wholly_known_without_i
     let outage = outage.begin();
     [opened(1, 1), turn(1, 1, 1, "Hello"), turn(1, 2, 2, "Hi"), turn(2, 1, 2, "Hi")]
         .into_iter()
-        .for_each(|record| db.record(record));
-    eventually("they are on disk", async || db.spool_pending() == 4).await;
+        .for_each(|record| db.records().record(record));
+    eventually("they are on disk", async || db.status().spool_pending() == 4).await;
     drop(db);
     spool_is_free(&settings.spool_dir.join("here")).await;
 
     let db = here().unwrap();
     let ordinals = |history: &History| history.turns.iter().map(|turn| turn.ordinal).collect::<Vec<_>>();
-    let began_away = db.history(sid(1)).await.unwrap();
+    let began_away = db.doors().history(sid(1)).await.unwrap();
     assert_eq!((began_away.epoch, ordinals(&began_away), began_away.is_whole), (2, vec![1, 2], true));
-    let began_before = db.history(sid(2)).await.unwrap();
+    let began_before = db.doors().history(sid(2)).await.unwrap();
     assert_eq!(
         (ordinals(&began_before), began_before.is_whole),
         (vec![2], false),
         "its first turn is written"
     );
-    assert!(matches!(db.history(sid(3)).await, Err(DbError::Unavailable(_))), "nothing is known");
+    assert!(matches!(db.doors().history(sid(3)).await, Err(DbError::Unavailable(_))), "nothing is known");
     let _back = outage.end();
-    eventually("all is written", async || db.waiting_records() == 0).await;
-    let began_before = db.history(sid(2)).await.unwrap();
+    eventually("all is written", async || db.status().waiting_records() == 0).await;
+    let began_before = db.doors().history(sid(2)).await.unwrap();
     assert_eq!((ordinals(&began_before), began_before.is_whole), (vec![1, 2], true));
 }
 
@@ -301,16 +306,19 @@ async fn a_turn_that_arrives_late_replaces_no_later_version_of_it() {
     write(&db, [version(2, 1, "Hi")]).await;
     write(&db, [version(1, 9, "Hello")]).await;
     assert_eq!(written().await, "Hi", "a later epoch begins anew");
-    assert_eq!(db.history(sid(1)).await.unwrap().turns[0].text, "Hi");
+    assert_eq!(db.doors().history(sid(1)).await.unwrap().turns[0].text, "Hi");
 }
 
 #[actix_rt::test]
 async fn whoever_takes_a_call_that_was_handed_over_finds_all_that_was_said() {
     let (database, registry) = (TestDatabase::create().await, Registry::new());
     let [old, new] = [start(&database.url), Db::start(settings(&database.url), &registry).unwrap()];
-    old.record(opened(1, 1));
-    (1..=500).for_each(|ordinal| old.record(turn(1, 1, ordinal, "said")));
-    eventually("it is handed over", async || old.decide(sid(1), 1, NextStep::HandedOver).await.is_ok()).await;
-    assert_eq!(new.decided(sid(1)).await, Ok(Some(NextStep::HandedOver)));
-    assert_eq!(new.history(sid(1)).await.unwrap().turns.len(), 500);
+    old.records().record(opened(1, 1));
+    (1..=500).for_each(|ordinal| old.records().record(turn(1, 1, ordinal, "said")));
+    eventually("it is handed over", async || {
+        old.records().decide(sid(1), 1, NextStep::HandedOver).await.is_ok()
+    })
+    .await;
+    assert_eq!(new.doors().decided(sid(1)).await, Ok(Some(NextStep::HandedOver)));
+    assert_eq!(new.doors().history(sid(1)).await.unwrap().turns.len(), 500);
 }

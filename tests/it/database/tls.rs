@@ -19,7 +19,7 @@ fn with(url: &str, parameters: &str) -> String {
 
 /// Why nothing is answered there.
 async fn refusal(url: &str) -> String {
-    let error = start(url).call_logs(1, 50).await.unwrap_err().to_string();
+    let error = start(url).log().call_logs(1, 50).await.unwrap_err().to_string();
     assert!(!error.contains("hunter2"), "{error}");
     error
 }
@@ -39,7 +39,7 @@ async fn every_sslmode_reaches_postgresql_and_the_pooler_where_the_certificate_i
         };
         for url in [&server.url, &pooler.url] {
             let db = start(&with(url, &parameters));
-            assert_eq!(db.call_logs(1, 50).await.unwrap().total, 0, "{mode}");
+            assert_eq!(db.log().call_logs(1, 50).await.unwrap().total, 0, "{mode}");
             if url == &server.url {
                 let encrypted = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
                                  WHERE application_name = 'switchboard'";
@@ -49,7 +49,7 @@ async fn every_sslmode_reaches_postgresql_and_the_pooler_where_the_certificate_i
         }
     }
     let plain = start(&with(&server.url, "sslmode=disable"));
-    assert_eq!(plain.call_logs(1, 50).await.unwrap().total, 0);
+    assert_eq!(plain.log().call_logs(1, 50).await.unwrap().total, 0);
 }
 
 #[actix_rt::test]
@@ -64,7 +64,11 @@ async fn a_server_that_is_not_what_was_asked_for_is_refused_with_the_cause_and_w
     assert!(said.contains("not valid for name") && said.contains("db.example"), "{said}");
     assert!(said.contains("`sslmode=verify-ca`"), "{said}");
     let by_issuer = start(&with(&elsewhere.url, &checked("verify-ca")));
-    assert_eq!(by_issuer.call_logs(1, 50).await.unwrap().total, 0, "the name does not matter to verify-ca");
+    assert_eq!(
+        by_issuer.log().call_logs(1, 50).await.unwrap().total,
+        0,
+        "the name does not matter to verify-ca"
+    );
 
     let unknown = PgBouncer::with_tls_before(&database, &another.issue("127.0.0.1"));
     for mode in ["verify-ca", "verify-full", "require"] {
@@ -81,7 +85,7 @@ async fn a_server_that_is_not_what_was_asked_for_is_refused_with_the_cause_and_w
     let its_own = PgBouncer::with_tls_before(&database, &ServerCertificate::of_its_own("127.0.0.1"));
     let said = refusal(&with(&its_own.url, &checked("verify-full"))).await;
     assert!(said.contains("certificate"), "{said}");
-    assert_eq!(start(&with(&its_own.url, "sslmode=require")).call_logs(1, 50).await.unwrap().total, 0);
+    assert_eq!(start(&with(&its_own.url, "sslmode=require")).log().call_logs(1, 50).await.unwrap().total, 0);
     let said = refusal(&with(&its_own.url, "sslmode=disable")).await;
     assert!(said.contains("SSL required") && said.contains("`sslmode=require`"), "{said}");
 
@@ -90,7 +94,7 @@ async fn a_server_that_is_not_what_was_asked_for_is_refused_with_the_cause_and_w
         let said = refusal(&with(&plain.url, mode)).await;
         assert!(said.contains("does not support TLS") && said.contains("turn `ssl` on"), "{mode}: {said}");
     }
-    assert_eq!(start(&with(&plain.url, "sslmode=prefer")).call_logs(1, 50).await.unwrap().total, 0);
+    assert_eq!(start(&with(&plain.url, "sslmode=prefer")).log().call_logs(1, 50).await.unwrap().total, 0);
 }
 
 #[actix_rt::test]

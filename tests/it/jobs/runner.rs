@@ -85,11 +85,11 @@ fn runs(db: &Db, instance: &'static str, samples: &[(&'static str, Manner, &Rc<S
     let jobs = samples.iter().map(|(name, manner, seen)| {
         Box::new(Sample { name, instance, manner: *manner, seen: Rc::clone(seen) }) as Box<dyn Job>
     });
-    (Jobs::start(jobs.collect(), db.clone(), instance, &metrics).unwrap(), metrics)
+    (Jobs::start(jobs.collect(), db.operations(), instance, &metrics).unwrap(), metrics)
 }
 
 async fn row(db: &Db, name: &str) -> JobRow {
-    db.jobs().await.unwrap().into_iter().find(|job| job.name == name).expect("declared")
+    db.operations().jobs().await.unwrap().into_iter().find(|job| job.name == name).expect("declared")
 }
 
 fn count(metrics: &Registry, job: &str, result: &str) -> f64 {
@@ -118,7 +118,8 @@ async fn two_runners_share_the_jobs_and_each_run_happens_once() {
     for round in 1..=3 {
         eventually("each job ran once more", async || seen.iter().all(|seen| seen.runs.get() == round)).await;
         eventually("all of it is written", async || {
-            here.jobs()
+            here.operations()
+                .jobs()
                 .await
                 .unwrap()
                 .iter()
@@ -126,7 +127,7 @@ async fn two_runners_share_the_jobs_and_each_run_happens_once() {
         })
         .await;
         for name in names {
-            here.order_job(name, JobOrder::RunNow).await.unwrap().unwrap();
+            here.operations().order_job(name, JobOrder::RunNow).await.unwrap().unwrap();
         }
     }
     eventually("the last round ran", async || seen.iter().all(|seen| seen.runs.get() == 4)).await;
@@ -136,7 +137,7 @@ async fn two_runners_share_the_jobs_and_each_run_happens_once() {
     assert!(who.contains(&"here") && who.contains(&"there"), "{who:?}");
     first.stop().await;
     second.stop().await;
-    let jobs = here.jobs().await.unwrap();
+    let jobs = here.operations().jobs().await.unwrap();
     assert!(jobs.iter().all(|job| job.failures == 0 && job.last_result.as_deref() == Some("ok")), "{jobs:?}");
 }
 
@@ -193,7 +194,7 @@ async fn what_goes_wrong_stands_in_the_row_and_in_the_metric_and_the_runner_goes
     ];
     let (runner, metrics) = runs(&db, "here", &samples);
     eventually("all ran", async || {
-        db.jobs().await.unwrap().iter().filter(|job| job.last_result.is_some()).count() == 3
+        db.operations().jobs().await.unwrap().iter().filter(|job| job.last_result.is_some()).count() == 3
     })
     .await;
     let told = database
@@ -214,7 +215,7 @@ async fn what_goes_wrong_stands_in_the_row_and_in_the_metric_and_the_runner_goes
     assert_eq!(count(&metrics, "1-fails", "failed"), 1.0);
     assert_eq!(count(&metrics, "2-panics", "panicked"), 1.0);
     assert_eq!(count(&metrics, "3-works", "ok"), 1.0);
-    db.order_job("2-panics", JobOrder::RunNow).await.unwrap();
+    db.operations().order_job("2-panics", JobOrder::RunNow).await.unwrap();
     eventually("it panics again", async || count(&metrics, "2-panics", "panicked") == 2.0).await;
     runner.stop().await;
 }
@@ -266,11 +267,11 @@ async fn who_asks_for_a_run_while_one_is_under_way_gets_another() {
     let database = TestDatabase::create().await;
     let db = db(&database.url, "here");
     let lease = {
-        db.declare_jobs("here", &[("job", HOUR)]).await.unwrap();
-        db.lease_job(&["job"], "here", HOUR).await.unwrap().expect("due")
+        db.operations().declare_jobs("here", &[("job", HOUR)]).await.unwrap();
+        db.operations().lease_job(&["job"], "here", HOUR).await.unwrap().expect("due")
     };
-    assert_eq!(db.lease_job(&["job"], "there", HOUR).await.unwrap(), None, "it is taken");
-    db.order_job("job", JobOrder::RunNow).await.unwrap();
+    assert_eq!(db.operations().lease_job(&["job"], "there", HOUR).await.unwrap(), None, "it is taken");
+    db.operations().order_job("job", JobOrder::RunNow).await.unwrap();
     let run = actors::db::JobRun {
         lease,
         instance: "here".to_owned(),
@@ -279,11 +280,11 @@ async fn who_asks_for_a_run_while_one_is_under_way_gets_another() {
         took: Duration::ZERO,
         next_in: HOUR,
     };
-    assert!(db.job_ran(&run).await.unwrap());
-    assert!(!db.job_ran(&run).await.unwrap(), "the lease is given back");
-    let again = db.lease_job(&["job"], "there", HOUR).await.unwrap();
+    assert!(db.operations().job_ran(&run).await.unwrap());
+    assert!(!db.operations().job_ran(&run).await.unwrap(), "the lease is given back");
+    let again = db.operations().lease_job(&["job"], "there", HOUR).await.unwrap();
     assert_eq!(again.map(|lease| lease.runs), Some(2));
-    assert!(!db.job_ran(&run).await.unwrap(), "an older run says nothing of a newer one");
+    assert!(!db.operations().job_ran(&run).await.unwrap(), "an older run says nothing of a newer one");
 }
 
 #[actix_rt::test]
@@ -292,8 +293,10 @@ async fn a_database_that_is_away_is_waited_for() {
     let db = db(&outage.url, "here");
     let seen = Rc::<Seen>::default();
     let (runner, metrics) = runs(&db, "here", &[("job", Manner::Works, &seen)]);
-    eventually("it was asked in vain", async || matches!(db.health(), actors::db::DbHealth::Unavailable(_)))
-        .await;
+    eventually("it was asked in vain", async || {
+        matches!(db.status().health(), actors::db::DbHealth::Unavailable(_))
+    })
+    .await;
     let _back = outage.end();
     eventually("it runs", async || seen.runs.get() == 1).await;
     eventually("it is counted", async || count(&metrics, "job", "ok") == 1.0).await;

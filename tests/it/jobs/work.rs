@@ -129,7 +129,7 @@ async fn reconciling_closes_what_is_over_and_leaves_what_goes_on() {
 
     let metrics = Metrics::build().unwrap();
     world.db.count_in(&metrics);
-    let job = Reconcile { db: world.db.clone(), twilio: world.twilio.clone() };
+    let job = Reconcile { db: world.db.operations(), twilio: world.twilio.clone() };
     assert_eq!(job.run().await, Ok(Progress::Done));
     assert_eq!(metrics.call_ends.with_label_values(&["failed", "process-lost"]).get(), 3);
     let end = "outcome, reason, extract(epoch FROM ended_at)::bigint";
@@ -151,6 +151,7 @@ async fn reconciling_closes_what_is_over_and_leaves_what_goes_on() {
 
     let found: Vec<_> = world
         .db
+        .operations()
         .lost_calls(10)
         .await
         .unwrap()
@@ -171,9 +172,13 @@ async fn an_end_that_was_written_meanwhile_is_not_overwritten() {
     world.open(call.sid, "gone", "2 min").await;
     world.database.query("UPDATE calls SET epoch = 2").await;
     let now = chrono::Utc::now();
-    assert_eq!(world.db.close_lost(call.sid, 1, now).await, Ok(false), "a later stream was accepted");
+    assert_eq!(
+        world.db.operations().close_lost(call.sid, 1, now).await,
+        Ok(false),
+        "a later stream was accepted"
+    );
     world.database.query("UPDATE calls SET ended_at = now(), outcome = 'completed'").await;
-    assert_eq!(world.db.close_lost(call.sid, 2, now).await, Ok(false));
+    assert_eq!(world.db.operations().close_lost(call.sid, 2, now).await, Ok(false));
     assert_eq!(world.row(call.sid, "outcome").await, "completed");
 }
 
@@ -183,7 +188,7 @@ async fn a_price_is_asked_for_until_it_is_known_and_ever_more_rarely() {
     let call = world.ended_call().await;
     world.open(call.sid, "here", "1 h").await;
     world.open(unknown(1), "here", "1 h").await;
-    let job = Prices { db: world.db.clone(), twilio: world.twilio.clone() };
+    let job = Prices { db: world.db.operations(), twilio: world.twilio.clone() };
     let asked = async |ended: &str, asked: &str| {
         let set = format!("ended_at = now() - interval '{ended}', twilio_asked_at = {asked}");
         world.database.query(&format!("UPDATE calls SET {set}")).await;
@@ -200,7 +205,7 @@ async fn a_price_is_asked_for_until_it_is_known_and_ever_more_rarely() {
     eventually("Twilio knows it", async || world.at_twilio(call.sid).await.price.is_some()).await;
     asked("13 min", "now() - interval '7 min'").await;
     assert_eq!(world.row(call.sid, bill).await, "t|-0.0085|USD");
-    let log = serde_json::to_value(world.db.call_log(call.sid).await.unwrap().unwrap()).unwrap();
+    let log = serde_json::to_value(world.db.log().call_log(call.sid).await.unwrap().unwrap()).unwrap();
     let seconds = call.duration.unwrap().as_secs();
     let told = serde_json::json!({"durationSeconds": seconds, "price": -0.0085, "priceUnit": "USD"});
     assert_eq!(log["call"]["twilio"], told);
@@ -216,12 +221,12 @@ async fn a_twilio_that_does_not_answer_fails_the_job_and_costs_nothing() {
     let stranger =
         TwilioApi::new("http://127.0.0.1:1".parse().unwrap(), ACCOUNT, Secret::new("any".to_owned()));
     let twilio = stranger.unwrap().within(Duration::from_millis(300));
-    let reconcile = Reconcile { db: world.db.clone(), twilio: twilio.clone() };
+    let reconcile = Reconcile { db: world.db.operations(), twilio: twilio.clone() };
     let failed = reconcile.run().await.unwrap_err().to_string();
     assert!(failed.starts_with("1 of 1 failed"), "{failed}");
     assert_eq!(world.row(call.sid, "ended_at").await, "∅");
     world.database.query("UPDATE calls SET ended_at = now() - interval '5 min'").await;
-    let prices = Prices { db: world.db.clone(), twilio };
+    let prices = Prices { db: world.db.operations(), twilio };
     assert!(prices.run().await.is_err());
     assert_eq!(world.row(call.sid, "twilio_asked_at IS NOT NULL").await, "t", "the next time is later");
 }
@@ -253,7 +258,7 @@ async fn retention_deletes_exactly_what_is_older_and_says_so_without_personal_da
     let db = db(&database.url, "here");
     fill(&database, &[40, 31, 29, 8, 6, 0]).await;
     let keep = Retentions { transcript_days: Some(30), number_days: Some(7), ..KEPT };
-    let job = Retention { db: db.clone(), twilio: None, keep };
+    let job = Retention { db: db.operations(), twilio: None, keep };
     assert_eq!(job.run().await, Ok(Progress::Done));
     let numbered = "SELECT right(call_sid, 1) FROM";
     let turns = database.query("SELECT right(call_sid, 1), count(*) FROM turns GROUP BY 1 ORDER BY 1").await;
@@ -281,7 +286,7 @@ async fn retention_deletes_exactly_what_is_older_and_says_so_without_personal_da
 
     assert_eq!(job.run().await, Ok(Progress::Done));
     assert_eq!(database.query(deletions).await, recorded, "once more changes nothing");
-    Retention { db, twilio: None, keep: KEPT }.run().await.unwrap();
+    Retention { db: db.operations(), twilio: None, keep: KEPT }.run().await.unwrap();
     assert_eq!(database.value("SELECT count(*) FROM turns").await, "8", "what is not limited is kept");
 }
 
@@ -296,7 +301,11 @@ async fn a_transcript_goes_as_a_whole_and_one_that_comes_late_goes_too() {
             unknown(2)
         ))
         .await;
-    let job = Retention { db, twilio: None, keep: Retentions { transcript_days: Some(30), ..KEPT } };
+    let job = Retention {
+        db: db.operations(),
+        twilio: None,
+        keep: Retentions { transcript_days: Some(30), ..KEPT },
+    };
     job.run().await.unwrap();
     let turns = "SELECT right(call_sid, 1), ordinal FROM turns ORDER BY 1, 2";
     assert_eq!(database.query(turns).await, ["2|1", "2|2"], "something was said in it since");
@@ -322,7 +331,8 @@ async fn a_run_deletes_a_bounded_part_and_there_is_more() {
             FROM generate_series(1, 12000) AS n",
         )
         .await;
-    let job = Retention { db, twilio: None, keep: Retentions { number_days: Some(7), ..KEPT } };
+    let job =
+        Retention { db: db.operations(), twilio: None, keep: Retentions { number_days: Some(7), ..KEPT } };
     assert_eq!(job.run().await, Ok(Progress::More));
     let left = "SELECT count(*) FROM calls WHERE from_number IS NOT NULL";
     assert_eq!(database.value(left).await, "2000");
@@ -374,7 +384,7 @@ async fn rows_of_bookkeeping_are_kept_for_as_long_as_is_set_and_deleted_in_batch
                 SELECT 'pod-' || age, now() - age * interval '1 day' FROM unnest(ARRAY[0, 29, 31]) AS age",
         )
         .await;
-    let job = Prune { db, keep_days: 30 };
+    let job = Prune { db: db.operations(), keep_days: 30 };
     for _ in 0..2 {
         assert_eq!(job.run().await, Ok(Progress::Done));
         assert_eq!(database.query("SELECT DISTINCT kind FROM call_events").await, ["new"]);
@@ -445,11 +455,11 @@ async fn old_recordings_are_deleted_at_twilio_first_and_then_here() {
     let nowhere =
         TwilioApi::new("http://127.0.0.1:1".parse().unwrap(), ACCOUNT, Secret::new("any".to_owned()));
     let nowhere = nowhere.unwrap().within(Duration::from_millis(300));
-    let away = Retention { db: world.db.clone(), twilio: Some(nowhere), keep };
+    let away = Retention { db: world.db.operations(), twilio: Some(nowhere), keep };
     assert!(away.run().await.unwrap_err().to_string().starts_with("2 of 2 failed"));
     assert_eq!(world.database.query(rows).await.len(), 3, "what Twilio still has is not forgotten");
 
-    let job = Retention { db: world.db.clone(), twilio: Some(world.twilio.clone()), keep };
+    let job = Retention { db: world.db.operations(), twilio: Some(world.twilio.clone()), keep };
     for _ in 0..2 {
         assert_eq!(job.run().await, Ok(Progress::Done));
         assert_eq!(world.database.query(rows).await, [new.to_string()]);
@@ -468,7 +478,7 @@ async fn callbacks_that_were_given_up_are_reported_by_a_job_that_does_not_fail()
     let db = db(&database.url, "here");
     fill(&database, &[0]).await;
     database.query("UPDATE webhooks SET state = 'dead' WHERE state = 'done'").await;
-    let backlog = db.webhook_backlog().await.unwrap();
+    let backlog = db.operations().webhook_backlog().await.unwrap();
     assert_eq!((backlog.pending, backlog.dead), (1, 1));
-    assert_eq!(DeadLetterReport { db }.run().await, Ok(Progress::Done));
+    assert_eq!(DeadLetterReport { db: db.operations() }.run().await, Ok(Progress::Done));
 }

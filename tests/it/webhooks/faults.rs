@@ -229,7 +229,8 @@ async fn what_waits_beyond_measure_is_refused_and_the_rest_is_kept() {
     let db = start(&database.url);
     let lock = client(&database.url).await;
     lock.batch_execute("BEGIN; LOCK TABLE webhooks").await.unwrap();
-    let webhooks = (0..7_500).map(|number| db.store_webhook(super::recording(number, "completed", &[])));
+    let doors = db.doors();
+    let webhooks = (0..7_500).map(|number| doors.store_webhook(super::recording(number, "completed", &[])));
     let answers = futures_util::future::join_all(webhooks).await;
     let is_refusal = |error: &DbError| error.to_string().contains("5000 webhooks wait");
     let refused = answers.iter().filter(|answer| answer.as_ref().is_err_and(is_refusal)).count();
@@ -238,7 +239,7 @@ async fn what_waits_beyond_measure_is_refused_and_the_rest_is_kept() {
     let kept = answers.iter().filter(|answer| answer.is_ok()).count();
     eventually("what was acknowledged is stored", async || {
         let stored: usize = database.value("SELECT count(*) FROM webhooks").await.parse().unwrap();
-        db.waiting_records() == 0 && (kept..=7_500 - refused).contains(&stored)
+        db.status().waiting_records() == 0 && (kept..=7_500 - refused).contains(&stored)
     })
     .await;
 }

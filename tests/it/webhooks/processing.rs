@@ -89,8 +89,8 @@ async fn any_order_with_any_repetition_ends_in_the_same_state() {
         database
             .query("TRUNCATE webhooks, calls, call_events, conferences, conference_participants, recordings CASCADE")
             .await;
-        db.record(opened(1));
-        eventually("the call is written", async || db.waiting_records() == 0).await;
+        db.records().record(opened(1));
+        eventually("the call is written", async || db.status().waiting_records() == 0).await;
         let mut story = a_handoff();
         if seed > 0 {
             // The same again, as if Twilio had not told that it is the same.
@@ -104,7 +104,7 @@ async fn any_order_with_any_repetition_ends_in_the_same_state() {
         while !story.is_empty() {
             // What is stored at the same time is processed at the same time.
             for webhook in story.split_off(story.len().saturating_sub(random.random_range(1..4))) {
-                db.store_webhook(webhook).await.unwrap();
+                db.doors().store_webhook(webhook).await.unwrap();
             }
             all_processed(&database).await;
         }
@@ -124,15 +124,15 @@ async fn a_finished_call_is_not_opened_again_and_its_log_shows_all() {
     let database = TestDatabase::create().await;
     let db = start(&database.url);
     db.process_webhooks();
-    db.record(opened(1));
-    eventually("the call is written", async || db.waiting_records() == 0).await;
+    db.records().record(opened(1));
+    eventually("the call is written", async || db.status().waiting_records() == 0).await;
     database.query("UPDATE calls SET ended_at = now(), outcome = 'transferred', reason = 'x'").await;
     for webhook in a_handoff() {
-        db.store_webhook(webhook).await.unwrap();
+        db.doors().store_webhook(webhook).await.unwrap();
     }
-    db.store_webhook(call_status(60, "in-progress")).await.unwrap();
+    db.doors().store_webhook(call_status(60, "in-progress")).await.unwrap();
     all_processed(&database).await;
-    let log = db.call_log(call_sid(1).parse().unwrap()).await.unwrap().unwrap();
+    let log = db.log().call_log(call_sid(1).parse().unwrap()).await.unwrap().unwrap();
     let log = serde_json::to_value(log).unwrap();
     assert_eq!((&log["call"]["outcome"], &log["call"]["recordings"]), (&"transferred".into(), &1.into()));
     assert!(log["call"]["endedAt"].is_string());
@@ -167,13 +167,14 @@ async fn a_poisoned_webhook_stops_nobody_and_is_a_dead_letter_until_it_is_retrie
     for number in 0..40 {
         let sid = if number == 20 { "RE666".to_owned() } else { format!("RE{number}") };
         let parameters = [("RecordingSid", &*sid), ("RecordingStatus", "completed")];
-        db.store_webhook(told(Route::RecordingStatus, number, &parameters)).await.unwrap();
+        db.doors().store_webhook(told(Route::RecordingStatus, number, &parameters)).await.unwrap();
     }
     // One that an older version let in without what it needs.
-    db.store_webhook(told(Route::ConferenceEvents, 1, &[("StatusCallbackEvent", "conference-end")]))
+    db.doors()
+        .store_webhook(told(Route::ConferenceEvents, 1, &[("StatusCallbackEvent", "conference-end")]))
         .await
         .unwrap();
-    db.store_webhook(conference(1, 1, "conference-start", &[])).await.unwrap();
+    db.doors().store_webhook(conference(1, 1, "conference-start", &[])).await.unwrap();
     db.process_webhooks();
     eventually("all others are processed", async || {
         database.value("SELECT count(*) FROM webhooks WHERE state = 'done'").await == "40"
@@ -208,7 +209,7 @@ async fn a_poisoned_webhook_stops_nobody_and_is_a_dead_letter_until_it_is_retrie
 async fn what_a_dead_worker_had_leased_is_processed_when_the_lease_is_over() {
     let database = TestDatabase::create().await;
     let db = start(&database.url);
-    db.store_webhook(recording(1, "completed", &[])).await.unwrap();
+    db.doors().store_webhook(recording(1, "completed", &[])).await.unwrap();
     database
         .query("UPDATE webhooks SET state = 'leased', attempts = 1, due_at = now() + interval '1 s'")
         .await;
@@ -223,11 +224,12 @@ async fn two_workers_share_the_table_and_nothing_is_processed_twice() {
     let database = TestDatabase::create().await;
     let (first, second) = (Registry::new(), Registry::new());
     let db = [&first, &second].map(|registry| Db::start(db_settings(&database.url), registry).unwrap());
+    let doors = db[0].doors();
     let stored = (0..600).map(|number| {
         let (sid, call) = (format!("CF{}", number % 7), call_sid(number % 5));
         let parameters =
             [("ConferenceSid", &*sid), ("CallSid", &*call), ("StatusCallbackEvent", "participant-join")];
-        db[0].store_webhook(told(Route::ConferenceEvents, number.into(), &parameters))
+        doors.store_webhook(told(Route::ConferenceEvents, number.into(), &parameters))
     });
     futures_util::future::try_join_all(stored).await.unwrap();
     db.iter().for_each(Db::process_webhooks);
@@ -244,13 +246,14 @@ async fn a_storm_is_stored_in_few_statements_and_a_bad_one_of_a_group_fails_alon
     let database = TestDatabase::create().await;
     let registry = Registry::new();
     let db = Db::start(db_settings(&database.url), &registry).unwrap();
+    let doors = db.doors();
     let store = |from: i64, to: i64| {
         let webhooks = (from..to).map(|number| {
             let mut webhook = recording(number, "completed", &[]);
             if number == 750 {
                 webhook.dedupe_key.clear(); // the table's CHECK
             }
-            db.store_webhook(webhook)
+            doors.store_webhook(webhook)
         });
         futures_util::future::join_all(webhooks)
     };

@@ -1,4 +1,4 @@
-//! The questions that a [`Db`] answers about the log.
+//! The questions of the log's readers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use futures_util::stream::{self, Stream};
 use tokio::time::Instant;
 
 use super::{CallFilter, CallLog, CallLogPage, CallQuery, Sort, Start};
-use crate::db::{CallSummary, Db, DbError};
+use crate::db::handles::LogReader;
+use crate::db::{CallSummary, DbError};
 
 /// A reader of the log gives up after this.
 const READ_DEADLINE: Duration = Duration::from_secs(5);
 
-impl Db {
+impl LogReader {
     /// A page of the whole call log, newest first, within 5 s. Pages count from 1; a page has 1 to 200 calls.
     pub async fn call_logs(&self, page: u32, page_size: u32) -> Result<CallLogPage, DbError> {
         let start = Start::Page(page, Sort::NEWEST_FIRST);
@@ -22,9 +23,10 @@ impl Db {
 
     /// A page of the calls that a query asks for, within 5 s.
     pub async fn find_calls(&self, query: CallQuery) -> Result<CallLogPage, DbError> {
-        self.shared
+        self.0
+            .shared
             .ask("call_logs", READ_DEADLINE, async |connection| {
-                Ok(super::page(connection, query, &self.shared.places).await?)
+                Ok(super::page(connection, query, &self.0.shared.places).await?)
             })
             .await
     }
@@ -37,7 +39,7 @@ impl Db {
         filter: CallFilter,
         sort: Sort,
     ) -> impl Stream<Item = Result<Vec<CallSummary>, DbError>> + use<> {
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.0.shared);
         stream::try_unfold(Some(super::Export::of(filter, sort)), move |export| {
             let shared = Arc::clone(&shared);
             async move {
@@ -55,10 +57,10 @@ impl Db {
     pub async fn call_log(&self, call_sid: CallSid) -> Result<Option<CallLog>, DbError> {
         let until = Instant::now() + READ_DEADLINE;
         // Before the rows: what is written meanwhile is then written twice, and not missing.
-        let waiting = self.shared.waiting_of(call_sid, until, READ_DEADLINE).await?;
+        let waiting = self.0.shared.waiting_of(call_sid, until, READ_DEADLINE).await?;
         let rest = || until.saturating_duration_since(Instant::now());
         if !waiting.is_empty() {
-            let ahead = self.shared.ask("call_log", rest(), async |connection| {
+            let ahead = self.0.shared.ask("call_log", rest(), async |connection| {
                 super::call_ahead(connection, &call_sid, &waiting).await
             });
             match ahead.await {
@@ -68,7 +70,8 @@ impl Db {
                 log => return log,
             }
         }
-        self.shared
+        self.0
+            .shared
             .ask("call_log", rest(), async |connection| Ok(super::call(connection, &call_sid).await?))
             .await
     }

@@ -12,7 +12,8 @@ use super::schema::calls;
 use super::text::text;
 use crate::db::connect::connection::Connection;
 use crate::db::connect::error::DbError;
-use crate::db::{Db, spans};
+use crate::db::handles::Operations;
+use crate::db::spans;
 use crate::wire::twilio::sid::CallSid;
 
 /// A job that waits longer than this asks again at its next run.
@@ -33,12 +34,13 @@ pub struct TwilioBill {
     pub twilio_price_unit: Option<String>,
 }
 
-impl Db {
+impl Operations {
     /// Calls whose price is to be asked for, the earliest ended first, within 5 s: ended 3 minutes to 24
     /// hours ago, and not asked for since half of that time. So one is asked for after 3, 6, 12, … minutes,
     /// ten times in all.
     pub async fn unpriced_calls(&self, most: u32) -> Result<Vec<CallSid>, DbError> {
-        self.shared
+        self.0
+            .shared
             .ask("unpriced_calls", DEADLINE, async |connection| Ok(unpriced(connection, most).await?))
             .await
     }
@@ -46,7 +48,8 @@ impl Db {
     /// Writes what Twilio says of a call, or only that it was asked; within 5 s. What is not known changes
     /// nothing.
     pub async fn bill(&self, call_sid: CallSid, bill: Option<&TwilioBill>) -> Result<(), DbError> {
-        self.shared
+        self.0
+            .shared
             .ask("bill", DEADLINE, async |connection| Ok(write(connection, call_sid, bill).await?))
             .instrument(spans::query("bill", call_sid))
             .await

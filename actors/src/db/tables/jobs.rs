@@ -14,9 +14,9 @@ use diesel_async::RunQueryDsl;
 
 use super::schema::jobs;
 use super::text::text;
-use crate::db::Db;
 use crate::db::connect::connection::Connection;
 use crate::db::connect::error::DbError;
+use crate::db::handles::Operations;
 
 /// A runner that waits longer than this for its row asks again later.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -109,11 +109,12 @@ pub enum JobOrder {
     RunNow,
 }
 
-impl Db {
+impl Operations {
     /// Makes the jobs known with their rhythms, within 2 s, and gives up runs that an earlier process of this
     /// instance's name did not end.
     pub async fn declare_jobs(&self, instance: &str, rhythms: &[(&str, Duration)]) -> Result<(), DbError> {
-        self.shared
+        self.0
+            .shared
             .ask("declare_jobs", DEADLINE, async |connection| {
                 Ok(declare(connection, instance, rhythms).await?)
             })
@@ -128,7 +129,8 @@ impl Db {
         instance: &str,
         lease: Duration,
     ) -> Result<Option<JobLease>, DbError> {
-        self.shared
+        self.0
+            .shared
             .ask(
                 "lease_job",
                 DEADLINE,
@@ -140,17 +142,18 @@ impl Db {
     /// Writes how a run went and gives the lease back, within 2 s. False if the lease was lost meanwhile:
     /// then nothing is written.
     pub async fn job_ran(&self, run: &JobRun) -> Result<bool, DbError> {
-        self.shared.ask("job_ran", DEADLINE, async |connection| Ok(ran(connection, run).await?)).await
+        self.0.shared.ask("job_ran", DEADLINE, async |connection| Ok(ran(connection, run).await?)).await
     }
 
     /// All jobs that were ever declared, by name, within 2 s.
     pub async fn jobs(&self) -> Result<Vec<JobRow>, DbError> {
-        self.shared.ask("jobs", DEADLINE, async |connection| Ok(list(connection).await?)).await
+        self.0.shared.ask("jobs", DEADLINE, async |connection| Ok(list(connection).await?)).await
     }
 
     /// Gives an order, within 2 s; the job's row then. None if there is no such job.
     pub async fn order_job(&self, name: &str, order: JobOrder) -> Result<Option<JobRow>, DbError> {
-        self.shared
+        self.0
+            .shared
             .ask("order_job", DEADLINE, async |connection| Ok(self::order(connection, name, order).await?))
             .await
     }

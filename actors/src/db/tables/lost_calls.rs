@@ -14,8 +14,9 @@ use super::text::int;
 use crate::call::end::{CallEnd, Outcome, Reason};
 use crate::db::connect::connection::Connection;
 use crate::db::connect::error::DbError;
+use crate::db::handles::Operations;
 use crate::db::log::search;
-use crate::db::{Db, spans};
+use crate::db::spans;
 use crate::wire::twilio::sid::CallSid;
 
 /// Who asks for longer asks again at the next run.
@@ -48,10 +49,10 @@ pub struct LostCall {
     pub has_owner: bool,
 }
 
-impl Db {
+impl Operations {
     /// At most `most` of these calls, any of them, within 5 s. Whether they still go on only Twilio knows.
     pub async fn lost_calls(&self, most: u32) -> Result<Vec<LostCall>, DbError> {
-        self.shared.ask("lost_calls", DEADLINE, async |connection| Ok(find(connection, most).await?)).await
+        self.0.shared.ask("lost_calls", DEADLINE, async |connection| Ok(find(connection, most).await?)).await
     }
 
     /// Writes that a call ended while nobody had it, within 5 s. False, and nothing is written, if its end is
@@ -62,7 +63,8 @@ impl Db {
         epoch: u32,
         ended_at: DateTime<Utc>,
     ) -> Result<bool, DbError> {
-        self.shared
+        self.0
+            .shared
             .ask("close_lost", DEADLINE, async |connection| {
                 let closed = close(connection, call_sid, epoch, ended_at).await?;
                 if closed {
@@ -73,7 +75,7 @@ impl Db {
             .instrument(spans::query("close_lost", call_sid))
             .await
             .inspect(|closed| {
-                if let Some(metrics) = self.shared.calls.get().filter(|_| *closed) {
+                if let Some(metrics) = self.0.shared.calls.get().filter(|_| *closed) {
                     metrics.count_end(LOST);
                 }
             })

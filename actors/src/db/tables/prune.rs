@@ -9,8 +9,8 @@ use diesel::sql_types::{BigInt, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 use super::retention::DEADLINE;
-use crate::db::Db;
 use crate::db::connect::error::DbError;
+use crate::db::handles::Operations;
 
 /// A table whose old rows can go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +59,12 @@ impl OldRows {
     }
 }
 
-impl Db {
+impl Operations {
     /// Deletes the rows of a table that are older than `before` among its `batch` oldest ones, within 10 s.
     /// Answers how many: none means that none is left.
     pub async fn prune(&self, rows: OldRows, before: DateTime<Utc>, batch: u32) -> Result<usize, DbError> {
-        self.shared
+        self.0
+            .shared
             .ask("prune", DEADLINE, async |connection| {
                 let delete = diesel::sql_query(rows.sql())
                     .bind::<Timestamptz, _>(before)

@@ -12,10 +12,10 @@ use diesel_async::RunQueryDsl;
 
 use super::lost_calls::random;
 use super::schema::recordings;
-use crate::db::Db;
 use crate::db::connect::connection::Connection;
 use crate::db::connect::error::DbError;
 use crate::db::connect::statement::Statement;
+use crate::db::handles::Operations;
 
 /// A batch that takes longer is given up; the next run is smaller by what was done.
 pub(in crate::db) const DEADLINE: Duration = Duration::from_secs(10);
@@ -97,7 +97,7 @@ pub struct OldRecording {
     pub call_sid: Option<String>,
 }
 
-impl Db {
+impl Operations {
     /// Deletes the transcripts of calls in which nothing was said since `before`, those of at most `batch`
     /// turns' calls and the oldest first, within 10 s. Answers how many calls lost theirs: none means that
     /// none is left.
@@ -122,7 +122,8 @@ impl Db {
         before: DateTime<Utc>,
         batch: u32,
     ) -> Result<Vec<OldRecording>, DbError> {
-        self.shared
+        self.0
+            .shared
             .ask("old_recordings", DEADLINE, async |connection| {
                 let old = recordings::table
                     .filter(recordings::deleted_at.is_null().and(recordings::first_event_at.lt(before)))
@@ -143,7 +144,8 @@ impl Db {
             statements.push(super::recordings::lock_call(call_sid)?);
             statements.push(super::recordings::count(call_sid)?);
         }
-        self.shared
+        self.0
+            .shared
             .ask("recording_deleted", DEADLINE, async |connection| {
                 Ok(connection.execute_together(&statements).await?)
             })
@@ -157,7 +159,8 @@ impl Db {
         before: DateTime<Utc>,
         batch: u32,
     ) -> Result<usize, DbError> {
-        self.shared
+        self.0
+            .shared
             .ask(query, DEADLINE, async |connection| Ok(execute(connection, sql, before, batch).await?))
             .await
     }

@@ -6,9 +6,9 @@ use diesel::sql_types::BigInt;
 use diesel::{QueryResult, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 
-use crate::db::Db;
 use crate::db::connect::connection::Connection;
 use crate::db::connect::error::DbError;
+use crate::db::handles::Operations;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -23,10 +23,10 @@ pub struct WebhookBacklog {
     pub dead: i64,
 }
 
-impl Db {
+impl Operations {
     /// What is to be done with the webhooks, of all instances, within 5 s.
     pub async fn webhook_backlog(&self) -> Result<WebhookBacklog, DbError> {
-        self.shared.ask("webhook_backlog", DEADLINE, async |connection| Ok(count(connection).await?)).await
+        self.0.shared.ask("webhook_backlog", DEADLINE, async |connection| Ok(count(connection).await?)).await
     }
 }
 

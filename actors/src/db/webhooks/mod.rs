@@ -1,8 +1,8 @@
 //! Twilio's status callbacks: stored once each before they are acknowledged, then processed from their table.
 //!
-//! A door makes a [`Webhook`] of the request and [stores](super::Db::store_webhook) it; the inbox writes what
-//! comes at the same time together. A worker, of whichever instance, leases what is due and applies it to
-//! calls, conferences and recordings. Whatever the order and however often, the same webhooks lead to the
+//! A door makes a [`Webhook`] of the request and [stores](super::Doors::store_webhook) it; the inbox writes
+//! what comes at the same time together. A worker, of whichever instance, leases what is due and applies it
+//! to calls, conferences and recordings. Whatever the order and however often, the same webhooks lead to the
 //! same rows.
 
 mod apply;

@@ -274,7 +274,7 @@ mod tests {
         db.count_in(&metrics);
         let counts = metrics.of_actor("db");
         db.actor.send(Panic).await.unwrap();
-        db.record(Record::Event(Event {
+        db.records().record(Record::Event(Event {
             call_sid: "CA00000000000000000000000000000001".parse().unwrap(),
             at: chrono::Utc::now(),
             kind: "kept".to_owned(),
@@ -287,7 +287,7 @@ mod tests {
         }
         let worn_out = db.lifeline().ended();
         tokio::time::timeout(Duration::from_secs(10), worn_out).await.expect("the fourth is one too many");
-        assert_eq!((counts.panics.get(), db.waiting_records()), (4, 1));
+        assert_eq!((counts.panics.get(), db.status().waiting_records()), (4, 1));
         db.actor.send(Panic).await.expect("it is started again all the same");
     }
 }
