@@ -205,7 +205,6 @@ impl App {
     /// From now on it says of itself that it drains; the registry is told apart.
     pub(crate) fn drains(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        tracing::info!(calls = self.registry.capacity().active, "draining");
     }
 }
 

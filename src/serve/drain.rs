@@ -62,6 +62,7 @@ pub async fn serve(
         failed = failure(app, &mut serving) => failed,
     };
     app.drains();
+    tracing::info!(calls = app.registry.capacity().active, "draining");
     let drained = end == End::Asked
         && tokio::select! {
             biased;

@@ -61,7 +61,7 @@ impl Setup {
             ("OPENAI_API_KEY", "sk-test"),
             ("OPENAI_REALTIME_URL", &realtime_url),
             ("TWILIO_AUTH_TOKEN", AUTH_TOKEN),
-            ("RUST_LOG", "error,switchboard::app=info"), // of which the drop reads the end
+            ("RUST_LOG", "error,switchboard::serve=info"), // of which the drop reads the end
             ("SPOOL_DIR", spool_dir.to_str().expect("UTF-8")),
             ("SWITCHBOARD_FAULTS", faults.to_str().expect("UTF-8")),
             ("PHRASES_DIR", phrases_dir.to_str().expect("UTF-8")),

@@ -208,7 +208,7 @@ async fn a_full_disk_is_told_to_twilio_and_what_it_took_is_kept() {
     let outage = Outage::prepare().await;
     let setup = Setup::new(&outage.url, "http://127.0.0.1:1")
         .with("INSTANCE_ID", "here")
-        .with("RUST_LOG", "warn,switchboard::app=info");
+        .with("RUST_LOG", "warn,switchboard::serve=info");
     let app = setup.start_with_disk(6 << 10);
     let away = outage.begin();
     let (storm, ballast) = (Storm::default(), "x".repeat(50_000));
