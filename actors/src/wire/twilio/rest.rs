@@ -1,5 +1,5 @@
-//! Twilio's REST API: what we ask of it about calls, recordings, conferences, queues and messages (reference:
-//! twilio.md section 7).
+//! Twilio's REST API: what we ask of it about calls, recordings and messages (reference: twilio.md
+//! section 7).
 //!
 //! **Gone is a value.** A caller may hang up while we ask for something: Twilio then answers 21220 (the call
 //! is not in progress) or 20404 (there is no such thing any more). Operations on something that may be gone
@@ -19,7 +19,6 @@
 //! - a message: among those of the same `To` and `From`, one with the same text that is not older than the
 //!   request;
 //! - a call: among those of the same `To` and `From`, one that is not older than the request;
-//! - a participant: the one with that label in the active conference of that name;
 //! - a recording: among those of the call, one in progress that is not older than the request.
 //!
 //! **Credentials** that are refused (401) did nothing: the request is sent once more with the other auth
@@ -36,18 +35,15 @@ use crate::secret::Secret;
 use crate::wire::is_loopback;
 
 mod calls;
-mod conferences;
 mod error;
 mod fields;
 mod inline;
 mod messages;
-mod queues;
 mod recordings;
 mod tokens;
 mod transport;
 
 pub use calls::{Call, CallFilter, CallStatus, Instructions, NewCall};
-pub use conferences::{Conference, NewParticipant, Participant, ParticipantChange};
 pub use error::{BadBaseUrl, Refusal, RestError};
 pub use messages::{Message, NewMessage, Sender};
 pub use recordings::{Channels, NewRecording, Recording, RecordingChange};

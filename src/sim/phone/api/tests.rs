@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use actors::secret::Secret;
 use actors::wire::twilio::rest::{
-    CallFilter, CallStatus, Channels, Instructions, NewCall, NewMessage, NewParticipant, NewRecording,
-    ParticipantChange, RecordingChange, RestError, Sender, TwilioApi,
+    CallFilter, CallStatus, Channels, Instructions, NewCall, NewMessage, NewRecording, RecordingChange,
+    RestError, Sender, TwilioApi,
 };
-use actors::wire::twilio::sid::{CallSid, QueueSid};
+use actors::wire::twilio::sid::CallSid;
 use actors::wire::twilio::twiml::Twiml;
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -73,21 +73,19 @@ fn message(body: &str) -> NewMessage<'_> {
     NewMessage { to: HUMAN, from: Sender::Number(NUMBER), body, status_callback: None }
 }
 
-fn human(conference: &str) -> NewParticipant<'_> {
-    NewParticipant {
-        conference,
-        to: HUMAN,
-        from: NUMBER,
-        label: "human",
-        start_conference_on_enter: true,
-        end_conference_on_exit: false,
-        muted: false,
-        beep: false,
-        wait_url: Some(""),
-        timeout: Some(20 * SECOND),
-        status_callback: None,
-        status_callback_events: &[],
-    }
+/// Sends a request by hand; returns the status and the answer.
+async fn asked_by_hand(net: &Network, method: &str, path: &str, form: &str) -> (u16, Value) {
+    let url = format!("http://{}/2010-04-01/Accounts/{ACCOUNT_SID}/{path}", net.api_addr().unwrap());
+    let request = awc::Client::default()
+        .request(method.parse().unwrap(), url)
+        .basic_auth(ACCOUNT_SID, TOKEN)
+        .content_type("application/x-www-form-urlencoded");
+    let mut response = request.send_body(form.to_owned()).await.unwrap();
+    let body = response.body().await.unwrap();
+    (
+        response.status().as_u16(),
+        if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() },
+    )
 }
 
 fn says(text: &str) -> Twiml {

@@ -50,47 +50,72 @@ async fn a_recording_is_started_paused_stopped_fetched_and_deleted() {
     assert_eq!(net.violations().0, 0);
 }
 
+/// The conference of that room.
+async fn room(net: &Network) -> Value {
+    asked_by_hand(net, "GET", "Conferences.json?FriendlyName=room", "").await.1["conferences"][0].clone()
+}
+
+/// Calls the human into the room.
+async fn add(net: &Network, more: &str) -> (u16, Value) {
+    let form = format!("From=%2B15005550006&To=%2B14155550123&Label=human&WaitUrl=&Timeout=20{more}");
+    asked_by_hand(net, "POST", "Conferences/room/Participants.json", &form).await
+}
+
+/// The calls that are in a conference; none if it is over.
+async fn in_conference(net: &Network, sid: &Value) -> Option<Vec<String>> {
+    let path = format!("Conferences/{}/Participants.json", sid.as_str().unwrap());
+    let (status, found) = asked_by_hand(net, "GET", &path, "").await;
+    let calls = found["participants"].as_array()?.iter();
+    assert_eq!(status, 200);
+    Some(calls.map(|participant| participant["call_sid"].as_str().unwrap().to_owned()).collect())
+}
+
 #[actix_rt::test]
 async fn a_human_is_called_into_a_conference_changed_and_put_out() {
     let bridge = Bridge::answering(ROOM, "text/xml").await;
     let net = Network::start(options(&bridge)).unwrap();
     let api = api(&net);
     let caller = rings(&net, &api).await;
-    until("the caller waits", async || api.active_conference("room").await.unwrap().is_some()).await;
-    let conference = api.active_conference("room").await.unwrap().unwrap();
-    assert_eq!(conference.status, "init");
+    until("the caller waits", async || !room(&net).await.is_null()).await;
+    let conference = room(&net).await;
+    assert_eq!(conference["status"], "init");
 
     let callback = bridge.origin.join("/human").unwrap();
     let events = ["initiated", "ringing", "answered", "completed"];
-    let new =
-        NewParticipant { status_callback: Some(&callback), status_callback_events: &events, ..human("room") };
-    let human = api.add_participant(new).await.unwrap();
-    assert_eq!((human.conference_sid, human.label.as_deref()), (conference.sid, Some("human")));
-    let who: Vec<_> =
-        api.participants(conference.sid).await.unwrap().into_iter().map(|found| found.call_sid).collect();
-    assert_eq!(who, [sid_of(&caller), human.call_sid]);
-    assert_eq!(api.active_conference("room").await.unwrap().unwrap().status, "in-progress");
-    let change = ParticipantChange { muted: Some(true), hold: Some(true), ..ParticipantChange::default() };
-    let changed = api.change_participant(conference.sid, human.call_sid, change).await.unwrap().unwrap();
-    assert!(changed.muted && changed.hold && !changed.end_conference_on_exit);
-    assert_eq!(api.call(human.call_sid).await.unwrap().unwrap().status, CallStatus::InProgress);
+    let events: String = events.map(|event| format!("&StatusCallbackEvent={event}")).concat();
+    let (status, human) = add(&net, &format!("&StatusCallback={callback}{events}")).await;
+    assert_eq!(
+        (status, &human["conference_sid"], &human["label"]),
+        (201, &conference["sid"], &"human".into())
+    );
+    let call = human["call_sid"].as_str().unwrap().to_owned();
+    let who = in_conference(&net, &conference["sid"]).await;
+    assert_eq!(who, Some(vec![caller.call_sid().to_owned(), call.clone()]));
+    assert_eq!(room(&net).await["status"], "in-progress");
+    let path = format!("Conferences/{}/Participants/{call}.json", conference["sid"].as_str().unwrap());
+    let (_, changed) = asked_by_hand(&net, "POST", &path, "Muted=true&Hold=true").await;
+    let flags = ["muted", "hold", "end_conference_on_exit"].map(|flag| changed[flag].as_bool());
+    assert_eq!(flags, [Some(true), Some(true), Some(false)]);
+    let of_human = call.parse().unwrap();
+    assert_eq!(api.call(of_human).await.unwrap().unwrap().status, CallStatus::InProgress);
 
-    assert_eq!(api.kick(conference.sid, human.call_sid).await, Ok(Some(())));
-    assert_eq!(api.kick(conference.sid, human.call_sid).await, Ok(None));
-    assert_eq!(api.change_participant(conference.sid, human.call_sid, change).await, Ok(None));
+    assert_eq!(asked_by_hand(&net, "DELETE", &path, "").await.0, 204);
+    assert_eq!(asked_by_hand(&net, "DELETE", &path, "").await.0, 404);
+    assert_eq!(asked_by_hand(&net, "POST", &path, "Muted=true").await.0, 404);
     until("the human's call ends", async || {
-        api.call(human.call_sid).await.unwrap().unwrap().status == CallStatus::Completed
+        api.call(of_human).await.unwrap().unwrap().status == CallStatus::Completed
     })
     .await;
     assert!(caller.end().is_none(), "the caller stays");
     until("four callbacks", async || bridge.asked("/human").len() == 4).await;
 
-    assert_eq!(api.end_conference(conference.sid).await.unwrap().unwrap().status, "completed");
+    let path = format!("Conferences/{}.json", conference["sid"].as_str().unwrap());
+    assert_eq!(asked_by_hand(&net, "POST", &path, "Status=completed").await.1["status"], "completed");
     assert_eq!(timeout(5 * SECOND, caller.ends()).await, Ok(End::ByBridge));
     assert_eq!(bridge.asked("/after")[0].get("DialCallStatus"), "answered");
-    assert_eq!(api.end_conference(conference.sid).await, Ok(None));
-    assert_eq!(api.participants(conference.sid).await, Ok(Vec::new()));
-    assert_eq!(api.active_conference("room").await, Ok(None));
+    assert_eq!(asked_by_hand(&net, "POST", &path, "Status=completed").await.0, 404);
+    assert_eq!(in_conference(&net, &conference["sid"]).await, None);
+    assert_eq!(room(&net).await["status"], "completed");
     assert_eq!(net.violations().0, 0);
 }
 
@@ -100,13 +125,12 @@ async fn a_conference_ends_with_the_one_whose_leaving_ends_it() {
     let net = Network::start(options(&bridge)).unwrap();
     let api = api(&net);
     let caller = rings(&net, &api).await;
-    let new = NewParticipant { end_conference_on_exit: true, ..human("room") };
-    let human = api.add_participant(new).await.unwrap();
-    let taken = api.add_participant(new).await.unwrap_err();
-    assert!(matches!(&taken, RestError::Refused(refusal) if refusal.code == Some(16025)), "{taken}");
-    assert!(api.hang_up(human.call_sid).await.unwrap().is_some());
+    let (_, human) = add(&net, "&EndConferenceOnExit=true").await;
+    let (status, taken) = add(&net, "").await;
+    assert_eq!((status, taken["code"].as_u64()), (400, Some(16025)));
+    assert!(api.hang_up(human["call_sid"].as_str().unwrap().parse().unwrap()).await.unwrap().is_some());
     assert_eq!(timeout(5 * SECOND, caller.ends()).await, Ok(End::ByBridge));
-    assert_eq!(api.participants(human.conference_sid).await, Ok(Vec::new()));
+    assert_eq!(in_conference(&net, &human["conference_sid"]).await, None);
 }
 
 #[actix_rt::test]
@@ -132,9 +156,8 @@ async fn a_message_is_sent_and_kept() {
 #[actix_rt::test]
 async fn nobody_waits_in_a_queue() {
     let (_bridge, net) = waiting().await;
-    let queue: QueueSid = "QU00000000000000000000000000000001".parse().unwrap();
-    let call = "CA00000000000000000000000000000001".parse().unwrap();
-    let url = Url::parse("https://voice.example.com/next").unwrap();
-    assert_eq!(api(&net).dequeue(queue, call, &url).await, Ok(None));
+    let path = "Queues/QU00000000000000000000000000000001/Members/CA00000000000000000000000000000001.json";
+    let form = "Url=https%3A%2F%2Fvoice.example.com%2Fnext&Method=POST";
+    assert_eq!(asked_by_hand(&net, "POST", path, form).await.0, 404);
     assert_eq!(net.violations().0, 0);
 }

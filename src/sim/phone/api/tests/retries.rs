@@ -48,11 +48,6 @@ async fn an_unanswered_create_is_looked_up_and_not_done_twice() {
     drop(net);
 
     let (api, net) = unanswered();
-    let added = api.add_participant(human("another room")).await.unwrap();
-    assert_eq!(api.participants(added.conference_sid).await, Ok(vec![added]));
-    drop(net);
-
-    let (api, net) = unanswered();
     let caller = rings(&net, &api).await;
     let new = NewRecording { channels: Channels::Mono, status_callback: None, status_callback_events: &[] };
     let recording = api.start_recording(sid_of(&caller), new).await.unwrap().unwrap();

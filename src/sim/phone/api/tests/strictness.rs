@@ -26,19 +26,13 @@ async fn a_refusal_has_twilios_code_and_neither_number_nor_token() {
 
 /// Sends a request by hand; returns the status and Twilio's code.
 async fn by_hand(net: &Network, method: &str, path: &str, form: &str) -> (u16, u64) {
-    let url = format!("http://{}/2010-04-01/Accounts/{ACCOUNT_SID}/{path}", net.api_addr().unwrap());
-    let request = awc::Client::default()
-        .request(method.parse().unwrap(), url)
-        .basic_auth(ACCOUNT_SID, TOKEN)
-        .content_type("application/x-www-form-urlencoded");
-    let mut response = request.send_body(form.to_owned()).await.unwrap();
-    if response.status().is_success() {
-        return (response.status().as_u16(), 0);
+    let (status, body) = asked_by_hand(net, method, path, form).await;
+    if status < 300 {
+        return (status, 0);
     }
-    let body: Value = serde_json::from_slice(&response.body().await.unwrap()).unwrap();
-    assert_eq!(body["status"], response.status().as_u16());
+    assert_eq!(body["status"], status);
     assert!(body["message"].is_string() && body["more_info"].is_string(), "{body}");
-    (response.status().as_u16(), body["code"].as_u64().unwrap())
+    (status, body["code"].as_u64().unwrap())
 }
 
 #[actix_rt::test]
