@@ -9,7 +9,7 @@ use actix_tls::connect::{Resolve, Resolver};
 use awc::{Client, Connector};
 use futures_util::future::LocalBoxFuture;
 use rustls::crypto::ring;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use tokio::net::lookup_host;
 
 use super::{dial, roots};
@@ -22,14 +22,16 @@ pub type Tls = Arc<ClientConfig>;
 
 static TLS: LazyLock<Tls> = LazyLock::new(|| trusting(roots::compiled_in()));
 
-/// TLS that believes the certificates of these CAs.
-pub fn trusting(roots: RootCertStore) -> Tls {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+/// The beginning of what a client of TLS is: *ring*, and the versions that are safe.
+pub(crate) fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring supports the default protocol versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
+}
+
+/// TLS that believes the certificates of these CAs.
+pub fn trusting(roots: RootCertStore) -> Tls {
+    Arc::new(builder().with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Why a client of TLS broke off a handshake.

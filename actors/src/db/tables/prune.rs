@@ -5,10 +5,7 @@
 //! batch has are looked at, and no index is needed.
 
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{BigInt, Timestamptz};
-use diesel_async::RunQueryDsl;
 
-use super::retention::DEADLINE;
 use crate::db::connect::error::DbError;
 use crate::db::handles::Operations;
 
@@ -63,14 +60,6 @@ impl Operations {
     /// Deletes the rows of a table that are older than `before` among its `batch` oldest ones, within 10 s.
     /// Answers how many: none means that none is left.
     pub async fn prune(&self, rows: OldRows, before: DateTime<Utc>, batch: u32) -> Result<usize, DbError> {
-        self.0
-            .shared
-            .ask("prune", DEADLINE, async |connection| {
-                let delete = diesel::sql_query(rows.sql())
-                    .bind::<Timestamptz, _>(before)
-                    .bind::<BigInt, _>(i64::from(batch));
-                Ok(delete.execute(connection).await?)
-            })
-            .await
+        self.delete("prune", rows.sql(), before, batch).await
     }
 }

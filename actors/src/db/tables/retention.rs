@@ -18,7 +18,7 @@ use crate::db::connect::statement::Statement;
 use crate::db::handles::Operations;
 
 /// A batch that takes longer is given up; the next run is smaller by what was done.
-pub(in crate::db) const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The turns of calls in which nothing was said since, and the documents by which they are found. A call in
 /// which something was is left whole.
@@ -47,39 +47,55 @@ const NUMBERS_OF_CALLS: &str = "
     )
     INSERT INTO deletions (kind, call_sid, count) SELECT 'number', call_sid, 1 FROM gone";
 
-/// The callers' numbers, names and towns in what Twilio said of the calls. The condition is that of the
-/// index.
-const NUMBERS_OF_EVENTS: &str = "
-    WITH old AS (
-        SELECT id FROM call_events
-        WHERE at < $1 AND data ?| ARRAY['From', 'Caller', 'CallerName', 'ForwardedFrom']
-        ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED
-    ),
-    gone AS (
-        UPDATE call_events SET data = data - ARRAY[
-            'From', 'FromCity', 'FromState', 'FromZip', 'FromCountry', 'ForwardedFrom',
-            'Caller', 'CallerName', 'CallerCity', 'CallerState', 'CallerZip', 'CallerCountry'
-        ]
-        FROM old WHERE call_events.id = old.id RETURNING call_events.call_sid
-    )
-    INSERT INTO deletions (kind, call_sid, count) SELECT 'number', call_sid, count(*) FROM gone GROUP BY call_sid";
+/// Deletes the callers' numbers, names and towns in what a table has of Twilio's words. The condition is that
+/// of the index.
+macro_rules! forget_callers {
+    ($table:literal, $at:literal, $words:literal, $and:literal) => {
+        concat!(
+            "WITH old AS (
+                SELECT id FROM ",
+            $table,
+            "
+                WHERE ",
+            $at,
+            " < $1 AND ",
+            $words,
+            " ?| ARRAY['From', 'Caller', 'CallerName', 'ForwardedFrom']",
+            $and,
+            "
+                ORDER BY ",
+            $at,
+            " LIMIT $2 FOR UPDATE SKIP LOCKED
+            ),
+            gone AS (
+                UPDATE ",
+            $table,
+            " SET ",
+            $words,
+            " = ",
+            $words,
+            " - ARRAY[
+                    'From', 'FromCity', 'FromState', 'FromZip', 'FromCountry', 'ForwardedFrom',
+                    'Caller', 'CallerName', 'CallerCity', 'CallerState', 'CallerZip', 'CallerCountry'
+                ]
+                FROM old WHERE ",
+            $table,
+            ".id = old.id RETURNING ",
+            $table,
+            ".call_sid
+            )
+            INSERT INTO deletions (kind, call_sid, count)
+            SELECT 'number', call_sid, count(*) FROM gone GROUP BY call_sid"
+        )
+    };
+}
 
-/// The same in the webhooks that are processed or given up.
-const NUMBERS_OF_WEBHOOKS: &str = "
-    WITH old AS (
-        SELECT id FROM webhooks
-        WHERE received_at < $1 AND body ?| ARRAY['From', 'Caller', 'CallerName', 'ForwardedFrom']
-            AND state IN ('done', 'dead')
-        ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED
-    ),
-    gone AS (
-        UPDATE webhooks SET body = body - ARRAY[
-            'From', 'FromCity', 'FromState', 'FromZip', 'FromCountry', 'ForwardedFrom',
-            'Caller', 'CallerName', 'CallerCity', 'CallerState', 'CallerZip', 'CallerCountry'
-        ]
-        FROM old WHERE webhooks.id = old.id RETURNING webhooks.call_sid
-    )
-    INSERT INTO deletions (kind, call_sid, count) SELECT 'number', call_sid, count(*) FROM gone GROUP BY call_sid";
+/// In what Twilio said of the calls.
+const NUMBERS_OF_EVENTS: &str = forget_callers!("call_events", "at", "data", "");
+
+/// In the webhooks that are processed or given up.
+const NUMBERS_OF_WEBHOOKS: &str =
+    forget_callers!("webhooks", "received_at", "body", " AND state IN ('done', 'dead')");
 
 /// A recording that is deleted at Twilio.
 const RECORDING: &str = "
@@ -152,7 +168,8 @@ impl Operations {
             .await
     }
 
-    async fn delete(
+    /// Runs a statement that deletes what is older than `$1` of at most `$2` rows, within 10 s.
+    pub(super) async fn delete(
         &self,
         query: &str,
         sql: &'static str,
