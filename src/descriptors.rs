@@ -12,6 +12,11 @@ pub fn raise() -> u64 {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Where that is refused, the answer says so.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    allowed()
+}
+
+/// How many this process may have.
+pub fn allowed() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 

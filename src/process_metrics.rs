@@ -73,7 +73,8 @@ impl ProcessMetrics {
     }
 }
 
-fn cpu_seconds() -> f64 {
+/// Seconds of CPU that this process has used.
+pub fn cpu_seconds() -> f64 {
     let cpu = clock_gettime(ClockId::ProcessCPUTime);
     cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9
 }

@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::ensure;
-use rustix::process::{Resource, getrlimit};
 use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
@@ -19,6 +18,7 @@ use super::summary::sum_up;
 use super::tally::Tally;
 use super::target::{Target, WITHOUT_TOKENS};
 use super::watch::{Health, watched};
+use crate::descriptors;
 use crate::sim::metrics_page::MetricsPage;
 use crate::sim::phone::report::percentiles;
 use crate::sim::phone::{self, CallDetail, Glance, Outcome, Verdict};
@@ -82,8 +82,8 @@ struct Capacity {
 
 /// As many calls as this process has file descriptors for.
 pub fn most() -> u16 {
-    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    u16::try_from(allowed.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS_OF_A_CALL).unwrap_or(u16::MAX)
+    u16::try_from(descriptors::allowed().saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS_OF_A_CALL)
+        .unwrap_or(u16::MAX)
 }
 
 impl Calls {

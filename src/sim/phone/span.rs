@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use hdrhistogram::Histogram;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -14,6 +13,7 @@ use super::line::State;
 use super::network::{Inner, histogram};
 use super::report::percentiles;
 use super::service;
+use crate::process_metrics::cpu_seconds;
 use crate::sim::report::{Percentiles, RealtimeState};
 
 /// How long after its time to ring the last caller may take to be connected.
@@ -111,7 +111,7 @@ impl Moment {
     /// What is known here is of the very moment; the others are asked then.
     async fn now(net: &Inner, bridge: &Watch) -> Self {
         let (down, lag) = (net.latencies.borrow().clone(), net.lag.borrow().clone());
-        let own_cpu = (own_cpu_seconds(), Instant::now());
+        let own_cpu = (cpu_seconds(), Instant::now());
         let realtime = async { service::state(net.options.realtime.as_ref()?).await.ok() };
         let bridge = async { Some((bridge.cpu_seconds().await?, Instant::now())) };
         let (realtime, bridge_cpu) = join(realtime, bridge).await;
@@ -141,9 +141,4 @@ fn late(state: &RealtimeState) -> Histogram<u64> {
     let mut late = histogram();
     state.late.iter().for_each(|(micros, count)| late.saturating_record_n(*micros, *count));
     late
-}
-
-fn own_cpu_seconds() -> f64 {
-    let used = clock_gettime(ClockId::ProcessCPUTime);
-    used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
