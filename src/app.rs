@@ -135,13 +135,12 @@ impl App {
             Some(url) => url.clone(),
             None => Url::parse(&format!("http://{listening_on}")).context("where it listens")?,
         };
-        let db = Db::start(settings.db.clone(), metrics)?;
+        let call_metrics = Metrics::register(metrics).context("the metrics of the calls")?;
+        call_metrics.realtime.explain(settings.places());
+        let db = Db::start_counted(settings.db.clone(), call_metrics.clone(), metrics)?;
         tasks.count(Handle::current());
         tasks.count(db.runtime());
         db.process_webhooks();
-        let call_metrics = Metrics::register(metrics).context("the metrics of the calls")?;
-        call_metrics.realtime.explain(settings.places());
-        db.count_in(&call_metrics);
         let setup = call_setup(&settings, db.records(), call_metrics.clone());
         let (phrases, persona) = (setup.phrases.clone(), setup.persona.clone());
         let calls = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));

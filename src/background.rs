@@ -3,7 +3,7 @@
 
 use actors::db::{Db, Operations};
 use actors::jobs::{DeadLetterReport, Job, Jobs, Prices, Prune, Reconcile, Retention, Retentions};
-use actors::metrics::Registrar;
+use actors::metrics::{ActorMetrics, MetricSet as _, Metrics, Registrar};
 use actors::wire::twilio::rest::TwilioApi;
 use anyhow::Context as _;
 
@@ -21,6 +21,7 @@ pub fn start(
     instance: &str,
     twilio: Option<TwilioApi>,
     keep: Retentions,
+    counts: ActorMetrics,
     metrics: &dyn Registrar,
 ) -> prometheus::Result<Jobs> {
     let mut jobs: Vec<Box<dyn Job>> = vec![Box::new(DeadLetterReport { db: db.clone() })];
@@ -34,18 +35,20 @@ pub fn start(
     if keep.is_personal() {
         jobs.push(Box::new(Retention { db: db.clone(), twilio, keep }));
     }
-    Jobs::start(jobs, db, instance, metrics)
+    Jobs::start(jobs, db, instance, counts, metrics)
 }
 
 /// Does what there is to do beside the calls, and answers none, until a signal.
 pub async fn run(settings: WorkerSettings) -> Result<(), StartError> {
     let mut signals = Signals::new()?;
-    let metrics = prometheus::Registry::new();
-    let db = Db::start(settings.db.clone(), &metrics)?;
+    let (metrics, calls) =
+        (prometheus::Registry::new(), Metrics::build().context("the metrics of the calls")?);
+    let db = Db::start_counted(settings.db.clone(), calls.clone(), &metrics)?;
     check_schema(&db).await?;
     db.process_webhooks();
     let twilio = settings.twilio.api().context("the address of Twilio's REST API")?;
-    let jobs = start(db.operations(), &settings.instance_id, twilio, settings.retention, &metrics)
+    let (instance, counts) = (&settings.instance_id, calls.of_actor("jobs"));
+    let jobs = start(db.operations(), instance, twilio, settings.retention, counts, &metrics)
         .context("the metrics of the jobs")?;
     tracing::info!(instance = settings.instance_id, "working");
     signals.next().await;

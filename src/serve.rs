@@ -68,9 +68,9 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     actix_rt::spawn(http::health::tell(app.clone()));
     let twilio = app.settings.twilio.api().context("the address of Twilio's REST API")?;
     let (instance, keep) = (&app.settings.instance_id, app.settings.retention);
-    let jobs = background::start(app.db.operations(), instance, twilio.clone(), keep, &app.metrics)
+    let (db, counts) = (app.db.operations(), app.voice.pump.metrics.of_actor("jobs"));
+    let jobs = background::start(db, instance, twilio.clone(), keep, counts, &app.metrics)
         .context("the metrics of the jobs")?;
-    jobs.count_actor(app.voice.pump.metrics.of_actor("jobs"));
     actix_rt::spawn(look_after(app.clone(), twilio));
 
     let (end, drained) = drain::serve(&app, serving, &handle, &mut signals).await;

@@ -12,7 +12,6 @@
 //! runner looks again ever more rarely, up to once a minute. A panic of the runner itself restarts it after a
 //! second; it has no state.
 
-use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -122,11 +121,11 @@ fn all_of<T>(results: Vec<Result<T, JobError>>) -> Result<Vec<T>, JobError> {
 pub struct Jobs {
     runner: Addr<JobRunner>,
     stop: watch::Sender<()>,
-    counts: Rc<OnceCell<ActorMetrics>>,
 }
 
 impl Jobs {
-    /// Starts the runner with the jobs that this process can do, on the current arbiter.
+    /// Starts the runner with the jobs that this process can do, on the current arbiter. It is counted in
+    /// `counts`.
     ///
     /// # Errors
     /// `registry` has its metrics already.
@@ -134,19 +133,14 @@ impl Jobs {
         jobs: Vec<Box<dyn Job>>,
         db: Operations,
         instance: &str,
+        counts: ActorMetrics,
         registry: &dyn Registrar,
     ) -> prometheus::Result<Self> {
         let metrics = Metrics::of_jobs(registry, &jobs)?;
         let desk = Rc::new(Desk { jobs, db, instance: instance.to_owned(), metrics });
         let (stop, stopped) = watch::channel(());
-        let counts = Rc::new(OnceCell::new());
-        let runner = JobRunner { desk, stopped, ended: false, counts: counts.clone(), lives: None };
-        Ok(Self { runner: Supervisor::start(|_| runner), stop, counts })
-    }
-
-    /// Where the runner is counted. For the time right after the start; only the first one is obeyed.
-    pub fn count_actor(&self, metrics: ActorMetrics) {
-        let _ = self.counts.set(metrics);
+        let runner = JobRunner { desk, stopped, ended: false, counts, lives: None };
+        Ok(Self { runner: Supervisor::start(|_| runner), stop })
     }
 
     /// Ends the runner; a run under way is cut off and free for another process. Returns when that is
@@ -164,7 +158,7 @@ struct JobRunner {
     stopped: watch::Receiver<()>,
     ended: bool,
     /// Where it is counted.
-    counts: Rc<OnceCell<ActorMetrics>>,
+    counts: ActorMetrics,
     /// In the metrics.
     lives: Option<Counted>,
 }
@@ -177,7 +171,7 @@ impl Actor for JobRunner {
         if self.ended {
             return ctx.stop();
         }
-        self.lives = self.lives.take().or_else(|| self.counts.get().map(ActorMetrics::lives));
+        self.lives.get_or_insert_with(|| self.counts.lives());
         let (desk, stopped) = (Rc::clone(&self.desk), self.stopped.clone());
         let work = AssertUnwindSafe(async move { desk.work(stopped).await }).catch_unwind();
         ctx.spawn(work.into_actor(self).map(|result, runner, ctx| match result {
@@ -187,9 +181,7 @@ impl Actor for JobRunner {
             }
             Err(panic) => {
                 tracing::error!(panic = supervise::message(&*panic), "the runner of jobs panicked");
-                if let Some(counts) = runner.counts.get() {
-                    counts.panics.inc();
-                }
+                runner.counts.panics.inc();
                 ctx.run_later(RESTART_PAUSE, |_, ctx| ctx.stop());
             }
         }));
@@ -198,8 +190,8 @@ impl Actor for JobRunner {
 
 impl Supervised for JobRunner {
     fn restarting(&mut self, _: &mut Self::Context) {
-        if let Some(counts) = self.counts.get().filter(|_| !self.ended) {
-            counts.restarts.inc();
+        if !self.ended {
+            self.counts.restarts.inc();
         }
     }
 }

@@ -66,7 +66,9 @@ async fn the_page_lists_every_metric() {
     });
     let address = "127.0.0.1:8080".parse().unwrap();
     let app = App::start_counted(settings.unwrap(), address, listed.registry.clone(), &listed).unwrap();
-    let _jobs = background::start(app.db.operations(), "any", None, Retentions::default(), &listed).unwrap();
+    let counts = app.voice.pump.metrics.of_actor("jobs");
+    let _jobs =
+        background::start(app.db.operations(), "any", None, Retentions::default(), counts, &listed).unwrap();
     let rows = listed.rows.into_inner().unwrap();
     for family in app.metrics.gather() {
         assert!(rows.contains_key(family.name()), "{} was registered past the table", family.name());

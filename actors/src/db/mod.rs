@@ -27,8 +27,8 @@ pub mod webhooks;
 mod write;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::{Addr, Supervisor};
@@ -144,19 +144,31 @@ struct Shared {
     slow: Slow,
     places: log::Places,
     /// Where the actor is counted.
-    counts: OnceLock<ActorMetrics>,
+    counts: ActorMetrics,
     /// Where the calls are counted whose end is written here.
-    calls: OnceLock<CallMetrics>,
+    calls: CallMetrics,
     /// This process has its name for itself.
     claimed: AtomicBool,
     runtime: DbRuntime,
 }
 
 impl Db {
+    /// As [`start_counted`](Self::start_counted), for a program that shows no metrics of calls.
+    pub fn start(settings: DbSettings, registry: &dyn Registrar) -> Result<Self, DbStartError> {
+        let calls = CallMetrics::build().context("the metrics of the calls")?;
+        Self::start_counted(settings, calls, registry)
+    }
+
     /// Opens the spool, starts the database's runtime and, on the current arbiter, its actor. Never waits for
     /// the database; what waits in the spool, and in those of processes that are gone, is written as soon as
     /// it is there.
-    pub fn start(settings: DbSettings, registry: &dyn Registrar) -> Result<Self, DbStartError> {
+    ///
+    /// `calls` counts the actor, and the calls whose end is found here.
+    pub fn start_counted(
+        settings: DbSettings,
+        calls: CallMetrics,
+        registry: &dyn Registrar,
+    ) -> Result<Self, DbStartError> {
         let waits = [settings.idle_timeout, settings.connect_timeout];
         if !(1..=LARGEST_POOL).contains(&settings.pool_max) || waits.iter().any(Duration::is_zero) {
             return Err(anyhow::anyhow!(
@@ -201,8 +213,8 @@ impl Db {
             seen,
             slow: Slow::default(),
             places,
-            counts: OnceLock::new(),
-            calls: OnceLock::new(),
+            counts: calls.of_actor("db"),
+            calls,
             claimed: AtomicBool::new(false),
             runtime,
         });
@@ -224,13 +236,6 @@ impl Db {
     /// Ends when the actor has panicked too often, or is gone: the process cannot go on then.
     pub fn lifeline(&self) -> &Lifeline {
         &self.lifeline
-    }
-
-    /// Where the actor is counted, and the calls whose end is found here. For the time right after the start;
-    /// only the first one is obeyed.
-    pub fn count_in(&self, metrics: &CallMetrics) {
-        let _ = self.shared.counts.set(metrics.of_actor("db"));
-        let _ = self.shared.calls.set(metrics.clone());
     }
 
     /// Processes the webhooks that are stored, by this or another instance, from now on until the last handle

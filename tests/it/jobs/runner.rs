@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actors::db::{Db, JobOrder, JobRow};
 use actors::jobs::{Job, JobError, Jobs, Progress};
+use actors::metrics::{MetricSet as _, Metrics};
 use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, pending};
 use prometheus::Registry;
@@ -85,7 +86,8 @@ fn runs(db: &Db, instance: &'static str, samples: &[(&'static str, Manner, &Rc<S
     let jobs = samples.iter().map(|(name, manner, seen)| {
         Box::new(Sample { name, instance, manner: *manner, seen: Rc::clone(seen) }) as Box<dyn Job>
     });
-    (Jobs::start(jobs.collect(), db.operations(), instance, &metrics).unwrap(), metrics)
+    let counts = Metrics::build().unwrap().of_actor("jobs");
+    (Jobs::start(jobs.collect(), db.operations(), instance, counts, &metrics).unwrap(), metrics)
 }
 
 async fn row(db: &Db, name: &str) -> JobRow {

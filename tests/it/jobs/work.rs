@@ -14,7 +14,7 @@ use actors::wire::twilio::sid::CallSid;
 use actors::wire::twilio::twiml::Twiml;
 use switchboard::sim::phone::{self, Network};
 
-use super::db;
+use super::{db, settings};
 use crate::support::app::AUTH_TOKEN;
 use crate::support::eventually;
 use crate::support::postgres::{TestDatabase, spool_dir};
@@ -128,8 +128,9 @@ async fn reconciling_closes_what_is_over_and_leaves_what_goes_on() {
         .await;
 
     let metrics = Metrics::build().unwrap();
-    world.db.count_in(&metrics);
-    let job = Reconcile { db: world.db.operations(), twilio: world.twilio.clone() };
+    let db = settings(&world.database.url, "counts");
+    let db = Db::start_counted(db, metrics.clone(), &prometheus::Registry::new()).unwrap();
+    let job = Reconcile { db: db.operations(), twilio: world.twilio.clone() };
     assert_eq!(job.run().await, Ok(Progress::Done));
     assert_eq!(metrics.call_ends.with_label_values(&["failed", "process-lost"]).get(), 3);
     let end = "outcome, reason, extract(epoch FROM ended_at)::bigint";

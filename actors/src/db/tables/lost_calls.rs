@@ -75,8 +75,8 @@ impl Operations {
             .instrument(spans::query("close_lost", call_sid))
             .await
             .inspect(|closed| {
-                if let Some(metrics) = self.0.shared.calls.get().filter(|_| *closed) {
-                    metrics.count_end(LOST);
+                if *closed {
+                    self.0.shared.calls.count_end(LOST);
                 }
             })
     }

@@ -23,7 +23,7 @@ use crate::db::Shared;
 use crate::db::connect::error::DbError;
 use crate::db::connect::health::Seen;
 use crate::db::connect::migrate;
-use crate::metrics::{ActorMetrics, Counted};
+use crate::metrics::Counted;
 use crate::supervise::{Life, fault_point, message};
 
 /// A healthy database is asked for a sign of life if it gave none for so long.
@@ -111,7 +111,7 @@ impl Actor for DbActor {
     /// Also after a restart: what was under way is taken up again from the queue.
     fn started(&mut self, ctx: &mut Self::Context) {
         self.writing = false;
-        self.lives = self.lives.take().or_else(|| self.shared.counts.get().map(ActorMetrics::lives));
+        self.lives.get_or_insert_with(|| self.shared.counts.lives());
         self.end_with_the_handles(ctx);
         self.write(ctx);
         self.watch(ctx);
@@ -122,9 +122,7 @@ impl Actor for DbActor {
 
 impl Supervised for DbActor {
     fn restarting(&mut self, _ctx: &mut Self::Context) {
-        if let Some(counts) = self.shared.counts.get() {
-            counts.restarts.inc();
-        }
+        self.shared.counts.restarts.inc();
         tracing::warn!("the database's actor starts again");
     }
 }
@@ -159,9 +157,7 @@ fn run(
         Ok(()) => done(actor),
         Err(panic) => {
             actor.life.panicked(&message(&*panic));
-            if let Some(counts) = actor.shared.counts.get() {
-                counts.panics.inc();
-            }
+            actor.shared.counts.panics.inc();
             ctx.run_later(RESTART_PAUSE, |_, ctx| ctx.stop());
         }
     }));
@@ -269,9 +265,8 @@ mod tests {
             spool_dir: spool_dir.path().to_owned(),
             instance: "here".to_owned(),
         };
-        let db = Db::start(settings, &Registry::new()).unwrap();
         let metrics = Metrics::build().unwrap();
-        db.count_in(&metrics);
+        let db = Db::start_counted(settings, metrics.clone(), &Registry::new()).unwrap();
         let counts = metrics.of_actor("db");
         db.actor.send(Panic).await.unwrap();
         db.records().record(Record::Event(Event {

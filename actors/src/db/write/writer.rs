@@ -63,9 +63,7 @@ pub(super) async fn write_all(shared: &Shared) {
         }
         let began = Instant::now();
         let flown = unless_crowded(shared, write_batch(shared, &batch, PATIENCE, &mut refusals)).await;
-        if let Some(counts) = shared.counts.get() {
-            counts.handler_time.observe(began.elapsed().as_secs_f64());
-        }
+        shared.counts.handler_time.observe(began.elapsed().as_secs_f64());
         let Some(flown) = flown else { continue };
         shared.queue.written(flown.settled);
         if let Some(error) = flown.stopped {
