@@ -121,7 +121,7 @@ pub enum DbStartError {
     Internal(#[from] anyhow::Error),
 }
 
-/// Starts and ends the database's part, and gives out [handles](handles). A cheap clone; the DbActor lives as
+/// Starts and ends the database's part, and gives out [handles]. A cheap clone; the DbActor lives as
 /// long as one of them, or a handle, does.
 #[derive(Clone)]
 pub struct Db {
