@@ -2,6 +2,7 @@
 //! comes in as a value, and what is to be done goes out as one; `actors` carries it out.
 
 pub mod backoff;
+pub mod call_flow;
 pub mod ceiling;
 pub mod conversation;
 pub mod intensity;

@@ -2,21 +2,21 @@
 //! once.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 use self::check::Seen;
+use crate::Millis;
 use crate::intensity::Intensity;
 use crate::twilio::sid::CallSid;
 
 mod check;
 
 /// A stream that was promised comes within this time, or the slot is free again.
-pub const CLAIM_WITHIN: Duration = Duration::from_secs(15);
+pub const CLAIM_WITHIN: Millis = 15_000;
 /// A call may lose its stream this often within [`RESUME_WITHIN`] and be taken up again.
 const MAX_RESUMES: usize = 3;
-const RESUME_WITHIN: Duration = Duration::from_secs(60);
+const RESUME_WITHIN: Millis = 60_000;
 /// Longer than a token is valid.
-const REMEMBER_ENDED: Duration = Duration::from_secs(120);
+const REMEMBER_ENDED: Millis = 120_000;
 
 /// The slots; `T` is what a slot holds for its call.
 pub struct Slots<T> {
@@ -24,7 +24,7 @@ pub struct Slots<T> {
     held: HashMap<CallSid, Slot<T>>,
     /// The last epochs of calls that ended lately. A call that comes back continues after its last epoch, so
     /// a used token stays used.
-    ended: HashMap<CallSid, (u32, Instant)>,
+    ended: HashMap<CallSid, (u32, Millis)>,
     seen: Seen,
 }
 
@@ -36,7 +36,7 @@ pub struct Slot<T> {
     /// The stream of this epoch is open.
     pub claimed: bool,
     first_epoch: u32,
-    promised_at: Instant,
+    promised_at: Millis,
     resumes: Intensity,
 }
 
@@ -82,7 +82,7 @@ impl<T> Slots<T> {
         &mut self,
         call_sid: CallSid,
         used: u32,
-        now: Instant,
+        now: Millis,
         start: impl FnOnce(u32) -> T,
     ) -> Reserved {
         if let Some(slot) = self.held.get(&call_sid) {
@@ -91,7 +91,7 @@ impl<T> Slots<T> {
         if self.held.len() >= self.limit {
             return Reserved::Full;
         }
-        self.ended.retain(|_, (_, since)| now.duration_since(*since) < REMEMBER_ENDED);
+        self.ended.retain(|_, (_, since)| now.saturating_sub(*since) < REMEMBER_ENDED);
         let ended_with = self.ended.remove(&call_sid).map_or(0, |(epoch, _)| epoch);
         if ended_with == 0 {
             self.seen.forget(call_sid); // long ago, if ever
@@ -117,7 +117,7 @@ impl<T> Slots<T> {
 
     /// The call's stream has ended and the call has not: a stream of the next epoch is promised. If `ended`
     /// names an earlier stream than the open one, nothing changes.
-    pub fn resume(&mut self, call_sid: CallSid, ended: Option<u32>, now: Instant) -> Resumed {
+    pub fn resume(&mut self, call_sid: CallSid, ended: Option<u32>, now: Millis) -> Resumed {
         let Some(slot) = self.held.get_mut(&call_sid) else { return Resumed::NoSlot };
         if slot.claimed {
             if ended.is_some_and(|ended| ended < slot.epoch) {
@@ -135,23 +135,36 @@ impl<T> Slots<T> {
         Resumed::Epoch(epoch)
     }
 
+    /// When the next promise runs out, if none is renewed or kept.
+    pub fn next_expiry(&self) -> Option<Millis> {
+        self.held.values().filter(|slot| !slot.claimed).map(|slot| slot.promised_at + CLAIM_WITHIN).min()
+    }
+
+    /// The promises that have run out: each call with its epoch.
+    pub fn expired(&self, now: Millis) -> Vec<(CallSid, u32)> {
+        let is_due = |slot: &Slot<T>| !slot.claimed && now.saturating_sub(slot.promised_at) >= CLAIM_WITHIN;
+        let due = self.held.iter().filter(|(_, slot)| is_due(slot));
+        due.map(|(call_sid, slot)| (*call_sid, slot.epoch)).collect()
+    }
+
     /// The promise of `epoch` has run out. If its stream has not come, it cannot be claimed any more. Answers
-    /// the call and the next epoch.
-    pub fn revoke(&mut self, call_sid: CallSid, epoch: u32, now: Instant) -> Option<(&T, u32)> {
+    /// the call and the next epoch, whose promise runs out as late again.
+    pub fn revoke(&mut self, call_sid: CallSid, epoch: u32, now: Millis) -> Option<(&T, u32)> {
         let slot = self.held.get_mut(&call_sid).filter(|slot| slot.epoch == epoch && !slot.claimed)?;
-        if now.duration_since(slot.promised_at) < CLAIM_WITHIN {
+        if now.saturating_sub(slot.promised_at) < CLAIM_WITHIN {
             return None; // it was promised again meanwhile
         }
         if slot.epoch == slot.first_epoch {
             slot.first_epoch += 1; // no stream has ever come
         }
         slot.epoch += 1;
+        slot.promised_at = now;
         self.checked();
         self.held.get(&call_sid).map(|slot| (&slot.call, slot.epoch))
     }
 
     /// Frees the slot. Answers what it held the first time, nothing after that.
-    pub fn release(&mut self, call_sid: CallSid, now: Instant) -> Option<T> {
+    pub fn release(&mut self, call_sid: CallSid, now: Millis) -> Option<T> {
         let slot = self.held.remove(&call_sid)?;
         self.ended.insert(call_sid, (slot.epoch, now));
         self.checked();
@@ -178,6 +191,8 @@ impl<T> Slots<T> {
 mod tests {
     use super::*;
 
+    const NOW: Millis = 1_000_000;
+
     fn sid(number: u8) -> CallSid {
         format!("CA{number:032x}").parse().unwrap()
     }
@@ -185,22 +200,16 @@ mod tests {
     #[test]
     fn reserving_twice_is_one_slot() {
         let mut slots = Slots::new(1);
-        assert_eq!(
-            slots.reserve(sid(1), 0, Instant::now(), |_| ()),
-            Reserved::Slot { epoch: 1, fresh: true }
-        );
-        assert_eq!(
-            slots.reserve(sid(1), 0, Instant::now(), |_| ()),
-            Reserved::Slot { epoch: 1, fresh: false }
-        );
-        assert_eq!(slots.reserve(sid(2), 0, Instant::now(), |_| ()), Reserved::Full);
+        assert_eq!(slots.reserve(sid(1), 0, NOW, |_| ()), Reserved::Slot { epoch: 1, fresh: true });
+        assert_eq!(slots.reserve(sid(1), 0, NOW, |_| ()), Reserved::Slot { epoch: 1, fresh: false });
+        assert_eq!(slots.reserve(sid(2), 0, NOW, |_| ()), Reserved::Full);
     }
 
     #[test]
     fn an_epoch_is_claimed_once() {
         let mut slots = Slots::new(1);
         assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::NoSlot));
-        slots.reserve(sid(1), 0, Instant::now(), |_| ());
+        slots.reserve(sid(1), 0, NOW, |_| ());
         assert_eq!(slots.claim(sid(1), 2).err(), Some(NotClaimed::WrongEpoch));
         assert!(slots.claim(sid(1), 1).is_ok());
         assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::WrongEpoch));
@@ -209,26 +218,26 @@ mod tests {
     #[test]
     fn a_promise_that_has_run_out_cannot_be_claimed() {
         let mut slots = Slots::new(1);
-        slots.reserve(sid(1), 0, Instant::now(), |_| ());
-        assert!(slots.revoke(sid(1), 1, Instant::now() + CLAIM_WITHIN).is_some());
-        assert!(slots.revoke(sid(1), 1, Instant::now() + CLAIM_WITHIN).is_none());
+        slots.reserve(sid(1), 0, NOW, |_| ());
+        assert!(slots.revoke(sid(1), 1, NOW + CLAIM_WITHIN).is_some());
+        assert!(slots.revoke(sid(1), 1, NOW + CLAIM_WITHIN).is_none());
         assert_eq!(slots.claim(sid(1), 1).err(), Some(NotClaimed::WrongEpoch));
     }
 
     #[test]
     fn a_promise_that_was_renewed_has_not_run_out() {
         let mut slots = Slots::new(1);
-        let now = Instant::now();
+        let now = NOW;
         slots.reserve(sid(1), 0, now, |_| ());
-        slots.resume(sid(1), None, now + Duration::from_secs(10));
+        slots.resume(sid(1), None, now + 10_000);
         assert!(slots.revoke(sid(1), 1, now + CLAIM_WITHIN).is_none());
-        assert!(slots.revoke(sid(1), 1, now + Duration::from_secs(25)).is_some());
+        assert!(slots.revoke(sid(1), 1, now + 25_000).is_some());
     }
 
     #[test]
     fn a_call_that_comes_back_goes_on_after_its_last_epoch() {
         let mut slots = Slots::new(1);
-        let now = Instant::now();
+        let now = NOW;
         slots.reserve(sid(1), 0, now, |_| ());
         slots.release(sid(1), now);
         assert_eq!(
@@ -242,7 +251,7 @@ mod tests {
     #[test]
     fn an_old_streams_end_that_is_told_again_takes_nothing_from_the_open_stream() {
         let mut slots = Slots::new(1);
-        let now = Instant::now();
+        let now = NOW;
         slots.reserve(sid(1), 0, now, |_| ());
         assert!(slots.claim(sid(1), 1).is_ok());
         assert_eq!(slots.resume(sid(1), Some(1), now), Resumed::Epoch(2));
@@ -262,9 +271,9 @@ mod tests {
     #[test]
     fn a_lost_stream_is_promised_again_with_the_next_epoch_but_not_for_ever() {
         let mut slots = Slots::new(1);
-        let now = Instant::now();
+        let now = NOW;
         assert_eq!(slots.resume(sid(1), None, now), Resumed::NoSlot);
-        slots.reserve(sid(1), 0, Instant::now(), |_| ());
+        slots.reserve(sid(1), 0, NOW, |_| ());
         for epoch in 1..=3 {
             assert!(slots.claim(sid(1), epoch).is_ok());
             assert_eq!(slots.resume(sid(1), None, now), Resumed::Epoch(epoch + 1));
@@ -272,7 +281,7 @@ mod tests {
         }
         assert!(slots.claim(sid(1), 4).is_ok());
         assert_eq!(slots.resume(sid(1), None, now), Resumed::TooOften);
-        assert_eq!(slots.resume(sid(1), None, now + Duration::from_secs(61)), Resumed::Epoch(5));
+        assert_eq!(slots.resume(sid(1), None, now + 61_000), Resumed::Epoch(5));
     }
 }
 

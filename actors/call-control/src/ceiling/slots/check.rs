@@ -46,10 +46,11 @@ impl<T> Slots<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::super::CLAIM_WITHIN;
     use super::*;
+    use crate::Millis;
+
+    const NOW: Millis = 1_000_000;
 
     fn sid(number: u8) -> CallSid {
         format!("CA{number:032x}").parse().unwrap()
@@ -57,7 +58,7 @@ mod tests {
 
     /// Two slots, one of them held by a call whose second stream is open.
     fn slots() -> Slots<()> {
-        let (mut slots, now) = (Slots::new(2), Instant::now());
+        let (mut slots, now) = (Slots::new(2), NOW);
         slots.reserve(sid(1), 0, now, |_| ());
         assert!(slots.claim(sid(1), 1).is_ok());
         slots.resume(sid(1), None, now);
@@ -85,14 +86,14 @@ mod tests {
     #[should_panic(expected = "a call holds a slot and has ended")]
     fn a_slot_of_a_call_that_has_ended_is_noticed() {
         let mut slots = slots();
-        slots.ended.insert(sid(1), (2, Instant::now()));
+        slots.ended.insert(sid(1), (2, NOW));
         slots.check();
     }
 
     #[test]
     #[should_panic(expected = "the epoch fell from 3 to 2")]
     fn a_call_that_comes_back_with_an_old_epoch_is_noticed() {
-        let (mut slots, now) = (slots(), Instant::now());
+        let (mut slots, now) = (slots(), NOW);
         slots.resume(sid(1), None, now);
         slots.release(sid(1), now);
         slots.ended.get_mut(&sid(1)).unwrap().0 = 1;
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_slot_whose_first_promise_has_run_out_is_still_reserved() {
-        let (mut slots, now) = (Slots::new(1), Instant::now());
+        let (mut slots, now) = (Slots::new(1), NOW);
         slots.reserve(sid(1), 0, now, |_| ());
         assert!(slots.revoke(sid(1), 1, now + CLAIM_WITHIN).is_some());
         assert_eq!(slots.reserved_and_active(), (1, 0), "no stream has ever come");

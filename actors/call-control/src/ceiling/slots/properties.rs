@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 const LIMIT: usize = 3;
+const NOW: Millis = 1_000_000;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -48,17 +49,17 @@ struct Seen {
     /// The stream of the last promise is open.
     open: bool,
     /// Every epoch that was promised, and when last.
-    promises: Vec<(u32, Instant)>,
+    promises: Vec<(u32, Millis)>,
     claimed: BTreeSet<u32>,
     revoked: BTreeSet<u32>,
 }
 
 impl Seen {
-    fn ago(&self, ago: usize) -> Option<(u32, Instant)> {
+    fn ago(&self, ago: usize) -> Option<(u32, Millis)> {
         self.promises.iter().rev().nth(ago).copied()
     }
 
-    fn promise(&mut self, epoch: u32, now: Instant) {
+    fn promise(&mut self, epoch: u32, now: Millis) {
         match self.promises.last_mut() {
             Some(last) if last.0 == epoch => last.1 = now,
             _ => self.promises.push((epoch, now)),
@@ -73,11 +74,11 @@ proptest! {
     fn slots_balance_and_a_token_is_good_once(steps in prop::collection::vec((0u8..5, step()), 1..250)) {
         let mut slots = Slots::new(LIMIT);
         let mut calls = BTreeMap::<u8, Seen>::new();
-        let (mut now, mut admitted, mut freed) = (Instant::now(), 0, 0);
+        let (mut now, mut admitted, mut freed) = (NOW, 0, 0);
         for (number, step) in steps {
             let (call_sid, seen) = (sid(number), calls.entry(number).or_default());
             match step {
-                Step::Wait(seconds) => now += Duration::from_secs(seconds),
+                Step::Wait(seconds) => now += seconds * 1_000,
                 Step::Admit { used } => match slots.reserve(call_sid, used, now, |_| ()) {
                     Reserved::Slot { epoch, fresh } => {
                         prop_assert_eq!(fresh, !seen.held);
