@@ -8,21 +8,17 @@ use std::time::Instant;
 use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::current::CurrentPersona;
-use actors::call::history::{Past, Said};
 use actors::call::phrases::book::PhraseBook;
 use actors::call::pump::Pump;
-use actors::db::{BadUrl, Db, DbStartError, History, PastTurn, Records, SpoolError};
+use actors::db::{BadUrl, Db, DbStartError, Records, SpoolError};
 use actors::metrics::{MetricSet as _, Metrics, Registrar};
 use actors::registry::Registry;
-use actors::wire::twilio::sid::CallSid;
 use actors::wire::twilio::token::TokenKey;
 use anyhow::Context as _;
-use chrono::Utc;
 use tokio::runtime::Handle;
 use url::Url;
 
 use crate::connections::Ends;
-use crate::epoch;
 use crate::http::health::HealthMetrics;
 use crate::http::limits::Limits;
 use crate::http::metrics::Scraped;
@@ -168,20 +164,6 @@ impl App {
             started_at: Instant::now(),
             draining: AtomicBool::new(false),
         })
-    }
-
-    /// What was said in a call that another process began. `last_epoch` is that of its last stream, where
-    /// Twilio tells: if what is written or spooled here ends before it, something is missing.
-    pub async fn past(&self, call_sid: CallSid, last_epoch: Option<u32>) -> Past {
-        let history = self.db.doors().history(call_sid).await.unwrap_or_else(|error| {
-            tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
-            History::default()
-        });
-        let is_whole = history.is_whole && last_epoch.is_none_or(|last| last <= history.epoch);
-        let unused = || if is_whole { 0 } else { epoch::unused(Utc::now()) };
-        let epoch = last_epoch.unwrap_or_else(unused).max(history.epoch);
-        let said = |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
-        Past { epoch, said: history.turns.into_iter().map(said).collect(), is_whole }
     }
 
     pub fn is_draining(&self) -> bool {

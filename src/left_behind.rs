@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix_web::web::Data;
 use actors::backoff::jittered;
 use actors::db::OpenCall;
-use actors::registry::Admission;
+use actors::registry::Answer;
 use actors::wire::twilio::rest::{self, CallStatus, Instructions, TwilioApi};
 use actors::wire::twilio::sid::CallSid;
 use chrono::Utc;
@@ -23,6 +23,7 @@ use tokio::time::sleep;
 use tracing::Instrument as _;
 
 use crate::app::App;
+use crate::resume;
 
 /// Twilio asks what comes next by itself when it sees the old socket's end.
 const COMES_BACK_WITHIN: Duration = Duration::from_secs(2);
@@ -98,11 +99,11 @@ async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
         Ok(false) => return,
         Err(error) => return tracing::error!(call.sid = %call_sid, %error, "a call could not be taken over"),
     }
-    let past = app.past(call_sid, Some(call.epoch)).await;
-    let after_stream = app.voice.after_stream_url(past.epoch);
+    let past = resume::past(&app.db, call_sid, Some(call.epoch)).await;
+    let after_stream = app.voice.doors.after_stream_by_rest(past.epoch);
     let (from, to) = (call.from.unwrap_or_default(), call.to.unwrap_or_default());
     match app.registry.take_up(call_sid, from, to, past).await {
-        Ok(Admission::Admitted { .. }) => tracing::info!(call.sid = %call_sid, "a call is taken up"),
+        Ok(Answer::Connect { .. }) => tracing::info!(call.sid = %call_sid, "a call is taken up"),
         other => return tracing::error!(call.sid = %call_sid, ?other, "a call found no slot"),
     }
     sleep(COMES_BACK_WITHIN).await;

@@ -11,7 +11,6 @@ pub mod connections;
 pub mod descriptors;
 #[cfg(test)]
 mod docs;
-mod epoch;
 pub mod exit_status;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -24,6 +23,7 @@ mod nearest;
 pub mod private_postgres;
 pub mod process_metrics;
 pub mod rate_limit;
+mod resume;
 pub mod serve;
 pub mod settings;
 mod signals;

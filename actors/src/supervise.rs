@@ -7,13 +7,14 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use call_control::Millis;
 pub use call_control::intensity::Intensity;
 use tokio::sync::watch;
 
 /// What a permanent actor may have: more restarts than that, within that time, are the end of the process.
-const PERMANENT: (usize, Duration) = (3, Duration::from_secs(60));
+const PERMANENT: (usize, Millis) = (3, 60_000);
 
 /// Where a test may order a panic (`fault.rs`); nothing at all in a build without the feature
 /// `fault-injection`.
@@ -51,6 +52,7 @@ pub fn message(panic: &(dyn Any + Send)) -> String {
 pub struct Life {
     actor: &'static str,
     restarts: Intensity,
+    began: Instant,
     alive: Option<watch::Sender<()>>,
     line: Lifeline,
 }
@@ -63,7 +65,7 @@ impl Life {
     pub fn begin(actor: &'static str) -> Self {
         let (alive, seen) = watch::channel(());
         let restarts = Intensity::new(PERMANENT.0, PERMANENT.1);
-        Self { actor, restarts, alive: Some(alive), line: Lifeline(seen) }
+        Self { actor, restarts, began: Instant::now(), alive: Some(alive), line: Lifeline(seen) }
     }
 
     pub fn line(&self) -> Lifeline {
@@ -73,7 +75,8 @@ impl Life {
     /// The actor panicked, and is to be started again.
     pub fn panicked(&mut self, panic: &str) {
         tracing::error!(actor = self.actor, panic, "an actor panicked");
-        if !self.restarts.allows(Instant::now()) && self.alive.take().is_some() {
+        let now = self.began.elapsed().as_millis() as Millis;
+        if !self.restarts.allows(now) && self.alive.take().is_some() {
             tracing::error!(actor = self.actor, "a permanent actor has used up its restarts");
         }
     }

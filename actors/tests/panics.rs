@@ -8,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix_web::web::{Data, Payload, get};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use actors::call::conversation::{Next, Rules};
+use actors::call::conversation::Rules;
 use actors::call::pump::Pump;
 use actors::call::{CallSetup, Ledger};
 use actors::db::record::{NextStep, Record};
 use actors::metrics::{MetricSet as _, Metrics};
 use actors::registry::picture::{CallState, LiveCall};
-use actors::registry::{Admission, AfterStream, Registry};
+use actors::registry::{Answer, Registry};
 use actors::secret::Secret;
 use actors::wire::realtime::socket::Endpoint;
 use actors::wire::twilio::sid::CallSid;
@@ -195,7 +195,7 @@ impl House {
     async fn on_the_line(&mut self, number: u8) -> Caller {
         let call: CallSid = format!("CA{number:032}").parse().unwrap();
         let admitted = self.registry.admit(call, "+14155550100".into(), "+15005550006".into()).await.unwrap();
-        let Admission::Admitted { epoch } = admitted else { panic!("{admitted:?}") };
+        let Answer::Connect { epoch } = admitted else { panic!("{admitted:?}") };
         let session = timeout(DEADLINE, self.sessions.recv()).await.expect("a session in time").unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let token = self.tokens.mint(call, epoch, now);
@@ -232,7 +232,7 @@ impl House {
         self.eventually("the slot is free", |house| house.registry.capacity().active == 1).await;
         assert_eq!(
             self.registry.after_stream(caller.call, None).await.unwrap(),
-            AfterStream::Decided(Next::Human)
+            Some(Answer::Next(NextStep::Human))
         );
         let ends = &self.metrics.call_ends;
         assert_eq!(ends.with_label_values(&["failed", "actor-failed"]).get(), 1);

@@ -8,6 +8,7 @@
 use actix_web::http::header::HeaderMap;
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
+use actors::call::flow::person::Message;
 use actors::db::webhooks::{Route, Webhook};
 use actors::wire::twilio::form::Form;
 use actors::wire::twilio::time::timestamp;
@@ -90,7 +91,8 @@ pub async fn recording_status(
     signed(&app, &request, &body, async |form| {
         let (recording_sid, status) = (required(form, "RecordingSid")?, required(form, "RecordingStatus")?);
         let is_message = status == "completed" && form.told("RecordingSource") == Some("RecordVerb");
-        if is_message && let Some(left) = last_resort::message(call_sid(form)?, form) {
+        if is_message && let Some(message) = Message::of(form) {
+            let left = last_resort::left(call_sid(form)?, &message);
             app.db.doors().store_aftermath(left).await.map_err(ApiError::unavailable)?;
         }
         let key = own_key([recording_sid, status], None);

@@ -20,7 +20,6 @@ pub mod monitor;
 mod pieces;
 pub mod problem;
 pub mod requests;
-mod resume;
 pub mod settings;
 pub mod voice;
 pub mod worker;

@@ -242,7 +242,7 @@ async fn a_house_whose_last_slot_waits_for_its_caller_is_full() {
     let app = app(&[("MAX_CONCURRENT_CALLS", "1")]);
     let call = "CA00000000000000000000000000000001".parse().unwrap();
     let admitted = app.registry.admit(call, "+15550001".to_owned(), "+15550002".to_owned()).await;
-    assert!(matches!(admitted, Ok(actors::registry::Admission::Admitted { .. })), "{admitted:?}");
+    assert!(matches!(admitted, Ok(actors::registry::Answer::Connect { .. })), "{admitted:?}");
     let health = body(answer(&app, local("/healthz")).await).await;
     assert_eq!(health["warnings"], json!(["full-house"]));
 }

@@ -137,7 +137,8 @@ mod tests {
     use std::cell::Cell;
 
     use actix_web::HttpServer;
-    use actors::registry::Admission;
+    use actors::db::record::NextStep;
+    use actors::registry::Answer;
 
     use super::*;
     use crate::http::tests::app;
@@ -156,7 +157,7 @@ mod tests {
         assert!(app.is_draining());
         let call_sid = "CA00000000000000000000000000000001".parse().unwrap();
         let admission = app.registry.admit(call_sid, String::new(), String::new()).await;
-        assert_eq!(admission, Ok(Admission::Elsewhere), "the calls were handed over");
+        assert_eq!(admission, Ok(Answer::Next(NextStep::HandedOver)), "the calls were handed over");
     }
 
     #[tokio::test]

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use actix::prelude::*;
+use call_control::call_flow::NextStep;
 use serde_json::json;
 use tracing::Instrument as _;
 
-use super::conversation::{CallResult, Next};
+use super::conversation::CallResult;
 use super::end::CallEnd;
 use super::slot::CallEnded;
 use super::{CallActor, CallIdentity};
-use crate::db::record::{CallClosed, NextStep, Record};
+use crate::db::record::{CallClosed, Record};
 use crate::wire::realtime::transcription;
 use crate::wire::realtime::usage::{PRICES_AS_OF, Usage};
 
@@ -22,14 +23,14 @@ const LET_GO_TRIES: u32 = 5;
 pub(super) enum Ended {
     AsDecided {
         end: CallEnd,
-        next: Next,
+        next: NextStep,
     },
     /// The conversation cannot even end: the registry ends the call without it.
     WornOut,
 }
 
 impl CallActor {
-    pub(super) fn end(&mut self, end: CallEnd, next: Next, result: &CallResult, ctx: &mut Context<Self>) {
+    pub(super) fn end(&mut self, end: CallEnd, next: NextStep, result: &CallResult, ctx: &mut Context<Self>) {
         let ended = Ended::AsDecided { end, next };
         self.ended = Some(ended);
         let (CallIdentity { call_sid, started_at, .. }, epoch) = (self.identity, self.epoch());
@@ -65,12 +66,11 @@ impl CallActor {
     pub(super) fn let_go(&self, ended: Ended, ctx: &mut Context<Self>) {
         let CallIdentity { call_sid, serial, .. } = self.identity;
         let keeper = self.keeper.clone();
-        let next_step = match ended {
-            Ended::AsDecided { next: Next::Human, .. } => Some(NextStep::Human),
-            Ended::AsDecided { next: Next::Elsewhere, .. } => Some(NextStep::HandedOver),
-            Ended::AsDecided { next: Next::Nothing, .. } | Ended::WornOut => None,
+        let decided = match ended {
+            // The end of the call says it.
+            Ended::AsDecided { next: NextStep::HangUp, .. } | Ended::WornOut => None,
+            Ended::AsDecided { next, .. } => Some(self.setup.ledger.decide(call_sid, self.epoch(), next)),
         };
-        let decided = next_step.map(|next_step| self.setup.ledger.decide(call_sid, self.epoch(), next_step));
         let told = async move {
             if let Some(decided) = decided {
                 decided.await;

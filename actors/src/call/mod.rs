@@ -52,13 +52,14 @@ pub mod slot;
 pub mod trial;
 
 pub use call_control::Millis;
+pub use call_control::call_flow as flow;
 pub use call_control::conversation::{self, end, history, loudness, turns};
 pub use call_control::journal;
 pub use call_control::policy::persona;
 
 const MAILBOX: usize = 64;
 const MAX_RESTARTS: usize = 3;
-const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
+const RESTARTS_WITHIN: Millis = 60_000;
 
 /// What all calls of an instance share.
 pub struct CallSetup {

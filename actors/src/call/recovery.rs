@@ -1,7 +1,5 @@
 //! What becomes of a call whose actor panicked: it goes on from its checkpoint, or a person takes the caller.
 
-use std::time::Instant;
-
 use actix::prelude::*;
 
 use super::CallActor;
@@ -59,7 +57,7 @@ impl Supervised for CallActor {
         self.counts.restarts.inc();
         self.tick = None;
         self.restarted += 1;
-        self.worn_out |= !self.restarts.allows(Instant::now());
+        self.worn_out |= !self.restarts.allows(self.clock.now());
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::WeakAddr;
 use actix::prelude::*;
+use call_control::call_flow::NextStep;
 pub use call_control::ceiling::slots::NotClaimed;
 use futures_util::future::BoxFuture;
 use tracing::Span;
 
 use super::CallActor;
-use super::conversation::Next;
 use super::end::CallEnd;
 use crate::wire::realtime::socket::Uplink;
 use crate::wire::twilio::sid::CallSid;
@@ -96,5 +96,5 @@ pub struct CallEnded {
     pub call_sid: CallSid,
     pub serial: u64,
     pub end: CallEnd,
-    pub next: Next,
+    pub next: NextStep,
 }

@@ -2,26 +2,27 @@
 
 use std::sync::PoisonError;
 
+use call_control::call_flow::flows::MAX_REMEMBERED;
+
+use super::CallRegistry;
 use super::picture::Capacity;
-use super::{CallRegistry, MAX_REMEMBERED};
 
 impl CallRegistry {
     /// Panics where one of these does not hold:
     /// - The capacity that is told is that of the slots.
-    /// - Each actor of a call has one slot and a number of its own.
-    /// - Only so many calls are remembered as there is room for.
+    /// - Each call that holds a slot has one agent, and no other call has one.
+    /// - No more calls are remembered than there is room for.
     pub(super) fn check(&self) {
         let Capacity { limit, active, reserved, available, .. } =
             *self.capacity.lock().unwrap_or_else(PoisonError::into_inner);
         let told = (reserved, active);
-        assert_eq!(told, self.slots.reserved_and_active(), "the capacity told is not that of the slots");
+        assert_eq!(told, self.flows.reserved_and_active(), "the capacity told is not that of the slots");
         assert_eq!(available + reserved + active, limit, "there are slots that are neither free nor held");
-        let serials = || self.slots.iter().map(|(_, slot)| slot.call.serial);
-        assert!(serials().all(|serial| serial < self.serial), "an actor has a number that was not given");
-        let is_once = serials().all(|serial| serials().filter(|other| *other == serial).count() == 1);
-        assert!(is_once, "an actor has two slots");
-        let (decided, refused) = (self.decided.len(), self.refused.len());
-        assert!(decided <= MAX_REMEMBERED, "{decided} decisions are remembered");
-        assert!(refused <= MAX_REMEMBERED, "{refused} calls that were turned away are remembered");
+        let is_known =
+            |(call_sid, serial)| self.agents.get(&call_sid).is_some_and(|agent| agent.serial == serial);
+        assert!(self.flows.agents().all(is_known), "a slot has no agent");
+        assert_eq!(self.agents.len(), reserved + active, "there is an agent without a slot");
+        let remembered = self.flows.remembered();
+        assert!(remembered <= MAX_REMEMBERED, "{remembered} calls without an agent are remembered");
     }
 }

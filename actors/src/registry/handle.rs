@@ -6,10 +6,9 @@ use actix::prelude::*;
 use tracing::Instrument as _;
 
 use super::picture::{CallState, Capacity, LiveCall, Picture};
-use super::{ANSWER_WITHIN, CallRegistry};
+use super::{ANSWER_WITHIN, Answer, CallRegistry};
 use crate::ask::ask;
 use crate::call::CallSetup;
-use crate::call::conversation::Next;
 use crate::call::end::CallEnd;
 use crate::call::history::Past;
 use crate::call::slot::{Claimed, NotClaimed};
@@ -31,32 +30,6 @@ pub struct Registry {
     pub(super) counts: ActorMetrics,
 }
 
-/// What became of a ringing call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// It has a slot, and a stream of this epoch is expected.
-    Admitted {
-        epoch: u32,
-    },
-    Full,
-    /// This instance is going down: the call is to ask again in a moment, for another may answer then. Said
-    /// to each call five times.
-    Elsewhere,
-}
-
-/// What a call does whose stream has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterStream {
-    /// What was decided when the stream was closed.
-    Decided(Next),
-    /// Nothing was decided: the stream is opened again.
-    Resume { epoch: u32 },
-    /// It was opened again too often.
-    GiveUp,
-    /// This instance does not know the call.
-    Unknown,
-}
-
 impl Registry {
     /// Starts the registry on the current arbiter.
     pub fn start(limit: usize, setup: Arc<CallSetup>) -> Self {
@@ -73,28 +46,28 @@ impl Registry {
         Self { address, capacity, lifeline, counts }
     }
 
-    /// Reserves a slot for a ringing call; its actor starts on the current arbiter, the worker's that took
+    /// Asks for an agent for a ringing call. Its actor starts on the current arbiter, the worker's that took
     /// the webhook.
-    pub async fn admit(
-        &self,
-        call_sid: CallSid,
-        from: String,
-        to: String,
-    ) -> Result<Admission, RegistryDown> {
-        let home = Arbiter::current();
-        self.ask_about(call_sid, "admit", AdmitCall { call_sid, from, to, past: None, home }).await
+    pub async fn admit(&self, call_sid: CallSid, from: String, to: String) -> Result<Answer, RegistryDown> {
+        let (past, came_back, home) = (None, false, Arbiter::current());
+        self.answered("admit", AdmitCall { call_sid, from, to, past, came_back, home }).await
     }
 
-    /// Reserves a slot for a call that another process began; it goes on where it was.
+    /// Asks for an agent for a call that another process began, or was about to; it goes on where it was.
     pub async fn take_up(
         &self,
         call_sid: CallSid,
         from: String,
         to: String,
         past: Past,
-    ) -> Result<Admission, RegistryDown> {
-        let home = Arbiter::current();
-        self.ask_about(call_sid, "take up", AdmitCall { call_sid, from, to, past: Some(past), home }).await
+    ) -> Result<Answer, RegistryDown> {
+        let past = Some(past).filter(|past| !past.is_blank());
+        let (came_back, home) = (true, Arbiter::current());
+        self.answered("take up", AdmitCall { call_sid, from, to, past, came_back, home }).await
+    }
+
+    async fn answered(&self, question: &'static str, call: AdmitCall) -> Result<Answer, RegistryDown> {
+        self.ask_about(call.call_sid, question, call).await?.ok_or(RegistryDown)
     }
 
     /// Whether the call's stream is open here.
@@ -104,12 +77,13 @@ impl Registry {
         picture.is_ok_and(|picture| picture.calls.iter().any(on_the_line))
     }
 
-    /// What comes after a stream that has ended; of this epoch, where Twilio tells.
+    /// What comes after a stream that has ended; of this epoch, where Twilio tells. None: this instance does
+    /// not know the call.
     pub async fn after_stream(
         &self,
         call_sid: CallSid,
         epoch: Option<u32>,
-    ) -> Result<AfterStream, RegistryDown> {
+    ) -> Result<Option<Answer>, RegistryDown> {
         self.ask_about(call_sid, "after stream", EndStream { call_sid, epoch }).await
     }
 
@@ -179,13 +153,14 @@ impl Registry {
 
 /// A call rings.
 #[derive(Message)]
-#[rtype(result = "Option<Admission>")]
+#[rtype(result = "Option<Option<Answer>>")]
 pub(super) struct AdmitCall {
     pub(super) call_sid: CallSid,
     pub(super) from: String,
     pub(super) to: String,
     /// Of a call that another process began.
     pub(super) past: Option<Past>,
+    pub(super) came_back: bool,
     pub(super) home: ArbiterHandle,
 }
 
@@ -199,7 +174,7 @@ pub(super) struct ClaimStream {
 
 /// Twilio asks what comes after the stream.
 #[derive(Message)]
-#[rtype(result = "Option<AfterStream>")]
+#[rtype(result = "Option<Option<Answer>>")]
 pub(super) struct EndStream {
     pub(super) call_sid: CallSid,
     pub(super) epoch: Option<u32>,

@@ -3,7 +3,7 @@
 use super::*;
 
 impl Handler<AdmitCall> for CallRegistry {
-    type Result = Option<Admission>;
+    type Result = Option<Option<Answer>>;
 
     fn handle(&mut self, message: AdmitCall, ctx: &mut Self::Context) -> Self::Result {
         self.guarded_for(message.call_sid, ctx, |registry, ctx| {
@@ -20,24 +20,27 @@ impl Handler<ClaimStream> for CallRegistry {
         let ClaimStream { call_sid, epoch } = message;
         self.guarded_for(call_sid, ctx, |registry, ctx| {
             fault_point!("registry-ClaimStream");
-            let slot = registry.slots.claim(call_sid, epoch)?;
-            let Line { call, uplink, span, .. } = &slot.call;
-            let claim = Claim::new(ctx.address().recipient(), call_sid, epoch);
-            let claimed =
-                Claimed { call: call.downgrade(), uplink: uplink.clone(), span: span.clone(), claim };
-            registry.publish();
-            Ok(claimed)
+            let claim = registry.decide(Input::StreamOpens { call_sid, epoch }, None, ctx).claim;
+            claim.unwrap_or(Err(NotClaimed::NoSlot))?;
+            let agent = registry.agents.get(&call_sid).ok_or(NotClaimed::NoSlot)?;
+            Ok(Claimed {
+                call: agent.call.downgrade(),
+                uplink: agent.uplink.clone(),
+                span: agent.span.clone(),
+                claim: Claim::new(ctx.address().recipient(), call_sid, epoch),
+            })
         })
     }
 }
 
 impl Handler<EndStream> for CallRegistry {
-    type Result = Option<AfterStream>;
+    type Result = Option<Option<Answer>>;
 
     fn handle(&mut self, message: EndStream, ctx: &mut Self::Context) -> Self::Result {
         self.guarded_for(message.call_sid, ctx, |registry, ctx| {
             fault_point!("registry-EndStream");
-            registry.after_stream(message, ctx)
+            let EndStream { call_sid, epoch } = message;
+            registry.decide(Input::StreamEnded { call_sid, epoch }, None, ctx).answer
         })
     }
 }
@@ -46,15 +49,8 @@ impl Handler<CallOver> for CallRegistry {
     type Result = Option<()>;
 
     fn handle(&mut self, message: CallOver, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded_for(message.call_sid, ctx, |registry, _| {
-            if let Some(slot) = registry.slots.get(message.call_sid) {
-                registry.tell(slot.call.call.clone(), OverAtTwilio);
-            } else if let Some(decision) = registry.decided.get_mut(&message.call_sid) {
-                decision.gone = true;
-                if let Some(end) = decision.end.take() {
-                    registry.setup.metrics.count_end(end); // nobody else has had the call
-                }
-            }
+        self.guarded_for(message.call_sid, ctx, |registry, ctx| {
+            registry.take(Input::CallOver { call_sid: message.call_sid }, ctx);
         })
     }
 }
@@ -63,7 +59,10 @@ impl Handler<StreamLost> for CallRegistry {
     type Result = Option<()>;
 
     fn handle(&mut self, message: StreamLost, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded_for(message.call_sid, ctx, |registry, ctx| registry.stream_lost(message, ctx))
+        let StreamLost { call_sid, epoch } = message;
+        self.guarded_for(call_sid, ctx, |registry, ctx| {
+            registry.take(Input::StreamLost { call_sid, epoch }, ctx);
+        })
     }
 }
 
@@ -71,9 +70,10 @@ impl Handler<CallEnded> for CallRegistry {
     type Result = Option<()>;
 
     fn handle(&mut self, message: CallEnded, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded_for(message.call_sid, ctx, |registry, _| {
+        self.guarded_for(message.call_sid, ctx, |registry, ctx| {
             fault_point!("registry-CallEnded");
-            registry.ended(message);
+            let CallEnded { call_sid, serial, end, next } = message;
+            registry.take(Input::AgentDone { call_sid, serial, end, next }, ctx);
         })
     }
 }
@@ -82,7 +82,7 @@ impl Handler<CallDied> for CallRegistry {
     type Result = Option<()>;
 
     fn handle(&mut self, message: CallDied, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded_for(message.call_sid, ctx, |registry, _| registry.died(message))
+        self.guarded_for(message.call_sid, ctx, |registry, ctx| registry.died(message, ctx))
     }
 }
 
@@ -100,7 +100,7 @@ impl Handler<AskWhetherIdle> for CallRegistry {
     fn handle(&mut self, _: AskWhetherIdle, ctx: &mut Self::Context) -> Self::Result {
         self.guarded(ctx, |registry, _| {
             fault_point!("registry-AskWhetherIdle");
-            registry.is_idle()
+            registry.flows.is_idle(registry.now())
         })
     }
 }
@@ -109,9 +109,9 @@ impl Handler<Drain> for CallRegistry {
     type Result = Option<()>;
 
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded(ctx, |registry, _| {
+        self.guarded(ctx, |registry, ctx| {
             fault_point!("registry-Drain");
-            registry.draining = true;
+            registry.take(Input::Drain, ctx);
         })
     }
 }
@@ -120,10 +120,9 @@ impl Handler<EndCalls> for CallRegistry {
     type Result = Option<()>;
 
     fn handle(&mut self, _: EndCalls, ctx: &mut Self::Context) -> Self::Result {
-        self.guarded(ctx, |registry, _| {
+        self.guarded(ctx, |registry, ctx| {
             fault_point!("registry-EndCalls");
-            registry.draining = true;
-            registry.slots.iter().for_each(|(_, slot)| registry.tell(slot.call.call.clone(), ShutDown));
+            registry.take(Input::HandOver, ctx);
         })
     }
 }

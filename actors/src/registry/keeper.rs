@@ -56,7 +56,7 @@ mod tests {
     use crate::call::{CallSetup, Ledger};
     use crate::db::record::{NextStep, Record};
     use crate::metrics::{MetricSet as _, Metrics};
-    use crate::registry::{Admission, AfterStream, Registry};
+    use crate::registry::{Answer, Registry};
     use crate::secret::Secret;
     use crate::wire::realtime::socket::Endpoint;
     use crate::wire::twilio::sid::CallSid;
@@ -89,7 +89,7 @@ mod tests {
         let registry = Registry::start(1, Arc::new(setup));
         let call_sid = "CA00000000000000000000000000000001".parse().unwrap();
         let admission = registry.admit(call_sid, String::new(), String::new()).await;
-        assert_eq!(admission, Ok(Admission::Admitted { epoch: 1 }));
+        assert_eq!(admission, Ok(Answer::Connect { epoch: 1 }));
         (registry, call_sid)
     }
 
@@ -118,9 +118,9 @@ mod tests {
         assert!(claimed.is_some());
         for _ in 0..9 {
             let stale = registry.after_stream(call_sid, Some(1)).await;
-            assert_eq!(stale, Ok(AfterStream::Resume { epoch: 2 }));
+            assert_eq!(stale, Ok(Some(Answer::Connect { epoch: 2 })));
         }
         let over = registry.after_stream(call_sid, Some(2)).await;
-        assert_eq!(over, Ok(AfterStream::Resume { epoch: 3 }));
+        assert_eq!(over, Ok(Some(Answer::Connect { epoch: 3 })));
     }
 }

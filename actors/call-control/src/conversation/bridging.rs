@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Conversation, Effect, Input, Next, Stream};
+use super::{Conversation, Effect, Input, NextStep, Stream};
 use crate::Millis;
 use crate::conversation::end::{Outcome, Reason};
 use crate::conversation::phrases::Phrase;
@@ -61,7 +61,7 @@ impl Conversation {
     /// that was heard; what the service does meanwhile is of no concern.
     pub(super) fn hand_over(&mut self, reason: Reason, now: Millis, effects: &mut Vec<Effect>) {
         if self.stream != Stream::Open || self.rules.phrases.get(Phrase::Transfer).is_none() {
-            return self.end(Outcome::Failed, reason, Next::Human, now, effects);
+            return self.end(Outcome::Failed, reason, NextStep::Human, now, effects);
         }
         self.session_gone(now, effects);
         effects.push(Effect::Disconnect);
@@ -82,11 +82,11 @@ impl Conversation {
                 for heard in self.playback.mark_played(*mark, now) {
                     self.settle(heard, effects);
                 }
-                (!self.playback.is_playing()).then_some(Next::Human)
+                (!self.playback.is_playing()).then_some(NextStep::Human)
             }
-            Input::Tick => (parting.until <= now).then_some(Next::Human),
-            Input::StreamStopped | Input::CallOver => Some(Next::Nothing),
-            Input::StreamLost | Input::Shutdown | Input::ActorFailed => Some(Next::Human),
+            Input::Tick => (parting.until <= now).then_some(NextStep::Human),
+            Input::StreamStopped | Input::CallOver => Some(NextStep::HangUp),
+            Input::StreamLost | Input::Shutdown | Input::ActorFailed => Some(NextStep::Human),
             _ => None,
         };
         if let Some(next) = next {

@@ -1,13 +1,13 @@
 //! How a call ends.
 
 use super::end::{CallEnd, Outcome, Reason};
-use super::{Conversation, Effect, Next, ask_cancel, write};
+use super::{Conversation, Effect, NextStep, ask_cancel, write};
 use crate::Millis;
 
 impl Conversation {
     pub(super) fn caller_gone(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         if self.result.first_audio_ms.is_some() {
-            self.end(Outcome::Completed, Reason::CallerHungUp, Next::Nothing, now, effects);
+            self.end(Outcome::Completed, Reason::CallerHungUp, NextStep::HangUp, now, effects);
         } else {
             self.never_came(Reason::CallerHungUp, now, effects);
         }
@@ -19,14 +19,14 @@ impl Conversation {
             (true, None) => (Outcome::Failed, Reason::ProcessLost),
             _ => (Outcome::Abandoned, reason),
         };
-        self.end(outcome, reason, Next::Nothing, now, effects);
+        self.end(outcome, reason, NextStep::HangUp, now, effects);
     }
 
     pub(super) fn end(
         &mut self,
         outcome: Outcome,
         reason: Reason,
-        next: Next,
+        next: NextStep,
         now: Millis,
         effects: &mut Vec<Effect>,
     ) {

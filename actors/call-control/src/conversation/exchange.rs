@@ -9,6 +9,7 @@ use super::end::CallEnd;
 use super::phrases::Phrases;
 use super::turns::TurnUpdate;
 use crate::Millis;
+use crate::call_flow::NextStep;
 use crate::conversation::state::{CallState, Speaking};
 use crate::realtime::events::ServerEvent;
 use crate::realtime::requests::Request;
@@ -96,20 +97,9 @@ pub enum Effect {
     /// The call is over; nothing follows.
     End {
         end: CallEnd,
-        next: Next,
+        next: NextStep,
         result: CallResult,
     },
-}
-
-/// What the caller meets when the agent has gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Nobody is on the line any more.
-    Nothing,
-    /// The human fallback, or a voicemail where there is none.
-    Human,
-    /// The agent again, at another process: this one is going down.
-    Elsewhere,
 }
 
 /// What is known of a call when it is over.

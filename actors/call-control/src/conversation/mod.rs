@@ -12,7 +12,7 @@ use serde_json::json;
 use self::bridging::Parting;
 use self::check::Written;
 use self::end::{Outcome, Reason};
-pub use self::exchange::{CallResult, Effect, Errors, Input, Next, Rules, Summary};
+pub use self::exchange::{CallResult, Effect, Errors, Input, Rules, Summary};
 use self::greeting::Greeting;
 use self::history::{History, Past};
 use self::link::Link;
@@ -23,6 +23,7 @@ use self::silence::Silence;
 use self::turns::{TurnUpdate, Turns};
 use self::unnoticed::Unnoticed;
 use crate::Millis;
+use crate::call_flow::NextStep;
 use crate::conversation::state::{CallState, Speaking};
 use crate::realtime::events::ServerEvent;
 use crate::realtime::requests::Request;
@@ -223,9 +224,13 @@ impl Conversation {
             Input::StreamLost => self.stream_lost(now, effects),
             Input::StreamStopped | Input::CallOver => self.caller_gone(now, effects),
             Input::Unclaimed if self.opened_at.is_none() => self.never_came(Reason::Unclaimed, now, effects),
-            Input::Unclaimed => self.end(Outcome::Failed, Reason::StreamLost, Next::Human, now, effects),
-            Input::Shutdown => self.end(Outcome::Failed, Reason::Shutdown, Next::Elsewhere, now, effects),
-            Input::ActorFailed => self.end(Outcome::Failed, Reason::ActorFailed, Next::Human, now, effects),
+            Input::Unclaimed => self.end(Outcome::Failed, Reason::StreamLost, NextStep::Human, now, effects),
+            Input::Shutdown => {
+                self.end(Outcome::Failed, Reason::Shutdown, NextStep::HandedOver, now, effects)
+            }
+            Input::ActorFailed => {
+                self.end(Outcome::Failed, Reason::ActorFailed, NextStep::Human, now, effects)
+            }
             Input::ServiceLost { fatal, cause, wait } => {
                 self.service_lost(*fatal, cause, *wait, now, effects);
             }

@@ -142,7 +142,7 @@ impl Timeline {
         turns.into_values().collect()
     }
 
-    fn end(&mut self) -> Option<(CallEnd, Next)> {
+    fn end(&mut self) -> Option<(CallEnd, NextStep)> {
         self.take().into_iter().find_map(|effect| match effect {
             Effect::End { end, next, .. } => Some((end, next)),
             _ => None,
@@ -310,7 +310,7 @@ fn an_unreachable_service_is_tried_for_eight_silent_seconds_and_then_a_person_ta
     }
     call.at(9_000, Input::ServiceLost { fatal: false, cause: "refused", wait: None });
     let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
-    assert_eq!(call.end(), Some((unavailable, Next::Human)));
+    assert_eq!(call.end(), Some((unavailable, NextStep::Human)));
 }
 
 #[test]
@@ -369,7 +369,7 @@ fn a_call_ends_once_with_the_turn_cut_at_what_was_heard() {
     let ends = call.done.iter().filter(|effect| matches!(effect, Effect::End { .. })).count();
     assert_eq!(ends, 1);
     let Some(Effect::End { end, next, result }) = call.done.last().cloned() else { panic!() };
-    assert_eq!((end, next), (CallEnd::new(Outcome::Completed, Reason::CallerHungUp), Next::Nothing));
+    assert_eq!((end, next), (CallEnd::new(Outcome::Completed, Reason::CallerHungUp), NextStep::HangUp));
     assert_eq!(result.usage.input_tokens, 20, "summed over both responses");
     assert_eq!(call.turns(), [(2, "".into(), None, false), (3, "one two".into(), Some(800), true)]);
 }
@@ -400,7 +400,7 @@ fn nobody_on_the_line_is_an_abandoned_call() {
     let mut call = Timeline::ready();
     call.at(15_000, Input::Unclaimed);
     let abandoned = CallEnd::new(Outcome::Abandoned, Reason::Unclaimed);
-    assert_eq!(call.end(), Some((abandoned, Next::Nothing)));
+    assert_eq!(call.end(), Some((abandoned, NextStep::HangUp)));
 }
 
 #[test]

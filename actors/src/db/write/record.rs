@@ -7,6 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use call_control::call_flow::NextStep;
+
 pub use crate::call::conversation::speaker::Speaker;
 use crate::call::end::{CallEnd, Outcome};
 use crate::db::webhooks::Webhook;
@@ -107,37 +109,6 @@ pub struct Event {
     pub data: Value,
     /// Equal keys of one call are the same event and stored once; none: always stored.
     pub dedupe_key: Option<String>,
-}
-
-/// What comes after the media stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NextStep {
-    /// The caller is given to a person.
-    Human,
-    /// The caller may leave a message.
-    Voicemail,
-    HangUp,
-    /// The call goes on at whichever process Twilio asks.
-    HandedOver,
-}
-
-impl NextStep {
-    pub const ALL: [Self; 4] = [Self::Human, Self::Voicemail, Self::HangUp, Self::HandedOver];
-
-    /// The word used in JSON and in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Human => "human",
-            Self::Voicemail => "voicemail",
-            Self::HangUp => "hang-up",
-            Self::HandedOver => "handed-over",
-        }
-    }
-
-    pub(in crate::db) fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|step| step.as_str() == word)
-    }
 }
 
 /// It was decided what comes next. A later stream of the call makes the decision void.

@@ -341,7 +341,7 @@ impl Call {
                 }
                 Effect::End { next, .. } => {
                     self.ended = true;
-                    self.persons += u32::from(next == Next::Human);
+                    self.persons += u32::from(next == NextStep::Human);
                 }
                 _ => {}
             }

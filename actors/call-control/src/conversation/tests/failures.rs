@@ -49,7 +49,7 @@ fn an_answer_the_service_could_not_begin_is_asked_for_when_the_active_one_is_don
 
 #[test]
 fn a_bad_key_or_no_quota_ends_the_call_and_never_loops() {
-    let refused = (CallEnd::new(Outcome::Failed, Reason::RealtimeRefused), Next::Human);
+    let refused = (CallEnd::new(Outcome::Failed, Reason::RealtimeRefused), NextStep::Human);
     let mut call = Timeline::admitted();
     call.service(10, r#"{"type":"error","error":{"code":"invalid_api_key"}}"#);
     assert_eq!(call.end(), Some(refused));
@@ -93,5 +93,5 @@ fn a_response_that_could_not_begin_is_asked_for_again_and_not_for_ever() {
     }
     call.service(12_000, r#"{"type":"error","error":{"type":"server_error","event_id":"respond-4"}}"#);
     let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
-    assert_eq!(call.end(), Some((unavailable, Next::Human)));
+    assert_eq!(call.end(), Some((unavailable, NextStep::Human)));
 }

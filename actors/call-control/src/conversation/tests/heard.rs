@@ -113,7 +113,7 @@ fn a_session_in_another_format_is_an_event_and_a_person_instead_of_noise() {
     let noted = |effect: &Effect| matches!(effect, Effect::WriteEvent { kind: "session-differs", .. });
     assert!(call.done.iter().any(noted) && !call.done.contains(&Effect::OpenGate));
     let refused = CallEnd::new(Outcome::Failed, Reason::RealtimeRefused);
-    assert_eq!(call.end(), Some((refused, Next::Human)));
+    assert_eq!(call.end(), Some((refused, NextStep::Human)));
 }
 
 fn transcript(item: &str, text: &str) -> String {

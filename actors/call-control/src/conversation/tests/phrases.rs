@@ -153,7 +153,10 @@ fn before_a_person_takes_over_the_agent_says_so_and_is_heard() {
     assert_eq!(call.conversation.summary().state, CallState::Ending);
     call.hears_phrase(4_950, 1, 1_900);
     let (refused, end) = (CallEnd::new(Outcome::Failed, Reason::RealtimeRefused), call.done.last());
-    assert!(matches!(end, Some(Effect::End { end, next: Next::Human, .. }) if *end == refused), "{end:?}");
+    assert!(
+        matches!(end, Some(Effect::End { end, next: NextStep::Human, .. }) if *end == refused),
+        "{end:?}"
+    );
     assert_eq!(call.heard(), (1_900, vec!["transfer".into()]));
 }
 
@@ -165,14 +168,14 @@ fn last_words_that_are_not_heard_keep_nobody_waiting() {
     assert_eq!(call.conversation.summary().state, CallState::Ending);
     assert_eq!(call.end(), None);
     call.waits(7_000);
-    assert_eq!(call.end(), Some((refused, Next::Human)));
+    assert_eq!(call.end(), Some((refused, NextStep::Human)));
 
     let mut call = Timeline::greeted_with_phrases();
     call.at(3_000, Input::ServiceLost { fatal: true, cause: "401", wait: None })
         .at(3_500, Input::StreamStopped);
-    assert_eq!(call.end(), Some((refused, Next::Nothing)), "the caller has hung up");
+    assert_eq!(call.end(), Some((refused, NextStep::HangUp)), "the caller has hung up");
 
     let mut call = Timeline::greeted_with_phrases();
     call.at(3_000, Input::StreamLost).at(3_100, Input::ServiceLost { fatal: true, cause: "401", wait: None });
-    assert_eq!(call.end(), Some((refused, Next::Human)), "nobody is there to hear them");
+    assert_eq!(call.end(), Some((refused, NextStep::Human)), "nobody is there to hear them");
 }

@@ -25,7 +25,7 @@ fn a_caller_who_gets_no_answer_for_half_a_minute_gets_a_person() {
         call.end().map(|end| (now, end))
     });
     let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
-    assert_eq!(ended, Some((34_000, (unavailable, Next::Human))));
+    assert_eq!(ended, Some((34_000, (unavailable, NextStep::Human))));
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn a_wait_that_is_too_long_for_a_caller_means_a_person_now() {
         r#"{"type":"response.done","response":{"id":"r2","status":"failed","status_details":{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached. Please try again in 6m0s."}}}}"#,
     );
     let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
-    assert_eq!(call.end(), Some((unavailable, Next::Human)));
+    assert_eq!(call.end(), Some((unavailable, NextStep::Human)));
 }
 
 #[test]
@@ -59,5 +59,5 @@ fn a_service_that_does_not_hear_the_caller_is_replaced_and_then_a_person_takes_o
         })
     });
     let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
-    assert_eq!((replaced_at, ended), (vec![14_000], Some((24_500, unavailable, Next::Human))));
+    assert_eq!((replaced_at, ended), (vec![14_000], Some((24_500, unavailable, NextStep::Human))));
 }

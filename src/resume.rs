@@ -1,11 +1,14 @@
-//! What was decided about a call that this process does not know.
+//! What the database knows of a call that this process does not: what was decided, and what was said.
 
 use std::time::Duration;
 
 use actors::backoff::jittered;
-use actors::db::DbError;
+use actors::call::flow::resume::{self, Written};
+use actors::call::history::{Past, Said};
 use actors::db::record::NextStep;
+use actors::db::{Db, DbError, History, PastTurn};
 use actors::wire::twilio::sid::CallSid;
+use chrono::Utc;
 use tokio::time::{Instant, sleep};
 
 /// So long the database is asked; then the history and the registry need the rest of the time that Twilio
@@ -16,7 +19,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// What another process decided. An error is not 'nothing': it is asked again. A database that stays away
 /// does not keep the caller from the agent.
-pub(super) async fn decided(
+pub(crate) async fn decided(
     call_sid: CallSid,
     ask: impl AsyncFn() -> Result<Option<NextStep>, DbError>,
 ) -> Option<NextStep> {
@@ -31,6 +34,18 @@ pub(super) async fn decided(
             Err(_) => sleep(jittered(ASK_AGAIN_AFTER, rand::random())).await,
         }
     }
+}
+
+/// What was said in the call, as far as it is written or spooled here. `last_epoch` is that of its last
+/// stream, where Twilio names it.
+pub(crate) async fn past(db: &Db, call_sid: CallSid, last_epoch: Option<u32>) -> Past {
+    let History { epoch, turns, is_whole } = db.doors().history(call_sid).await.unwrap_or_else(|error| {
+        tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
+        History::default()
+    });
+    let said = |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
+    let written = Written { epoch, said: turns.into_iter().map(said).collect(), is_whole };
+    resume::past(written, last_epoch, Utc::now())
 }
 
 #[cfg(test)]
