@@ -13,7 +13,7 @@ use tracing::Span;
 use super::loudness::Loudness;
 use super::slot::{Claimed, NotClaimed, SlotKeeper};
 use super::{CallActor, CallerNews, FromCaller, OpenStream};
-use crate::ask::ask;
+use crate::ask::{self, ask};
 use crate::metrics::{ActorMetrics, Counted, Metrics};
 use crate::supervise::fault_point;
 use crate::wire::realtime::holes::PAUSE_MS;
@@ -243,7 +243,7 @@ impl Pump {
             }
         };
         fault_point!("pump");
-        tell(line, news).await;
+        hand_over(line, news).await;
         Ok(Passed::Other)
     }
 
@@ -275,7 +275,15 @@ impl Pump {
     }
 }
 
-/// Tells the call's actor what came of the caller.
+/// Gives the call's actor what came of the caller, without waiting for it to be dealt with: marks come as
+/// often as audio.
+async fn hand_over(line: &Line, news: CallerNews) {
+    if let Some(call) = line.claimed.call.upgrade() {
+        ask::hand_over(&call, FromCaller { epoch: line.epoch, news }, TAKEN_WITHIN).await;
+    }
+}
+
+/// Tells the call's actor what came of the caller, and waits until it is dealt with.
 async fn tell(line: &Line, news: CallerNews) {
     send(line, FromCaller { epoch: line.epoch, news }).await;
 }
