@@ -105,7 +105,7 @@ mod tests {
         assert!(hand_over(&actor, Question, within).now_or_never().is_some(), "there is a place");
         while hand_over(&actor, Question, within).now_or_never().is_some() {} // until it is full
         let handed = join_all((0..9).map(|_| hand_over(&actor, Question, within)));
-        let opened = async { drop(open.send_replace(true)) };
+        let opened = async { open.send_replace(true) };
         futures_util::future::join(handed, opened).await;
     }
 }
