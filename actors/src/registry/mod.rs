@@ -182,10 +182,11 @@ impl CallRegistry {
                     let Some(call) = call.take() else {
                         unreachable!("only a call that rings gets an agent")
                     };
-                    self.setup.metrics.admissions.with_label_values(&["admitted"]).inc();
-                    self.setup.ledger.record(Record::Opened(self.opened(&call, epoch)));
+                    let opened = self.opened(&call, epoch);
                     let agent = Agent::start(call, serial, epoch, &self.setup, self.own_handle(ctx));
-                    self.agents.insert(call_sid, agent);
+                    self.agents.insert(call_sid, agent); // whatever happens to the record
+                    self.setup.metrics.admissions.with_label_values(&["admitted"]).inc();
+                    self.setup.ledger.record(Record::Opened(opened));
                 }
                 Effect::Tell { call_sid, serial, news } => self.tell(call_sid, serial, news, ctx),
                 Effect::Release { call_sid, end, .. } => self.release(call_sid, end),
