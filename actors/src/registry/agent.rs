@@ -33,19 +33,17 @@ pub(super) struct Agent {
 impl Agent {
     /// Starts the actor of a call, under a supervisor, on the arbiter that asked for it.
     pub fn start(
+        identity: CallIdentity,
         call: AdmitCall,
-        serial: u64,
-        epoch: u32,
         setup: &Arc<CallSetup>,
         registry: Registry,
     ) -> Self {
-        let AdmitCall { call_sid, from, to, past, home, .. } = call;
+        let CallIdentity { call_sid, serial, first_epoch, started_at } = identity;
+        let AdmitCall { from, to, past, home, .. } = call;
         let (setup, uplink) = (setup.clone(), Arc::new(Uplink::default()));
         let status = Arc::new(Mutex::new(LiveStatus::default()));
-        let started_at = Utc::now();
-        let identity = CallIdentity { call_sid, serial, first_epoch: epoch, started_at };
         let span = tracing::info_span!(
-            parent: None, "call", call.sid = %call_sid, epoch = i64::from(epoch), outcome = Empty, reason = Empty
+            parent: None, "call", call.sid = %call_sid, epoch = i64::from(first_epoch), outcome = Empty, reason = Empty
         );
         let shared = Shared { uplink: uplink.clone(), status: status.clone(), span: span.clone() };
         let call = Supervisor::start_in_arbiter(&home, move |_| {

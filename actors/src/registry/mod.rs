@@ -26,7 +26,7 @@ use self::picture::{Capacity, Picture};
 use crate::ask::ask;
 use crate::call::end::{CallEnd, Reason};
 use crate::call::slot::{CallEnded, Claim, Claimed, NotClaimed, StreamLost};
-use crate::call::{CallActor, CallSetup, OverAtTwilio, ShutDown, Unclaimed};
+use crate::call::{CallActor, CallIdentity, CallSetup, OverAtTwilio, ShutDown, Unclaimed};
 use crate::db::record::{CallClosed, CallOpened, Record};
 use crate::metrics::{ActorMetrics, Counted};
 use crate::supervise::{Life, caught, fault_point};
@@ -183,7 +183,9 @@ impl CallRegistry {
                         unreachable!("only a call that rings gets an agent")
                     };
                     let opened = self.opened(&call, epoch);
-                    let agent = Agent::start(call, serial, epoch, &self.setup, self.own_handle(ctx));
+                    let identity =
+                        CallIdentity { call_sid, serial, first_epoch: epoch, started_at: opened.started_at };
+                    let agent = Agent::start(identity, call, &self.setup, self.own_handle(ctx));
                     self.agents.insert(call_sid, agent); // whatever happens to the record
                     self.setup.metrics.admissions.with_label_values(&["admitted"]).inc();
                     self.setup.ledger.record(Record::Opened(opened));
