@@ -100,7 +100,7 @@ async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
         Err(error) => return tracing::error!(call.sid = %call_sid, %error, "a call could not be taken over"),
     }
     let past = resume::past(&app.db, call_sid, Some(call.epoch)).await;
-    let after_stream = app.voice.doors.after_stream_by_rest(past.epoch);
+    let after_stream = app.voice.documents.after_stream_by_rest(past.epoch);
     let (from, to) = (call.from.unwrap_or_default(), call.to.unwrap_or_default());
     match app.registry.take_up(call_sid, from, to, past).await {
         Ok(Answer::Connect { .. }) => tracing::info!(call.sid = %call_sid, "a call is taken up"),

@@ -24,7 +24,7 @@ use crate::app::App;
 /// A person takes over, if there is one; else the caller may leave a message. Needs nobody's answer. `form`
 /// is the webhook that is answered: it names the caller.
 pub fn without_agent(app: &App, form: &Form) -> Twiml {
-    app.voice.doors.meets(person_or_voicemail(staff(app), Caller::of(form)))
+    app.voice.documents.meets(person_or_voicemail(staff(app), Caller::of(form)))
 }
 
 fn staff(app: &App) -> Staff<'_> {
@@ -59,7 +59,7 @@ pub async fn transfer_done(
         }
         let was_ours = Form::parse(request.query_string().as_bytes()).get(CALLER_ID) == Some(OURS);
         let meets = after_dial(status, was_ours, staff(&app), Caller::of(form));
-        Ok(steer(&app.voice.doors.meets(meets)))
+        Ok(steer(&app.voice.documents.meets(meets)))
     })
     .await
 }
@@ -73,7 +73,7 @@ pub async fn voicemail(app: Data<App>, request: HttpRequest, body: Bytes) -> Res
             app.db.doors().store_aftermath(left(call_sid, message)).await.map_err(ApiError::unavailable)?;
             tracing::info!(call.sid = %call_sid, "a message was left");
         }
-        Ok(steer(&app.voice.doors.meets(after_message(message.as_ref(), Caller::of(form)))))
+        Ok(steer(&app.voice.documents.meets(after_message(message.as_ref(), Caller::of(form)))))
     })
     .await
 }

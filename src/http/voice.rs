@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::backoff::jittered;
-use actors::call::flow::documents::{self, Doors, EPOCH};
+use actors::call::flow::documents::{self, Documents, EPOCH};
 use actors::call::flow::person::{Caller, Meets};
 use actors::call::flow::resume::agent_goes_on;
 use actors::call::pump::Pump;
@@ -43,19 +43,19 @@ pub struct Voice {
     pub validator: Option<Validator>,
     pub tokens: TokenKey,
     pub pump: Pump,
-    pub doors: Doors,
+    pub documents: Documents,
 }
 
 impl Voice {
     /// `public_url` is the origin that Twilio sees; its scheme decides the stream's.
     pub fn new(public_url: &Url, validator: Option<Validator>, tokens: TokenKey, pump: Pump) -> Self {
-        Self { validator, tokens, pump, doors: Doors::at(public_url) }
+        Self { validator, tokens, pump, documents: Documents::at(public_url) }
     }
 
     /// The media stream of `epoch`, with its one-time token.
     fn connect(&self, call_sid: CallSid, epoch: u32) -> Twiml {
         let token = self.tokens.mint(call_sid, epoch, Utc::now().timestamp().unsigned_abs());
-        self.doors.connect(epoch, &token)
+        self.documents.connect(epoch, &token)
     }
 }
 
@@ -67,7 +67,7 @@ pub async fn incoming(app: Data<App>, request: HttpRequest, body: Bytes) -> Resu
         let answer = in_time(&app, form, async || {
             let [from, to] = from_and_to(form);
             let answer = app.registry.admit(call_sid, from, to).await?;
-            Ok(told(&app, call_sid, answer, form, app.voice.doors.incoming()))
+            Ok(told(&app, call_sid, answer, form, app.voice.documents.incoming()))
         });
         Ok(steer(&answer.await))
     })
@@ -87,7 +87,7 @@ pub async fn after_stream(
             return Ok(steer(&Twiml::new()));
         }
         let last_epoch = last_epoch(&request);
-        let here = app.voice.doors.after_stream(last_epoch);
+        let here = app.voice.documents.after_stream(last_epoch);
         let next = in_time(&app, form, async || {
             let answer = what_next(&app, call_sid, last_epoch, form).await?;
             tracing::info!(call.sid = %call_sid, ?answer, "what comes after the stream");
@@ -144,7 +144,7 @@ fn told(app: &App, call_sid: CallSid, answer: Answer, form: &Form, here: &str) -
         Answer::Connect { epoch } => app.voice.connect(call_sid, epoch),
         Answer::FullHouse => documents::full_house(),
         Answer::Next(NextStep::Human) => without_agent(app, form),
-        Answer::Next(NextStep::Voicemail) => app.voice.doors.meets(Meets::VoicemailBox),
+        Answer::Next(NextStep::Voicemail) => app.voice.documents.meets(Meets::VoicemailBox),
         Answer::Next(NextStep::HangUp) => Twiml::new().hangup(),
         Answer::Next(NextStep::HandedOver) => documents::ask_again(here),
     }

@@ -29,7 +29,7 @@ pub const OURS: &str = "ours";
 
 /// The URLs that we hand out, without fragment, and the documents that name them.
 #[derive(Debug)]
-pub struct Doors {
+pub struct Documents {
     incoming: String,
     after_stream: Url,
     stream: String,
@@ -41,7 +41,7 @@ pub struct Doors {
     recording_status: String,
 }
 
-impl Doors {
+impl Documents {
     /// `public_url` is the origin that Twilio sees; its scheme decides the stream's.
     pub fn at(public_url: &Url) -> Self {
         let origin = public_url.origin().ascii_serialization();
