@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use actors::backoff::jittered;
 use actors::call::flow::resume::{self, Written};
-use actors::call::history::{Past, Said};
+use actors::call::history::Past;
 use actors::db::record::NextStep;
-use actors::db::{Db, DbError, History, PastTurn};
+use actors::db::{Db, DbError};
 use actors::wire::twilio::sid::CallSid;
 use chrono::Utc;
 use tokio::time::{Instant, sleep};
@@ -39,12 +39,10 @@ pub(crate) async fn decided(
 /// What was said in the call, as far as it is written or spooled here. `last_epoch` is that of its last
 /// stream, where Twilio names it.
 pub(crate) async fn past(db: &Db, call_sid: CallSid, last_epoch: Option<u32>) -> Past {
-    let History { epoch, turns, is_whole } = db.doors().history(call_sid).await.unwrap_or_else(|error| {
+    let written = db.doors().history(call_sid).await.unwrap_or_else(|error| {
         tracing::warn!(call.sid = %call_sid, %error, "a call goes on without its history");
-        History::default()
+        Written::default()
     });
-    let said = |turn: PastTurn| Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text };
-    let written = Written { epoch, said: turns.into_iter().map(said).collect(), is_whole };
     resume::past(written, last_epoch, Utc::now())
 }
 

@@ -1,5 +1,6 @@
 //! What the webhooks ask and tell.
 
+use call_control::call_flow::resume::Written;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -8,7 +9,7 @@ use tracing::Instrument as _;
 use super::connect::error::DbError;
 use super::handles::Doors;
 use super::tables::calls;
-use super::tables::history::{self, History};
+use super::tables::history;
 use super::webhooks::{Kept, Webhook};
 use super::write::record::{Aftermath, Event, NextStep, Record};
 use super::{SPOOL_DEADLINE, STORE_PATIENCE, spans};
@@ -72,7 +73,7 @@ impl Doors {
 
     /// What was said in a call so far, by ordinals, within 1 s. What waits to be written counts; while the
     /// database is away it may be all that is known. Fails if nothing is.
-    pub async fn history(&self, call_sid: CallSid) -> Result<History, DbError> {
+    pub async fn history(&self, call_sid: CallSid) -> Result<Written, DbError> {
         let until = Instant::now() + HISTORY_DEADLINE;
         // Before the rows: what is written meanwhile is then in both, and not in neither.
         let waiting = self.0.shared.waiting_of(call_sid, until, HISTORY_DEADLINE).await?;

@@ -51,7 +51,6 @@ pub use self::tables::bills::TwilioBill;
 pub use self::tables::calls::{CallDetail, CallSummary};
 pub use self::tables::conferences::{ConferenceEvent, LoggedConference, LoggedParticipant};
 pub use self::tables::events::LoggedEvent;
-pub use self::tables::history::{History, PastTurn};
 pub use self::tables::jobs::{JobLease, JobOrder, JobResult, JobRow, JobRun};
 pub use self::tables::left_behind::OpenCall;
 pub use self::tables::lost_calls::LostCall;

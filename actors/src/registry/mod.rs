@@ -53,8 +53,8 @@ pub struct CallRegistry {
     effects: Vec<Effect>,
     /// The clock of the flows counts from here.
     began: Instant,
-    /// The timer for the flows' next deadline.
-    timer: Option<(Millis, SpawnHandle)>,
+    /// The moment for which the next tick is set.
+    timer: Option<Millis>,
     capacity: Arc<Mutex<Capacity>>,
     setup: Arc<CallSetup>,
     life: Life,
@@ -313,23 +313,21 @@ impl CallRegistry {
         });
     }
 
-    /// Lets the clock tick at the flows' next deadline.
+    /// Lets the clock tick at the flows' next deadline. A tick that comes too early sets the next one. None is
+    /// cancelled: actix would apply a cancellation that a panic came before to the restarted actor's timers.
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
-        let due = self.flows.deadline();
-        if due == self.timer.as_ref().map(|(due, _)| *due) {
+        let Some(due) = self.flows.deadline() else { return };
+        if self.timer.is_some_and(|set_for| set_for <= due) {
             return;
         }
-        if let Some((_, timer)) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        if let Some(due) = due {
-            let wait = Duration::from_millis(due.saturating_sub(self.now()));
-            let timer = ctx.run_later(wait, |registry, ctx| {
+        self.timer = Some(due);
+        let wait = Duration::from_millis(due.saturating_sub(self.now()).max(1));
+        ctx.run_later(wait, move |registry, ctx| {
+            if registry.timer == Some(due) {
                 registry.timer = None;
                 registry.guarded(ctx, |registry, ctx| registry.take(Input::Tick, ctx));
-            });
-            self.timer = Some((due, timer));
-        }
+            }
+        });
     }
 
     fn own_handle(&self, ctx: &Context<Self>) -> Registry {

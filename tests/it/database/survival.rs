@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use actors::call::end::Outcome;
+use actors::call::flow::resume::Written;
+use actors::call::history::Said;
 use actors::db::record::{NextStep, Record, Speaker, Turn};
-use actors::db::{Db, DbError, History, OpenCall, PastTurn};
+use actors::db::{Db, DbError, OpenCall};
 use prometheus::Registry;
 
 use super::{at, closed, opened, settings, sid, spool_is_free, start, turn, write};
@@ -225,32 +227,25 @@ async fn a_history_is_what_is_written_under_what_waits() {
     let db = start(&database.url);
     assert_eq!(db.doors().history(sid(1)).await.unwrap().epoch, 0);
     write(&db, [opened(1, 1), turn(1, 1, 2, "Hi"), turn(1, 2, 1, "Hello"), turn(2, 9, 1, "other")]).await;
-    let texts = |turns: &[PastTurn]| turns.iter().map(|turn| turn.text.clone()).collect::<Vec<_>>();
+    let texts = |turns: &[Said]| turns.iter().map(|turn| turn.text.clone()).collect::<Vec<_>>();
     let history = db.doors().history(sid(1)).await.unwrap();
-    assert_eq!((history.epoch, texts(&history.turns)), (2, vec!["Hello".to_owned(), "Hi".to_owned()]));
-    let agent = PastTurn {
-        ordinal: 1,
-        speaker: Speaker::Agent,
-        text: "Hello".to_owned(),
-        heard_ms: Some(1480),
-        cut_off: true,
-    };
-    assert_eq!(history.turns[0], agent);
+    assert_eq!((history.epoch, texts(&history.said)), (2, vec!["Hello".to_owned(), "Hi".to_owned()]));
+    let agent = Said { ordinal: 1, speaker: Speaker::Agent, text: "Hello".to_owned() };
+    assert_eq!(history.said[0], agent);
 
     let lock = client(&database.url).await;
     lock.batch_execute("BEGIN; LOCK TABLE turns IN SHARE MODE").await.unwrap(); // to be read, not written
     let late = [turn(1, 1, 1, "too old"), turn(1, 3, 2, "Hi there"), turn(2, 9, 2, "other")];
     late.into_iter().for_each(|record| db.records().record(record));
     let (expected, newest) = (["Hello", "Hi there"].map(str::to_owned), "now");
-    assert_eq!(texts(&db.doors().history(sid(1)).await.unwrap().turns), expected, "they wait in memory");
+    assert_eq!(texts(&db.doors().history(sid(1)).await.unwrap().said), expected, "they wait in memory");
     eventually("they are on disk", async || db.status().spool_pending() == 3).await;
-    let Record::Turn(said) = turn(1, 3, 3, newest) else { unreachable!() };
-    db.records().record(Record::Turn(Turn { heard_ms: None, cut_off: false, ..said }));
+    db.records().record(turn(1, 3, 3, newest));
     eventually("so is the last", async || db.status().spool_pending() == 4).await;
     let history = db.doors().history(sid(1)).await.unwrap();
     assert_eq!(history.epoch, 3);
-    assert_eq!(texts(&history.turns), [&expected[..], &[newest.to_owned()]].concat());
-    assert_eq!((history.turns[2].heard_ms, history.turns[1].speaker), (None, Speaker::Caller));
+    assert_eq!(texts(&history.said), [&expected[..], &[newest.to_owned()]].concat());
+    assert_eq!(history.said[1].speaker, Speaker::Caller);
     lock.batch_execute("COMMIT").await.unwrap();
     eventually("they are written", async || db.status().waiting_records() == 0).await;
     assert_eq!(db.doors().history(sid(1)).await.unwrap(), history);
@@ -272,7 +267,7 @@ async fn a_call_that_began_while_the_database_was_away_is_wholly_known_without_i
     spool_is_free(&settings.spool_dir.join("here")).await;
 
     let db = here().unwrap();
-    let ordinals = |history: &History| history.turns.iter().map(|turn| turn.ordinal).collect::<Vec<_>>();
+    let ordinals = |history: &Written| history.said.iter().map(|turn| turn.ordinal).collect::<Vec<_>>();
     let began_away = db.doors().history(sid(1)).await.unwrap();
     assert_eq!((began_away.epoch, ordinals(&began_away), began_away.is_whole), (2, vec![1, 2], true));
     let began_before = db.doors().history(sid(2)).await.unwrap();
@@ -306,7 +301,7 @@ async fn a_turn_that_arrives_late_replaces_no_later_version_of_it() {
     write(&db, [version(2, 1, "Hi")]).await;
     write(&db, [version(1, 9, "Hello")]).await;
     assert_eq!(written().await, "Hi", "a later epoch begins anew");
-    assert_eq!(db.doors().history(sid(1)).await.unwrap().turns[0].text, "Hi");
+    assert_eq!(db.doors().history(sid(1)).await.unwrap().said[0].text, "Hi");
 }
 
 #[actix_rt::test]
@@ -320,5 +315,5 @@ async fn whoever_takes_a_call_that_was_handed_over_finds_all_that_was_said() {
     })
     .await;
     assert_eq!(new.doors().decided(sid(1)).await, Ok(Some(NextStep::HandedOver)));
-    assert_eq!(new.doors().history(sid(1)).await.unwrap().turns.len(), 500);
+    assert_eq!(new.doors().history(sid(1)).await.unwrap().said.len(), 500);
 }

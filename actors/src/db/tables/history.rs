@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use call_control::call_flow::resume::Written;
+use call_control::conversation::history::Said;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
@@ -17,38 +19,15 @@ use crate::wire::twilio::sid::CallSid;
 /// So many turns at most: the first.
 const LONGEST: i64 = 10_000;
 
-/// A call so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct History {
-    /// The highest that is known; 0 for a call that is not.
-    pub epoch: u32,
-    /// By ordinal.
-    pub turns: Vec<PastTurn>,
-    /// Whether these are all; otherwise they are what waits to be written to a database that is away.
-    pub is_whole: bool,
-}
-
-/// A turn of a call's history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PastTurn {
-    pub ordinal: u32,
-    pub speaker: Speaker,
-    /// Empty if the transcript was never known.
-    pub text: String,
-    /// Agent turns: how much of it the caller heard.
-    pub heard_ms: Option<u32>,
-    pub cut_off: bool,
-}
-
 /// The rows: the call's epoch, and its turns with theirs and their versions.
 #[derive(Default)]
 pub(in crate::db) struct Rows {
     epoch: u32,
-    turns: BTreeMap<u32, ((u32, u32), PastTurn)>,
+    turns: BTreeMap<u32, ((u32, u32), Said)>,
 }
 
 pub(in crate::db) async fn read(connection: &mut Connection, call_sid: &CallSid) -> QueryResult<Rows> {
-    type TurnRow = (i32, i32, i32, String, String, Option<i32>, bool);
+    type TurnRow = (i32, i32, i32, String, String);
 
     let sid = call_sid.as_str();
     let epoch: Option<i32> =
@@ -57,24 +36,15 @@ pub(in crate::db) async fn read(connection: &mut Connection, call_sid: &CallSid)
         .filter(turns::call_sid.eq(sid))
         .order(turns::ordinal)
         .limit(LONGEST)
-        .select((
-            turns::epoch,
-            turns::version,
-            turns::ordinal,
-            turns::speaker,
-            turns::text,
-            turns::heard_ms,
-            turns::cut_off,
-        ))
+        .select((turns::epoch, turns::version, turns::ordinal, turns::speaker, turns::text))
         .load(connection)
         .await?;
-    let turn = |(epoch, version, ordinal, speaker, text, heard_ms, cut_off): TurnRow| {
+    let turn = |(epoch, version, ordinal, speaker, text): TurnRow| {
         // The table's CHECKs leave no other word and no number below 1.
         let ordinal = ordinal.try_into().ok()?;
-        let heard_ms = heard_ms.and_then(|heard_ms| heard_ms.try_into().ok());
         let speaker = Speaker::of_word(&speaker)?;
         let written = (epoch.try_into().ok()?, version.try_into().ok()?);
-        Some((ordinal, (written, PastTurn { ordinal, speaker, text, heard_ms, cut_off })))
+        Some((ordinal, (written, Said { ordinal, speaker, text })))
     };
     Ok(Rows {
         epoch: epoch.and_then(|epoch| epoch.try_into().ok()).unwrap_or(0),
@@ -83,7 +53,7 @@ pub(in crate::db) async fn read(connection: &mut Connection, call_sid: &CallSid)
 }
 
 /// Lays the records that wait, in their order, over the rows; none: nobody can tell them.
-pub(in crate::db) fn overlay(rows: Option<Rows>, waiting: &[Arc<Record>]) -> History {
+pub(in crate::db) fn overlay(rows: Option<Rows>, waiting: &[Arc<Record>]) -> Written {
     // First in, first out: where a call's beginning waits, so does all that came after it.
     let begins = |record: &Arc<Record>| matches!(&**record, Record::Opened(opened) if opened.epoch == 1);
     let is_whole = rows.is_some() || waiting.iter().any(begins);
@@ -98,14 +68,8 @@ pub(in crate::db) fn overlay(rows: Option<Rows>, waiting: &[Arc<Record>]) -> His
                 let written = rows.turns.get(&turn.ordinal).map_or((0, 0), |(written, _)| *written);
                 let waits = (turn.epoch, turn.version);
                 if waits >= written {
-                    let past = PastTurn {
-                        ordinal: turn.ordinal,
-                        speaker: turn.speaker,
-                        text: turn.text.clone(),
-                        heard_ms: turn.heard_ms,
-                        cut_off: turn.cut_off,
-                    };
-                    rows.turns.insert(turn.ordinal, (waits, past));
+                    let said = Said { ordinal: turn.ordinal, speaker: turn.speaker, text: turn.text.clone() };
+                    rows.turns.insert(turn.ordinal, (waits, said));
                 }
                 turn.epoch
             }
@@ -113,7 +77,7 @@ pub(in crate::db) fn overlay(rows: Option<Rows>, waiting: &[Arc<Record>]) -> His
         rows.epoch = rows.epoch.max(epoch);
     }
     let epoch = rows.turns.values().fold(rows.epoch, |highest, ((epoch, _), _)| highest.max(*epoch));
-    History { epoch, turns: rows.turns.into_values().map(|(_, turn)| turn).collect(), is_whole }
+    Written { epoch, said: rows.turns.into_values().map(|(_, said)| said).collect(), is_whole }
 }
 
 /// What the records that wait say of what comes next: as of which epoch, and what. A later stream makes it
