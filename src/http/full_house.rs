@@ -1,5 +1,5 @@
 //! What the log says of a full house: one line when callers begin to meet it, and one when there is room
-//! again.
+//! again. What a caller hears is in `call_flow::documents`.
 
 use std::time::{Duration, Instant};
 

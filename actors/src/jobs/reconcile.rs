@@ -1,7 +1,7 @@
 //! `reconcile`: calls that nobody has any more and nobody wrote the end of are closed, as Twilio says.
 //!
 //! Twilio is asked about each by its SID (never absence from a list). One that goes on is left alone: it
-//! comes back by itself, or is fetched back by a starting process.
+//! comes back by itself, or is fetched back by a process that serves.
 
 use std::time::Duration;
 

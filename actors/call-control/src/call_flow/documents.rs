@@ -1,4 +1,5 @@
-//! The TwiML that tells Twilio what was decided.
+//! The TwiML that tells Twilio what was decided, with the sentences that a caller hears without the agent:
+//! all lines are busy, a person is rung, please leave a message.
 
 use url::Url;
 

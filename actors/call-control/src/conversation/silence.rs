@@ -1,4 +1,5 @@
-//! When a silence is bridged: the caller hears nothing, does not speak, and the agent owes them something.
+//! When a silence is bridged by a filler phrase: the caller hears nothing, does not speak, and the agent owes
+//! them something.
 //! Pure.
 
 use crate::Millis;
