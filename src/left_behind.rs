@@ -103,10 +103,16 @@ async fn one(app: &App, twilio: &TwilioApi, call: OpenCall) {
     let after_stream = app.voice.documents.after_stream_by_rest(past.epoch);
     let (from, to) = (call.from.unwrap_or_default(), call.to.unwrap_or_default());
     match app.registry.take_up(call_sid, from, to, past).await {
-        Ok(Answer::Connect { .. }) => tracing::info!(call.sid = %call_sid, "a call is taken up"),
+        Ok(Answer::Connect { .. }) => {
+            tracing::info!(call.sid = %call_sid, "a call is taken up");
+            sleep(COMES_BACK_WITHIN).await;
+        }
+        // It hears so at once: whoever had it is gone, and Twilio may not have noticed.
+        Ok(Answer::Next(next)) => {
+            tracing::warn!(call.sid = %call_sid, next = next.as_str(), "a call found no slot");
+        }
         other => return tracing::error!(call.sid = %call_sid, ?other, "a call found no slot"),
     }
-    sleep(COMES_BACK_WITHIN).await;
     if app.registry.is_live(call_sid).await {
         return;
     }

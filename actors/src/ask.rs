@@ -30,23 +30,8 @@ where
     answered.await.ok().flatten()
 }
 
-/// Gives the actor a message whose answer nobody needs. Waits only where the mailbox is full: for a place and
-/// for the answer, as [`ask`] does.
-pub(crate) async fn hand_over<A, M>(actor: &Addr<A>, message: M, within: Duration)
-where
-    A: Actor + Handler<M>,
-    A::Context: ToEnvelope<A, M>,
-    M: Message + Send + 'static,
-    M::Result: Send,
-{
-    if let Err(SendError::Full(message)) = actor.try_send(message) {
-        ask(actor, message, within).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
     use futures_util::future::join_all;
     use tokio::sync::watch;
 
@@ -94,18 +79,5 @@ mod tests {
         let (_open, gate) = watch::channel(false);
         let actor = Busy(gate).start();
         assert_eq!(ask(&actor, Question, Duration::from_millis(50)).await, None);
-    }
-
-    #[actix_rt::test]
-    async fn a_message_is_handed_over_to_an_actor_that_is_busy_and_a_place_is_waited_for() {
-        let (open, gate) = watch::channel(false);
-        let actor = Busy(gate).start();
-        tokio::task::yield_now().await; // it has started
-        let within = Duration::from_secs(20);
-        assert!(hand_over(&actor, Question, within).now_or_never().is_some(), "there is a place");
-        while hand_over(&actor, Question, within).now_or_never().is_some() {} // until it is full
-        let handed = join_all((0..9).map(|_| hand_over(&actor, Question, within)));
-        let opened = async { open.send_replace(true) };
-        futures_util::future::join(handed, opened).await;
     }
 }

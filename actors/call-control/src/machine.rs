@@ -1,7 +1,8 @@
 //! What a state machine of this crate is: inputs and the time go in, effects come out, and nothing else
 //! happens.
 
-/// Milliseconds since the Unix epoch, by a clock that only goes forward during a call.
+/// Milliseconds by a clock that only goes forward: since the Unix epoch in a conversation, since its own
+/// beginning elsewhere.
 pub type Millis = u64;
 
 /// A deterministic state machine: two equal ones stay equal as long as they take the same inputs at the same

@@ -13,7 +13,7 @@ use tracing::Span;
 use super::loudness::Loudness;
 use super::slot::{Claimed, NotClaimed, SlotKeeper};
 use super::{CallActor, CallerNews, FromCaller, OpenStream};
-use crate::ask::{self, ask};
+use crate::ask::ask;
 use crate::metrics::{ActorMetrics, Counted, Metrics};
 use crate::supervise::fault_point;
 use crate::wire::realtime::holes::PAUSE_MS;
@@ -37,6 +37,9 @@ const GONE_AFTER: Duration = Duration::from_secs(60);
 const TELL_TRIES: u32 = 3;
 /// For the call's actor to take a message.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// The actor is waited for after so many messages in a row: half of its mailbox.
+const WAITED_FOR: u32 = 32;
 
 /// What the pump of every stream needs.
 #[derive(Clone)]
@@ -65,6 +68,8 @@ struct Ear {
     audio_at: Instant,
     inaudible: bool,
     loudness: Loudness,
+    /// Messages that the call's actor was given in a row without waiting for it.
+    handed_over: u32,
 }
 
 /// What a message of the stream was.
@@ -163,7 +168,13 @@ impl Pump {
         out: &StreamOut,
     ) -> Result<CallerNews, StreamFault> {
         let now = Instant::now();
-        let mut ear = Ear { heard_at: now, audio_at: now, inaudible: false, loudness: Loudness::default() };
+        let mut ear = Ear {
+            heard_at: now,
+            audio_at: now,
+            inaudible: false,
+            loudness: Loudness::default(),
+            handed_over: 0,
+        };
         let mut pinged_at = now;
         let watch = tokio::time::sleep(QUIET_AFTER);
         tokio::pin!(watch);
@@ -187,7 +198,7 @@ impl Pump {
             };
             let Some(text) = text.transpose()? else { return Ok(CallerNews::Lost) };
             ear.heard_at = Instant::now();
-            match self.message(text, line, &mut ear.loudness).await? {
+            match self.message(text, line, &mut ear).await? {
                 Passed::Audio { loud } => self.heard(&mut ear, loud, line).await,
                 Passed::Other => {}
                 Passed::End(news) => return Ok(news),
@@ -220,16 +231,11 @@ impl Pump {
     }
 
     /// Passes on one message of an open stream.
-    async fn message(
-        &self,
-        text: &[u8],
-        line: &Line,
-        loudness: &mut Loudness,
-    ) -> Result<Passed, StreamFault> {
+    async fn message(&self, text: &[u8], line: &Line, ear: &mut Ear) -> Result<Passed, StreamFault> {
         let news = match Inbound::parse(text).map_err(|_| StreamFault::Malformed)? {
             Inbound::Media(media) if *media.stream_sid == *line.start.stream_sid.as_str().as_bytes() => {
                 line.claimed.uplink.audio(media.timestamp_ms, &media.payload);
-                return Ok(Passed::Audio { loud: loudness.hear(&media.payload) });
+                return Ok(Passed::Audio { loud: ear.loudness.hear(&media.payload) });
             }
             Inbound::Stop => return Ok(Passed::End(CallerNews::Stopped)),
             Inbound::Mark { name } => match Mark::parse(&name) {
@@ -243,7 +249,13 @@ impl Pump {
             }
         };
         fault_point!("pump");
-        hand_over(line, news).await;
+        // A sender that is made for each message is never refused: the mailbox does not bound them.
+        ear.handed_over = (ear.handed_over + 1) % WAITED_FOR;
+        if ear.handed_over == 0 {
+            tell(line, news).await;
+        } else {
+            hand_over(line, news);
+        }
         Ok(Passed::Other)
     }
 
@@ -277,9 +289,9 @@ impl Pump {
 
 /// Gives the call's actor what came of the caller, without waiting for it to be dealt with: marks come as
 /// often as audio.
-async fn hand_over(line: &Line, news: CallerNews) {
+fn hand_over(line: &Line, news: CallerNews) {
     if let Some(call) = line.claimed.call.upgrade() {
-        ask::hand_over(&call, FromCaller { epoch: line.epoch, news }, TAKEN_WITHIN).await;
+        call.do_send(FromCaller { epoch: line.epoch, news });
     }
 }
 

@@ -10,7 +10,8 @@ use super::picture::Capacity;
 impl CallRegistry {
     /// Panics where one of these does not hold:
     /// - The capacity that is told is that of the slots.
-    /// - Each call that holds a slot has one agent, and no other call has one.
+    /// - Each call that holds a slot has one agent, and no other call has one. After a panic of the registry,
+    ///   the slots of agents that died in it are freed soon.
     /// - No more calls are remembered than there is room for.
     pub(super) fn check(&self) {
         let Capacity { limit, active, reserved, available, .. } =

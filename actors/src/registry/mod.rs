@@ -53,6 +53,8 @@ pub struct CallRegistry {
     effects: Vec<Effect>,
     /// The clock of the flows counts from here.
     began: Instant,
+    /// Agents that died in a panic of the registry, and whose slots are about to be freed.
+    dying: usize,
     /// The moment for which the next tick is set.
     timer: Option<Millis>,
     capacity: Arc<Mutex<Capacity>>,
@@ -87,6 +89,7 @@ impl Supervised for CallRegistry {
         self.agents.retain(|call_sid, agent| flows.has_agent(*call_sid, agent.serial));
         for (call_sid, serial) in self.flows.agents() {
             if !self.agents.get(&call_sid).is_some_and(|agent| agent.call.connected()) {
+                self.dying += 1;
                 ctx.notify(CallDied { call_sid, serial, panicked: true });
             }
         }
@@ -104,6 +107,7 @@ impl CallRegistry {
             agents: HashMap::with_capacity(limit),
             effects: Vec::with_capacity(8),
             began: Instant::now(),
+            dying: 0,
             timer: None,
             capacity,
             setup,
@@ -170,7 +174,6 @@ impl CallRegistry {
     /// agent.
     fn decide(&mut self, input: Input, mut call: Option<AdmitCall>, ctx: &mut Context<Self>) -> Decided {
         let mut effects = std::mem::take(&mut self.effects);
-        effects.clear(); // after a panic
         self.flows.step(&input, self.now(), &mut effects);
         let mut decided = Decided::default();
         for effect in effects.drain(..) {
@@ -229,15 +232,17 @@ impl CallRegistry {
     /// The slot is free: the actor ends with its only address. Without `end`, the end of the call is for
     /// whoever has it next.
     fn release(&mut self, call_sid: CallSid, end: Option<CallEnd>) {
-        let Some(agent) = self.agents.remove(&call_sid) else { return };
+        let agent = self.agents.remove(&call_sid);
         let Some(end) = end else { return self.setup.metrics.drain_forced_ends.inc() };
-        self.setup.metrics.call_duration.observe(agent.began.elapsed().as_secs_f64());
         self.setup.metrics.count_end(end);
+        let Some(agent) = agent else { return }; // its start panicked
+        self.setup.metrics.call_duration.observe(agent.began.elapsed().as_secs_f64());
         agent.span.record("outcome", end.outcome.as_str());
         agent.span.record("reason", end.reason.as_str());
     }
 
     fn died(&mut self, CallDied { call_sid, serial, panicked }: CallDied, ctx: &mut Context<Self>) {
+        self.dying = self.dying.saturating_sub(1);
         if !self.flows.has_agent(call_sid, serial) {
             return;
         }

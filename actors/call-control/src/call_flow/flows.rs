@@ -2,8 +2,8 @@
 //! stream is waited for, and what Twilio is answered when it asks what comes next.
 //!
 //! [`Slots`] holds the calls that have an agent. A call that has none is remembered for a minute after its
-//! last request, with what was decided about it. All waits are deadlines of this machine, so no timer
-//! belongs to a single call, and one that is lost delays nothing but itself.
+//! last request, with what was decided about it. All waits are deadlines of this machine: one timer for the
+//! next of them is enough.
 
 use std::collections::HashMap;
 
@@ -19,6 +19,8 @@ use crate::twilio::sid::CallSid;
 const REMEMBER: Millis = 60_000;
 /// How many calls without an agent are remembered. Of one more, the database knows what was decided.
 pub const MAX_REMEMBERED: usize = 1_000;
+/// Of these, callers who were turned away.
+const MAX_REFUSED: usize = MAX_REMEMBERED / 2;
 /// A caller for whom Twilio has not asked within this time has hung up.
 const ASKED_WITHIN: Millis = 5_000;
 /// A caller who was given to a person, or to the voicemail box, may need this process for so long.
@@ -28,11 +30,19 @@ const ASKS_ELSEWHERE: u32 = 5;
 
 /// The calls of one instance.
 pub struct CallFlows {
-    /// Each held slot has the serial of its agent.
-    slots: Slots<u64>,
+    slots: Slots<Agent>,
     without_agent: HashMap<CallSid, WithoutAgent>,
     draining: bool,
     next_serial: u64,
+}
+
+/// What a slot holds for its call.
+struct Agent {
+    serial: u64,
+    /// Twilio was answered that a person takes the caller: the agent's part ends with that.
+    is_with_person: bool,
+    /// The caller has hung up.
+    gone: bool,
 }
 
 /// A call that has no agent here.
@@ -45,10 +55,14 @@ struct WithoutAgent {
 
 #[derive(Debug)]
 enum State {
-    /// The caller was turned away.
+    /// The caller was turned away, and hears that the lines are busy.
     Refused,
     Decided {
         next: NextStep,
+        /// No slot was free, which is written and counted.
+        turned_away: bool,
+        /// The highest epoch that another process used, of a call that had no agent here.
+        used: Option<u32>,
         /// How many times Twilio has asked.
         asked: u32,
         /// The caller has hung up.
@@ -168,7 +182,7 @@ impl Machine for CallFlows {
             Input::Drain => self.draining = true,
             Input::HandOver => {
                 self.draining = true;
-                let all: Vec<_> = self.slots.iter().map(|(&call_sid, slot)| (call_sid, slot.call)).collect();
+                let all: Vec<_> = self.agents().collect();
                 let tell = |(call_sid, serial)| Effect::Tell { call_sid, serial, news: News::HandOver };
                 effects.extend(all.into_iter().map(tell));
             }
@@ -203,11 +217,11 @@ impl CallFlows {
 
     /// The calls that have an agent, each with its agent's serial.
     pub fn agents(&self) -> impl Iterator<Item = (CallSid, u64)> {
-        self.slots.iter().map(|(&call_sid, slot)| (call_sid, slot.call))
+        self.slots.iter().map(|(&call_sid, slot)| (call_sid, slot.call.serial))
     }
 
     pub fn has_agent(&self, call_sid: CallSid, serial: u64) -> bool {
-        self.slots.get(call_sid).is_some_and(|slot| slot.call == serial)
+        self.slots.get(call_sid).is_some_and(|slot| slot.call.serial == serial)
     }
 
     /// How many calls without an agent are remembered.
@@ -226,7 +240,11 @@ impl CallFlows {
             return self.send_elsewhere(ring, now, effects);
         }
         let serial = self.next_serial;
-        match self.slots.reserve(call_sid, used, now, |_| serial) {
+        match self.slots.reserve(call_sid, used, now, |_| Agent {
+            serial,
+            is_with_person: false,
+            gone: false,
+        }) {
             Reserved::Slot { epoch, fresh } => {
                 if fresh {
                     self.next_serial += 1;
@@ -243,7 +261,7 @@ impl CallFlows {
     fn send_elsewhere(&mut self, ring: Ring, now: Millis, effects: &mut Vec<Effect>) -> Answer {
         let call_sid = ring.call_sid;
         let is_known = self.without_agent.contains_key(&call_sid);
-        if !is_known && self.remember(call_sid, State::decided(NextStep::HandedOver), now) {
+        if !is_known && self.remember(call_sid, State::sent_elsewhere(ring.used), now) {
             effects.push(Effect::SentElsewhere { call_sid });
         }
         match self.without_agent.get_mut(&call_sid) {
@@ -263,14 +281,19 @@ impl CallFlows {
         let Ring { call_sid, used, came_back } = ring;
         let is_new = used == 0;
         let end = CallEnd::new(if is_new { Outcome::Refused } else { Outcome::Failed }, reason);
-        effects.push(Effect::WriteEnd { call_sid, epoch: used.max(1), end, is_new });
         let known = self.without_agent.get(&call_sid).map(|call| &call.state);
-        if !matches!(known, Some(State::Refused)) {
+        if !matches!(known, Some(State::Refused | State::Decided { turned_away: true, .. })) {
             effects.push(Effect::CountEnd(end)); // Twilio may deliver a webhook twice
         }
+        effects.push(Effect::WriteEnd { call_sid, epoch: used.max(1), end, is_new });
         if came_back {
-            let (next, gone) = (NextStep::Human, false);
-            self.remember(call_sid, State::Decided { next, asked: 1, gone, end: None }, now);
+            let next = NextStep::Human;
+            let (turned_away, used) = (true, None);
+            self.remember(
+                call_sid,
+                State::Decided { next, turned_away, used, asked: 1, gone: false, end: None },
+                now,
+            );
             Answer::Next(next)
         } else {
             self.remember(call_sid, State::Refused, now);
@@ -285,19 +308,27 @@ impl CallFlows {
         now: Millis,
         effects: &mut Vec<Effect>,
     ) -> Option<Answer> {
-        if let Some(WithoutAgent { state: State::Decided { next, asked, end, .. }, since }) =
+        if let Some(WithoutAgent { state: State::Decided { next, used, asked, end, .. }, since }) =
             self.without_agent.get_mut(&call_sid)
         {
             (*asked, *since) = (*asked + 1, now);
             if *next == NextStep::HandedOver && *asked > ASKS_ELSEWHERE {
                 *next = NextStep::Human;
                 effects.extend(end.take().map(Effect::CountEnd));
+                if let Some(used) = used.take() {
+                    let end = CallEnd::new(Outcome::Failed, Reason::Shutdown);
+                    effects.push(Effect::CountEnd(end));
+                    effects.push(Effect::WriteEnd { call_sid, epoch: used.max(1), end, is_new: false });
+                }
             }
             return Some(Answer::Next(*next));
         }
         match self.slots.resume(call_sid, epoch, now) {
             Resumed::Epoch(epoch) => Some(Answer::Connect { epoch }),
             Resumed::TooOften => {
+                if let Some(agent) = self.slots.call_mut(call_sid) {
+                    agent.is_with_person = true;
+                }
                 self.tell(call_sid, News::NoStream, effects);
                 Some(Answer::Next(NextStep::Human))
             }
@@ -316,7 +347,8 @@ impl CallFlows {
     }
 
     fn call_over(&mut self, call_sid: CallSid, effects: &mut Vec<Effect>) {
-        if self.slots.get(call_sid).is_some() {
+        if let Some(agent) = self.slots.call_mut(call_sid) {
+            agent.gone = true;
             self.tell(call_sid, News::CallOver, effects);
         } else if let Some(call) = self.without_agent.get_mut(&call_sid)
             && let State::Decided { gone, end, .. } = &mut call.state
@@ -334,17 +366,20 @@ impl CallFlows {
         now: Millis,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(serial) = self.slots.release(call_sid, now) else { return };
+        let Some(Agent { serial, is_with_person, gone }) = self.slots.release(call_sid, now) else { return };
         let is_handed_over = next == NextStep::HandedOver;
         let counted = if is_handed_over { None } else { Some(end) };
         effects.push(Effect::Release { call_sid, serial, end: counted });
         if next == NextStep::HangUp {
             return;
         }
-        let pending = is_handed_over.then_some(end);
-        let decided = State::Decided { next, asked: 0, gone: false, end: pending };
-        if !self.remember(call_sid, decided, now) {
-            effects.extend(pending.map(Effect::CountEnd));
+        // Of a caller who has hung up, nobody else will count the end.
+        let pending = is_handed_over.then_some(end).filter(|_| !gone);
+        let (turned_away, used, asked) = (false, None, u32::from(is_with_person));
+        let decided = State::Decided { next, turned_away, used, asked, gone, end: pending };
+        let is_remembered = self.remember(call_sid, decided, now);
+        if is_handed_over && (gone || !is_remembered) {
+            effects.push(Effect::CountEnd(end));
         }
     }
 
@@ -368,24 +403,38 @@ impl CallFlows {
 
     fn tell(&self, call_sid: CallSid, news: News, effects: &mut Vec<Effect>) {
         let slot = self.slots.get(call_sid);
-        effects.extend(slot.map(|slot| Effect::Tell { call_sid, serial: slot.call, news }));
+        effects.extend(slot.map(|slot| Effect::Tell { call_sid, serial: slot.call.serial, news }));
     }
 
     /// Whether there was room for it.
     fn remember(&mut self, call_sid: CallSid, state: State, now: Millis) -> bool {
         self.without_agent.retain(|_, call| now.saturating_sub(call.since) < REMEMBER);
-        let has_room =
-            self.without_agent.len() < MAX_REMEMBERED || self.without_agent.contains_key(&call_sid);
+        let has_room = self.without_agent.contains_key(&call_sid) || self.makes_room(&state);
         if has_room {
             self.without_agent.insert(call_sid, WithoutAgent { state, since: now });
         }
         has_room
     }
+
+    /// Whether there is room for one more. A decision takes that of the oldest refusal.
+    fn makes_room(&mut self, state: &State) -> bool {
+        let refused = || self.without_agent.iter().filter(|(_, call)| matches!(call.state, State::Refused));
+        if matches!(state, State::Refused) {
+            return self.without_agent.len() < MAX_REMEMBERED && refused().count() < MAX_REFUSED;
+        }
+        if self.without_agent.len() < MAX_REMEMBERED {
+            return true;
+        }
+        let oldest = refused().min_by_key(|(_, call)| call.since).map(|(call_sid, _)| *call_sid);
+        oldest.is_some_and(|oldest| self.without_agent.remove(&oldest).is_some())
+    }
 }
 
 impl State {
-    fn decided(next: NextStep) -> Self {
-        Self::Decided { next, asked: 0, gone: false, end: None }
+    /// Of a call that another process had up to the epoch `used`; 0 for a new one.
+    fn sent_elsewhere(used: u32) -> Self {
+        let (next, turned_away, gone) = (NextStep::HandedOver, false, false);
+        Self::Decided { next, turned_away, used: Some(used), asked: 0, gone, end: None }
     }
 }
 

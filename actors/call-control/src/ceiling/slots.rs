@@ -10,11 +10,13 @@ use crate::twilio::sid::CallSid;
 
 mod check;
 
-/// A stream that was promised comes within this time, or the slot is free again.
+/// A stream that was promised comes within this time, or the call's agent is told.
 pub const CLAIM_WITHIN: Millis = 15_000;
 /// A call may lose its stream this often within [`RESUME_WITHIN`] and be taken up again.
 const MAX_RESUMES: usize = 3;
 const RESUME_WITHIN: Millis = 60_000;
+/// How often within [`RESUME_WITHIN`] Twilio may ask what comes after a stream that was never opened.
+const MAX_UNOPENED: usize = 5;
 /// Longer than a token is valid.
 const REMEMBER_ENDED: Millis = 120_000;
 
@@ -38,6 +40,7 @@ pub struct Slot<T> {
     first_epoch: u32,
     promised_at: Millis,
     resumes: Intensity,
+    unopened: Intensity,
 }
 
 /// What became of a reservation.
@@ -97,9 +100,15 @@ impl<T> Slots<T> {
             self.seen.forget(call_sid); // long ago, if ever
         }
         let epoch = ended_with.max(used) + 1;
-        let resumes = Intensity::new(MAX_RESUMES, RESUME_WITHIN);
-        let slot =
-            Slot { call: start(epoch), epoch, claimed: false, first_epoch: epoch, promised_at: now, resumes };
+        let slot = Slot {
+            call: start(epoch),
+            epoch,
+            claimed: false,
+            first_epoch: epoch,
+            promised_at: now,
+            resumes: Intensity::new(MAX_RESUMES, RESUME_WITHIN),
+            unopened: Intensity::new(MAX_UNOPENED, RESUME_WITHIN),
+        };
         self.held.insert(call_sid, slot);
         self.checked();
         Reserved::Slot { epoch, fresh: true }
@@ -128,6 +137,8 @@ impl<T> Slots<T> {
             }
             slot.epoch += 1;
             slot.claimed = false;
+        } else if ended.is_none_or(|ended| ended >= slot.epoch) && !slot.unopened.allows(now) {
+            return Resumed::TooOften; // it ends before it opens
         }
         slot.promised_at = now;
         let epoch = slot.epoch;
@@ -169,6 +180,11 @@ impl<T> Slots<T> {
         self.ended.insert(call_sid, (slot.epoch, now));
         self.checked();
         Some(slot.call)
+    }
+
+    /// What the slot holds for its call.
+    pub fn call_mut(&mut self, call_sid: CallSid) -> Option<&mut T> {
+        self.held.get_mut(&call_sid).map(|slot| &mut slot.call)
     }
 
     pub fn get(&self, call_sid: CallSid) -> Option<&Slot<T>> {
@@ -266,6 +282,18 @@ mod tests {
             assert!(slots.get(sid(1)).is_some_and(|slot| slot.claimed), "the stream of epoch 2 is open");
         }
         assert_eq!(slots.resume(sid(1), Some(2), now), Resumed::Epoch(3), "this one has ended");
+    }
+
+    #[test]
+    fn a_stream_that_ends_before_it_opens_is_not_promised_for_ever() {
+        let mut slots = Slots::new(1);
+        slots.reserve(sid(1), 0, NOW, |_| ());
+        for times in 0..5 {
+            assert_eq!(slots.resume(sid(1), Some(1), NOW + times), Resumed::Epoch(1));
+        }
+        assert_eq!(slots.resume(sid(1), Some(1), NOW), Resumed::TooOften);
+        assert_eq!(slots.resume(sid(1), Some(0), NOW), Resumed::Epoch(1), "an older question, told again");
+        assert_eq!(slots.resume(sid(1), Some(1), NOW + 61_000), Resumed::Epoch(1));
     }
 
     #[test]

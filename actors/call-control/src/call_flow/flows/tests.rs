@@ -50,7 +50,7 @@ fn while_the_process_goes_down_a_new_caller_is_sent_elsewhere_five_times_and_the
     let end = CallEnd::new(Outcome::Refused, Reason::Shutdown);
     let written = Effect::WriteEnd { call_sid: sid(1), epoch: 1, end, is_new: true };
     let full = Effect::Answer(Answer::FullHouse);
-    assert_eq!(step(&mut flows, Input::Rings(ring), NOW), [written, Effect::CountEnd(end), full]);
+    assert_eq!(step(&mut flows, Input::Rings(ring), NOW), [Effect::CountEnd(end), written, full]);
     assert_eq!(step(&mut flows, Input::Rings(ring), NOW), [written, full], "the same webhook once more");
 }
 
@@ -61,7 +61,8 @@ fn a_caller_who_has_talked_with_the_agent_meets_a_person_and_no_full_house() {
     assert_eq!(rings(&mut flows, 2), Some(Answer::FullHouse));
     let end = CallEnd::new(Outcome::Failed, Reason::FullHouse);
     let written = Effect::WriteEnd { call_sid: sid(3), epoch: 2, end, is_new: false };
-    assert_eq!(comes_back(&mut flows, 3, 2), [written, Effect::CountEnd(end), Effect::Answer(HUMAN)]);
+    assert_eq!(comes_back(&mut flows, 3, 2), [Effect::CountEnd(end), written, Effect::Answer(HUMAN)]);
+    assert_eq!(comes_back(&mut flows, 3, 2), [written, Effect::Answer(HUMAN)], "counted once");
     assert_eq!(after_stream(&mut flows, 3, NOW), Some(HUMAN), "asked once more");
     assert!(!flows.is_idle(NOW));
 }
@@ -188,4 +189,73 @@ fn of_a_call_that_nobody_has_room_for_the_database_knows_what_was_decided() {
     rings(&mut flows, 2_000);
     step(&mut flows, done(2_000, MAX_REMEMBERED as u64 + 1, COMPLETED, NextStep::Human), NOW + 60_000);
     assert_eq!(flows.remembered(), 1, "the others are a minute old");
+}
+
+#[test]
+fn a_caller_of_another_process_whom_nobody_takes_is_given_to_a_person_and_has_an_end() {
+    let mut flows = CallFlows::new(1);
+    step(&mut flows, Input::Drain, NOW);
+    assert_eq!(answered(&comes_back(&mut flows, 1, 3)), Some(HANDED_OVER));
+    for _ in 0..4 {
+        assert_eq!(after_stream(&mut flows, 1, NOW), Some(HANDED_OVER));
+    }
+    let written = Effect::WriteEnd { call_sid: sid(1), epoch: 3, end: SHUTDOWN, is_new: false };
+    let asks = Input::StreamEnded { call_sid: sid(1), epoch: None };
+    let effects = step(&mut flows, asks, NOW);
+    assert_eq!(effects, [Effect::CountEnd(SHUTDOWN), written, Effect::Answer(HUMAN)]);
+    assert_eq!(step(&mut flows, asks, NOW), [Effect::Answer(HUMAN)]);
+}
+
+#[test]
+fn many_callers_who_are_turned_away_make_nobody_forget_a_decision() {
+    let mut flows = CallFlows::new(1);
+    rings(&mut flows, 1);
+    for number in 2..=MAX_REMEMBERED as u16 + 9 {
+        assert_eq!(rings(&mut flows, number), Some(Answer::FullHouse));
+    }
+    assert!(flows.remembered() < MAX_REMEMBERED);
+    step(&mut flows, done(1, 0, COMPLETED, NextStep::Human), NOW);
+    assert_eq!(after_stream(&mut flows, 1, NOW), Some(HUMAN));
+}
+
+#[test]
+fn a_decision_takes_the_place_of_the_oldest_refusal() {
+    let mut flows = CallFlows::new(1);
+    rings(&mut flows, 1);
+    for number in 2..=MAX_REFUSED as u16 + 1 {
+        rings(&mut flows, number);
+    }
+    let mut talking = 1;
+    for serial in 0..MAX_REMEMBERED as u16 {
+        step(&mut flows, done(talking, serial.into(), COMPLETED, NextStep::Human), NOW);
+        talking = 10_000 + serial;
+        rings(&mut flows, talking);
+    }
+    assert_eq!(after_stream(&mut flows, 1, NOW), Some(HUMAN));
+    assert_eq!(after_stream(&mut flows, 10_000, NOW), Some(HUMAN));
+    assert_eq!(flows.remembered(), MAX_REMEMBERED);
+}
+
+#[test]
+fn a_caller_who_was_answered_with_a_person_already_keeps_the_process_for_a_minute() {
+    let mut flows = CallFlows::new(1);
+    rings(&mut flows, 1);
+    let asks = Input::StreamEnded { call_sid: sid(1), epoch: Some(1) };
+    for _ in 0..5 {
+        assert_eq!(answered(&step(&mut flows, asks, NOW)), Some(Answer::Connect { epoch: 1 }));
+    }
+    assert_eq!(answered(&step(&mut flows, asks, NOW)), Some(HUMAN), "no stream can be opened");
+    step(&mut flows, done(1, 0, COMPLETED, NextStep::Human), NOW);
+    assert!(!flows.is_idle(NOW + 59_000), "Twilio does not ask again, and the person is rung");
+}
+
+#[test]
+fn a_hang_up_while_the_call_is_handed_over_is_not_forgotten() {
+    let mut flows = CallFlows::new(1);
+    rings(&mut flows, 1);
+    step(&mut flows, Input::CallOver { call_sid: sid(1) }, NOW);
+    let released = Effect::Release { call_sid: sid(1), serial: 0, end: None };
+    let effects = step(&mut flows, done(1, 0, SHUTDOWN, NextStep::HandedOver), NOW);
+    assert_eq!(effects, [released, Effect::CountEnd(SHUTDOWN)]);
+    assert!(flows.is_idle(NOW), "nobody needs the process");
 }

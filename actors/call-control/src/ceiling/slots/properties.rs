@@ -48,6 +48,8 @@ struct Seen {
     held: bool,
     /// The stream of the last promise is open.
     open: bool,
+    /// How often a stream was promised again that had not opened.
+    unopened: usize,
     /// Every epoch that was promised, and when last.
     promises: Vec<(u32, Millis)>,
     claimed: BTreeSet<u32>,
@@ -105,10 +107,12 @@ proptest! {
                 Step::Resume => match slots.resume(call_sid, None, now) {
                     Resumed::Epoch(epoch) => {
                         prop_assert!(seen.held && !seen.claimed.contains(&epoch) && !seen.revoked.contains(&epoch));
+                        seen.unopened += usize::from(!seen.open);
                         seen.open = false;
                         seen.promise(epoch, now);
                     }
-                    Resumed::TooOften => prop_assert!(seen.open && seen.claimed.len() > MAX_RESUMES),
+                    Resumed::TooOften if seen.open => prop_assert!(seen.claimed.len() > MAX_RESUMES),
+                    Resumed::TooOften => prop_assert!(seen.unopened >= MAX_UNOPENED),
                     Resumed::NoSlot => prop_assert!(!seen.held),
                 },
                 Step::Expire { ago } => {
