@@ -318,8 +318,9 @@ impl CallRegistry {
         });
     }
 
-    /// Lets the clock tick at the flows' next deadline. A tick that comes too early sets the next one. None is
-    /// cancelled: actix would apply a cancellation that a panic came before to the restarted actor's timers.
+    /// Lets the clock tick at the flows' next deadline. A tick that comes too early sets the next one. None
+    /// is cancelled: actix would apply a cancellation that a panic came before to the restarted actor's
+    /// timers.
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
         let Some(due) = self.flows.deadline() else { return };
         if self.timer.is_some_and(|set_for| set_for <= due) {
