@@ -226,3 +226,30 @@ proptest! {
         holds(Property::Determinism, &call)?;
     }
 }
+
+#[test]
+fn a_response_for_which_there_is_no_room_is_cut_and_is_no_turn() {
+    let plan = |pieces, parts: Option<Part>| {
+        let speech = Part::Speech { pieces, words_first: false };
+        Plan { parts: std::iter::once(speech).chain(parts).collect(), outcome: Ending::Completed }
+    };
+    // Nearly as much as may wait to be heard, and a call that is answered at once.
+    let long = plan(vec![(0, 299_000); 8], Some(Part::Call { early: false }));
+    let next = plan(vec![(0, 16_000), (0, 16_000)], None);
+    let report = play(&Scenario {
+        barge_in_min_ms: 0,
+        phrases: false,
+        service_ms: 0,
+        ear_ms: 0,
+        frame_phase: 0,
+        tick_late_ms: 0,
+        connects: vec![],
+        responses: vec![long, next],
+        utterances: vec![],
+        tells_of_unanswered: false,
+        cancelled_has_transcript: false,
+        acts: vec![(0, Act::OpenStream)],
+    });
+    let faults: Vec<_> = report.faults.iter().map(|(_, what)| what).collect();
+    assert!(faults.is_empty(), "{faults:?}");
+}
