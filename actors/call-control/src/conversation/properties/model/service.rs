@@ -1,7 +1,6 @@
 //! The Realtime service: its own idea of what is active, what is made and who is to be answered (reference:
 //! OpenAI Realtime, sections 3 to 7).
 
-use super::ear::Queued;
 use super::*;
 use crate::realtime::events::{AudioDelta, Content, Item, Response, ServiceError, StatusDetails};
 
@@ -449,41 +448,6 @@ impl World<'_> {
                 format!("piece {delta} of response {response}: wanted {wanted}, played {is_played}"),
             );
         }
-    }
-
-    /// The conversation has cut a response because too much audio waits to be heard; this piece is none of a
-    /// turn then.
-    fn cut(&mut self, delta: usize, begins: bool, is_played: bool, waiting_ms: u64) {
-        let bytes = self.service.deltas[delta].bytes;
-        // It learns what was heard by the mark behind each piece, and after the way back.
-        let longest = self.service.deltas.iter().map(|delta| delta.bytes).max().unwrap_or_default();
-        let unknown_ms = u64::from(longest / 8) + 500 + 2 * self.scenario.ear_ms;
-        let known_ms = waiting_ms + u64::from(bytes / 8) + unknown_ms;
-        if is_played || known_ms < UNHEARD_MS {
-            let what = format!("piece {delta} is cut at {waiting_ms} ms, played {is_played}");
-            self.fault(Property::Playing, what);
-        }
-        if begins {
-            self.turns.remove(&self.last_ordinal);
-            self.last_ordinal -= 1;
-        }
-    }
-
-    /// Audio that the ear has not heard, as the ear and the way to it know it.
-    fn waiting_ms(&self) -> u64 {
-        let queued = self.ear.queue.iter().map(|queued| match queued {
-            Queued::Audio { bytes, .. } => *bytes,
-            Queued::Mark(_) => 0,
-        });
-        let on_the_way = self.agenda.values().map(|happening| match happening {
-            Happening::ToEar { stream, order: Order::Media { bytes, .. } }
-                if Some(*stream) == self.stream =>
-            {
-                *bytes
-            }
-            _ => 0,
-        });
-        u64::from(queued.chain(on_the_way).sum::<u32>() / 8)
     }
 }
 
