@@ -194,7 +194,10 @@ async fn a_call_that_says_too_much_at_once_loses_nothing_and_other_calls_end_mea
         spooled > 5_000
     })
     .await;
-    eventually("all is written", async || db.status().waiting_records() == 0).await;
+    // A slow machine has its time for each quarter.
+    for left in [9_000, 6_000, 3_000, 0] {
+        eventually("a quarter is written", async || db.status().waiting_records() <= left).await;
+    }
     // Late corrections of a call that is over: each would make its document anew.
     (1..=500).for_each(|ordinal| db.records().record(turn(1, 1, ordinal, "what was said instead")));
     eventually("all is written again", async || db.status().waiting_records() == 0).await;
