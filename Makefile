@@ -18,7 +18,7 @@ demo:
 test:
 	@./.ci/need gcc libc6-dev postgresql pgbouncer chromium prometheus nginx haproxy
 	RUST_TEST_THREADS=6 cargo test --workspace --locked -- $(HEAVY:%=--skip %) # they wait more than they compute
-	RUST_TEST_THREADS=4 cargo test --locked --test it -- $(HEAVY)
+	RUST_TEST_THREADS=2 cargo test --locked --test it -- $(HEAVY)
 
 bench: released
 	$(BENCH)
