@@ -66,8 +66,8 @@ impl Documents {
         &self.incoming
     }
 
-    /// Where Twilio asks what comes after the stream of this epoch. The epoch is named, so that a process
-    /// which cannot ask the database knows how far the call has come.
+    /// The action URL of the stream of this epoch. The URL names the epoch. So a process without its database
+    /// knows the last stream of the call.
     pub fn after_stream(&self, epoch: Option<u32>) -> Url {
         let mut url = self.after_stream.clone();
         if let Some(epoch) = epoch {

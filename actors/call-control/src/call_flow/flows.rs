@@ -1,5 +1,5 @@
 //! The calls of one instance, from the first ring until the agent's part is over: who gets a slot, whose
-//! stream is waited for, and what Twilio is answered when it asks what comes next.
+//! stream is awaited, and which answer Twilio gets after a stream.
 //!
 //! [`Slots`] holds the calls that have an agent. A call that has none is remembered for a minute after its
 //! last request, with what was decided about it. All waits are deadlines of this machine: one timer for the
@@ -14,8 +14,8 @@ use crate::conversation::end::{CallEnd, Outcome, Reason};
 use crate::machine::Machine;
 use crate::twilio::sid::CallSid;
 
-/// A call without an agent is remembered for so long after its last request: Twilio asks what comes next
-/// right after the stream has ended.
+/// How long a call without an agent is remembered after its last request. Twilio sends `after-stream` right
+/// after the stream has ended.
 const REMEMBER: Millis = 60_000;
 /// How many calls without an agent are remembered. Of one more, the database knows what was decided.
 pub const MAX_REMEMBERED: usize = 1_000;
@@ -23,7 +23,7 @@ pub const MAX_REMEMBERED: usize = 1_000;
 const MAX_REFUSED: usize = MAX_REMEMBERED / 2;
 /// A caller for whom Twilio has not asked within this time has hung up.
 const ASKED_WITHIN: Millis = 5_000;
-/// A caller who was given to a person, or to the voicemail box, may need this process for so long.
+/// How long a drain waits for a caller who is with a person or at the voicemail box.
 const WITH_A_PERSON: Millis = 60_000;
 /// How many times a caller is sent to another instance before a person takes the call, or it is refused.
 const ASKS_ELSEWHERE: u32 = 5;
@@ -79,10 +79,10 @@ pub enum Input {
     Rings(Ring),
     /// A stream shows the token of this epoch. [`Effect::Claim`] follows.
     StreamOpens { call_sid: CallSid, epoch: u32 },
-    /// Twilio asks what comes after the stream, which is of this epoch where Twilio names it.
+    /// Twilio sends `after-stream`. `epoch`: that of the stream, if the request names it.
     /// [`Effect::Answer`] or [`Effect::Unknown`] follows.
     StreamEnded { call_sid: CallSid, epoch: Option<u32> },
-    /// The open stream is gone. Twilio may ask what comes next, or not.
+    /// The open stream is gone. An `after-stream` request may follow.
     StreamLost { call_sid: CallSid, epoch: u32 },
     /// Twilio says that the call has ended.
     CallOver { call_sid: CallSid },

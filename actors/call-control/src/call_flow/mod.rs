@@ -1,14 +1,14 @@
 //! The life of a call around its conversation: who may come in, who has the caller, and what comes next.
 //!
 //! ```text
-//!            rings                stream opens              stream is lost
-//! (unknown) ───────▶ reserved ──────────────────▶ live ◀──────────────────────▶ reconnecting
-//!     │  no slot        │                          │                                  │
-//!     ├────────▶ refused│    nobody comes          │ the agent's part is over         │
-//!     │ draining        └───────────┬──────────────┴────────────────┬─────────────────┘
-//!     └────────────────▶ handed over│◀──────────────────────────────┤ (a [`NextStep`])
-//!                                   ▼                               ▼
-//!                            another instance            with a person ─▶ voicemail ─▶ over
+//! a call rings -+- a slot is free -> reserved -> live <-> reconnecting -> a NextStep
+//!               +- no slot is free -> refused
+//!               +- the instance drains -> handed over
+//!
+//! NextStep: human -> with a person -> voicemail -> over
+//!           voicemail -> over
+//!           hang-up -> over
+//!           handed-over -> another instance
 //! ```
 //!
 //! - [`flows`] is the state machine of all calls of one instance, up to the point where the agent's part is
