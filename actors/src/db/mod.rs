@@ -6,6 +6,7 @@
 //! that the database does not take at once, and the DbActor, which writes them. All of it works behind a
 //! transaction pooler: no query depends on the state of a connection.
 
+mod accounts;
 mod ask;
 mod claim;
 mod connect;
@@ -36,6 +37,10 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+pub use self::accounts::{
+    Accounts, AddError, AuditEntry, AuditFilter, AuditRow, ListedToken, ListedUser, NewSession, SessionUser,
+    Token, User,
+};
 pub use self::connect::connection::Connection;
 pub use self::connect::error::DbError;
 pub use self::connect::health::{DbHealth, SchemaState};

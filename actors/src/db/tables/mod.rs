@@ -1,5 +1,6 @@
 //! One file a table, or a purpose: what is written to it and read from it.
 
+pub(super) mod audit;
 pub(super) mod bills;
 pub(super) mod calls;
 pub(super) mod conferences;
@@ -13,5 +14,8 @@ pub(super) mod prune;
 pub(super) mod recordings;
 pub(super) mod retention;
 pub(super) mod schema;
+pub(super) mod sessions;
 pub(super) mod text;
+pub(super) mod tokens;
 pub(super) mod turns;
+pub(super) mod users;

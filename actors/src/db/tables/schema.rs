@@ -7,6 +7,31 @@ pub mod sql_types {
 }
 
 diesel::table! {
+    api_tokens (id) {
+        id -> Int8,
+        name -> Text,
+        hash -> Bytea,
+        scopes -> Text,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+        last_used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    audit (id) {
+        id -> Int8,
+        at -> Timestamptz,
+        who -> Text,
+        client -> Nullable<Text>,
+        action -> Text,
+        object -> Nullable<Text>,
+        outcome -> Text,
+    }
+}
+
+diesel::table! {
     call_events (id) {
         id -> Int8,
         call_sid -> Text,
@@ -132,6 +157,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    sessions (key_hash) {
+        key_hash -> Bytea,
+        user_id -> Int8,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+        client -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     turns (call_sid, ordinal) {
         call_sid -> Text,
         ordinal -> Int4,
@@ -142,6 +178,18 @@ diesel::table! {
         heard_ms -> Nullable<Int4>,
         cut_off -> Bool,
         version -> Int4,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Int8,
+        name -> Text,
+        password_hash -> Text,
+        role -> Text,
+        disabled_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        password_changed_at -> Timestamptz,
     }
 }
 
@@ -163,7 +211,11 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(sessions -> users (user_id));
+
 diesel::allow_tables_to_appear_in_same_query!(
+    api_tokens,
+    audit,
     call_events,
     call_search,
     calls,
@@ -173,6 +225,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     instances,
     jobs,
     recordings,
+    sessions,
     turns,
+    users,
     webhooks,
 );
