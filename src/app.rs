@@ -62,6 +62,10 @@ pub struct App {
 pub enum StartError {
     #[error("cannot listen on {address}: {cause}; free it, or set PORT and BIND_ADDR")]
     Bind { address: SocketAddr, cause: std::io::Error },
+    #[error(
+        "cannot listen on {address} for the metrics: {cause}; free it, or set METRICS_ADDR to another one"
+    )]
+    BindMetrics { address: SocketAddr, cause: std::io::Error },
     #[error("the socket handed over by LISTEN_FDS cannot be used: {0}; hand over a listening TCP socket")]
     Inherited(std::io::Error),
     #[error(

@@ -18,6 +18,7 @@ use crate::signals::Signals;
 use crate::{agent, background, claim, http, left_behind, sockets};
 
 mod drain;
+mod metrics_door;
 
 /// HTTP workers. With one, a call's sockets and its actor share a thread; with more, its stream is mostly
 /// accepted on another one, and its frames cross over, for about a sixth more CPU a call
@@ -62,6 +63,7 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     let server =
         connections::serve(listeners, &door, routes).map_err(|cause| StartError::Bind { address, cause })?;
     let handle = server.handle();
+    let metrics_door = metrics_door::open(&app)?;
     let serving = actix_rt::spawn(server);
     thread::spawn(move || announce(address)); // whoever started us may not read it
     actix_rt::spawn(agent::look_after(app.clone(), signals.reloads()));
@@ -75,6 +77,9 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
 
     let (end, drained) = drain::serve(&app, serving, &handle, &mut signals).await;
     jobs.stop().await;
+    if let Some(door) = metrics_door {
+        door.stop(false).await;
+    }
     let unwritten = app.db.finish(FINISH_DEADLINE).await;
     let operations = app.db.operations();
     if operations.has_claimed()

@@ -18,16 +18,18 @@ pub(crate) fn listen(address: SocketAddr) -> Result<Vec<TcpListener>, StartError
     if !inherited.is_empty() {
         return Ok(inherited);
     }
-    let bind = || {
-        let socket = match address {
-            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-        };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)?.into_std()
+    bind(address).map(|listener| vec![listener]).map_err(|cause| StartError::Bind { address, cause })
+}
+
+/// A socket of our own.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
     };
-    bind().map(|listener| vec![listener]).map_err(|cause| StartError::Bind { address, cause })
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 /// Refuses a socket at an address that a setting forbids.

@@ -52,6 +52,7 @@ enum Command {
 fn status_of(error: &StartError) -> u8 {
     match error {
         StartError::Bind { .. }
+        | StartError::BindMetrics { .. }
         | StartError::Inherited(_)
         | StartError::Exposed { .. }
         | StartError::Descriptors { .. }

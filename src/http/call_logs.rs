@@ -69,7 +69,6 @@ pub async fn listened(
     call_sid: Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    voicemail::from_our_page(&request)?;
     let (log, doors, asked) = (app.db.log(), app.db.doors(), request.query_string().to_owned());
     let stored = app.api.run(Kind::Query, async move || {
         query::only(&asked, &[])?;

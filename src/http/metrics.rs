@@ -6,14 +6,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::HttpResponse;
 use actix_web::web::{self, Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
 use prometheus::{Registry, TextEncoder};
 use tokio::sync::Mutex;
 
-use super::health;
 use super::pieces::Pieces;
 use super::problem::ApiError;
+use super::settings::MetricsAuth;
+use super::{auth, health};
 use crate::app::App;
 
 /// The last scrape. A request waits while another request's scrape is put together.
@@ -47,7 +48,19 @@ impl Scraped {
     }
 }
 
-pub async fn metrics(app: Data<App>) -> Result<HttpResponse, ApiError> {
+/// On the main port; nothing is there where the metrics have an address of their own.
+pub async fn metrics(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    if app.settings.http.metrics_addr.is_some() {
+        return Err(ApiError::NotFound);
+    }
+    page(app, request).await
+}
+
+/// On an address of its own.
+pub async fn page(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    if app.settings.http.metrics_auth == MetricsAuth::Token && !auth::lets_in(&app, &request) {
+        return Err(ApiError::Unauthorized);
+    }
     let state = health::state(&app);
     app.health_metrics.show(&state.causes, &state.warnings);
     let shared = app.clone();

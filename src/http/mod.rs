@@ -20,6 +20,7 @@ pub mod monitor;
 mod pieces;
 pub mod problem;
 pub mod requests;
+mod security;
 pub mod settings;
 pub mod voice;
 pub mod worker;
@@ -67,6 +68,17 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(twilio)
         .service(api)
         .service(get("/", dashboard::dashboard).wrap(from_fn(auth::gate)))
+        .default_service(web::to(async || Err::<&str, _>(ApiError::NotFound)));
+    config.service(all);
+}
+
+/// The only route of an address that is for the metrics alone.
+pub fn metrics_routes(config: &mut ServiceConfig) {
+    let all = web::scope("")
+        .wrap(from_fn(problem::envelope))
+        .wrap(from_fn(requests::count))
+        .wrap(from_fn(in_turn))
+        .service(get("/metrics", metrics::page))
         .default_service(web::to(async || Err::<&str, _>(ApiError::NotFound)));
     config.service(all);
 }

@@ -8,13 +8,14 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, ResponseError};
 use serde::Serialize;
 use tokio::time::timeout;
 
 use super::limits::Standing;
+use super::security::Posture;
 
 const CONTENT_TYPE: &str = "application/problem+json";
 /// Type and title of the problem (draft-ietf-httpapi-ratelimit-headers-11 sections 5.1 and 10.2.1).
@@ -37,6 +38,15 @@ pub enum ApiError {
     /// 401: there is no way in without logging in.
     #[error("log in to use this")]
     Unauthorized,
+    /// 401: the name and the password do not belong together.
+    #[error("name or password is wrong")]
+    WrongLogin,
+    /// 403: a scope is missing.
+    #[error("this needs the scope `{0}`")]
+    NotAllowed(&'static str),
+    /// 403: a browser sent it for a page elsewhere.
+    #[error("the request does not come from a page of this program")]
+    CrossSite,
     /// 403: the request is not from whom it says.
     #[error("the request is not signed by Twilio")]
     Forbidden,
@@ -60,8 +70,8 @@ pub enum ApiError {
     Other(StatusCode),
 }
 
-/// The body (RFC 9457 section 3). `field` names the parameter that is wrong, `violated-policies` the quota
-/// that is used up.
+/// The body (RFC 9457 section 3). `field` names the parameter that is wrong, `scope` what the client may not
+/// do, `violated-policies` the quota that is used up.
 #[derive(Serialize)]
 struct Problem {
     r#type: &'static str,
@@ -70,6 +80,8 @@ struct Problem {
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
     #[serde(rename = "violated-policies", skip_serializing_if = "Option::is_none")]
     violated_policies: Option<[&'static str; 1]>,
 }
@@ -93,8 +105,8 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::BadRequest { .. } | Self::UnknownParameter { .. } => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Unauthorized | Self::WrongLogin => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::NotAllowed(_) | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -108,7 +120,7 @@ impl ResponseError for ApiError {
         let mut response = HttpResponse::build(status);
         response.content_type(CONTENT_TYPE);
         match self {
-            Self::Unauthorized => {
+            Self::Unauthorized | Self::WrongLogin => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }
             Self::MethodNotAllowed(allowed) => {
@@ -127,6 +139,10 @@ impl ResponseError for ApiError {
             Self::UnknownParameter { name, .. } => Some(name.clone()),
             _ => None,
         };
+        let scope = match self {
+            Self::NotAllowed(scope) => Some(*scope),
+            _ => None,
+        };
         let exceeded = match self {
             Self::TooManyRequests(standing) => Some(standing),
             _ => None,
@@ -138,6 +154,7 @@ impl ResponseError for ApiError {
             status: status.as_u16(),
             detail: self.to_string(),
             field,
+            scope,
             violated_policies: exceeded.map(|standing| [standing.policy()]),
         });
         if let Some(standing) = exceeded {
@@ -147,8 +164,8 @@ impl ResponseError for ApiError {
     }
 }
 
-/// Wraps all routes: an error that is not yet a problem becomes one; nothing is sniffed, nothing is stored by
-/// caches unless the answer says so. Whoever would wait too long is told to try again.
+/// Wraps all routes: an error that is not yet a problem becomes one, and a browser is told [what it must not
+/// do](Posture). Whoever would wait too long is told to try again.
 pub async fn envelope(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -162,22 +179,23 @@ pub(super) async fn answered_within(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    let posture = Posture::of(request.request());
     let too_late = |_| Err(ApiError::unavailable("no answer in time").into());
     match timeout(patience, next.call(request)).await.unwrap_or_else(too_late) {
         Ok(answer) => {
             let (request, response) = answer.map_into_boxed_body().into_parts();
-            Ok(ServiceResponse::new(request, enclosed(response)))
+            Ok(ServiceResponse::new(request, enclosed(response, posture)))
         }
         // The request is gone, so the answer goes up with the error.
         Err(error) => {
-            let response = enclosed(error.error_response());
+            let response = enclosed(error.error_response(), posture);
             Err(InternalError::from_response(error, response).into())
         }
     }
 }
 
 /// What every answer is made to be.
-fn enclosed(mut response: HttpResponse) -> HttpResponse {
+fn enclosed(mut response: HttpResponse, posture: Posture) -> HttpResponse {
     let status = response.status();
     let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == CONTENT_TYPE);
     if (status.is_client_error() || status.is_server_error()) && !is_problem {
@@ -186,11 +204,7 @@ fn enclosed(mut response: HttpResponse) -> HttpResponse {
         }
         response = ApiError::from_status(status).error_response();
     }
-    let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if !headers.contains_key(header::CACHE_CONTROL) {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
+    posture.tell(response.headers_mut());
     response
 }
 

@@ -15,6 +15,10 @@ pub struct HttpSettings {
     pub api_auth: ApiAuth,
     /// Those whose `X-Forwarded-For` is believed (`TRUSTED_PROXIES`).
     pub trusted_proxies: Vec<IpNet>,
+    /// Who may read `/metrics` (`METRICS_AUTH`).
+    pub metrics_auth: MetricsAuth,
+    /// Where `/metrics` is served instead of the main port (`METRICS_ADDR`).
+    pub metrics_addr: Option<SocketAddr>,
     /// How long a connection may be idle (`HTTP_KEEP_ALIVE_SECONDS`).
     pub keep_alive: Duration,
 }
@@ -26,4 +30,20 @@ pub enum ApiAuth {
     /// Whoever sits at this machine; only with a loopback `BIND_ADDR` and `PUBLIC_URL`, and without
     /// `TRUSTED_PROXIES`.
     Off,
+}
+
+/// Who may read the metrics (`METRICS_AUTH`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsAuth {
+    /// Whoever reaches the port.
+    Open,
+    /// Whoever has the scope `metrics`.
+    Token,
+}
+
+impl HttpSettings {
+    /// Whether browsers reach the program over TLS.
+    pub fn is_https(&self) -> bool {
+        self.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
+    }
 }

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::settings::Settings;
 
 mod audio;
+mod doors;
 mod limits;
 mod signatures;
 mod transfers;

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::reader::Reader;
 use super::{exposure, is_public_origin, network};
-use crate::http::settings::{ApiAuth, HttpSettings};
+use crate::http::settings::{ApiAuth, HttpSettings, MetricsAuth};
 
 pub(super) fn read(reader: &mut Reader<'_>) -> HttpSettings {
     let ip = reader.parsed("BIND_ADDR", IpAddr::V4(Ipv4Addr::LOCALHOST), "an IP address", |v| v.parse().ok());
@@ -36,6 +36,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> HttpSettings {
     let wanted = "addresses and networks such as `10.0.0.0/8,fd00::1`";
     let trusted_proxies = reader
         .parsed("TRUSTED_PROXIES", vec![], wanted, |v| v.split(',').map(|one| network(one.trim())).collect());
+    let metrics_auth = reader.parsed("METRICS_AUTH", MetricsAuth::Open, "`open` or `token`", |v| match v {
+        "open" => Some(MetricsAuth::Open),
+        "token" => Some(MetricsAuth::Token),
+        _ => None,
+    });
+    let wanted = "an IP address and a port, such as `127.0.0.1:9464`";
+    let metrics_addr = reader.parsed("METRICS_ADDR", None, wanted, |v| v.parse().ok().map(Some));
     // Longer than a balancer's, which is mostly 60 s: it must be the balancer that ends an idle
     // connection.
     let keep_alive = reader.number("HTTP_KEEP_ALIVE_SECONDS", 75, 1, 3_600);
@@ -44,6 +51,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> HttpSettings {
         public_url,
         api_auth,
         trusted_proxies,
+        metrics_auth,
+        metrics_addr,
         keep_alive: Duration::from_secs(keep_alive.into()),
     };
     exposure::check_api(&http, reader);

@@ -7,7 +7,7 @@ use actors::call::persona::Persona;
 use actors::call::phrases::Phrase;
 
 use super::*;
-use crate::http::settings::ApiAuth;
+use crate::http::settings::{ApiAuth, MetricsAuth};
 use crate::logging::LogFormat;
 use crate::rate_limit::Quota;
 
@@ -43,6 +43,7 @@ fn three_variables_are_enough_and_the_rest_has_defaults() {
     assert_eq!(settings.http.public_url, None);
     assert_eq!(settings.http.api_auth, ApiAuth::Required);
     assert_eq!(settings.http.trusted_proxies, []);
+    assert_eq!((settings.http.metrics_auth, settings.http.metrics_addr), (MetricsAuth::Open, None));
     assert_eq!(settings.http.keep_alive.as_secs(), 75, "longer than a balancer keeps a connection");
     let per = |window, requests| Quota { requests, window: Duration::from_secs(window) };
     let quotas = Quotas { api: per(60, 100), webhook: per(60, 500), auth: per(900, 10) };
@@ -441,4 +442,15 @@ fn phrases_are_english_unless_they_are_given_and_none_in_another_language() {
     let faults = with_agent_file("[phrases]\nmoment = 1\nmonent = \"One moment\"").unwrap_err();
     let told: Vec<_> = faults.iter().map(|fault| fault.wrong.as_str()).collect();
     assert_eq!(told, ["has a `moment` that is not a text", "has the unknown phrase `monent`"]);
+}
+
+#[test]
+fn the_metrics_may_have_a_token_and_an_address_of_their_own() {
+    let http = with(&[("METRICS_AUTH", "token"), ("METRICS_ADDR", "[::1]:9464")]).unwrap().http;
+    assert_eq!(http.metrics_auth, MetricsAuth::Token);
+    assert_eq!(http.metrics_addr, Some("[::1]:9464".parse().unwrap()));
+    assert_eq!(
+        faulty(&[("METRICS_AUTH", "off"), ("METRICS_ADDR", "9464")]),
+        ["METRICS_AUTH", "METRICS_ADDR"]
+    );
 }

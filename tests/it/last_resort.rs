@@ -115,7 +115,7 @@ async fn a_message_is_in_the_log_with_its_length_and_that_somebody_has_listened_
     assert!(message["durationSeconds"].as_u64() >= Some(1) && message["leftAt"].is_string(), "{message}");
     assert_eq!(message["listened"], false);
 
-    assert_eq!(says_listened(&[("Origin", "https://elsewhere.example")]).await, 401);
+    assert_eq!(says_listened(&[("Origin", "https://elsewhere.example")]).await, 403);
     assert_eq!(house.app.get(&path).await["voicemail"]["listened"], false);
     for _ in 0..2 {
         assert_eq!(says_listened(&[]).await, 204);

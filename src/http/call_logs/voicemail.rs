@@ -2,16 +2,12 @@
 //!
 //! The message and the word that it was heard are events of the call.
 
-use actix_web::HttpRequest;
-use actix_web::http::header::HeaderMap;
 use actors::db::LoggedEvent;
 use actors::db::record::Event;
 use actors::wire::twilio::sid::CallSid;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
-
-use crate::http::problem::ApiError;
 
 const LEFT: &str = "voicemail";
 const HEARD: &str = "voicemail-listened";
@@ -49,20 +45,8 @@ pub(super) fn heard(call_sid: CallSid, voicemail: &Voicemail) -> Event {
     Event { call_sid, at: Utc::now(), kind: HEARD.to_owned(), data, dedupe_key }
 }
 
-/// Refuses what a page elsewhere has a browser send.
-pub(super) fn from_our_page(request: &HttpRequest) -> Result<(), ApiError> {
-    if is_from_elsewhere(request.headers()) { Err(ApiError::Unauthorized) } else { Ok(()) }
-}
-
-fn is_from_elsewhere(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
-    site.map_or(headers.contains_key("origin"), |site| site != b"same-origin" && site != b"none")
-}
-
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
-
     use super::*;
 
     fn event(kind: &str, data: Value) -> LoggedEvent {
@@ -85,21 +69,5 @@ mod tests {
         assert_eq!(told(&[left("RE1")]), expected("RE1", false));
         assert_eq!(told(&[left("RE1"), heard("RE1")]), expected("RE1", true));
         assert_eq!(told(&[left("RE1"), heard("RE1"), left("RE2")]), expected("RE2", false));
-    }
-
-    #[test]
-    fn a_page_elsewhere_marks_nothing_as_heard() {
-        let request = |headers: &[(&'static str, &'static str)]| {
-            let request =
-                headers.iter().fold(TestRequest::post(), |request, header| request.insert_header(*header));
-            from_our_page(&request.to_http_request()).is_ok()
-        };
-        assert!(
-            request(&[])
-                && request(&[("Sec-Fetch-Site", "same-origin"), ("Origin", "http://localhost:8080")])
-        );
-        assert!(
-            !request(&[("Sec-Fetch-Site", "cross-site")]) && !request(&[("Origin", "https://evil.example")])
-        );
     }
 }

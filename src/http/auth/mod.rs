@@ -5,6 +5,8 @@
 //! machine answers to (a page elsewhere could point its own name at 127.0.0.1 and read on). So any credential
 //! is a wrong one, and whoever guesses is soon told to wait.
 
+mod csrf;
+
 use std::net::IpAddr;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -13,6 +15,8 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::uri::Authority;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, ResponseError as _, web};
+use actors::wire::is_loopback as is_loopback_url;
+use url::{Origin, Url};
 
 use super::limits;
 use super::problem::ApiError;
@@ -35,6 +39,10 @@ pub async fn gate(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    let asked = csrf::Asked::of(request.method(), request.headers());
+    if csrf::is_from_elsewhere(&asked, &own_origin(&app, request.request())) {
+        return Ok(request.into_response(ApiError::CrossSite.error_response()));
+    }
     if lets_in(&app, request.request()) {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
@@ -50,6 +58,16 @@ pub async fn gate(
 /// Whether this request may see what the API tells.
 pub fn lets_in(app: &App, request: &HttpRequest) -> bool {
     app.settings.http.api_auth == ApiAuth::Off && is_from_this_machine(request)
+}
+
+/// The origin of our pages: PUBLIC_URL, otherwise whatever name of this machine the request asks for.
+fn own_origin(app: &App, request: &HttpRequest) -> Origin {
+    if let Some(url) = &app.settings.http.public_url {
+        return url.origin();
+    }
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let url = host.and_then(|host| Url::parse(&format!("http://{host}")).ok());
+    url.filter(is_loopback_url).map_or_else(Origin::new_opaque, |url| url.origin())
 }
 
 fn is_from_this_machine(request: &HttpRequest) -> bool {
