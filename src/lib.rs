@@ -3,6 +3,7 @@
 
 mod agent;
 pub mod app;
+pub mod auth;
 mod background;
 mod child;
 mod claim;
