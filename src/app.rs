@@ -29,6 +29,8 @@ use crate::http::worker::ApiWorker;
 use crate::logging;
 use crate::memory_limit;
 use crate::process_metrics;
+use crate::rate_limit::redis::Shared;
+use crate::rate_limit::{InMemory, Store};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
 use crate::traces;
@@ -145,7 +147,8 @@ impl App {
         let (phrases, persona) = (setup.phrases.clone(), setup.persona.clone());
         let calls = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
         let voice = voice(&settings, &public_url, calls.clone(), call_metrics);
-        let limits = Limits::new(settings.quotas, settings.http.trusted_proxies.clone(), metrics)
+        let store = limit_store(&settings, metrics).context("the metrics of the shared limits")?;
+        let limits = Limits::new(settings.quotas, settings.http.trusted_proxies.clone(), store, metrics)
             .context("the metrics of the limits")?;
         let api = ApiWorker::start(metrics).context("the API's worker")?;
         Ok(Self {
@@ -203,6 +206,12 @@ fn call_setup(settings: &Settings, records: Records, metrics: Metrics) -> CallSe
         ledger: Arc::new(records),
         metrics,
     }
+}
+
+/// Where requests are counted.
+fn limit_store(settings: &Settings, metrics: &dyn Registrar) -> prometheus::Result<Box<dyn Store>> {
+    let Some(redis) = settings.redis.clone() else { return Ok(Box::new(InMemory::new(&settings.quotas))) };
+    Ok(Box::new(Shared::start(&settings.quotas, redis, &settings.secret_key, metrics)?))
 }
 
 fn voice(settings: &Settings, public_url: &Url, registry: Registry, metrics: Metrics) -> Voice {

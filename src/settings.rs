@@ -15,6 +15,7 @@ use actors::wire::twilio::settings::TwilioSettings;
 use crate::http::settings::HttpSettings;
 use crate::logging::LogSettings;
 use crate::rate_limit::Quotas;
+use crate::rate_limit::redis::RedisSettings;
 use crate::traces::TraceSettings;
 
 mod agent_file;
@@ -24,6 +25,7 @@ mod http;
 mod log;
 mod reader;
 mod realtime;
+mod redis;
 mod remarks;
 mod shared_keys;
 mod traces;
@@ -51,6 +53,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// How often a client may ask (`RATE_LIMIT_API`, …).
     pub quotas: Quotas,
+    /// Where all instances count requests together (`REDIS_URL`).
+    pub redis: Option<RedisSettings>,
     pub registry: RegistrySettings,
     pub db: DbSettings,
     pub realtime: Endpoint,
@@ -122,6 +126,7 @@ impl Settings {
         let settings = Self {
             secret_key: secret_key(&mut reader, twilio.auth_token.as_ref()),
             quotas: quotas(&mut reader),
+            redis: redis::read(&mut reader),
             registry: RegistrySettings::read(&mut reader),
             db: db::read(instance_id.clone(), &mut reader),
             realtime: realtime::read(&mut reader),

@@ -68,6 +68,8 @@ pub struct Known {
     pub is_full: bool,
     /// The agent file is not what new calls have: it is faulty, or refused, or could not be tried.
     pub agent_is_stale: bool,
+    /// Instances share limits, and this one counts alone.
+    pub redis_is_away: bool,
     pub bypasses_validation: bool,
     pub api_is_open: bool,
 }
@@ -82,8 +84,14 @@ pub const CAUSES: [&str; 6] = [
     "realtime-responses-fail",
 ];
 /// Every warning there is.
-pub const WARNINGS: [&str; 5] =
-    ["records-set-aside", "full-house", "agent-file-not-used", "twilio-validation-bypassed", "api-auth-off"];
+pub const WARNINGS: [&str; 6] = [
+    "records-set-aside",
+    "full-house",
+    "agent-file-not-used",
+    "redis-away",
+    "twilio-validation-bypassed",
+    "api-auth-off",
+];
 
 /// How the process is. Causes and warnings are names, not texts: whoever asks may see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +125,7 @@ pub fn assess(known: &Known) -> State {
         (known.aside > 0, "records-set-aside"),
         (known.is_full, "full-house"),
         (known.agent_is_stale, "agent-file-not-used"),
+        (known.redis_is_away, "redis-away"),
         (known.bypasses_validation, "twilio-validation-bypassed"),
         (known.api_is_open, "api-auth-off"),
     ];

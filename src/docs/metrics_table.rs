@@ -59,6 +59,7 @@ async fn the_page_lists_every_metric() {
         let value = match name {
             "SPOOL_DIR" => spools.path().to_str().unwrap(),
             "DATABASE_URL" => "postgres://app@127.0.0.1:1/app",
+            "REDIS_URL" => "redis://127.0.0.1:1",
             "TWILIO_AUTH_TOKEN" | "OPENAI_API_KEY" | "INSTANCE_ID" => "any",
             _ => return None,
         };

@@ -71,6 +71,7 @@ pub fn state(app: &App) -> State {
         aside: spool.aside,
         realtime: app.voice.pump.metrics.realtime.recent(),
         is_full: capacity.available == 0,
+        redis_is_away: app.limits.is_alone(),
         agent_is_stale: app.agent_is_stale.load(Ordering::Relaxed),
         bypasses_validation: app.settings.twilio.bypass_validation,
         api_is_open: app.settings.http.api_auth == ApiAuth::Off,

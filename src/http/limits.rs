@@ -19,7 +19,7 @@ use prometheus::{IntCounter, IntCounterVec};
 
 use super::problem::ApiError;
 use crate::app::App;
-use crate::rate_limit::{Class, Client, Decision, InMemory, Quota, Quotas, Store};
+use crate::rate_limit::{Class, Client, Decision, Quota, Quotas, Store};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -54,13 +54,14 @@ struct Counters {
 }
 
 impl Limits {
-    /// Counts in this process alone. `trusted_proxies` are believed to say whom a request is from.
+    /// Counts in this store. `trusted_proxies` are believed to say whom a request is from.
     ///
     /// # Errors
     /// The registry has the metrics already.
     pub fn new(
         quotas: Quotas,
         trusted_proxies: Vec<IpNet>,
+        store: Box<dyn Store>,
         registry: &dyn Registrar,
     ) -> Result<Self, prometheus::Error> {
         let metrics = LimitMetrics::register(registry)?;
@@ -68,8 +69,12 @@ impl Limits {
             decisions: metrics.decisions.with_label_values(&[class.as_str()]),
             refusals: metrics.refusals.with_label_values(&[class.as_str()]),
         });
-        let store = Box::new(InMemory::new(&quotas));
         Ok(Self { quotas, trusted_proxies, store, counters, has_warned: AtomicBool::new(false) })
+    }
+
+    /// Requests are meant to be counted for several processes, and are counted for this one alone.
+    pub fn is_alone(&self) -> bool {
+        self.store.is_alone()
     }
 
     /// Counts one more request of this client.
@@ -254,6 +259,7 @@ mod tests {
     use tempfile::NamedTempFile;
 
     use super::*;
+    use crate::rate_limit::InMemory;
 
     fn beyond(peer: &str, forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
@@ -288,7 +294,9 @@ mod tests {
     fn a_proxy_on_this_machine_that_is_not_trusted_is_told_of_once() {
         let warnings = |trusted: &[&str], peer: &str, forwarded: Option<&str>| {
             let trusted = trusted.iter().map(|network| network.parse().unwrap()).collect();
-            let limits = Limits::new(Quotas::default(), trusted, &prometheus::Registry::new()).unwrap();
+            let store = Box::new(InMemory::new(&Quotas::default()));
+            let registry = prometheus::Registry::new();
+            let limits = Limits::new(Quotas::default(), trusted, store, &registry).unwrap();
             let mut request = TestRequest::default().peer_addr(SocketAddr::new(peer.parse().unwrap(), 1));
             if let Some(client) = forwarded {
                 request = request.insert_header((FORWARDED_FOR, client));

@@ -1,7 +1,7 @@
 //! How many requests a client may make: sliding windows, one for each class of requests.
 //!
-//! A [`Store`] counts and decides. [`InMemory`] knows what this process has seen; the trait answers later
-//! because what several processes have seen is elsewhere.
+//! A [`Store`] counts and decides. [`InMemory`] knows what this process has seen. [`redis::Shared`] knows
+//! what all processes have seen that share a Redis.
 
 use std::future::ready;
 use std::net::IpAddr;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
+pub mod redis;
 mod window;
 
 use window::SlidingWindow;
@@ -147,6 +148,11 @@ pub struct Decision {
 pub trait Store: Send + Sync {
     /// Decides on one more request of this client.
     fn take(&self, class: Class, client: Client) -> BoxFuture<'_, Decision>;
+
+    /// It is meant to count for several processes, and counts for this one alone.
+    fn is_alone(&self) -> bool {
+        false
+    }
 }
 
 /// Counts what this process has seen.
@@ -163,14 +169,18 @@ impl InMemory {
         let windows = Class::ALL.map(|class| Mutex::new(SlidingWindow::new(quotas.of(class))));
         Self { began: Instant::now(), windows }
     }
+
+    /// The decision of this process alone.
+    fn decide(&self, class: Class, client: Client) -> Decision {
+        let windows = &self.windows[class as usize];
+        let mut window = windows.lock().unwrap_or_else(PoisonError::into_inner);
+        window.take(client, self.began.elapsed())
+    }
 }
 
 impl Store for InMemory {
     fn take(&self, class: Class, client: Client) -> BoxFuture<'_, Decision> {
-        let windows = &self.windows[class as usize];
-        let mut window = windows.lock().unwrap_or_else(PoisonError::into_inner);
-        let decision = window.take(client, self.began.elapsed());
-        Box::pin(ready(decision))
+        Box::pin(ready(self.decide(class, client)))
     }
 }
 

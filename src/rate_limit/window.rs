@@ -16,7 +16,12 @@ use super::{Decision, Quota};
 /// grows.
 const MAX_CLIENTS: usize = 50_000;
 /// Those of a window, and the one that has begun.
-const SLOTS: usize = 31;
+pub(super) const SLOTS: usize = 31;
+
+/// How long a slot of this window is: whole microseconds, the unit of every store's clock.
+pub(super) fn slot_micros(window: Duration) -> u64 {
+    (window.as_micros() as u64).div_ceil(SLOTS as u64 - 1).max(1)
+}
 
 /// The requests of one class, by client.
 #[derive(Debug)]
@@ -42,7 +47,7 @@ struct Counts {
 
 impl<K: Eq + Hash> SlidingWindow<K> {
     pub fn new(quota: Quota) -> Self {
-        let slot_nanos = (quota.window.as_nanos() as u64).div_ceil(SLOTS as u64 - 1).max(1);
+        let slot_nanos = slot_micros(quota.window) * 1_000;
         let (recent, earlier, others) = (HashMap::new(), HashMap::new(), Counts::default());
         Self { quota, slot_nanos, period: 0, recent, earlier, others }
     }

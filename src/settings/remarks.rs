@@ -38,13 +38,12 @@ const OTHERS: [&str; 23] = [
 ];
 /// Those of them that somebody sets for an effect, and what is missing without it. Not said where the program
 /// asks for them, unless it only [checks](unread::CHECKED) them.
-const WITHOUT_EFFECT: [(&str, &str); 13] = [
+const WITHOUT_EFFECT: [(&str, &str); 12] = [
     ("ALERT_WEBHOOK_URL", "no alert is sent"),
     ("FLIGHT_RECORDER", "nothing is recorded for a replay"),
     ("HTTP_KEEP_ALIVE_MS", "idle connections are kept as long as always"),
     ("OPENAI_REALTIME_FALLBACK_URL", "there is no second engine"),
     ("RECORD_CALLS", "no call is recorded"),
-    ("REDIS_URL", "each instance counts its own calls and requests"),
     ("SPEND_LIMIT_PER_CALL_USD", "nothing limits what a call costs"),
     ("SPEND_LIMIT_PER_DAY_USD", "nothing limits what a day costs"),
     ("TLS_CERT_FILE", "TLS must end in front of the program"),
@@ -228,10 +227,10 @@ mod tests {
 
     #[test]
     fn a_setting_without_effect_is_named_with_what_is_missing() {
-        let redis =
-            "REDIS_URL has no effect in this version: each instance counts its own calls and requests";
-        assert_eq!(of(&["REDIS_URL"], &["PORT"]), [redis]);
-        assert_eq!(of(&["REDIS_URL"], &["REDIS_URL"]), [redis], "it is checked alone");
+        let alerts = "ALERT_WEBHOOK_URL has no effect in this version: no alert is sent";
+        assert_eq!(of(&["ALERT_WEBHOOK_URL"], &["PORT"]), [alerts]);
+        assert_eq!(of(&["ALERT_WEBHOOK_URL"], &["ALERT_WEBHOOK_URL"]), [alerts], "it is checked alone");
+        assert_eq!(of(&["REDIS_URL"], &["REDIS_URL"]), [""; 0]);
         assert_eq!(of(&["RECORD_CALLS"], &["RECORD_CALLS"]), [""; 0], "a program that reads it");
         let headers = "OTEL_EXPORTER_OTLP_HEADERS has no effect without OTEL_EXPORTER_OTLP_ENDPOINT";
         assert_eq!(of(&["OTEL_EXPORTER_OTLP_HEADERS"], &["OTEL_EXPORTER_OTLP_HEADERS"]), [headers]);

@@ -5,9 +5,8 @@ use url::Url;
 use super::reader::Reader;
 use super::telephone_number;
 
-pub(super) const CHECKED: [&str; 5] = [
+pub(super) const CHECKED: [&str; 4] = [
     "URGENT_NOTIFICATION_NUMBER",
-    "REDIS_URL",
     "ALERT_WEBHOOK_URL",
     "SPEND_LIMIT_PER_CALL_USD",
     "SPEND_LIMIT_PER_DAY_USD",
@@ -15,7 +14,6 @@ pub(super) const CHECKED: [&str; 5] = [
 
 pub(super) fn check(reader: &mut Reader<'_>) {
     telephone_number(reader, "URGENT_NOTIFICATION_NUMBER");
-    origin(reader, "REDIS_URL", &["redis", "rediss"], "is not a URL such as redis://127.0.0.1:6379");
     origin(
         reader,
         "ALERT_WEBHOOK_URL",

@@ -18,6 +18,7 @@ mod jobs;
 mod kill;
 mod last_resort;
 mod limits;
+mod limits_redis;
 mod load_tests;
 mod log;
 mod media_stream;

@@ -12,6 +12,7 @@ fn well() -> Known {
         realtime: vec![],
         is_full: false,
         agent_is_stale: false,
+        redis_is_away: false,
         bypasses_validation: false,
         api_is_open: false,
     }
@@ -59,6 +60,7 @@ fn what_stops_no_call_is_a_warning() {
         aside: 1,
         is_full: true,
         agent_is_stale: true,
+        redis_is_away: true,
         bypasses_validation: true,
         api_is_open: true,
         ..well()

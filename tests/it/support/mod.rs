@@ -9,6 +9,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod postgres_with_tls;
 pub mod proxy;
+pub mod redis;
 pub mod tls_proxy;
 pub mod toll;
 pub mod twilio;
