@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use crate::connections::Ends;
+use crate::http::auth::Auth;
 use crate::http::health::HealthMetrics;
 use crate::http::limits::Limits;
 use crate::http::metrics::Scraped;
@@ -42,6 +43,7 @@ pub struct App {
     pub registry: Registry,
     pub voice: Voice,
     pub limits: Limits,
+    pub(crate) auth: Auth,
     pub api: ApiWorker,
     pub(crate) phrases: Arc<PhraseBook>,
     /// Who answers new calls.
@@ -150,6 +152,7 @@ impl App {
         let store = limit_store(&settings, metrics).context("the metrics of the shared limits")?;
         let limits = Limits::new(settings.quotas, settings.http.trusted_proxies.clone(), store, metrics)
             .context("the metrics of the limits")?;
+        let auth = Auth::new(&settings, &db);
         let api = ApiWorker::start(metrics).context("the API's worker")?;
         Ok(Self {
             settings,
@@ -157,6 +160,7 @@ impl App {
             registry: calls,
             voice,
             limits,
+            auth,
             api,
             phrases,
             persona,

@@ -44,4 +44,5 @@ pub mod registry;
 pub mod supervise;
 pub mod wire;
 
+pub use call_control::policy::access;
 pub use call_control::{backoff, secret};

@@ -16,6 +16,7 @@ use futures_util::TryStreamExt as _;
 use serde::Serialize;
 
 use self::voicemail::Voicemail;
+use super::auth::audit::{self, Deed};
 use super::pieces::{self, Pieces};
 use super::problem::ApiError;
 use super::worker::Kind;
@@ -42,25 +43,32 @@ pub async fn export(app: Data<App>, request: HttpRequest) -> Result<HttpResponse
         }
         Ok(())
     });
+    let rows = rows.await?;
+    audit::must(&app, &request, Deed { action: "export", object: None, outcome: "ok" }).await?;
     Ok(HttpResponse::Ok()
         .content_type("text/csv; charset=utf-8; header=present")
         .insert_header((header::CONTENT_DISPOSITION, ContentDisposition::attachment("call-logs.csv")))
-        .streaming(pieces::streamed(rows.await?)))
+        .streaming(pieces::streamed(rows)))
 }
 
+/// Nobody reads it of whom the audit does not know.
 pub async fn one(
     app: Data<App>,
     call_sid: Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let (log, asked) = (app.db.log(), request.query_string().to_owned());
+    let path = call_sid.clone();
     let one = app.api.run(Kind::Query, async move || {
         query::only(&asked, &[])?;
         let log = log_of(&log, sid(&call_sid)?).await?;
         let one = OneCall { voicemail: voicemail::of(&log.events), log };
         Pieces::of_json(&one).map_err(ApiError::unavailable)
     });
-    Ok(one.await??.into_json())
+    let one = one.await??;
+    let opened = Deed { action: "transcript-opened", object: Some(&path), outcome: "ok" };
+    audit::must(&app, &request, opened).await?;
+    Ok(one.into_json())
 }
 
 /// `POST /api/call-logs/{callSid}/voicemail/listened`: somebody has listened to the message.
@@ -70,6 +78,7 @@ pub async fn listened(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let (log, doors, asked) = (app.db.log(), app.db.doors(), request.query_string().to_owned());
+    let path = call_sid.clone();
     let stored = app.api.run(Kind::Query, async move || {
         query::only(&asked, &[])?;
         let call_sid = sid(&call_sid)?;
@@ -77,6 +86,8 @@ pub async fn listened(
         doors.store_event(voicemail::heard(call_sid, &left)).await.map_err(ApiError::unavailable)
     });
     stored.await??;
+    let marked = Deed { action: "voicemail-listened", object: Some(&path), outcome: "ok" };
+    audit::note(&app, &request, marked).await;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -89,7 +100,7 @@ pub struct OneCall {
     voicemail: Option<Voicemail>,
 }
 
-fn sid(text: &str) -> Result<CallSid, ApiError> {
+pub(super) fn sid(text: &str) -> Result<CallSid, ApiError> {
     let wrong = "must be `CA` followed by 32 hexadecimal digits";
     text.parse().map_err(|_| ApiError::BadRequest { field: "callSid", wrong })
 }

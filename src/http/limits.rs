@@ -17,6 +17,7 @@ use actors::metrics::{MetricSet as _, Registrar};
 use ipnet::IpNet;
 use prometheus::{IntCounter, IntCounterVec};
 
+use super::auth;
 use super::problem::ApiError;
 use crate::app::App;
 use crate::rate_limit::{Class, Client, Decision, Quota, Quotas, Store};
@@ -95,10 +96,15 @@ impl Limits {
 
     /// Whom a request is from.
     pub fn client(&self, request: &HttpRequest) -> Client {
+        Client::address(self.address(request))
+    }
+
+    /// The address that a request is from.
+    pub fn address(&self, request: &HttpRequest) -> IpAddr {
         let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let peer = request.peer_addr().map_or(nobody, |peer| peer.ip());
         self.warn_of_proxy(peer, request.headers());
-        Client::address(beyond_proxies(peer, request.headers(), &self.trusted_proxies))
+        beyond_proxies(peer, request.headers(), &self.trusted_proxies)
     }
 
     /// Says once that strangers are counted as this machine's user, for want of a setting.
@@ -148,14 +154,15 @@ impl Standing {
     }
 }
 
-/// Stands before every route of the API.
+/// Stands before every route of the API. Whoever is known is counted as such, others by address.
 pub async fn api(
     app: Data<App>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let class = if request.path() == "/api/call-monitor" { Class::Page } else { Class::Api };
-    match app.limits.count(class, app.limits.client(request.request())).await {
+    let client = auth::client(request.request()).unwrap_or_else(|| app.limits.client(request.request()));
+    match app.limits.count(class, client).await {
         Ok(standing) => {
             let mut response = next.call(request).await?.map_into_boxed_body();
             standing.tell(response.headers_mut());

@@ -13,7 +13,6 @@ use tokio::sync::Mutex;
 
 use super::pieces::Pieces;
 use super::problem::ApiError;
-use super::settings::MetricsAuth;
 use super::{auth, health};
 use crate::app::App;
 
@@ -58,9 +57,7 @@ pub async fn metrics(app: Data<App>, request: HttpRequest) -> Result<HttpRespons
 
 /// On an address of its own.
 pub async fn page(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    if app.settings.http.metrics_auth == MetricsAuth::Token && !auth::lets_in(&app, &request) {
-        return Err(ApiError::Unauthorized);
-    }
+    auth::may_read_metrics(&app, &request).await?;
     let state = health::state(&app);
     app.health_metrics.show(&state.causes, &state.warnings);
     let shared = app.clone();

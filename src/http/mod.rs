@@ -7,7 +7,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, PayloadConfig, ServiceConfig};
 use actix_web::{FromRequest, Handler, Resource, Responder, Route};
 
-mod auth;
+pub mod auth;
 mod call_logs;
 mod callbacks;
 mod dashboard;
@@ -17,6 +17,7 @@ mod last_resort;
 pub mod limits;
 pub mod metrics;
 pub mod monitor;
+mod ops;
 mod pieces;
 pub mod problem;
 pub mod requests;
@@ -39,13 +40,19 @@ const BODY_LIMIT: usize = 64 << 10;
 /// All routes, for [`actix_web::App::configure`]; they want [`App`](crate::app::App) as [`web::Data`].
 pub fn routes(config: &mut ServiceConfig) {
     let api = web::scope("/api")
-        .wrap(from_fn(auth::gate))
+        .wrap(from_fn(auth::admit))
         .wrap(from_fn(limits::api))
+        .wrap(from_fn(auth::identify))
+        .service(post("/auth/login", auth::login::login))
+        .service(post("/auth/logout", auth::login::logout))
+        .service(get("/auth/me", auth::login::me))
         .service(get("/call-monitor", monitor::call_monitor))
         .service(get("/call-logs", call_logs::list))
         .service(get("/call-logs.csv", call_logs::export))
         .service(get("/call-logs/{callSid}", call_logs::one))
-        .service(post("/call-logs/{callSid}/voicemail/listened", call_logs::listened));
+        .service(post("/call-logs/{callSid}/voicemail/listened", call_logs::listened))
+        .service(post("/ops/calls/{callSid}/hang-up", ops::hang_up))
+        .service(get("/audit", auth::audit::list));
     let twilio = web::scope("/api/voice")
         .service(post("/incoming", voice::incoming))
         .service(get("/stream", voice::stream))
@@ -67,7 +74,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(get("/metrics", metrics::metrics))
         .service(twilio)
         .service(api)
-        .service(get("/", dashboard::dashboard).wrap(from_fn(auth::gate)))
+        .service(get("/", dashboard::dashboard))
         .default_service(web::to(async || Err::<&str, _>(ApiError::NotFound)));
     config.service(all);
 }

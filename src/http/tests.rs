@@ -23,6 +23,7 @@ use crate::settings::Settings;
 mod audio;
 mod doors;
 mod limits;
+mod logins;
 mod signatures;
 mod transfers;
 
@@ -341,13 +342,15 @@ async fn the_live_picture_is_told() {
 #[actix_rt::test]
 async fn nobody_is_let_in_when_a_login_is_required() {
     let app = app(&[]);
-    for path in ["/", "/api/call-monitor", "/api/call-logs", CALL, "/api/nowhere"] {
+    for path in ["/api/call-monitor", "/api/call-logs", CALL, "/api/nowhere", "/api/audit", "/api/auth/me"] {
         let response = answer(&app, local(path)).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(header_of(&response, header::WWW_AUTHENTICATE), "Bearer");
         assert_eq!(body(response).await["title"], "Unauthorized");
     }
-    assert_eq!(answer(&app, local("/healthz")).await.status(), StatusCode::OK);
+    for path in ["/healthz", "/"] {
+        assert_eq!(answer(&app, local(path)).await.status(), StatusCode::OK, "{path}");
+    }
 }
 
 #[actix_rt::test]
@@ -378,7 +381,6 @@ async fn without_logins_only_this_machine_is_let_in() {
         local("http://voice.example.com/api/call-monitor"),
         host("127.0.0.1.example.com"),
         host("localhost:8080/@voice.example.com:x"),
-        local("/").peer_addr("192.0.2.1:1".parse().unwrap()),
     ];
     for request in refused {
         assert_eq!(answer(&app, request).await.status(), StatusCode::UNAUTHORIZED);

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use sha2::{Digest as _, Sha256};
 
 pub mod redis;
 mod window;
@@ -115,6 +116,12 @@ enum Key {
     Address(u128),
     /// The digits of an AccountSid.
     Account(u128),
+    /// The number of a user.
+    User(i64),
+    /// The number of a token.
+    Token(i64),
+    /// The hash of a name that somebody logs in with.
+    Name(u128),
 }
 
 impl Client {
@@ -124,6 +131,24 @@ impl Client {
             IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
             IpAddr::V6(address) => address.to_bits() & (u128::MAX << 64),
         }))
+    }
+
+    /// Somebody who is logged in.
+    pub fn user(id: i64) -> Self {
+        Self(Key::User(id))
+    }
+
+    /// A program with a token.
+    pub fn token(id: i64) -> Self {
+        Self(Key::Token(id))
+    }
+
+    /// The account that somebody tries to log in to, by its name: whatever its capitals, and whether it is
+    /// there or not.
+    pub fn name(name: &str) -> Self {
+        let hash = Sha256::digest(name.to_lowercase());
+        let (first, _) = hash.split_at(16);
+        Self(Key::Name(first.iter().fold(0, |number, byte| (number << 8) | u128::from(*byte))))
     }
 
     /// A Twilio account, by its SID: `AC` and 32 hexadecimal digits.
@@ -214,6 +239,9 @@ mod tests {
         let account = Client::account("AC00000000000000000000000000000001");
         assert!(account.is_some());
         assert_ne!(account, Some(address("::1")));
+        assert_eq!(Client::name("Anna"), Client::name("anna"));
+        assert_ne!(Client::name("anna"), Client::name("anne"));
+        assert_ne!(Client::user(1), Client::token(1));
         for wrong in ["", "AC1", "CA00000000000000000000000000000001", "AC0000000000000000000000000000000g"] {
             assert_eq!(Client::account(wrong), None, "{wrong}");
         }

@@ -21,6 +21,7 @@ mod limits;
 mod limits_redis;
 mod load_tests;
 mod log;
+mod logins;
 mod media_stream;
 mod metrics;
 mod outage;

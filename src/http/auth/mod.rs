@@ -1,99 +1,233 @@
 //! Who may use the API and the dashboard.
 //!
-//! There are no logins yet: `API_AUTH=required` lets nobody in, `off` lets in whoever sits at this machine.
-//! That is a connection from a loopback address that no proxy has forwarded, for a host name that only this
-//! machine answers to (a page elsewhere could point its own name at 127.0.0.1 and read on). So any credential
-//! is a wrong one, and whoever guesses is soon told to wait.
+//! People log in and have a session's cookie; programs show a bearer token. With API_AUTH=off whoever sits at
+//! this machine is let in as well. [`identify`] finds out who asks, the limits count that, and [`admit`] lets
+//! in by the [table of needs](access). Each request asks the database, so an ended session is out at once;
+//! [`Seen`] helps out while the database is away.
 
+mod access;
+pub mod audit;
+mod cookie;
 mod csrf;
-
-use std::net::IpAddr;
+mod identity;
+mod local;
+pub mod login;
+mod seen;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
-use actix_web::http::uri::Authority;
+use actix_web::http::header;
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest, ResponseError as _, web};
-use actors::wire::is_loopback as is_loopback_url;
-use url::{Origin, Url};
+use actix_web::{Error, HttpMessage as _, HttpRequest, ResponseError as _, web};
+use actors::db::{Accounts, Db, DbError};
+use actors::secret::Secret;
 
+#[cfg(test)]
+pub(crate) use self::access::NEEDS;
+pub(crate) use self::access::Need;
+use self::cookie::Cookies;
+pub use self::identity::{Identity, Kind};
+use self::login::Refusals;
+use self::seen::{Now, Seen};
 use super::limits;
 use super::problem::ApiError;
-use super::settings::ApiAuth;
+use super::settings::MetricsAuth;
 use crate::app::App;
+use crate::auth::password::Passwords;
+use crate::auth::token;
+use crate::rate_limit::Client;
+use crate::settings::Settings;
 
-/// Headers by which a proxy says whom it forwards for, besides `Forwarded`, `Via` and `X-Forwarded-…`.
-const FORWARDING: [&str; 6] = [
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "fastly-client-ip",
-];
+/// What the doors need to know who asks.
+pub struct Auth {
+    accounts: Accounts,
+    cookies: Cookies,
+    seen: Seen,
+    passwords: Passwords,
+    refusals: Refusals,
+}
 
-/// Stands before every route that is not for Twilio or a monitor.
-pub async fn gate(
+impl Auth {
+    pub fn new(settings: &Settings, db: &Db) -> Self {
+        Self {
+            accounts: db.accounts(),
+            cookies: Cookies::new(&settings.secret_key, settings.http.is_https()),
+            seen: Seen::default(),
+            passwords: Passwords::default(),
+            refusals: Refusals::default(),
+        }
+    }
+}
+
+/// What is known of who asks; in the request's extensions.
+#[derive(Debug, Clone)]
+enum Asker {
+    /// Shows nothing that we ever gave out, or a session that is over.
+    Nobody,
+    /// Shows a token that is none.
+    Wrong,
+    Known(Identity),
+    /// Shows a session or a token while the database is away.
+    CannotBeTold,
+}
+
+/// What a request shows.
+#[derive(Debug, Clone, Copy)]
+enum Credential {
+    Session([u8; 32]),
+    Token([u8; 32]),
+    Wrong,
+}
+
+/// Stands before the limits: who is it?
+pub async fn identify<B: MessageBody + 'static>(
+    app: web::Data<App>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let asker = asker(&app, request.request()).await;
+    request.extensions_mut().insert(asker);
+    next.call(request).await
+}
+
+/// Stands behind the limits, before every route of the API: may it?
+pub async fn admit(
     app: web::Data<App>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let asked = csrf::Asked::of(request.method(), request.headers());
-    if csrf::is_from_elsewhere(&asked, &own_origin(&app, request.request())) {
-        return Ok(request.into_response(ApiError::CrossSite.error_response()));
+    let need = access::need(request.match_pattern().as_deref());
+    match check(&app, request.request(), need).await {
+        Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
+        Err(refusal) => Ok(request.into_response(refusal.error_response())),
     }
-    if lets_in(&app, request.request()) {
-        return Ok(next.call(request).await?.map_into_boxed_body());
-    }
-    let mut refusal = ApiError::Unauthorized;
-    if request.headers().contains_key(header::AUTHORIZATION)
-        && let Err(too_many) = limits::wrong_credential(&app, request.request()).await
-    {
-        refusal = too_many;
-    }
-    Ok(request.into_response(refusal.error_response()))
 }
 
-/// Whether this request may see what the API tells.
+/// Whether a request may read the metrics.
+///
+/// # Errors
+/// It may not.
+pub async fn may_read_metrics(app: &App, request: &HttpRequest) -> Result<(), ApiError> {
+    if app.settings.http.metrics_auth == MetricsAuth::Open {
+        return Ok(());
+    }
+    let asker = asker(app, request).await;
+    request.extensions_mut().insert(asker);
+    check(app, request, Need::Scope(actors::access::Scope::Metrics)).await
+}
+
+/// Whether this request may see what the API tells, without asking the database: by what it said last.
 pub fn lets_in(app: &App, request: &HttpRequest) -> bool {
-    app.settings.http.api_auth == ApiAuth::Off && is_from_this_machine(request)
+    local::lets_in(app, request)
+        || match credential(app, request) {
+            Some(Credential::Session(hash) | Credential::Token(hash)) => {
+                app.auth.seen.lately(&hash, Now::read()).is_some()
+            }
+            Some(Credential::Wrong) | None => false,
+        }
 }
 
-/// The origin of our pages: PUBLIC_URL, otherwise whatever name of this machine the request asks for.
-fn own_origin(app: &App, request: &HttpRequest) -> Origin {
-    if let Some(url) = &app.settings.http.public_url {
-        return url.origin();
+/// As whom a request is counted that shows who it is.
+pub fn client(request: &HttpRequest) -> Option<Client> {
+    identity(request)?.client()
+}
+
+/// Who a request that was [identified](identify) is from.
+pub fn identity(request: &HttpRequest) -> Option<Identity> {
+    match request.extensions().get()? {
+        Asker::Known(identity) => Some(identity.clone()),
+        Asker::Nobody | Asker::Wrong | Asker::CannotBeTold => None,
     }
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let url = host.and_then(|host| Url::parse(&format!("http://{host}")).ok());
-    url.filter(is_loopback_url).map_or_else(Origin::new_opaque, |url| url.origin())
 }
 
-fn is_from_this_machine(request: &HttpRequest) -> bool {
-    let from_loopback = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    from_loopback && !is_forwarded(request.headers()) && is_for_loopback(request)
+async fn asker(app: &App, request: &HttpRequest) -> Asker {
+    if local::lets_in(app, request) {
+        return Asker::Known(Identity::local());
+    }
+    let (accounts, now) = (&app.auth.accounts, Now::read());
+    let (hash, found) = match credential(app, request) {
+        None => return Asker::Nobody,
+        Some(Credential::Wrong) => return Asker::Wrong,
+        Some(Credential::Session(hash)) => {
+            let found = accounts.session(&hash).await;
+            (hash, found.map(|user| user.map(|user| (user.expires_at, Identity::from(user)))))
+        }
+        Some(Credential::Token(hash)) => {
+            let found = accounts.token(&hash).await;
+            (hash, found.map(|token| token.map(|token| (token.expires_at, Identity::from(token)))))
+        }
+    };
+    match found {
+        Ok(Some((expires_at, identity))) => {
+            app.auth.seen.is_valid(hash, identity.clone(), expires_at, now);
+            Asker::Known(identity)
+        }
+        Ok(None) => {
+            app.auth.seen.is_over(&hash);
+            if has_bearer(request) { Asker::Wrong } else { Asker::Nobody }
+        }
+        Err(error) => lately(app, &hash, now, &error),
+    }
 }
 
-/// By the headers of any common proxy, content network or tunnel.
-fn is_forwarded(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| {
-        name == header::FORWARDED
-            || name == header::VIA
-            || name.as_str().starts_with("x-forwarded-")
-            || FORWARDING.contains(&name.as_str())
-    })
+/// Whoever was let in lately still is, while the database is away.
+fn lately(app: &App, hash: &[u8; 32], now: Now, error: &DbError) -> Asker {
+    let known = app.auth.seen.lately(hash, now);
+    tracing::debug!(%error, is_known = known.is_some(), "a session or token cannot be looked up");
+    known.map_or(Asker::CannotBeTold, Asker::Known)
 }
 
-/// Every host that the request names: one that names none is no browser's.
-fn is_for_loopback(request: &HttpRequest) -> bool {
-    let of_target = request.uri().authority().is_none_or(is_loopback);
-    let is_ours =
-        |host: &HeaderValue| Authority::try_from(host.as_bytes()).is_ok_and(|host| is_loopback(&host));
-    of_target && request.headers().get_all(header::HOST).all(is_ours)
+/// A token goes before a cookie: no browser adds one by itself.
+fn credential(app: &App, request: &HttpRequest) -> Option<Credential> {
+    let Some(shown) = request.headers().get(header::AUTHORIZATION) else {
+        return app.auth.cookies.shown(request).map(Credential::Session);
+    };
+    let text = shown.to_str().ok().and_then(|text| text.split_once(' '));
+    let bearer =
+        text.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    let hash = |text: &str| Credential::Token(token::hash(&Secret::new(text.to_owned())));
+    Some(bearer.filter(|text| token::is_token(text)).map_or(Credential::Wrong, hash))
 }
 
-fn is_loopback(authority: &Authority) -> bool {
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+fn has_bearer(request: &HttpRequest) -> bool {
+    request.headers().contains_key(header::AUTHORIZATION)
+}
+
+async fn check(app: &App, request: &HttpRequest, need: Need) -> Result<(), ApiError> {
+    let asked = csrf::Asked::of(request.method(), request.headers());
+    if csrf::is_from_elsewhere(&asked, &local::own_origin(app, request)) {
+        return Err(ApiError::CrossSite);
+    }
+    let asker = request.extensions().get().cloned().unwrap_or(Asker::Nobody);
+    match (need, asker) {
+        (Need::Nothing, _) | (Need::Login, Asker::Known(_)) => Ok(()),
+        (Need::Scope(scope), Asker::Known(identity)) if identity.scopes.allow(scope) => Ok(()),
+        (Need::Scope(scope), Asker::Known(_)) => Err(ApiError::NotAllowed(scope.as_str())),
+        (_, Asker::Nobody) => Err(ApiError::Unauthorized),
+        (_, Asker::Wrong) => {
+            limits::wrong_credential(app, request).await?;
+            Err(ApiError::Unauthorized)
+        }
+        (_, Asker::CannotBeTold) => Err(ApiError::unavailable("it cannot be looked up who asks")),
+    }
+}
+
+#[cfg(test)]
+impl Auth {
+    /// The header by which somebody shows a session or a token that the database has just called valid.
+    pub(crate) fn has_let_in(&self, identity: Identity) -> (&'static str, String) {
+        let (hash, header) = match identity.kind {
+            Kind::User { .. } => {
+                let (hash, cookie) = self.cookies.begin();
+                (hash, ("Cookie", cookie.stripped().to_string()))
+            }
+            Kind::Token { .. } | Kind::Local => {
+                let token = token::draw();
+                (token::hash(&token), ("Authorization", format!("Bearer {}", token.expose())))
+            }
+        };
+        let expires_at = chrono::Utc::now() + std::time::Duration::from_secs(3_600);
+        self.seen.is_valid(hash, identity, expires_at, Now::read());
+        header
+    }
 }

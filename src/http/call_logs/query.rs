@@ -78,10 +78,10 @@ fn wrong(field: &'static str, wrong: &'static str) -> ApiError {
 }
 
 /// Names and values, decoded.
-struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub(in crate::http) struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Parameters<'a> {
-    fn of(query_string: &'a str, known: &[&'static str]) -> Result<Self, ApiError> {
+    pub(in crate::http) fn of(query_string: &'a str, known: &[&'static str]) -> Result<Self, ApiError> {
         only(query_string, known)?;
         Ok(Self(form_urlencoded::parse(query_string.as_bytes()).collect()))
     }
@@ -92,7 +92,7 @@ impl<'a> Parameters<'a> {
         given.next().map(|(_, value)| value.as_ref()).filter(|value| !value.is_empty())
     }
 
-    fn parsed<T>(
+    pub(in crate::http) fn parsed<T>(
         &self,
         name: &'static str,
         must: &'static str,
@@ -139,7 +139,7 @@ fn telephone_number(text: &str) -> Option<String> {
 }
 
 /// A time; or midnight so many days after a day's.
-fn moment(text: &str, days_after: u64) -> Option<DateTime<Utc>> {
+pub(in crate::http) fn moment(text: &str, days_after: u64) -> Option<DateTime<Utc>> {
     if let Ok(day) = text.parse::<NaiveDate>() {
         let midnight = day.checked_add_days(Days::new(days_after))?.and_time(NaiveTime::MIN).and_utc();
         return Some(midnight).filter(in_the_calendar);

@@ -85,16 +85,17 @@ async fn whoever_guesses_a_credential_is_told_to_wait() {
     let app = app(&[("RATE_LIMIT_AUTH", "2/15m")]);
     let guess = |path| local(path).insert_header((header::AUTHORIZATION, "Bearer guess"));
     assert_eq!(status(&app, guess("/api/call-monitor")).await, 401);
-    assert_eq!(status(&app, guess("/")).await, 401);
+    assert_eq!(status(&app, guess("/api/nowhere")).await, 401);
     let refusal = answer(&app, guess("/api/call-logs")).await;
     assert_eq!(refusal.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(header_of(&refusal, header::RETRY_AFTER).parse::<u32>().unwrap() > 800);
     let policies = [r#""auth";q=2;w=900"#, r#""api";q=100;w=60"#];
     assert_eq!(told(refusal.headers(), "RateLimit-Policy"), policies);
     assert_eq!(body(refusal).await["violated-policies"], json!(["auth"]));
-    assert_eq!(status(&app, guess("/")).await, 429);
-    assert_eq!(status(&app, local("/")).await, 401, "no guess");
-    let elsewhere = guess("/").peer_addr("192.0.2.1:1".parse().unwrap());
+    assert_eq!(status(&app, guess("/api/nowhere")).await, 429);
+    assert_eq!(status(&app, local("/api/nowhere")).await, 401, "no guess");
+    assert_eq!(status(&app, guess("/")).await, 200, "the page tells nothing");
+    let elsewhere = guess("/api/nowhere").peer_addr("192.0.2.1:1".parse().unwrap());
     assert_eq!(status(&app, elsewhere).await, 401, "another address");
 }
 

@@ -216,6 +216,15 @@ impl TestApp {
         self.panics_at("registry", asked).await;
     }
 
+    /// Ends the program; answers what it has said on standard error.
+    pub fn log_at_its_end(mut self) -> Vec<String> {
+        self.terminate();
+        assert!(self.wait().is_some_and(|status| status.success()), "the program ended well");
+        let log = self.log.take().and_then(|log| log.join().ok()).expect("what it said");
+        std::mem::forget(self);
+        log
+    }
+
     /// Waits until the program, which was told to, has ended well.
     pub async fn ends(self) {
         assert!(self.ends_with().await.success(), "the program ended well");

@@ -1,6 +1,8 @@
 //! What the tests stand on.
 
+pub mod accounts;
 pub mod app;
+pub mod browser;
 pub mod certificates;
 pub mod chromium;
 pub mod hang;
