@@ -353,3 +353,23 @@ async fn behind_nginx_with_tls_people_log_in_at_the_page_and_see_what_they_may()
     operator.shows("document.getElementById('active').textContent === '0'").await;
     assert_eq!(audited(&database, "hang-up").await, [format!("user:otto|{}|ok", call_sid(1))]);
 }
+
+#[actix_rt::test]
+async fn metrics_with_an_address_and_a_token_of_their_own_are_read_there_and_nowhere_else() {
+    let database = TestDatabase::create().await;
+    let token = add_token(&database, "prometheus", &[Scope::Metrics]).await;
+    let address = free_address();
+    let settings = [("METRICS_ADDR", &*address.to_string()), ("METRICS_AUTH", "token")];
+    let app = start(&database, &settings).await;
+    let status = async |url: String, token: &str| {
+        let request =
+            awc::Client::default().get(url).insert_header(("Authorization", format!("Bearer {token}")));
+        request.send().await.unwrap().status().as_u16()
+    };
+    let own = |path: &str| format!("http://{address}{path}");
+    assert_eq!(status(own("/metrics"), &token).await, 200);
+    assert_eq!(status(own("/metrics"), "sbt_guess").await, 401);
+    assert_eq!(status(own("/healthz"), &token).await, 404);
+    assert_eq!(status(app.url("/metrics"), &token).await, 404);
+    assert!(app.log_at_its_end().iter().any(|line| line.contains(" stopped ")), "its end closes both");
+}
