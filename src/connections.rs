@@ -6,6 +6,7 @@
 
 mod body;
 mod server;
+mod stop;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Server};
 use tokio::time::sleep;
 
+use super::stop::Stop;
 use super::stream::Stream;
 use super::{Bounds, Connections, Ends, SWEEP_EVERY};
 
@@ -59,7 +60,8 @@ where
         let (bounds, ends, app, stops) = (door.bounds, door.ends.clone(), app.clone(), stops.clone());
         server = server.listen(format!("http {address}"), listener, move || {
             let connections = of_this_worker(bounds, &ends);
-            let (unspoken, spoken) = (stops.clone(), stops.clone());
+            let (unspoken, signal) = (stops.clone(), stops.clone());
+            let spoken = Stop::of_this_worker(async move { signal.notified().await });
             let accepted = fn_service(move |io: TcpStream| {
                 let (connections, stops) = (connections.clone(), unspoken.clone());
                 async move {
@@ -72,10 +74,7 @@ where
             });
             let routes = app().into_factory().map_err(|error| error.into().error_response());
             let http = HttpService::build()
-                .graceful_shutdown_signal(move || {
-                    let stops = spoken.clone();
-                    async move { stops.notified().await }
-                })
+                .graceful_shutdown_signal(move || spoken.awaited())
                 .keep_alive(bounds.keep_alive)
                 .client_request_timeout(HEAD_WITHIN)
                 .client_disconnect_timeout(Duration::ZERO) // the stream lingers by itself

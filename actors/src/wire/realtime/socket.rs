@@ -35,13 +35,17 @@ use crate::wire::roots;
 use crate::wire::twilio::frames::payload_ms;
 
 mod check;
+mod read_ahead;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+use read_ahead::ReadAhead;
+
+type Socket = WebSocketStream<MaybeTlsStream<ReadAhead<TcpStream>>>;
 
 /// An utterance comes back whole in some events (reference: OpenAI Realtime, "Connecting").
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
-/// tungstenite zeroes it before every read, so a large one costs (reference: audio path).
-const READ_BUFFER_BYTES: usize = 8 << 10;
+/// tungstenite zeroes it before every read, so a large one costs (reference: audio path). A small one costs no
+/// more reads of the socket, which are [large](ReadAhead).
+const READ_BUFFER_BYTES: usize = 2 << 10;
 /// What may wait inside the socket; audio does not, so this is for our few requests.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 /// Opening the socket: resolving, connecting, TLS and the upgrade.
@@ -156,7 +160,7 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Socket, ConnectError> {
         let port = uri.port_u16().unwrap_or(if connector.is_some() { 443 } else { 80 });
         let tcp = dial(uri.host().unwrap_or_default(), port).await?;
         tcp.set_nodelay(true)?;
-        client_async_tls_with_config(request, tcp, Some(config), connector).await
+        client_async_tls_with_config(request, ReadAhead::new(tcp), Some(config), connector).await
     };
     match tokio::time::timeout(CONNECT_WITHIN, connected).await {
         Ok(Ok((socket, _))) => Ok(socket),

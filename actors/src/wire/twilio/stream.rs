@@ -25,6 +25,8 @@ use super::sid::StreamSid;
 
 /// What may wait for Twilio's socket. The conversation bounds the audio at 300 s, which is below this.
 const MAX_WAITING_BYTES: usize = 8 << 20;
+/// What goes with a piece of audio: the rest of its message, and a mark behind it.
+const BESIDE_AUDIO: usize = 256;
 /// From our close to the peer's.
 const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 /// What a peer may still send after our close, where it can no longer be read as frames. It is thrown away.
@@ -146,7 +148,7 @@ impl StreamIn {
     /// The next text message; none when the peer has closed or is gone. Pings are answered on the way.
     pub async fn next(&mut self) -> Option<Result<&[u8], StreamFault>> {
         if let Text::InBuffer(range) = std::mem::replace(&mut self.text, Text::InBuffer(0..0)) {
-            self.buffer.advance(range.end); // it was read
+            self.read_past(range.end);
         }
         self.text = match self.receive().await? {
             Ok(text) => text,
@@ -156,6 +158,16 @@ impl StreamIn {
             Text::InBuffer(range) => &self.buffer[range.clone()],
             Text::Apart(text) => text,
         }))
+    }
+
+    /// The message that ends here was read. Where nothing is behind it, the next one gets its place, which is
+    /// in the processor's cache: a buffer that is walked through to its end is in none.
+    fn read_past(&mut self, end: usize) {
+        if end == self.buffer.len() {
+            self.buffer.clear();
+        } else {
+            self.buffer.advance(end);
+        }
     }
 
     async fn receive(&mut self) -> Option<Result<Text, StreamFault>> {
@@ -308,7 +320,10 @@ struct Waiting {
 impl StreamOut {
     /// Audio for the caller: base64 of μ-law, as it came.
     pub fn media(&self, stream: StreamSid, payload: &[u8]) {
-        self.write(|buffer| frames::write_media(buffer, stream, payload));
+        self.write(|buffer| {
+            buffer.reserve(payload.len() + BESIDE_AUDIO);
+            frames::write_media(buffer, stream, payload);
+        });
     }
 
     pub fn mark(&self, stream: StreamSid, mark: Mark) {
@@ -391,6 +406,13 @@ impl Waiting {
         }
     }
 
+    /// All that waits. The next piece has memory of its own, which the allocator has from the piece of some
+    /// other call that was sent a moment ago: memory that is kept for one call is in no cache when its turn
+    /// comes.
+    fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.buffer).freeze()
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -411,7 +433,7 @@ impl MessageBody for StreamBody {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let mut waiting = self.0.lock();
         if !waiting.buffer.is_empty() {
-            return Poll::Ready(Some(Ok(waiting.buffer.split().freeze())));
+            return Poll::Ready(Some(Ok(waiting.take())));
         }
         if waiting.finished {
             let connection = cx.waker().clone();

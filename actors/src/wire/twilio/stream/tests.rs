@@ -114,3 +114,20 @@ fn other_frames_are_left_to_the_codec_as_they_are() {
     long[..10].copy_from_slice(&[0x81, 0xFF, 0, 0, 0, 0, 0, 1, 0x11, 0x70]);
     assert_eq!(unmask_text(&mut long), None);
 }
+
+#[actix_rt::test]
+async fn a_message_that_comes_alone_is_read_where_the_one_before_it_stood() {
+    let (mut stream, mut sends) = having_received(masked("the first one", [1, 2, 3, 4]).to_vec()).await;
+    let stood = stream.next().await.unwrap().unwrap().as_ptr();
+    for number in 0..100 {
+        let text = format!("message {number:5}");
+        sends(masked(&text, [5, 6, 7, 8]).freeze());
+        let read = stream.next().await.unwrap().unwrap();
+        assert_eq!(read, text.as_bytes());
+        assert_eq!(read.as_ptr(), stood, "message {number}");
+    }
+    let two = [&masked("one", [1; 4])[..], &masked("two", [2; 4])].concat();
+    sends(two.into());
+    assert_eq!(stream.next().await.unwrap().unwrap(), b"one");
+    assert_eq!(stream.next().await.unwrap().unwrap(), b"two");
+}
