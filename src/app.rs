@@ -50,6 +50,8 @@ pub struct App {
     pub(crate) persona: Arc<CurrentPersona>,
     /// The agent file is not what new calls have.
     pub(crate) agent_is_stale: AtomicBool,
+    /// Logins are required, and nobody can log in.
+    pub(crate) has_no_users: AtomicBool,
     pub metrics: prometheus::Registry,
     pub(crate) tasks: Tasks,
     pub requests: RequestMetrics,
@@ -165,6 +167,7 @@ impl App {
             phrases,
             persona,
             agent_is_stale: AtomicBool::new(false),
+            has_no_users: AtomicBool::new(false),
             metrics: registry,
             tasks,
             requests,

@@ -29,9 +29,7 @@ pub fn start(
         jobs.push(Box::new(Reconcile { db: db.clone(), twilio: twilio.clone() }));
         jobs.push(Box::new(Prices { db: db.clone(), twilio: twilio.clone() }));
     }
-    if let Some(keep_days) = keep.event_days {
-        jobs.push(Box::new(Prune { db: db.clone(), keep_days }));
-    }
+    jobs.push(Box::new(Prune { db: db.clone(), keep }));
     if keep.is_personal() {
         jobs.push(Box::new(Retention { db: db.clone(), twilio, keep }));
     }

@@ -15,7 +15,7 @@ use crate::connections::{self, Bounds, Door};
 use crate::descriptors::{self, Room};
 use crate::settings::Settings;
 use crate::signals::Signals;
-use crate::{agent, background, claim, http, left_behind, sockets};
+use crate::{agent, auth, background, claim, http, left_behind, sockets};
 
 mod drain;
 mod metrics_door;
@@ -68,6 +68,7 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     thread::spawn(move || announce(address)); // whoever started us may not read it
     actix_rt::spawn(agent::look_after(app.clone(), signals.reloads()));
     actix_rt::spawn(http::health::tell(app.clone()));
+    actix_rt::spawn(auth::first_user::watch(app.clone()));
     let twilio = app.settings.twilio.api().context("the address of Twilio's REST API")?;
     let (instance, keep) = (&app.settings.instance_id, app.settings.retention);
     let (db, counts) = (app.db.operations(), app.voice.pump.metrics.of_actor("jobs"));

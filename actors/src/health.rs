@@ -72,6 +72,8 @@ pub struct Known {
     pub redis_is_away: bool,
     pub bypasses_validation: bool,
     pub api_is_open: bool,
+    /// Logins are required, and nobody can log in.
+    pub has_no_users: bool,
 }
 
 /// Every cause there is.
@@ -84,13 +86,14 @@ pub const CAUSES: [&str; 6] = [
     "realtime-responses-fail",
 ];
 /// Every warning there is.
-pub const WARNINGS: [&str; 6] = [
+pub const WARNINGS: [&str; 7] = [
     "records-set-aside",
     "full-house",
     "agent-file-not-used",
     "redis-away",
     "twilio-validation-bypassed",
     "api-auth-off",
+    "no-users",
 ];
 
 /// How the process is. Causes and warnings are names, not texts: whoever asks may see them.
@@ -128,6 +131,7 @@ pub fn assess(known: &Known) -> State {
         (known.redis_is_away, "redis-away"),
         (known.bypasses_validation, "twilio-validation-bypassed"),
         (known.api_is_open, "api-auth-off"),
+        (known.has_no_users, "no-users"),
     ];
     State {
         status,

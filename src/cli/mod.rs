@@ -8,12 +8,17 @@ use crate::app::StartError;
 use crate::exit_status::{FAILED, FINE, INTERNAL, USAGE};
 use crate::logging::LastLines;
 
+mod accounts;
+mod database;
 mod demo;
 mod loadtest;
 mod migrate;
 mod ops;
 mod serve;
 mod sim;
+mod span;
+mod token;
+mod user;
 mod worker;
 
 /// Answers telephone calls with an AI.
@@ -43,6 +48,12 @@ enum Command {
     /// What an operator does beside the program that serves
     #[command(subcommand)]
     Ops(ops::Command),
+    /// Add, list and change the people who may log in
+    #[command(subcommand)]
+    User(user::Command),
+    /// Add, list and revoke the tokens that programs show instead of a password
+    #[command(subcommand)]
+    Token(token::Command),
     /// The simulated telephone network and the simulated Realtime service
     #[command(subcommand)]
     Sim(sim::Command),
@@ -82,6 +93,8 @@ pub fn main() -> ExitCode {
         Command::Loadtest(command) => loadtest::run(*command),
         Command::Migrate => migrate::run(),
         Command::Ops(command) => ops::run(command),
+        Command::User(command) => user::run(command),
+        Command::Token(command) => token::run(command),
         Command::Sim(command) => sim::run(command),
     })
 }

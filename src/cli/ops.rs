@@ -5,10 +5,10 @@ use actors::db::{BadUrl, DbError};
 use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
 
+mod audit;
 mod jobs;
 
-use crate::logging;
-use crate::settings::{OpsSettings, environment};
+use super::database;
 
 /// So many are listed: the newest.
 const LISTED: i64 = 100;
@@ -19,6 +19,8 @@ pub enum Command {
     DeadLetters(DeadLettersArguments),
     /// List the background jobs, pause or resume one, or let it run now
     Jobs(jobs::Arguments),
+    /// List who did what, and who opened which transcript or recording; the newest first
+    Audit(audit::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -42,31 +44,11 @@ fn which(text: &str) -> Result<Which, String> {
 }
 
 pub fn run(command: Command) -> u8 {
-    let settings = match OpsSettings::read(environment) {
-        Ok(settings) => settings,
-        Err(faults) => {
-            eprintln!("switchboard ops cannot start: {faults}");
-            return super::USAGE;
-        }
-    };
-    logging::start(&settings.log);
-    let url = settings.url.expose();
-    let system = actix_rt::System::new();
-    let done = match command {
-        Command::DeadLetters(arguments) => system.block_on(dead_letters(url, arguments.retry)),
-        Command::Jobs(arguments) => system.block_on(jobs::run(url, arguments)),
-    };
-    match done {
-        Ok(Ok(status)) => status,
-        Ok(Err(error)) => {
-            eprintln!("switchboard ops failed: {error}");
-            super::FAILED
-        }
-        Err(error) => {
-            eprintln!("switchboard ops cannot start: {error}");
-            super::USAGE
-        }
-    }
+    database::run("ops", async |url| match command {
+        Command::DeadLetters(arguments) => dead_letters(url, arguments.retry).await,
+        Command::Jobs(arguments) => jobs::run(url, arguments).await,
+        Command::Audit(arguments) => audit::run(url, arguments).await,
+    })
 }
 
 async fn dead_letters(url: &str, retry: Option<Which>) -> Result<Result<u8, DbError>, BadUrl> {

@@ -74,6 +74,7 @@ pub fn state(app: &App) -> State {
         redis_is_away: app.limits.is_alone(),
         agent_is_stale: app.agent_is_stale.load(Ordering::Relaxed),
         bypasses_validation: app.settings.twilio.bypass_validation,
+        has_no_users: app.has_no_users.load(Ordering::Relaxed),
         api_is_open: app.settings.http.api_auth == ApiAuth::Off,
     })
 }

@@ -347,14 +347,20 @@ fn migrate_wants_a_database_and_nothing_else() {
 
 #[test]
 fn everything_is_kept_for_ever_unless_a_setting_says_how_long() {
-    assert_eq!(with(&[]).unwrap().retention, Retentions { event_days: Some(365), ..Retentions::default() });
-    let days =
-        [("RETENTION_TRANSCRIPT_DAYS", "30"), ("RETENTION_NUMBER_DAYS", "7"), ("RETENTION_EVENT_DAYS", "90")];
+    let bookkeeping = Retentions { event_days: Some(365), audit_days: Some(400), ..Retentions::default() };
+    assert_eq!(with(&[]).unwrap().retention, bookkeeping);
+    let days = [
+        ("RETENTION_TRANSCRIPT_DAYS", "30"),
+        ("RETENTION_NUMBER_DAYS", "7"),
+        ("RETENTION_EVENT_DAYS", "90"),
+        ("RETENTION_AUDIT_DAYS", "800"),
+    ];
     let kept = Retentions {
         transcript_days: Some(30),
         recording_days: None,
         number_days: Some(7),
         event_days: Some(90),
+        audit_days: Some(800),
     };
     assert_eq!(with(&days).unwrap().retention, kept);
     let recordings = ("RETENTION_RECORDING_DAYS", "30");

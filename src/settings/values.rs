@@ -87,6 +87,8 @@ pub(super) fn postgres_url(reader: &mut Reader<'_>, name: &str) -> Option<Secret
 
 /// For how many days the rows of bookkeeping are kept.
 const EVENT_DAYS: u32 = 365;
+/// For how many days is known who did what: longer than a year, so that a yearly check finds all of it.
+const AUDIT_DAYS: u32 = 400;
 
 pub(super) fn retention(reader: &mut Reader<'_>) -> Retentions {
     let mut days = |name, default| {
@@ -99,6 +101,7 @@ pub(super) fn retention(reader: &mut Reader<'_>) -> Retentions {
         recording_days: days("RETENTION_RECORDING_DAYS", None),
         number_days: days("RETENTION_NUMBER_DAYS", None),
         event_days: days("RETENTION_EVENT_DAYS", Some(EVENT_DAYS)),
+        audit_days: days("RETENTION_AUDIT_DAYS", Some(AUDIT_DAYS)),
     };
     let has_twilio = !reader.is_unset("TWILIO_ACCOUNT_SID") && !reader.is_unset("TWILIO_AUTH_TOKEN");
     if keep.recording_days.is_some() && !has_twilio {

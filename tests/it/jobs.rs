@@ -1,5 +1,6 @@
 //! Background jobs: shared by processes, paused, failing, given back; and what each of them does.
 
+mod accounts;
 mod runner;
 mod work;
 

@@ -15,6 +15,7 @@ fn well() -> Known {
         redis_is_away: false,
         bypasses_validation: false,
         api_is_open: false,
+        has_no_users: false,
     }
 }
 
@@ -63,6 +64,7 @@ fn what_stops_no_call_is_a_warning() {
         redis_is_away: true,
         bypasses_validation: true,
         api_is_open: true,
+        has_no_users: true,
         ..well()
     });
     assert_eq!((state.status, state.warnings), ("healthy", WARNINGS.to_vec()));

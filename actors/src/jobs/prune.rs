@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
-use chrono::{Days, Utc};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
-use super::{Job, JobError, Progress, retention};
+use super::retention::{self, Retentions};
+use super::{Job, JobError, Progress};
 use crate::db::{OldRows, Operations};
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
 /// Rows that one statement looks at: it holds its locks for some milliseconds.
 const BATCH: u32 = 1_000;
+/// A session that has expired says for so long who was logged in.
+const SESSION_DAYS: u32 = 1;
 
 pub struct Prune {
     pub db: Operations,
-    pub keep_days: u32,
+    pub keep: Retentions,
 }
 
 impl Job for Prune {
@@ -34,14 +36,21 @@ impl Job for Prune {
 
 impl Prune {
     async fn delete_old_rows(&self) -> Result<Progress, JobError> {
-        let Some(before) = Utc::now().checked_sub_days(Days::new(self.keep_days.into())) else {
-            return Ok(Progress::Done);
-        };
         let mut progress = Progress::Done;
         for rows in OldRows::ALL {
+            let Some(before) = retention::ago(days(rows, &self.keep)) else { continue };
             let delete = async || self.db.prune(rows, before, BATCH).await;
             progress = progress.and(retention::in_batches(rows.as_str(), delete).await?);
         }
         Ok(progress)
+    }
+}
+
+/// For how many days the rows of a table are kept; none: for ever.
+fn days(rows: OldRows, keep: &Retentions) -> Option<u32> {
+    match rows {
+        OldRows::Webhooks | OldRows::CallEvents | OldRows::Deletions | OldRows::Instances => keep.event_days,
+        OldRows::Sessions => Some(SESSION_DAYS),
+        OldRows::Audit => keep.audit_days,
     }
 }

@@ -33,12 +33,14 @@ pub struct Retentions {
     pub number_days: Option<u32>,
     /// Callbacks that were dealt with, events of calls, notes of deletions, instances that are gone.
     pub event_days: Option<u32>,
+    /// Who did what, and who opened what.
+    pub audit_days: Option<u32>,
 }
 
 impl Retentions {
     /// Something of what callers said or left is not kept for ever.
     pub fn is_personal(&self) -> bool {
-        Self { event_days: None, ..*self } != Self::default()
+        Self { event_days: None, audit_days: None, ..*self } != Self::default()
     }
 }
 
@@ -127,6 +129,6 @@ pub(super) async fn in_batches(
 }
 
 /// The moment so many days ago; none for none, and for more days than there were.
-fn ago(days: Option<u32>) -> Option<DateTime<Utc>> {
+pub(super) fn ago(days: Option<u32>) -> Option<DateTime<Utc>> {
     Utc::now().checked_sub_days(Days::new(days?.into()))
 }

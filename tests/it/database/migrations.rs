@@ -208,7 +208,7 @@ async fn tables_columns_and_types_in_the_code_are_those_of_the_database() {
     for line in code.lines().map(str::trim) {
         if let Some((name, _)) = line.split_once(" (").filter(|_| line.ends_with('{')) {
             table = name.to_owned();
-        } else if let Some((column, kind)) = line.trim_end_matches(',').split_once(" -> ") {
+        } else if let Some((column, kind)) = line.strip_suffix(',').and_then(|line| line.split_once(" -> ")) {
             let inner = kind.strip_prefix("Nullable<").and_then(|kind| kind.strip_suffix('>'));
             let nullable = if inner.is_some() { "YES" } else { "NO" };
             written.push(format!("{table}|{column}|{}|{nullable}", inner.unwrap_or(kind).to_lowercase()));

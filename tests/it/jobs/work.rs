@@ -20,8 +20,13 @@ use crate::support::eventually;
 use crate::support::postgres::{TestDatabase, spool_dir};
 
 /// For ever.
-const KEPT: Retentions =
-    Retentions { transcript_days: None, recording_days: None, number_days: None, event_days: None };
+const KEPT: Retentions = Retentions {
+    transcript_days: None,
+    recording_days: None,
+    number_days: None,
+    event_days: None,
+    audit_days: None,
+};
 const ACCOUNT: &str = "AC00000000000000000000000000000001";
 
 /// Twilio, and a database that knows its calls.
@@ -385,7 +390,7 @@ async fn rows_of_bookkeeping_are_kept_for_as_long_as_is_set_and_deleted_in_batch
                 SELECT 'pod-' || age, now() - age * interval '1 day' FROM unnest(ARRAY[0, 29, 31]) AS age",
         )
         .await;
-    let job = Prune { db: db.operations(), keep_days: 30 };
+    let job = Prune { db: db.operations(), keep: Retentions { event_days: Some(30), ..KEPT } };
     for _ in 0..2 {
         assert_eq!(job.run().await, Ok(Progress::Done));
         assert_eq!(database.query("SELECT DISTINCT kind FROM call_events").await, ["new"]);

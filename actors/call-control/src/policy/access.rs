@@ -194,6 +194,32 @@ impl FromStr for Role {
     }
 }
 
+/// The name of a user or a token: ASCII, so that two names that look alike are the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountName(String);
+
+/// The text cannot be the name of a user or a token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected up to 64 letters, digits, `.`, `_`, `-`, `@` and `+`, the first a letter or digit")]
+pub struct BadName;
+
+impl FromStr for AccountName {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let fits = text.len() <= 64
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-@+".contains(c));
+        if fits { Ok(Self(text.to_owned())) } else { Err(BadName) }
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,5 +272,15 @@ mod tests {
             assert_eq!(serde_json::to_string(&scope).unwrap(), format!("\"{scope}\""));
         }
         assert!("Admin".parse::<Role>().is_err());
+    }
+
+    #[test]
+    fn a_name_is_short_and_ascii_and_begins_with_a_letter_or_digit() {
+        for name in ["anna", "7", "Anna.B+test@example.com", &"a".repeat(64)] {
+            assert_eq!(name.parse::<AccountName>().map(|name| name.to_string()).as_deref(), Ok(name));
+        }
+        for name in ["", "-anna", ".", "an na", "ann\u{e4}", "anna:x", "anna\n", &"a".repeat(65)] {
+            assert_eq!(name.parse::<AccountName>(), Err(BadName), "{name:?}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Rows that nobody needs once they are old: callbacks that were dealt with, events of calls, notes of what
-//! was deleted, and instances that were not heard of since.
+//! was deleted, instances that were not heard of since, sessions that have expired, and the audit.
 //!
-//! Rows come about in the order of time, so what is old is among those with the lowest numbers: as many as a
-//! batch has are looked at, and no index is needed.
+//! Most rows come about in the order of time, so what is old is among those with the lowest numbers: as many
+//! as a batch has are looked at, and no further index is needed.
 
 use chrono::{DateTime, Utc};
 
@@ -16,10 +16,14 @@ pub enum OldRows {
     CallEvents,
     Deletions,
     Instances,
+    /// Old is one that expired long ago.
+    Sessions,
+    Audit,
 }
 
 impl OldRows {
-    pub const ALL: [Self; 4] = [Self::Webhooks, Self::CallEvents, Self::Deletions, Self::Instances];
+    pub const ALL: [Self; 6] =
+        [Self::Webhooks, Self::CallEvents, Self::Deletions, Self::Instances, Self::Sessions, Self::Audit];
 
     /// The table's name.
     pub fn as_str(self) -> &'static str {
@@ -28,6 +32,8 @@ impl OldRows {
             Self::CallEvents => "call_events",
             Self::Deletions => "deletions",
             Self::Instances => "instances",
+            Self::Sessions => "sessions",
+            Self::Audit => "audit",
         }
     }
 
@@ -51,6 +57,16 @@ impl OldRows {
                      SELECT instance_id FROM instances ORDER BY heartbeat_at LIMIT $2
                  ) AS oldest
                  WHERE instances.instance_id = oldest.instance_id AND heartbeat_at < $1"
+            }
+            Self::Sessions => {
+                "DELETE FROM sessions USING (
+                     SELECT key_hash FROM sessions ORDER BY expires_at LIMIT $2
+                 ) AS oldest
+                 WHERE sessions.key_hash = oldest.key_hash AND expires_at < $1"
+            }
+            Self::Audit => {
+                "DELETE FROM audit USING (SELECT id FROM audit ORDER BY id LIMIT $2) AS oldest
+                 WHERE audit.id = oldest.id AND at < $1"
             }
         }
     }
