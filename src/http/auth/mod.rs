@@ -21,6 +21,8 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, ResponseError as _, web};
 use actors::db::{Accounts, Db, DbError};
 use actors::secret::Secret;
+use chrono::{DateTime, Utc};
+use tokio::sync::Semaphore;
 
 #[cfg(test)]
 pub(crate) use self::access::NEEDS;
@@ -38,8 +40,13 @@ use crate::auth::token;
 use crate::rate_limit::Client;
 use crate::settings::Settings;
 
+/// So many sessions and tokens that were not let in lately are looked up at once. A storm of guesses leaves
+/// the database's other connections to the calls, and whoever is known does not notice.
+const STRANGERS: usize = 8;
+
 /// What the doors need to know who asks.
 pub struct Auth {
+    strangers: Semaphore,
     accounts: Accounts,
     cookies: Cookies,
     seen: Seen,
@@ -50,6 +57,7 @@ pub struct Auth {
 impl Auth {
     pub fn new(settings: &Settings, db: &Db) -> Self {
         Self {
+            strangers: Semaphore::new(STRANGERS),
             accounts: db.accounts(),
             cookies: Cookies::new(&settings.secret_key, settings.http.is_https()),
             seen: Seen::default(),
@@ -69,6 +77,8 @@ enum Asker {
     Known(Identity),
     /// Shows a session or a token while the database is away.
     CannotBeTold,
+    /// Shows a session or a token that would be [one too many](STRANGERS) to look up.
+    OneTooMany,
 }
 
 /// What a request shows.
@@ -136,7 +146,7 @@ pub fn client(request: &HttpRequest) -> Option<Client> {
 pub fn identity(request: &HttpRequest) -> Option<Identity> {
     match request.extensions().get()? {
         Asker::Known(identity) => Some(identity.clone()),
-        Asker::Nobody | Asker::Wrong | Asker::CannotBeTold => None,
+        Asker::Nobody | Asker::Wrong | Asker::CannotBeTold | Asker::OneTooMany => None,
     }
 }
 
@@ -144,19 +154,19 @@ async fn asker(app: &App, request: &HttpRequest) -> Asker {
     if local::lets_in(app, request) {
         return Asker::Known(Identity::local());
     }
-    let (accounts, now) = (&app.auth.accounts, Now::read());
-    let (hash, found) = match credential(app, request) {
+    let now = Now::read();
+    let (credential, hash) = match credential(app, request) {
         None => return Asker::Nobody,
         Some(Credential::Wrong) => return Asker::Wrong,
-        Some(Credential::Session(hash)) => {
-            let found = accounts.session(&hash).await;
-            (hash, found.map(|user| user.map(|user| (user.expires_at, Identity::from(user)))))
-        }
-        Some(Credential::Token(hash)) => {
-            let found = accounts.token(&hash).await;
-            (hash, found.map(|token| token.map(|token| (token.expires_at, Identity::from(token)))))
-        }
+        Some(credential @ (Credential::Session(hash) | Credential::Token(hash))) => (credential, hash),
     };
+    let is_stranger = app.auth.seen.lately(&hash, now).is_none();
+    let turn = is_stranger.then(|| app.auth.strangers.try_acquire());
+    if let Some(Err(_)) = turn {
+        return Asker::OneTooMany;
+    }
+    let found = look_up(&app.auth.accounts, credential, hash).await;
+    drop(turn);
     match found {
         Ok(Some((expires_at, identity))) => {
             app.auth.seen.is_valid(hash, identity.clone(), expires_at, now);
@@ -168,6 +178,20 @@ async fn asker(app: &App, request: &HttpRequest) -> Asker {
         }
         Err(error) => lately(app, &hash, now, &error),
     }
+}
+
+/// Who it is, and until when; as the database says.
+async fn look_up(
+    accounts: &Accounts,
+    credential: Credential,
+    hash: [u8; 32],
+) -> Result<Option<(DateTime<Utc>, Identity)>, DbError> {
+    if let Credential::Session(_) = credential {
+        let user = accounts.session(&hash).await?;
+        return Ok(user.map(|user| (user.expires_at, user.into())));
+    }
+    let token = accounts.token(&hash).await?;
+    Ok(token.map(|token| (token.expires_at, token.into())))
 }
 
 /// Whoever was let in lately still is, while the database is away.
@@ -208,12 +232,20 @@ async fn check(app: &App, request: &HttpRequest, need: Need) -> Result<(), ApiEr
             limits::wrong_credential(app, request).await?;
             Err(ApiError::Unauthorized)
         }
+        (_, Asker::OneTooMany) => {
+            Err(ApiError::NotReady("too many ask at once who are not known: try again"))
+        }
         (_, Asker::CannotBeTold) => Err(ApiError::unavailable("it cannot be looked up who asks")),
     }
 }
 
 #[cfg(test)]
 impl Auth {
+    /// As many strangers are looked up as can be, until this is dropped.
+    pub(crate) fn is_stormed(&self) -> tokio::sync::SemaphorePermit<'_> {
+        self.strangers.try_acquire_many(STRANGERS as u32).expect("nobody else is looked up")
+    }
+
     /// The header by which somebody shows a session or a token that the database has just called valid.
     pub(crate) fn has_let_in(&self, identity: Identity) -> (&'static str, String) {
         let (hash, header) = match identity.kind {
@@ -226,7 +258,7 @@ impl Auth {
                 (token::hash(&token), ("Authorization", format!("Bearer {}", token.expose())))
             }
         };
-        let expires_at = chrono::Utc::now() + std::time::Duration::from_secs(3_600);
+        let expires_at = Utc::now() + std::time::Duration::from_secs(3_600);
         self.seen.is_valid(hash, identity, expires_at, Now::read());
         header
     }

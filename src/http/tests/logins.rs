@@ -146,3 +146,23 @@ async fn attempts_are_counted_for_the_address_and_for_the_account_before_a_passw
     assert_eq!(attempt("bert", "192.0.2.1:1").await, COUNTED);
     assert_eq!(attempt("carl", "192.0.2.1:1").await, 429, "the address");
 }
+
+#[actix_rt::test]
+async fn a_storm_of_guesses_does_not_keep_out_whoever_is_known() {
+    let app = app(&[]);
+    let known = app.auth.has_let_in(user(Role::Viewer));
+    let stranger = super::app(&[]).auth.has_let_in(token(&[Scope::Monitor]));
+    let told = async |shown: &(&'static str, String)| {
+        let response = answer(&app, asks("/api/auth/me").insert_header(shown.clone())).await;
+        (response.status().as_u16(), body(response).await["detail"].clone())
+    };
+    let storm = app.auth.is_stormed();
+    assert_eq!(told(&known).await, (200, Value::Null));
+    assert_eq!(told(&stranger).await, (503, json!("too many ask at once who are not known: try again")));
+    drop(storm);
+    assert_eq!(
+        told(&stranger).await,
+        (503, json!("temporarily unavailable")),
+        "the database is asked, and away"
+    );
+}
