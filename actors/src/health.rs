@@ -64,6 +64,8 @@ pub struct Known {
     pub aside: usize,
     /// Of the last minutes, the oldest first.
     pub realtime: Vec<Outcome>,
+    /// The database refuses to process Twilio's status callbacks here.
+    pub refuses_webhooks: bool,
     /// No slot is free.
     pub is_full: bool,
     /// The agent file is not what new calls have: it is faulty, or refused, or could not be tried.
@@ -86,8 +88,9 @@ pub const CAUSES: [&str; 6] = [
     "realtime-responses-fail",
 ];
 /// Every warning there is.
-pub const WARNINGS: [&str; 7] = [
+pub const WARNINGS: [&str; 8] = [
     "records-set-aside",
+    "webhooks-refused",
     "full-house",
     "agent-file-not-used",
     "redis-away",
@@ -126,6 +129,7 @@ pub fn assess(known: &Known) -> State {
     };
     let warnings = [
         (known.aside > 0, "records-set-aside"),
+        (known.refuses_webhooks, "webhooks-refused"),
         (known.is_full, "full-house"),
         (known.agent_is_stale, "agent-file-not-used"),
         (known.redis_is_away, "redis-away"),

@@ -69,6 +69,7 @@ pub fn state(app: &App) -> State {
         },
         oldest_seconds: spool.oldest_seconds,
         aside: spool.aside,
+        refuses_webhooks: db.refuses_webhooks(),
         realtime: app.voice.pump.metrics.realtime.recent(),
         is_full: capacity.available == 0,
         redis_is_away: app.limits.is_alone(),

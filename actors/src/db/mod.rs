@@ -153,6 +153,8 @@ struct Shared {
     calls: CallMetrics,
     /// This process has its name for itself.
     claimed: AtomicBool,
+    /// The database refuses the worker of the webhooks.
+    refuses_webhooks: AtomicBool,
     runtime: DbRuntime,
 }
 
@@ -220,6 +222,7 @@ impl Db {
             counts: calls.of_actor("db"),
             calls,
             claimed: AtomicBool::new(false),
+            refuses_webhooks: AtomicBool::new(false),
             runtime,
         });
         let (handles, closed) = watch::channel(());

@@ -1,5 +1,7 @@
 //! How the database is, for health and metrics. Nothing here waits.
 
+use std::sync::atomic::Ordering;
+
 use super::connect::health::{DbHealth, SchemaState};
 use super::connect::pool::PoolStats;
 use super::handles::Status;
@@ -42,6 +44,11 @@ impl Status {
     /// Whether the database answers, as of the last query or probe (at most some seconds ago).
     pub fn health(&self) -> DbHealth {
         self.0.shared.seen.health()
+    }
+
+    /// Whether the database refuses to process webhooks here: until somebody mends that, they wait.
+    pub fn refuses_webhooks(&self) -> bool {
+        self.0.shared.refuses_webhooks.load(Ordering::Relaxed)
     }
 
     /// Why the last attempt to open a connection failed, if it did: also while others are open and serve.

@@ -9,6 +9,7 @@ fn well() -> Known {
         database: Database::Healthy,
         oldest_seconds: 0,
         aside: 0,
+        refuses_webhooks: false,
         realtime: vec![],
         is_full: false,
         agent_is_stale: false,
@@ -59,6 +60,7 @@ fn a_process_is_healthy_only_while_the_agent_answers() {
 fn what_stops_no_call_is_a_warning() {
     let state = assess(&Known {
         aside: 1,
+        refuses_webhooks: true,
         is_full: true,
         agent_is_stale: true,
         redis_is_away: true,

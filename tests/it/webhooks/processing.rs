@@ -14,6 +14,7 @@ use super::{
 };
 use actors::db::Db;
 
+use crate::support::app::Setup;
 use crate::support::eventually;
 use crate::support::postgres::TestDatabase;
 use crate::support::twilio::call_sid;
@@ -264,4 +265,19 @@ async fn a_storm_is_stored_in_few_statements_and_a_bad_one_of_a_group_fails_alon
     assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 1);
     assert!(answers[250].is_err());
     assert_eq!(database.value("SELECT count(*) FROM webhooks").await, "999");
+}
+
+#[actix_rt::test]
+async fn a_database_that_refuses_the_worker_is_a_warning_until_it_takes_its_queries_again() {
+    let database = TestDatabase::create().await;
+    let app = Setup::new(&database.url, "http://127.0.0.1:1").start();
+    let warns = async || {
+        let warnings = app.get("/healthz").await["warnings"].clone();
+        warnings.as_array().unwrap().contains(&"webhooks-refused".into())
+    };
+    assert!(!warns().await);
+    database.query("ALTER TABLE webhooks RENAME TO elsewhere").await;
+    eventually("the warning comes", &warns).await;
+    database.query("ALTER TABLE elsewhere RENAME TO webhooks").await;
+    eventually("the warning goes", async || !warns().await).await;
 }

@@ -39,6 +39,11 @@ impl Trouble {
         }
     }
 
+    /// Whether the last turn was refused: no webhook is processed until somebody mends that.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self.0, Some(DbError::Refused(_)))
+    }
+
     /// The same, and logs the change.
     pub(super) fn note<T>(&mut self, turn: &Result<T, DbError>) {
         match (self.learn(turn), turn) {
@@ -78,6 +83,7 @@ mod tests {
         ];
         for (turn, news) in turns {
             assert_eq!(trouble.learn(&turn), news, "{turn:?}");
+            assert_eq!(trouble.is_refusal(), matches!(turn, Err(DbError::Refused(_))), "{turn:?}");
         }
     }
 }

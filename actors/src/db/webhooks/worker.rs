@@ -10,6 +10,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use call_control::backoff::{Backoff, jittered};
@@ -71,6 +72,7 @@ async fn work(shared: &Shared) {
         };
         let turn = turn.await;
         trouble.note(&turn.as_ref().map_err(Clone::clone).and_then(Turn::outcome));
+        shared.refuses_webhooks.store(trouble.is_refusal(), Ordering::Relaxed);
         match turn {
             Ok(Turn { leased: 0, .. }) => {
                 let _ = timeout(jittered(LOOK_EVERY, rand::random()), shared.inbox.stored()).await;
