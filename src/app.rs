@@ -34,6 +34,7 @@ use crate::rate_limit::redis::Shared;
 use crate::rate_limit::{InMemory, Store};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
+use crate::tls::Shown;
 use crate::traces;
 
 /// What every door can reach.
@@ -59,6 +60,8 @@ pub struct App {
     pub drawn: Drawn,
     pub scraped: Scraped,
     pub(crate) connection_ends: Ends,
+    /// The certificate that the doors show, if TLS ends here.
+    pub(crate) tls: Option<Arc<Shown>>,
     pub started_at: Instant,
     draining: AtomicBool,
 }
@@ -139,7 +142,9 @@ impl App {
         let connection_ends = Ends::register(metrics).context("the metrics of the connections")?;
         let public_url = match &settings.http.public_url {
             Some(url) => url.clone(),
-            None => Url::parse(&format!("http://{listening_on}")).context("where it listens")?,
+            None => {
+                Url::parse(&format!("{}://{listening_on}", settings.scheme())).context("where it listens")?
+            }
         };
         let call_metrics = Metrics::register(metrics).context("the metrics of the calls")?;
         call_metrics.realtime.explain(settings.places());
@@ -156,7 +161,9 @@ impl App {
             .context("the metrics of the limits")?;
         let auth = Auth::new(&settings, &db);
         let api = ApiWorker::start(metrics).context("the API's worker")?;
+        let tls = settings.tls.as_ref().map(|tls| Arc::new(Shown::new(tls.pair.clone())));
         Ok(Self {
+            tls,
             settings,
             db,
             registry: calls,

@@ -10,6 +10,7 @@ mod stop;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -41,9 +42,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 actors::metrics! {
     /// The metrics of the connections.
     struct ConnectionMetrics {
-        /// Connections we ended: `crowded` out, `idle` for too long, or `stalled` amid a body or answers.
+        /// Connections we ended: `crowded` out, `idle` for too long, `stalled` amid a body or answers, or
+        /// without a TLS `handshake` in time.
         ends: IntCounterVec = "switchboard_http_connections_ended_total"
-            ["reason" = &["crowded", "idle", "stalled"]];
+            ["reason" = &["crowded", "handshake", "idle", "stalled"]];
     }
 }
 
@@ -51,6 +53,7 @@ actors::metrics! {
 #[derive(Clone)]
 pub struct Ends {
     crowded: IntCounter,
+    handshake: IntCounter,
     idle: IntCounter,
     stalled: IntCounter,
 }
@@ -63,7 +66,8 @@ impl Ends {
     pub fn register(metrics: &dyn Registrar) -> prometheus::Result<Self> {
         let ends = ConnectionMetrics::register(metrics)?.ends;
         let of = |reason| ends.with_label_values(&[reason]);
-        Ok(Self { crowded: of("crowded"), idle: of("idle"), stalled: of("stalled") })
+        let (crowded, handshake) = (of("crowded"), of("handshake"));
+        Ok(Self { crowded, handshake, idle: of("idle"), stalled: of("stalled") })
     }
 }
 

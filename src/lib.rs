@@ -32,4 +32,5 @@ pub mod sim;
 mod sockets;
 mod tasks;
 mod terminal;
+pub mod tls;
 pub mod traces;

@@ -15,7 +15,7 @@ use crate::connections::{self, Bounds, Door};
 use crate::descriptors::{self, Room};
 use crate::settings::Settings;
 use crate::signals::Signals;
-use crate::{agent, auth, background, claim, http, left_behind, sockets};
+use crate::{agent, auth, background, claim, http, left_behind, sockets, tls};
 
 mod drain;
 mod metrics_door;
@@ -48,6 +48,7 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
         Some(listener) => listener.local_addr().map_err(StartError::Inherited)?,
         None => settings.http.bind,
     };
+    let scheme = settings.scheme();
     let app = web::Data::new(App::start(settings, address)?);
     check_schema(&app.db).await?;
     if !claim::at_start(&app, &mut signals).await? {
@@ -65,7 +66,10 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     let handle = server.handle();
     let metrics_door = metrics_door::open(&app)?;
     let serving = actix_rt::spawn(server);
-    thread::spawn(move || announce(address)); // whoever started us may not read it
+    thread::spawn(move || announce(scheme, address)); // whoever started us may not read it
+    if let (Some(shown), Some(settings)) = (&app.tls, &app.settings.tls) {
+        actix_rt::spawn(tls::look_after(shown.clone(), settings.clone()));
+    }
     actix_rt::spawn(agent::look_after(app.clone(), signals.reloads()));
     actix_rt::spawn(http::health::tell(app.clone()));
     actix_rt::spawn(auth::first_user::watch(app.clone()));
@@ -106,6 +110,7 @@ fn door(app: &App, workers: usize, room: Room) -> Door {
         bounds: Bounds { keep_alive: app.settings.http.keep_alive, most: room.strangers / workers },
         most_with_calls: room.connections / workers,
         ends: app.connection_ends.clone(),
+        tls: app.tls.clone().map(tls::acceptor),
         finish_within: FINISH_DEADLINE,
     }
 }
@@ -123,9 +128,10 @@ pub(crate) async fn check_schema(db: &Db) -> Result<(), StartError> {
 }
 
 /// The first line on standard output, for people and for programs that start us.
-fn announce(address: SocketAddr) {
+fn announce(scheme: &str, address: SocketAddr) {
     let mut stdout = std::io::stdout();
-    let said = writeln!(stdout, "switchboard listening on http://{address}").and_then(|()| stdout.flush());
+    let said =
+        writeln!(stdout, "switchboard listening on {scheme}://{address}").and_then(|()| stdout.flush());
     if let Err(error) = said {
         tracing::warn!(%error, "standard output is closed");
     }

@@ -16,6 +16,7 @@ use crate::http::settings::HttpSettings;
 use crate::logging::LogSettings;
 use crate::rate_limit::Quotas;
 use crate::rate_limit::redis::RedisSettings;
+use crate::tls::TlsSettings;
 use crate::traces::TraceSettings;
 
 mod agent_file;
@@ -28,6 +29,7 @@ mod realtime;
 mod redis;
 mod remarks;
 mod shared_keys;
+mod tls;
 mod traces;
 mod twilio;
 mod unread;
@@ -51,6 +53,8 @@ pub struct Settings {
     /// drawn at random, which serves one process.
     pub secret_key: Secret,
     pub http: HttpSettings,
+    /// The certificate that the doors show (`TLS_CERT_FILE`, `TLS_KEY_FILE`); none: TLS ends elsewhere.
+    pub tls: Option<TlsSettings>,
     /// How often a client may ask (`RATE_LIMIT_API`, …).
     pub quotas: Quotas,
     /// Where all instances count requests together (`REDIS_URL`).
@@ -127,6 +131,7 @@ impl Settings {
             secret_key: secret_key(&mut reader, twilio.auth_token.as_ref()),
             quotas: quotas(&mut reader),
             redis: redis::read(&mut reader),
+            tls: tls::read(&mut reader),
             registry: RegistrySettings::read(&mut reader),
             db: db::read(instance_id.clone(), &mut reader),
             realtime: realtime::read(&mut reader),
@@ -145,6 +150,11 @@ impl Settings {
 }
 
 impl Settings {
+    /// The scheme of the doors.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
     /// What the Realtime service is told, and where that is set.
     pub fn places(&self) -> Vec<(&'static str, String)> {
         self.agent.places()

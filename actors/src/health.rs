@@ -72,6 +72,10 @@ pub struct Known {
     pub agent_is_stale: bool,
     /// Instances share limits, and this one counts alone.
     pub redis_is_away: bool,
+    /// The certificate in the files is not the one that is shown: it is faulty.
+    pub certificate_is_stale: bool,
+    /// The certificate that is shown has ended or ends soon.
+    pub certificate_is_ending: bool,
     pub bypasses_validation: bool,
     pub api_is_open: bool,
     /// Logins are required, and nobody can log in.
@@ -88,12 +92,14 @@ pub const CAUSES: [&str; 6] = [
     "realtime-responses-fail",
 ];
 /// Every warning there is.
-pub const WARNINGS: [&str; 8] = [
+pub const WARNINGS: [&str; 10] = [
     "records-set-aside",
     "webhooks-refused",
     "full-house",
     "agent-file-not-used",
     "redis-away",
+    "certificate-not-used",
+    "certificate-ends-soon",
     "twilio-validation-bypassed",
     "api-auth-off",
     "no-users",
@@ -133,6 +139,8 @@ pub fn assess(known: &Known) -> State {
         (known.is_full, "full-house"),
         (known.agent_is_stale, "agent-file-not-used"),
         (known.redis_is_away, "redis-away"),
+        (known.certificate_is_stale, "certificate-not-used"),
+        (known.certificate_is_ending, "certificate-ends-soon"),
         (known.bypasses_validation, "twilio-validation-bypassed"),
         (known.api_is_open, "api-auth-off"),
         (known.has_no_users, "no-users"),

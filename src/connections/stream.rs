@@ -46,6 +46,16 @@ impl Stream {
     /// # Errors
     /// The connection has ended before.
     pub(super) async fn speaks(&mut self) -> io::Result<()> {
+        self.readable().await?;
+        self.is_used();
+        Ok(())
+    }
+
+    /// Waits until there is something to read.
+    ///
+    /// # Errors
+    /// The connection has ended before.
+    pub(super) async fn readable(&mut self) -> io::Result<()> {
         let connection = self.connection.clone();
         let readable = poll_fn(|context| {
             if connection.has_ended() {
@@ -54,11 +64,14 @@ impl Stream {
             connection.watch(context);
             self.io().poll_read_ready(context)
         });
-        readable.await?;
-        if !connection.has_ended() {
-            connection.state.set(State::Used);
+        readable.await
+    }
+
+    /// The peer has said something.
+    pub(super) fn is_used(&self) {
+        if !self.connection.has_ended() {
+            self.connection.state.set(State::Used);
         }
-        Ok(())
     }
 
     fn io(&mut self) -> &mut TcpStream {

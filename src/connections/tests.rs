@@ -42,6 +42,7 @@ fn door(most: usize) -> (TcpListener, Door) {
         bounds: Bounds { keep_alive: MINUTE, most },
         most_with_calls: 1_000,
         ends: ends(),
+        tls: None,
         finish_within: Duration::from_secs(1),
     };
     (TcpListener::bind("127.0.0.1:0").unwrap(), door)

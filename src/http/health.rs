@@ -74,6 +74,8 @@ pub fn state(app: &App) -> State {
         is_full: capacity.available == 0,
         redis_is_away: app.limits.is_alone(),
         agent_is_stale: app.agent_is_stale.load(Ordering::Relaxed),
+        certificate_is_stale: app.tls.as_ref().is_some_and(|tls| tls.is_stale()),
+        certificate_is_ending: app.tls.as_ref().is_some_and(|tls| tls.is_ending()),
         bypasses_validation: app.settings.twilio.bypass_validation,
         has_no_users: app.has_no_users.load(Ordering::Relaxed),
         api_is_open: app.settings.http.api_auth == ApiAuth::Off,

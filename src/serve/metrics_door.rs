@@ -25,6 +25,7 @@ pub(super) fn open(app: &Data<App>) -> Result<Option<ServerHandle>, StartError> 
         bounds: Bounds { keep_alive: app.settings.http.keep_alive, most: CONNECTIONS },
         most_with_calls: CONNECTIONS,
         ends: app.connection_ends.clone(),
+        tls: None,
         finish_within: FINISH_WITHIN,
     };
     let data = app.clone();

@@ -38,7 +38,7 @@ const OTHERS: [&str; 23] = [
 ];
 /// Those of them that somebody sets for an effect, and what is missing without it. Not said where the program
 /// asks for them, unless it only [checks](unread::CHECKED) them.
-const WITHOUT_EFFECT: [(&str, &str); 12] = [
+const WITHOUT_EFFECT: [(&str, &str); 10] = [
     ("ALERT_WEBHOOK_URL", "no alert is sent"),
     ("FLIGHT_RECORDER", "nothing is recorded for a replay"),
     ("HTTP_KEEP_ALIVE_MS", "idle connections are kept as long as always"),
@@ -46,14 +46,12 @@ const WITHOUT_EFFECT: [(&str, &str); 12] = [
     ("RECORD_CALLS", "no call is recorded"),
     ("SPEND_LIMIT_PER_CALL_USD", "nothing limits what a call costs"),
     ("SPEND_LIMIT_PER_DAY_USD", "nothing limits what a day costs"),
-    ("TLS_CERT_FILE", "TLS must end in front of the program"),
-    ("TLS_KEY_FILE", "TLS must end in front of the program"),
     ("TWILIO_AUTH_TOKEN_SECONDARY", "only TWILIO_AUTH_TOKEN is believed"),
     ("TWILIO_SHARED_KEYS", "only TWILIO_AUTH_TOKEN is believed"),
     ("URGENT_NOTIFICATION_NUMBER", "nobody is notified"),
 ];
 /// Without them, those behind them have no effect.
-const DEPENDENT: [(&[&str], &[&str]); 3] = [
+const DEPENDENT: [(&[&str], &[&str]); 2] = [
     (
         &["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"],
         &[
@@ -64,7 +62,6 @@ const DEPENDENT: [(&[&str], &[&str]); 3] = [
         ],
     ),
     (&["TWILIO_ACCOUNT_SID"], &["TWILIO_API_BASE_URL"]),
-    (&["TLS_CERT_FILE"], &["TLS_KEY_FILE"]),
 ];
 /// Without effect where the one before is set.
 const OVERRIDDEN: [(&str, &str); 3] = [

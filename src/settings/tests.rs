@@ -461,3 +461,12 @@ fn the_metrics_may_have_a_token_and_an_address_of_their_own() {
         ["METRICS_AUTH", "METRICS_ADDR"]
     );
 }
+
+#[test]
+fn a_certificate_needs_its_key_and_both_files_are_read_at_the_start() {
+    let (certificate, key) = (("TLS_CERT_FILE", "/no/such.crt"), ("TLS_KEY_FILE", "/no/such.key"));
+    assert_eq!(faulty(&[certificate]), ["TLS_KEY_FILE"]);
+    assert_eq!(faulty(&[key]), ["TLS_CERT_FILE"]);
+    assert_eq!(faulty(&[certificate, key]), ["TLS_CERT_FILE"], "there is none");
+    assert!(with(&[]).unwrap().tls.is_none());
+}

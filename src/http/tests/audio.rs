@@ -57,6 +57,7 @@ fn served(app: &web::Data<App>) -> (SocketAddr, ServerHandle) {
         bounds: Bounds { keep_alive: Duration::from_secs(60), most: 100 },
         most_with_calls: 100,
         ends: Ends::register(&prometheus::Registry::new()).unwrap(),
+        tls: None,
         finish_within: Duration::from_secs(30),
     };
     let data = app.clone();

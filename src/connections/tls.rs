@@ -1,0 +1,144 @@
+//! A connection over TLS. The limits are those of the TCP connection below. Until it has sent its first
+//! request, a connection counts as one that has said nothing, whatever its handshake has sent.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use actix_rt::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::server::{HEAD_WITHIN, Served};
+use super::stream::Stream;
+use super::{Connection, Connections};
+
+impl Served for TlsStream<Stream> {
+    fn connection(&self) -> &Rc<Connection> {
+        &self.get_ref().0.connection
+    }
+}
+
+/// Shakes hands, and waits until the peer speaks. The handshake has the time of a request's head.
+pub(super) async fn accept(
+    io: TcpStream,
+    connections: Rc<Connections>,
+    tls: TlsAcceptor,
+) -> io::Result<(TlsStream<Stream>, Option<SocketAddr>)> {
+    io.set_nodelay(true)?;
+    let peer = io.peer_addr().ok();
+    let mut stream = Stream::new(io, connections.add(Instant::now()));
+    stream.readable().await?;
+    let shaken = timeout(HEAD_WITHIN, tls.accept(stream)).await;
+    let shaken = shaken.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
+    let mut stream = shaken.inspect_err(|_| connections.ends.handshake.inc())?;
+    let (below, session) = stream.get_mut();
+    let has_spoken = session.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0);
+    if !has_spoken {
+        below.readable().await?;
+    }
+    below.is_used();
+    Ok((stream, peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use actix_web::middleware::from_fn;
+    use actix_web::{App, HttpResponse, web};
+    use actors::wire::https;
+    use rustls::RootCertStore;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::client;
+
+    use super::super::{Bounds, Door, Ends, in_turn, serve};
+    use super::*;
+    use crate::tls::{Shown, acceptor, tests::issued};
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    struct Running {
+        address: SocketAddr,
+        certificate: CertificateDer<'static>,
+    }
+
+    impl Running {
+        fn start(most: usize) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let (address, settings) = (listener.local_addr().unwrap(), issued("127.0.0.1"));
+            let certificate = settings.pair.certificate();
+            let door = Door {
+                workers: 1,
+                bounds: Bounds { keep_alive: Duration::from_secs(60), most },
+                most_with_calls: 1_000,
+                ends: Ends::register(&prometheus::Registry::new()).unwrap(),
+                tls: Some(acceptor(Arc::new(Shown::new(settings.pair)))),
+                finish_within: Duration::from_secs(1),
+            };
+            let routes =
+                || App::new().wrap(from_fn(in_turn)).default_service(web::to(HttpResponse::NoContent));
+            actix_rt::spawn(serve(vec![listener], &door, routes).unwrap());
+            Self { address, certificate }
+        }
+
+        async fn connect(&self) -> client::TlsStream<TcpStream> {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.certificate.clone()).unwrap();
+            let io = TcpStream::connect(self.address).await.unwrap();
+            let name = ServerName::try_from("127.0.0.1").unwrap();
+            let shaken = TlsConnector::from(https::trusting(roots)).connect(name, io);
+            timeout(DEADLINE, shaken).await.unwrap().unwrap()
+        }
+
+        /// Has begun a handshake.
+        async fn hesitates(&self) -> TcpStream {
+            let mut io = TcpStream::connect(self.address).await.unwrap();
+            io.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).await.unwrap();
+            io
+        }
+    }
+
+    /// A request is answered.
+    async fn is_served(stream: &mut client::TlsStream<TcpStream>) {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut said = Vec::new();
+        while !said.ends_with(b"\r\n\r\n") {
+            said.push(timeout(DEADLINE, stream.read_u8()).await.unwrap().unwrap());
+        }
+        assert!(said.starts_with(b"HTTP/1.1 204 "), "{}", String::from_utf8_lossy(&said));
+    }
+
+    #[actix_rt::test]
+    async fn whoever_is_amid_a_handshake_goes_first_where_there_are_too_many() {
+        let running = Running::start(2);
+        let mut used = running.connect().await;
+        is_served(&mut used).await;
+        let mut hesitant = running.hesitates().await;
+        let _one_more = TcpStream::connect(running.address).await.unwrap();
+        let ended = timeout(DEADLINE, hesitant.read(&mut [0; 64])).await.expect("an end in time");
+        assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+        is_served(&mut used).await;
+    }
+
+    #[actix_rt::test]
+    async fn a_connection_serves_several_requests_and_tells_of_its_end() {
+        let running = Running::start(10);
+        let mut stream = running.connect().await;
+        for _ in 0..3 {
+            is_served(&mut stream).await;
+        }
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
+        stream.flush().await.unwrap();
+        stream.write_all(b"a\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut said = String::new();
+        timeout(DEADLINE, stream.read_to_string(&mut said)).await.unwrap().expect("it is told of the end");
+        assert!(said.starts_with("HTTP/1.1 204 "), "{said}");
+    }
+}
