@@ -95,3 +95,49 @@ fn a_response_that_could_not_begin_is_asked_for_again_and_not_for_ever() {
     let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
     assert_eq!(call.end(), Some((unavailable, NextStep::Human)));
 }
+
+/// The kinds of the events that were to be written.
+fn events(effects: Vec<Effect>) -> Vec<&'static str> {
+    let kinds = effects.into_iter().filter_map(|effect| match effect {
+        Effect::WriteEvent { kind, .. } => Some(kind),
+        _ => None,
+    });
+    kinds.collect()
+}
+
+#[test]
+fn a_service_that_says_again_and_again_that_a_response_is_active_is_noted_once() {
+    let mut call = Timeline::ready();
+    let (mut noted, mut asked, mut refused) = (vec![], 1, 0);
+    for now in (1_000..5_000).step_by(50) {
+        if refused < asked {
+            call.service(
+                now,
+                &format!(
+                    r#"{{"type":"error","error":{{"code":"conversation_already_has_active_response","event_id":"respond-{asked}"}}}}"#
+                ),
+            );
+            refused = asked;
+        }
+        call.at(now, Input::Tick);
+        let done = call.take();
+        asked += u32::from(done.iter().any(|effect| matches!(effect, Effect::Ask(Request::Greet { .. }))));
+        noted.extend(events(done));
+    }
+    assert!(asked > 3, "it is asked again {asked} times");
+    assert_eq!(noted, ["realtime-error"]);
+}
+
+#[test]
+fn a_response_without_a_sound_is_noted_and_asked_for_again() {
+    let mut call = Timeline::ready();
+    call.created(30, "r1").service(
+        1_000,
+        r#"{"type":"response.done","response":{"id":"r1","status":"completed","output":[]}}"#,
+    );
+    let now = call.conversation.deadline().unwrap();
+    call.at(now, Input::Tick);
+    let done = call.take();
+    assert!(done.contains(&Effect::Ask(Request::Greet { number: 2 })), "{done:?}");
+    assert_eq!(events(done), ["response-without-sound"]);
+}

@@ -61,3 +61,14 @@ fn a_service_that_does_not_hear_the_caller_is_replaced_and_then_a_person_takes_o
     let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
     assert_eq!((replaced_at, ended), (vec![14_000], Some((24_500, unavailable, NextStep::Human))));
 }
+
+#[test]
+fn an_utterance_whose_end_is_never_told_ends_and_is_answered() {
+    let mut call = Timeline::greeted();
+    call.caller_starts(3_000);
+    let answered = (3_500..60_000).step_by(500).find(|now| {
+        call.at(*now, Input::Pong).at(*now, Input::Tick);
+        call.requests().iter().any(|request| matches!(request, Request::Respond { .. }))
+    });
+    assert_eq!(answered, Some(33_000), "half a minute after the last sign of their voice");
+}
