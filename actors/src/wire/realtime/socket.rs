@@ -43,8 +43,8 @@ type Socket = WebSocketStream<MaybeTlsStream<ReadAhead<TcpStream>>>;
 
 /// An utterance comes back whole in some events (reference: OpenAI Realtime, "Connecting").
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
-/// tungstenite zeroes it before every read, so a large one costs (reference: audio path). A small one costs no
-/// more reads of the socket, which are [large](ReadAhead).
+/// tungstenite zeroes it before every read, so a large one costs (reference: audio path). A small one costs
+/// no more reads of the socket, which are [large](ReadAhead).
 const READ_BUFFER_BYTES: usize = 2 << 10;
 /// What may wait inside the socket; audio does not, so this is for our few requests.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
