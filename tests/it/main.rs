@@ -32,6 +32,7 @@ mod realtime_tls;
 mod report_page;
 mod support;
 mod survival;
+mod tls;
 mod tls_proxy;
 mod traces;
 mod webhooks;
