@@ -44,13 +44,13 @@ fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 }
 
 fn time(bytes: &[u8]) -> Option<(DateTime<Utc>, &[u8])> {
-    let (text, rest, century) = match bytes.first()? {
-        &UTC_TIME => {
+    let (text, rest, century) = match *bytes.first()? {
+        UTC_TIME => {
             let (text, rest) = element(bytes, UTC_TIME)?;
             let is_of_this_century = text.first().is_some_and(|decade| *decade < b'5');
             (text, rest, if is_of_this_century { "20" } else { "19" })
         }
-        &GENERALIZED_TIME => {
+        GENERALIZED_TIME => {
             let (text, rest) = element(bytes, GENERALIZED_TIME)?;
             (text, rest, "")
         }
