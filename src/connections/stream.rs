@@ -31,6 +31,8 @@ pub(super) struct Stream {
     pub(super) connection: Rc<Connection>,
     /// Of what may be read at once.
     read: usize,
+    /// What is read goes through TLS, which says when it has [paused](Self::has_paused).
+    pub(super) is_below_tls: bool,
     linger: Option<Pin<Box<Sleep>>>,
     /// Nobody has to linger any more.
     is_over: bool,
@@ -38,7 +40,7 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(io: TcpStream, connection: Rc<Connection>) -> Self {
-        Self { io: Some(io), connection, read: 0, linger: None, is_over: false }
+        Self { io: Some(io), connection, read: 0, is_below_tls: false, linger: None, is_over: false }
     }
 
     /// Waits until the peer says something.
@@ -74,6 +76,11 @@ impl Stream {
         }
     }
 
+    /// Others have their turn: as much may be read again.
+    pub(super) fn has_paused(&mut self) {
+        self.read = 0;
+    }
+
     fn io(&mut self) -> &mut TcpStream {
         self.io.as_mut().expect("it is there until the drop")
     }
@@ -94,7 +101,9 @@ impl Stream {
             return Poll::Pending;
         }
         if self.read >= MOST_AT_ONCE {
-            self.read = 0;
+            if !self.is_below_tls {
+                self.read = 0;
+            }
             context.waker().wake_by_ref();
             return Poll::Pending;
         }

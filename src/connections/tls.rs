@@ -3,21 +3,63 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use actix_rt::net::TcpStream;
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Mutex;
+use tokio::task::yield_now;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::server::{HEAD_WITHIN, Served};
 use super::stream::Stream;
 use super::{Connection, Connections};
 
-impl Served for TlsStream<Stream> {
+/// A connection whose handshake is done.
+pub(super) struct Tls(TlsStream<Stream>);
+
+impl Served for Tls {
     fn connection(&self) -> &Rc<Connection> {
-        &self.get_ref().0.connection
+        &self.0.get_ref().0.connection
+    }
+}
+
+impl AsyncRead for Tls {
+    /// TLS hides from the server that the stream below pauses, as long as it has something to hand out.
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.0).poll_read(context, buffer);
+        if read.is_pending() {
+            self.0.get_mut().0.has_paused();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Tls {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
 
@@ -26,21 +68,35 @@ pub(super) async fn accept(
     io: TcpStream,
     connections: Rc<Connections>,
     tls: TlsAcceptor,
-) -> io::Result<(TlsStream<Stream>, Option<SocketAddr>)> {
+) -> io::Result<(Tls, Option<SocketAddr>)> {
     io.set_nodelay(true)?;
     let peer = io.peer_addr().ok();
     let mut stream = Stream::new(io, connections.add(Instant::now()));
     stream.readable().await?;
-    let shaken = timeout(HEAD_WITHIN, tls.accept(stream)).await;
-    let shaken = shaken.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
-    let mut stream = shaken.inspect_err(|_| connections.ends.handshake.inc())?;
+    let shaken = timeout(HEAD_WITHIN, shake(stream, &tls)).await;
+    let shaken = shaken.inspect_err(|_| connections.ends.handshake.inc());
+    let mut stream = shaken.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))?;
     let (below, session) = stream.get_mut();
+    below.is_below_tls = true;
     let has_spoken = session.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0);
     if !has_spoken {
         below.readable().await?;
     }
     below.is_used();
-    Ok((stream, peer))
+    Ok((Tls(stream), peer))
+}
+
+/// Shakes hands. A signature takes the thread of the calls for a fraction of a millisecond or, with a large
+/// RSA key, for some: so one is made at a time, and between two of them whatever else is ready has its turn.
+async fn shake(stream: Stream, tls: &TlsAcceptor) -> io::Result<TlsStream<Stream>> {
+    thread_local!(static TURN: Rc<Mutex<()>> = Rc::default());
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let turn = TURN.with(Rc::clone);
+    let turn = turn.lock().await;
+    let shaking = hello.into_stream(tls.config().clone()); // it signs
+    yield_now().await;
+    drop(turn);
+    shaking.await
 }
 
 #[cfg(test)]

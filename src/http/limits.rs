@@ -193,7 +193,7 @@ pub async fn callback(
 /// # Errors
 /// 429: it was one too many.
 pub async fn wrong_credential(app: &App, request: &HttpRequest) -> Result<Standing, ApiError> {
-    app.limits.count(Class::Auth, app.limits.client(request)).await
+    app.limits.count(Class::Auth, Client::guesser(app.limits.address(request))).await
 }
 
 /// The nearest address that is no trusted proxy: each of them vouches for the entry that it has added, the

@@ -6,8 +6,8 @@
 use std::future::ready;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
@@ -75,7 +75,7 @@ impl Default for Quotas {
 
 /// For each request that the API allows, so many looks at the live picture: it is drawn once for all who ask.
 /// A page asks every three seconds, and a dozen of them may stand behind one address.
-const PAGES: u32 = 3;
+const PAGES: u32 = 5;
 
 /// What is counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +122,8 @@ enum Key {
     Token(i64),
     /// The hash of a name that somebody logs in with.
     Name(u128),
+    /// An address, as the sender of tokens that are none.
+    Guesser(u128),
 }
 
 impl Client {
@@ -149,6 +151,13 @@ impl Client {
         let hash = Sha256::digest(name.to_lowercase());
         let (first, _) = hash.split_at(16);
         Self(Key::Name(first.iter().fold(0, |number, byte| (number << 8) | u128::from(*byte))))
+    }
+
+    /// An address that sends tokens. A token that has expired, which a program sends again and again, is not
+    /// to keep the people behind the same address from logging in.
+    pub fn guesser(address: IpAddr) -> Self {
+        let Self(key) = Self::address(address);
+        Self(if let Key::Address(bits) = key { Key::Guesser(bits) } else { key })
     }
 
     /// A Twilio account, by its SID: `AC` and 32 hexadecimal digits.
@@ -183,8 +192,9 @@ pub trait Store: Send + Sync {
 /// Counts what this process has seen.
 #[derive(Debug)]
 pub struct InMemory {
-    /// Time 0 of the windows.
     began: Instant,
+    /// From 1970 until it began: slots begin when those of Redis do.
+    since_1970: Duration,
     /// In the order of [`Class::ALL`].
     windows: [Mutex<SlidingWindow<Client>>; 4],
 }
@@ -192,14 +202,26 @@ pub struct InMemory {
 impl InMemory {
     pub fn new(quotas: &Quotas) -> Self {
         let windows = Class::ALL.map(|class| Mutex::new(SlidingWindow::new(quotas.of(class))));
-        Self { began: Instant::now(), windows }
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { began: Instant::now(), since_1970, windows }
+    }
+
+    /// What this process refuses by itself. Counts nothing.
+    fn refusal(&self, class: Class, client: Client) -> Option<Decision> {
+        self.window(class).refusal(&client, self.now())
     }
 
     /// The decision of this process alone.
     fn decide(&self, class: Class, client: Client) -> Decision {
-        let windows = &self.windows[class as usize];
-        let mut window = windows.lock().unwrap_or_else(PoisonError::into_inner);
-        window.take(client, self.began.elapsed())
+        self.window(class).take(client, self.now())
+    }
+
+    fn window(&self, class: Class) -> MutexGuard<'_, SlidingWindow<Client>> {
+        self.windows[class as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.since_1970 + self.began.elapsed()
     }
 }
 

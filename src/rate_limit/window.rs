@@ -72,6 +72,25 @@ impl<K: Eq + Hash> SlidingWindow<K> {
         }
     }
 
+    /// What [`take`](Self::take) would refuse this client now. Counts nothing, and gives nobody a place.
+    pub fn refusal(&mut self, client: &K, now: Duration) -> Option<Decision> {
+        let (now, slot_nanos) = (now.as_nanos() as u64, self.slot_nanos);
+        let slot = now / slot_nanos;
+        self.begin(slot / SLOTS as u64);
+        let is_full = self.recent.len() + self.earlier.len() >= MAX_CLIENTS;
+        let counts = match self.recent.get_mut(client).or_else(|| self.earlier.get_mut(client)) {
+            Some(counts) => counts,
+            None if is_full => &mut self.others,
+            None => return None,
+        };
+        counts.begin(slot);
+        (counts.in_view() >= self.quota.requests).then(|| Decision {
+            is_allowed: false,
+            remaining: 0,
+            more_in: Duration::from_nanos(counts.next_to_go() * slot_nanos - now),
+        })
+    }
+
     fn begin(&mut self, period: u64) {
         if period == self.period {
             return;
@@ -160,6 +179,19 @@ mod tests {
         assert_eq!(window.take(1, at(0.0)), Decision { is_allowed: false, remaining: 0, more_in });
         assert_eq!(passed(&mut window, 2, 4, at(0.0)), 3, "another client");
         assert_eq!(passed(&mut window, 1, 4, at(0.0) + more_in), 3);
+    }
+
+    #[test]
+    fn a_refusal_is_known_before_it_and_asking_for_it_counts_nothing() {
+        let mut window = window(3);
+        for second in 0..1_000 {
+            let now = at(f64::from(second) * 7.0);
+            let (first, second) = (window.refusal(&1, now), window.refusal(&1, now));
+            assert_eq!(first, second);
+            let taken = window.take(1, now);
+            assert_eq!(first, (!taken.is_allowed).then_some(taken));
+        }
+        assert_eq!(window.refusal(&2, at(0.0) + MINUTE * 200), None, "nobody knows it");
     }
 
     #[test]

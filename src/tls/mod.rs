@@ -130,8 +130,7 @@ pub(crate) async fn look_after(shown: Arc<Shown>, TlsSettings { files, content, 
 /// Shows this pair from now on, if it is a good one.
 fn load(shown: &Shown, files: &Files, found: &Result<Content, PairFault>) {
     let pair = found.as_ref().map_err(Clone::clone).and_then(|content| files.pair(content));
-    let pair =
-        pair.and_then(|pair| if pair.until > Utc::now() { Ok(pair) } else { Err(files.expired(&pair)) });
+    let pair = pair.and_then(|pair| files.not_valid_at(&pair, Utc::now()).map_or(Ok(pair), Err));
     match pair {
         Ok(pair) => {
             let until = pair.until;

@@ -66,10 +66,19 @@ impl Files {
         Ok(Content { certificate, key })
     }
 
-    /// A pair that has ended already.
-    pub(super) fn expired(&self, pair: &Pair) -> PairFault {
-        let wrong = format!("is {}: the certificate ended at {}", self.certificate, pair.until);
-        PairFault { setting: CERTIFICATE, wrong, remedy: "renew it" }
+    /// What keeps a pair from being shown now.
+    pub(super) fn not_valid_at(&self, pair: &Pair, now: DateTime<Utc>) -> Option<PairFault> {
+        let fault = |wrong: String, remedy| {
+            let wrong = format!("is {}: the certificate {wrong}", self.certificate);
+            PairFault { setting: CERTIFICATE, wrong, remedy }
+        };
+        if pair.until <= now {
+            return Some(fault(format!("ended at {}", pair.until), "renew it"));
+        }
+        (pair.from > now).then(|| {
+            let remedy = "check this machine's clock; once the certificate has begun, send SIGHUP";
+            fault(format!("begins at {}", pair.from), remedy)
+        })
     }
 
     /// The pair that was read from these files.

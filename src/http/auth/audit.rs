@@ -37,7 +37,11 @@ pub async fn must(app: &App, request: &HttpRequest, deed: Deed<'_>) -> Result<()
 
 /// Writes an entry about what is done already; one that cannot be written is in the log instead.
 pub async fn note(app: &App, request: &HttpRequest, deed: Deed<'_>) {
-    let entry = entry(app, request, &deed);
+    keep(app, entry(app, request, &deed)).await;
+}
+
+/// The same for an entry that was made before, where the request may be gone.
+pub async fn keep(app: &App, entry: AuditEntry) {
     if let Err(error) = app.auth.accounts.audit(&entry).await {
         let AuditEntry { who, action, object, outcome, .. } = entry;
         let object = object.as_deref().unwrap_or_default();
@@ -45,7 +49,8 @@ pub async fn note(app: &App, request: &HttpRequest, deed: Deed<'_>) {
     }
 }
 
-fn entry(app: &App, request: &HttpRequest, deed: &Deed<'_>) -> AuditEntry {
+/// What is written of a deed.
+pub fn entry(app: &App, request: &HttpRequest, deed: &Deed<'_>) -> AuditEntry {
     AuditEntry {
         who: identity(request).map_or_else(|| "nobody".to_owned(), |identity| identity.who()),
         client: Some(app.limits.address(request).to_string()),

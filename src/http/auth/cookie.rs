@@ -7,6 +7,7 @@
 use actix_web::HttpRequest;
 use actix_web::cookie::time::Duration as CookieDuration;
 use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::header;
 use actors::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -55,9 +56,11 @@ impl Cookies {
 
     /// The session that a request shows; none if no cookie of our name has our signature.
     pub fn shown(&self, request: &HttpRequest) -> Option<KeyHash> {
-        let cookies = request.cookies().ok()?;
-        let ours = cookies.iter().filter(|cookie| cookie.name() == self.name());
-        ours.take(LOOKED_AT).find_map(|cookie| self.read(cookie.value()))
+        let lines = request.headers().get_all(header::COOKIE).filter_map(|line| line.to_str().ok());
+        let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        // By the name as it came: another host may plant one whose name is ours only once it is decoded.
+        let ours = pairs.filter(|(name, _)| *name == self.name());
+        ours.take(LOOKED_AT).find_map(|(_, value)| self.read(value))
     }
 
     fn cookie(&self, value: String, lives: Duration) -> Cookie<'static> {

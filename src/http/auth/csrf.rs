@@ -26,7 +26,7 @@ impl<'a> Asked<'a> {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         Self {
             changes_something: !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS),
-            has_bearer: headers.contains_key(header::AUTHORIZATION),
+            has_bearer: super::bearer(headers).is_some(),
             has_cookie: headers.contains_key(header::COOKIE),
             site: text("sec-fetch-site"),
             origin: text("origin"),

@@ -35,7 +35,8 @@ pub fn own_origin(app: &App, request: &HttpRequest) -> Origin {
         return url.origin();
     }
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let url = host.and_then(|host| Url::parse(&format!("http://{host}")).ok());
+    let scheme = app.settings.scheme();
+    let url = host.and_then(|host| Url::parse(&format!("{scheme}://{host}")).ok());
     url.filter(is_loopback_url).map_or_else(Origin::new_opaque, |url| url.origin())
 }
 

@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::web::{Bytes, Data};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
+use actors::access::AccountName;
 use actors::db::{NewSession, User};
 use actors::secret::Secret;
 use chrono::Utc;
@@ -18,6 +19,7 @@ use super::audit::{self, Deed};
 use super::cookie::LIVES;
 use super::identity as of_request;
 use super::identity::{Identity, Kind};
+use super::seen::Now;
 use crate::app::App;
 use crate::http::call_logs::query;
 use crate::http::problem::ApiError;
@@ -50,7 +52,11 @@ pub async fn login(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<
     let (name, password) = read(&body)?;
     count(&app, &request, &name).await?;
     let auth = &app.auth;
-    let user = auth.accounts.user(&name).await.map_err(ApiError::unavailable)?;
+    // The database may take other letters for those of an account.
+    let user = match name.parse::<AccountName>() {
+        Ok(_) => auth.accounts.user(&name).await.map_err(ApiError::unavailable)?,
+        Err(_) => None,
+    };
     let account = user.as_ref().map(|user| user.name.clone());
     let attempt = |outcome| Deed { action: LOGIN, object: account.as_deref(), outcome };
     let user = user.filter(|user| !user.is_disabled);
@@ -73,18 +79,28 @@ pub async fn login(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<
         return Err(refusal);
     }
     let me = me_of(user);
+    let now = Now::read();
+    auth.seen.is_valid(session, me.clone(), now.wall + LIVES, now);
     Ok(HttpResponse::Ok().cookie(cookie).json(me))
 }
 
-/// Ends the session, and says so to the browser.
+/// Ends the session, and says so to the browser. The browser forgets it also if the database is away.
 pub async fn logout(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     query::only(request.query_string(), &[])?;
-    if let Some(session) = app.auth.cookies.shown(&request)
-        && end(&app, &session).await?
-    {
-        audit::note(&app, &request, Deed { action: "logout", object: None, outcome: "ok" }).await;
-    }
-    Ok(HttpResponse::NoContent().cookie(app.auth.cookies.clear()).finish())
+    let ended = match app.auth.cookies.shown(&request) {
+        Some(session) => end(&app, &session).await,
+        None => Ok(false),
+    };
+    let mut response = match ended {
+        Ok(true) => {
+            audit::note(&app, &request, Deed { action: "logout", object: None, outcome: "ok" }).await;
+            HttpResponse::NoContent().finish()
+        }
+        Ok(false) => HttpResponse::NoContent().finish(),
+        Err(error) => error.error_response(),
+    };
+    response.add_cookie(&app.auth.cookies.clear()).map_err(ApiError::unavailable)?;
+    Ok(response)
 }
 
 /// Who asks, and what that one may do.
@@ -125,7 +141,9 @@ async fn open(app: &App, request: &HttpRequest, user: &User) -> Result<Option<Op
 /// Whether there was a session to end.
 async fn end(app: &App, session: &[u8; 32]) -> Result<bool, ApiError> {
     app.auth.seen.is_over(session); // whatever becomes of the row
-    app.auth.accounts.end_session(session).await.map_err(ApiError::unavailable)
+    let ended = app.auth.accounts.end_session(session).await;
+    app.auth.seen.is_over(session); // somebody may have asked meanwhile
+    ended.map_err(ApiError::unavailable)
 }
 
 fn me_of(User { id, name, role, .. }: User) -> Identity {

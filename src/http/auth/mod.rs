@@ -16,9 +16,10 @@ mod seen;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, ResponseError as _, web};
+use actors::access::Scope;
 use actors::db::{Accounts, Db, DbError};
 use actors::secret::Secret;
 use chrono::{DateTime, Utc};
@@ -40,8 +41,9 @@ use crate::auth::token;
 use crate::rate_limit::Client;
 use crate::settings::Settings;
 
-/// So many sessions and tokens that were not let in lately are looked up at once. A storm of guesses leaves
-/// the database's other connections to the calls, and whoever is known does not notice.
+/// So many tokens that were not let in lately are looked up at once, and never more than a quarter of the
+/// pool has connections. A storm of guesses leaves the others to the calls, and whoever is known does not
+/// notice. A session cannot be guessed: our signature is checked before.
 const STRANGERS: usize = 8;
 
 /// What the doors need to know who asks.
@@ -57,9 +59,9 @@ pub struct Auth {
 impl Auth {
     pub fn new(settings: &Settings, db: &Db) -> Self {
         Self {
-            strangers: Semaphore::new(STRANGERS),
+            strangers: Semaphore::new(STRANGERS.min(settings.db.pool_max as usize / 4).max(1)),
             accounts: db.accounts(),
-            cookies: Cookies::new(&settings.secret_key, settings.http.is_https()),
+            cookies: Cookies::new(&settings.secret_key, settings.http.is_https() || settings.tls.is_some()),
             seen: Seen::default(),
             passwords: Passwords::default(),
             refusals: Refusals::default(),
@@ -77,7 +79,7 @@ enum Asker {
     Known(Identity),
     /// Shows a session or a token while the database is away.
     CannotBeTold,
-    /// Shows a session or a token that would be [one too many](STRANGERS) to look up.
+    /// Shows a token that would be [one too many](STRANGERS) to look up.
     OneTooMany,
 }
 
@@ -106,8 +108,11 @@ pub async fn admit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let need = access::need(request.match_pattern().as_deref());
-    match check(&app, request.request(), need).await {
+    // By the path as the router reads it, with its escapes resolved.
+    let pattern = request.resource_map().match_pattern(request.match_info().as_str());
+    match check(&app, request.request(), access::need(pattern.as_deref())).await {
+        // A path without a need of its own reaches no handler, whatever the router makes of it.
+        Ok(()) if pattern.is_none() => Ok(request.into_response(ApiError::NotFound.error_response())),
         Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
         Err(refusal) => Ok(request.into_response(refusal.error_response())),
     }
@@ -123,7 +128,7 @@ pub async fn may_read_metrics(app: &App, request: &HttpRequest) -> Result<(), Ap
     }
     let asker = asker(app, request).await;
     request.extensions_mut().insert(asker);
-    check(app, request, Need::Scope(actors::access::Scope::Metrics)).await
+    check(app, request, Need::Scope(Scope::Metrics)).await
 }
 
 /// Whether this request may see what the API tells, without asking the database: by what it said last.
@@ -131,7 +136,8 @@ pub fn lets_in(app: &App, request: &HttpRequest) -> bool {
     local::lets_in(app, request)
         || match credential(app, request) {
             Some(Credential::Session(hash) | Credential::Token(hash)) => {
-                app.auth.seen.lately(&hash, Now::read()).is_some()
+                let known = app.auth.seen.lately(&hash, Now::read());
+                known.is_some_and(|identity| identity.scopes.allow(Scope::Monitor))
             }
             Some(Credential::Wrong) | None => false,
         }
@@ -160,7 +166,8 @@ async fn asker(app: &App, request: &HttpRequest) -> Asker {
         Some(Credential::Wrong) => return Asker::Wrong,
         Some(credential @ (Credential::Session(hash) | Credential::Token(hash))) => (credential, hash),
     };
-    let is_stranger = app.auth.seen.lately(&hash, now).is_none();
+    let is_stranger =
+        matches!(credential, Credential::Token(_)) && app.auth.seen.lately(&hash, now).is_none();
     let turn = is_stranger.then(|| app.auth.strangers.try_acquire());
     if let Some(Err(_)) = turn {
         return Asker::OneTooMany;
@@ -174,7 +181,7 @@ async fn asker(app: &App, request: &HttpRequest) -> Asker {
         }
         Ok(None) => {
             app.auth.seen.is_over(&hash);
-            if has_bearer(request) { Asker::Wrong } else { Asker::Nobody }
+            if let Credential::Token(_) = credential { Asker::Wrong } else { Asker::Nobody }
         }
         Err(error) => lately(app, &hash, now, &error),
     }
@@ -201,20 +208,21 @@ fn lately(app: &App, hash: &[u8; 32], now: Now, error: &DbError) -> Asker {
     known.map_or(Asker::CannotBeTold, Asker::Known)
 }
 
-/// A token goes before a cookie: no browser adds one by itself.
+/// A token goes before a cookie: no browser adds one by itself. Of another scheme, as a browser repeats the
+/// password of a proxy, the cookie counts if there is one.
 fn credential(app: &App, request: &HttpRequest) -> Option<Credential> {
-    let Some(shown) = request.headers().get(header::AUTHORIZATION) else {
-        return app.auth.cookies.shown(request).map(Credential::Session);
-    };
-    let text = shown.to_str().ok().and_then(|text| text.split_once(' '));
-    let bearer =
-        text.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-    let hash = |text: &str| Credential::Token(token::hash(&Secret::new(text.to_owned())));
-    Some(bearer.filter(|text| token::is_token(text)).map_or(Credential::Wrong, hash))
+    if let Some(shown) = bearer(request.headers()) {
+        let hash = |text: &str| Credential::Token(token::hash(&Secret::new(text.to_owned())));
+        return Some(Some(shown).filter(|text| token::is_token(text)).map_or(Credential::Wrong, hash));
+    }
+    let session = app.auth.cookies.shown(request).map(Credential::Session);
+    session.or_else(|| request.headers().contains_key(header::AUTHORIZATION).then_some(Credential::Wrong))
 }
 
-fn has_bearer(request: &HttpRequest) -> bool {
-    request.headers().contains_key(header::AUTHORIZATION)
+/// What a request shows as a token.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 async fn check(app: &App, request: &HttpRequest, need: Need) -> Result<(), ApiError> {
@@ -243,7 +251,8 @@ async fn check(app: &App, request: &HttpRequest, need: Need) -> Result<(), ApiEr
 impl Auth {
     /// As many strangers are looked up as can be, until this is dropped.
     pub(crate) fn is_stormed(&self) -> tokio::sync::SemaphorePermit<'_> {
-        self.strangers.try_acquire_many(STRANGERS as u32).expect("nobody else is looked up")
+        let all = self.strangers.available_permits() as u32;
+        self.strangers.try_acquire_many(all).expect("nobody else is looked up")
     }
 
     /// The header by which somebody shows a session or a token that the database has just called valid.

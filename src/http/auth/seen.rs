@@ -1,16 +1,20 @@
 //! Sessions and tokens that the table has lately called valid. While the database is away, they stay valid
-//! for five minutes. While it answers, its answer counts and nothing here does.
+//! for five minutes, and a token that reads nothing but the metrics for a day. While the database answers,
+//! its answer counts and nothing here does.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use actors::access::{Scope, Scopes};
 use chrono::{DateTime, Utc};
 
 use super::identity::Identity;
 
 /// How long the table's last word holds.
 const HOLDS: Duration = Duration::from_secs(5 * 60);
+/// The same for whoever may read the metrics and nothing else: the alarms of an outage come from them.
+const HOLDS_FOR_METRICS: Duration = Duration::from_secs(24 * 3600);
 /// Of one more, the one is forgotten that was seen first.
 const MOST: usize = 1_000;
 
@@ -55,11 +59,13 @@ impl Seen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(hash);
     }
 
-    /// Whoever it was within the last five minutes.
+    /// Whoever it was lately.
     pub fn lately(&self, hash: &Hash, now: Now) -> Option<Identity> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let one = all.get(hash)?;
-        let holds = now.steady.saturating_duration_since(one.at) < HOLDS && now.wall < one.expires_at;
+        let only_metrics = one.identity.scopes == Scopes::of(&[Scope::Metrics]);
+        let lasts = if only_metrics { HOLDS_FOR_METRICS } else { HOLDS };
+        let holds = now.steady.saturating_duration_since(one.at) < lasts && now.wall < one.expires_at;
         holds.then(|| one.identity.clone())
     }
 }
@@ -92,6 +98,13 @@ mod tests {
         assert!(is_known(1, 499) && !is_known(1, 500));
         seen.is_over(&hash(1));
         assert!(!is_known(1, 200));
+
+        let scraper = Identity { scopes: Scopes::of(&[Scope::Metrics]), ..Identity::local() };
+        let reader = Identity { scopes: Scopes::of(&[Scope::Metrics, Scope::Logs]), ..Identity::local() };
+        let year = now.wall + Duration::from_secs(365 * 86_400);
+        seen.is_valid(hash(4), scraper, year, now);
+        seen.is_valid(hash(5), reader, year, now);
+        assert!(is_known(4, 86_399) && !is_known(4, 86_400) && !is_known(5, 300));
     }
 
     #[test]

@@ -48,7 +48,7 @@ async fn an_answer_of_the_api_says_what_is_left_and_a_refusal_when_to_come_again
         assert_eq!(body(refusal).await, problem);
     }
     assert_eq!(status(&app, from("127.0.0.5:1", "/api/call-logs")).await, 503, "another address");
-    for left in (0..9).rev() {
+    for left in (0..15).rev() {
         let answer = answer(&app, local("/api/call-monitor")).await;
         assert_eq!(answer.status(), StatusCode::OK, "the picture has a budget of its own");
         let [rest] = &told(answer.headers(), "RateLimit")[..] else { panic!("one line") };

@@ -55,6 +55,34 @@ async fn each_route_is_open_to_whoever_has_its_scope_and_to_nobody_else() {
     }
 }
 
+/// The path with one of its letters written as an escape, for each of them.
+fn escaped(path: &str) -> impl Iterator<Item = String> {
+    let letters = path.char_indices().filter(|(_, letter)| letter.is_ascii_alphanumeric());
+    letters.map(|(at, letter)| format!("{}%{:02x}{}", &path[..at], letter as u32, &path[at + 1..]))
+}
+
+#[actix_rt::test]
+async fn a_path_that_is_written_with_escapes_opens_nothing_more() {
+    let app = app(&[("RATE_LIMIT_API", "100000/1m"), ("RATE_LIMIT_AUTH", "100000/1m")]);
+    let (_, viewer) = app.auth.has_let_in(user(Role::Viewer));
+    let (_, scraper) = app.auth.has_let_in(token(&[Scope::Metrics]));
+    for (pattern, need) in NEEDS {
+        let Need::Scope(scope) = need else { continue };
+        let path = pattern.replace("{callSid}", "CA00000000000000000000000000000001");
+        for path in escaped(&path) {
+            let status = async |name, shown: &String| {
+                let request = asks(pattern).uri(&path).insert_header((name, shown.clone()));
+                answer(&app, request).await.status().as_u16()
+            };
+            let by_the_scraper = status("Authorization", &scraper).await;
+            assert!([403, 404].contains(&by_the_scraper), "{path}: {by_the_scraper}");
+            let by_the_viewer = status("Cookie", &viewer).await;
+            let may = Role::Viewer.scopes().allow(scope);
+            assert!(may || [403, 404].contains(&by_the_viewer), "{path}: {by_the_viewer}");
+        }
+    }
+}
+
 #[actix_rt::test]
 async fn while_the_database_is_away_whoever_it_does_not_know_of_is_not_let_in() {
     let app = app(&[]);

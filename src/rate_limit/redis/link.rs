@@ -127,7 +127,7 @@ impl Link {
         }
         if lock(&self.connection).take().is_some() {
             *lock(&self.cause) = cause.to_string();
-            self.is_broken.notify_one();
+            self.is_broken.notify_waiters(); // of this connection, and not of the next one
         }
     }
 

@@ -68,6 +68,10 @@ impl Store for Shared {
     fn take(&self, class: Class, client: Client) -> BoxFuture<'_, Decision> {
         Box::pin(async move {
             let quota = self.quotas.of(class);
+            // What may not pass does not count, there neither.
+            if let Some(refusal) = self.local.refusal(class, client) {
+                return refusal;
+            }
             match self.link.decide(&self.keys.of(class, client, quota), quota).await {
                 Ok(decision) if decision.is_allowed => stricter(decision, self.local.decide(class, client)),
                 Ok(refusal) => refusal,

@@ -172,7 +172,7 @@ async fn a_redis_that_is_killed_leaves_each_process_with_what_it_knows_and_is_fo
     assert_eq!(passed(&instance, Class::Auth, client(1), 10).await, 2, "never open, and no new beginning");
     eventually("it is seen", async || instance.is_alone()).await;
     assert_eq!(passed(&instance, Class::Auth, client(2), 10).await, 5);
-    assert!(alone(&instance, Miss::Away) + alone(&instance, Miss::Failed) >= 12);
+    assert!(alone(&instance, Miss::Away) + alone(&instance, Miss::Failed) >= 7, "for those that passed");
 
     server.start_again(); // empty
     is_connected(&instance).await;
