@@ -1,6 +1,7 @@
 //! What signals mean to us. SIGTERM, SIGINT and SIGQUIT ask for the end. SIGHUP asks us to read the agent
-//! file again. SIGUSR1, SIGUSR2 and SIGALRM would end a process that does not handle them, with its calls:
-//! they are logged and change nothing. So is SIGHUP while nobody has asked for [`Signals::reloads`].
+//! file again; the reader of the certificate listens for it by itself. SIGUSR1, SIGUSR2 and SIGALRM would end
+//! a process that does not handle them, with its calls: they are logged and change nothing. So is SIGHUP
+//! while nobody has asked for [`Signals::reloads`].
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -67,7 +68,7 @@ impl Signals {
             while let Some(name) = came(&mut self.hang_ups, context) {
                 match &self.reloads {
                     Some(reloads) => {
-                        tracing::info!(signal = name, "asked to read the agent file again");
+                        tracing::info!(signal = name, "asked to read the files again");
                         reloads.ask();
                     }
                     None => tracing::info!(signal = name, "a signal is ignored"),

@@ -108,6 +108,7 @@ mod tests {
     use actix_web::middleware::from_fn;
     use actix_web::{App, HttpResponse, web};
     use actors::wire::https;
+    use futures_util::FutureExt as _;
     use rustls::RootCertStore;
     use rustls::pki_types::{CertificateDer, ServerName};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -196,5 +197,39 @@ mod tests {
         let mut said = String::new();
         timeout(DEADLINE, stream.read_to_string(&mut said)).await.unwrap().expect("it is told of the end");
         assert!(said.starts_with("HTTP/1.1 204 "), "{said}");
+    }
+
+    #[actix_rt::test]
+    async fn as_little_is_read_at_once_over_tls_as_without() {
+        const SENT: usize = 64 << 10;
+        let bounds = Bounds { keep_alive: Duration::from_secs(60), most: 10 };
+        let connections = Connections::new(bounds, Ends::register(&prometheus::Registry::new()).unwrap());
+        let (listener, settings) = (TcpListener::bind("127.0.0.1:0").unwrap(), issued("127.0.0.1"));
+        let running =
+            Running { address: listener.local_addr().unwrap(), certificate: settings.pair.certificate() };
+        listener.set_nonblocking(true).unwrap();
+        let listener = actix_rt::net::TcpListener::from_std(listener).unwrap();
+        let accepted = async {
+            let (io, _) = listener.accept().await.unwrap();
+            accept(io, connections.clone(), acceptor(Arc::new(Shown::new(settings.pair)))).await.unwrap().0
+        };
+        let sent = async {
+            let mut peer = running.connect().await;
+            for _ in 0..SENT / 1024 {
+                peer.write_all(&[b'x'; 1024]).await.unwrap();
+                peer.flush().await.unwrap();
+            }
+            peer
+        };
+        let (mut stream, _peer) = tokio::join!(accepted, sent);
+        let mut buffer = vec![0; 2 * SENT];
+        let mut taken = timeout(DEADLINE, stream.read(&mut buffer)).await.unwrap().unwrap();
+        while let Some(more) = stream.read(&mut buffer).now_or_never() {
+            taken += more.unwrap();
+        }
+        assert!(taken <= 8 << 10, "{taken} bytes at once");
+        while taken < SENT {
+            taken += timeout(DEADLINE, stream.read(&mut buffer)).await.unwrap().unwrap();
+        }
     }
 }
