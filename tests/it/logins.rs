@@ -245,10 +245,12 @@ async fn while_the_database_is_away_only_whoever_was_let_in_before_is() {
     add_user(&outage.database, "anna", Role::Viewer).await;
     let token = add_token(&outage.database, "bot", &[Scope::Monitor]).await;
     let setup = Setup::new(&outage.url, NOWHERE).with("API_AUTH", "required").without_database();
+    let other = setup.anew().with("INSTANCE_ID", "other").start();
     let app = setup.start();
     is_healthy(&app).await;
+    is_healthy(&other).await;
     let anna = Visitor::of(&app).holding(&session(&app, "anna").await);
-    let unseen = Visitor::of(&app).holding(&session(&app, "anna").await);
+    let unseen = Visitor::of(&app).holding(&session(&other, "anna").await);
     assert_eq!(anna.get(MONITOR).await.status, 200);
     let _away = outage.begin();
     eventually("the outage is seen", async || app.get("/healthz").await["database"] == "unavailable").await;
