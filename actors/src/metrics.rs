@@ -117,7 +117,7 @@ crate::metrics! {
         /// Open sockets to the Realtime service that calls hold.
         pub realtime_sockets: IntGauge = "switchboard_realtime_sockets";
         /// Messages that `call` or `registry` was given and has not handled yet, without the marks and digits
-        /// of media streams; what waits for `db` is `switchboard_db_queue_depth`.
+        /// of media streams; `switchboard_db_queue_depth` counts the records of `db`.
         pub messages_waiting: IntGaugeVec = "switchboard_actor_messages_waiting"
             ["actor" = &["call", "registry"]];
         /// How long `call` and `registry` took for a message, and `db` for the records that it wrote at once.

@@ -26,7 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// A person at a terminal waits no longer, nor for the connection.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The handle of logins and of whoever manages them. A cheap clone.
+/// The handle of users, sessions, tokens and the audit. A cheap clone.
 #[derive(Clone)]
 pub struct Accounts(Way);
 

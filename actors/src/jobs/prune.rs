@@ -12,7 +12,7 @@ use crate::db::{OldRows, Operations};
 const EVERY: Duration = Duration::from_secs(60 * 60);
 /// Rows that one statement looks at: it holds its locks for some milliseconds.
 const BATCH: u32 = 1_000;
-/// A session that has expired says for so long who was logged in.
+/// An expired session is kept for so long.
 const SESSION_DAYS: u32 = 1;
 
 pub struct Prune {

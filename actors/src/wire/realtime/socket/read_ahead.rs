@@ -1,8 +1,9 @@
 //! A socket that is read much at a time, into memory that all sockets of a thread share.
 //!
-//! The websocket zeroes its own buffer before each read, so that one is small; a message is longer, and each
-//! read of the kernel costs more than all copying. So what comes is read at once into one buffer of the
-//! thread, which is in the processor's cache, and what the reader does not take at once is kept apart.
+//! The websocket zeroes its own buffer before each read, so that buffer is small. A message is longer.
+//! Reading it in small parts would take several system calls, and one of them costs more than copying the
+//! message. So a read takes all that has come into one buffer of the thread. The thread uses it often, so it
+//! is in the processor's cache. What the reader does not take at once is kept apart.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,7 +17,7 @@ const AT_ONCE: usize = 16 << 10;
 
 thread_local!(static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; AT_ONCE].into()));
 
-/// Reads ahead of whoever reads it; writes pass.
+/// A socket that is read ahead. Writes go straight to it.
 #[derive(Debug)]
 pub struct ReadAhead<S> {
     io: S,
