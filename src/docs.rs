@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 mod links;
 mod metrics_table;
+mod openapi;
 mod settings_table;
 mod width;
 

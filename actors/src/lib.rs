@@ -41,6 +41,7 @@ pub mod health;
 pub mod jobs;
 pub mod metrics;
 pub mod registry;
+pub mod schemas;
 pub mod supervise;
 pub mod wire;
 

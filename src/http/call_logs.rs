@@ -10,18 +10,33 @@ use std::pin::pin;
 use actix_web::http::header::{self, ContentDisposition};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use actors::db::{CallLog, LogReader};
+use actors::db::{CallLog, CallLogPage, LogReader};
 use actors::wire::twilio::sid::CallSid;
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use self::voicemail::Voicemail;
 use super::auth::audit::{self, Deed};
+use super::openapi::parameters::{CallFilters, CallPages, CallPath};
 use super::pieces::{self, Pieces};
 use super::problem::ApiError;
 use super::worker::Kind;
 use crate::app::App;
 
+#[utoipa::path(
+    get,
+    path = "/api/call-logs",
+    operation_id = "listCalls",
+    tag = "log",
+    summary = "The call log, newest first",
+    description = "All parameters can be combined.",
+    params(CallFilters, CallPages),
+    responses(
+        (status = 200, description = "A page of the log", body = CallLogPage),
+        (status = 500, description = "The program has a fault; the log has its cause"),
+    ),
+)]
 pub async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let (log, asked) = (app.db.log(), request.query_string().to_owned());
     let page = app.api.run(Kind::Query, async move || {
@@ -33,6 +48,19 @@ pub async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, 
 
 /// The body is made as it is read. If the database goes away meanwhile, the connection is cut: half a list is
 /// not to be taken for a whole one.
+#[utoipa::path(
+    get,
+    path = "/api/call-logs.csv",
+    operation_id = "exportCalls",
+    tag = "log",
+    summary = "The call log as CSV (RFC 4180)",
+    description = "All calls that match, in one file that is made while it is sent.",
+    params(CallFilters),
+    responses(
+        (status = 200, description = "The file `call-logs.csv`", content_type = "text/csv", body = String),
+        (status = 500, description = "The program has a fault; the log has its cause"),
+    ),
+)]
 pub async fn export(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let (log, asked) = (app.db.log(), request.query_string().to_owned());
     let rows = app.api.stream(Kind::Export, async move |out| {
@@ -52,6 +80,20 @@ pub async fn export(app: Data<App>, request: HttpRequest) -> Result<HttpResponse
 }
 
 /// Nobody reads it of whom the audit does not know.
+#[utoipa::path(
+    get,
+    path = "/api/call-logs/{callSid}",
+    operation_id = "oneCall",
+    tag = "log",
+    summary = "One call with its turns and events",
+    description = "At most 10,000 turns and 10,000 events: the first ones. The audit names who opened it.",
+    params(CallPath),
+    responses(
+        (status = 200, description = "The call", body = OneCall),
+        (status = 404, description = "No such call"),
+        (status = 500, description = "The program has a fault; the log has its cause"),
+    ),
+)]
 pub async fn one(
     app: Data<App>,
     call_sid: Path<String>,
@@ -72,6 +114,19 @@ pub async fn one(
 }
 
 /// `POST /api/call-logs/{callSid}/voicemail/listened`: somebody has listened to the message.
+#[utoipa::path(
+    post,
+    path = "/api/call-logs/{callSid}/voicemail/listened",
+    operation_id = "listened",
+    tag = "log",
+    summary = "Marks a message as listened to",
+    params(CallPath),
+    responses(
+        (status = 204, description = "It is recorded, now or before"),
+        (status = 404, description = "No such call, or no message"),
+        (status = 500, description = "The program has a fault; the log has its cause"),
+    ),
+)]
 pub async fn listened(
     app: Data<App>,
     call_sid: Path<String>,
@@ -92,11 +147,12 @@ pub async fn listened(
 }
 
 /// One call, with the message that its caller has left.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct OneCall {
     #[serde(flatten)]
     log: CallLog,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     voicemail: Option<Voicemail>,
 }
 

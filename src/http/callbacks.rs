@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::last_resort;
 use super::limits;
+use super::openapi::forms;
 use super::problem::ApiError;
 use super::voice::{call_sid, required, signed};
 use crate::app::App;
@@ -32,6 +33,18 @@ const LONGEST_KEY: usize = 200;
 const IDEMPOTENCY_TOKEN: &str = "I-Twilio-Idempotency-Token";
 
 /// `POST /api/voice/call-status`
+#[utoipa::path(
+    post,
+    path = "/api/voice/call-status",
+    operation_id = "callStatus",
+    tag = "twilio",
+    summary = "The status of a call has changed",
+    request_body(content = forms::CallStatus, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
+    responses(
+        (status = 204, description = "It is stored"),
+        (status = 429, description = "Too many: the rest of it is lost"),
+    ),
+)]
 pub async fn call_status(
     app: Data<App>,
     request: HttpRequest,
@@ -50,6 +63,18 @@ pub async fn call_status(
 }
 
 /// `POST /api/voice/stream-status`
+#[utoipa::path(
+    post,
+    path = "/api/voice/stream-status",
+    operation_id = "streamStatus",
+    tag = "twilio",
+    summary = "A media stream has started or stopped",
+    request_body(content = forms::StreamStatus, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
+    responses(
+        (status = 204, description = "It is stored"),
+        (status = 429, description = "Too many: the rest of it is lost"),
+    ),
+)]
 pub async fn stream_status(
     app: Data<App>,
     request: HttpRequest,
@@ -65,6 +90,18 @@ pub async fn stream_status(
 }
 
 /// `POST /api/voice/conference-events`
+#[utoipa::path(
+    post,
+    path = "/api/voice/conference-events",
+    operation_id = "conferenceEvents",
+    tag = "twilio",
+    summary = "Something has happened in a conference",
+    request_body(content = forms::ConferenceEvents, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
+    responses(
+        (status = 204, description = "It is stored"),
+        (status = 429, description = "Too many: the rest of it is lost"),
+    ),
+)]
 pub async fn conference_events(
     app: Data<App>,
     request: HttpRequest,
@@ -83,6 +120,18 @@ pub async fn conference_events(
 
 /// `POST /api/voice/recording-status`. A message that was left counts though its `<Record>` action never
 /// came.
+#[utoipa::path(
+    post,
+    path = "/api/voice/recording-status",
+    operation_id = "recordingStatus",
+    tag = "twilio",
+    summary = "The status of a recording has changed",
+    request_body(content = forms::RecordingStatus, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
+    responses(
+        (status = 204, description = "It is stored"),
+        (status = 429, description = "Too many: the rest of it is lost"),
+    ),
+)]
 pub async fn recording_status(
     app: Data<App>,
     request: HttpRequest,

@@ -20,6 +20,17 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "dashboard",
+    tag = "pages",
+    summary = "The dashboard",
+    description = "One page, which asks for a login.",
+    responses(
+        (status = 200, description = "The page", content_type = "text/html", body = String),
+    ),
+)]
 pub async fn dashboard() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")

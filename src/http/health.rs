@@ -10,9 +10,11 @@ use actors::db::{DbHealth, PoolStats, SchemaState, SpoolStats};
 use actors::health::{self, CAUSES, Database, Known, Refusal, State, WARNINGS};
 use prometheus::IntGaugeVec;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::auth;
 use super::full_house::FullHouse;
+use super::openapi::words;
 use super::problem::ApiError;
 use super::settings::ApiAuth;
 use crate::app::App;
@@ -20,23 +22,30 @@ use crate::app::App;
 /// How often the log looks whether the state has changed.
 const LOOK: Duration = Duration::from_secs(1);
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     /// `healthy`, `degraded` (calls go on) or `draining` (about to end, also by itself).
+    #[schema(schema_with = words::status)]
     status: &'static str,
     /// `healthy`, `readOnly` or `unavailable`.
+    #[schema(schema_with = words::database)]
     database: &'static str,
     /// Why it is unavailable or takes no writes; or why no further connection could be opened. Only for
     /// whoever may use the API.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     database_error: Option<String>,
     /// `healthy` or `failing`.
+    #[schema(schema_with = words::realtime)]
     realtime: &'static str,
     /// What the service refuses of the agent, and where that is set. Only for whoever may use the API.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     realtime_refusal: Option<Refusal>,
+    #[schema(schema_with = words::causes)]
     causes: Vec<&'static str>,
+    #[schema(schema_with = words::warnings)]
     warnings: Vec<&'static str>,
     pool_stats: PoolStats,
     calls: Calls,
@@ -45,13 +54,13 @@ pub struct Health {
     uptime_seconds: u64,
 }
 
-#[derive(Serialize)]
-struct Calls {
+#[derive(Serialize, ToSchema)]
+pub struct Calls {
     active: usize,
     limit: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Ready {
     ready: bool,
 }
@@ -136,6 +145,16 @@ pub async fn tell(app: Data<App>) {
 }
 
 /// 200 as long as the process serves.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "health",
+    tag = "process",
+    summary = "The state of the process",
+    responses(
+        (status = 200, description = "The process serves", body = Health),
+    ),
+)]
 pub async fn healthz(app: Data<App>, request: HttpRequest) -> Json<Health> {
     let state = state(&app);
     let db = app.db.status();
@@ -163,6 +182,17 @@ pub async fn healthz(app: Data<App>, request: HttpRequest) -> Json<Health> {
 
 /// 503 while draining, and until the schema is known to fit: a database outage later on alone does not take
 /// live calls down.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "readiness",
+    tag = "process",
+    summary = "Whether the process should get new calls",
+    responses(
+        (status = 200, description = "It should", body = Ready, example = json!({"ready": true})),
+        (status = 503, description = "Not now: `detail` says why"),
+    ),
+)]
 pub async fn readyz(app: Data<App>) -> Result<Json<Ready>, ApiError> {
     if app.is_worn_out() {
         return Err(ApiError::NotReady("failing: this process is about to end"));

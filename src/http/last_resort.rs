@@ -17,6 +17,7 @@ use actors::wire::twilio::twiml::Twiml;
 use chrono::Utc;
 use serde_json::json;
 
+use super::openapi::forms;
 use super::problem::ApiError;
 use super::voice::{call_sid, required, signed, steer};
 use crate::app::App;
@@ -33,12 +34,36 @@ fn staff(app: &App) -> Staff<'_> {
 }
 
 /// `POST /api/voice/fallback`: our own redirect of last resort. It works without database and registry.
+#[utoipa::path(
+    post,
+    path = "/api/voice/fallback",
+    operation_id = "fallback",
+    tag = "twilio",
+    summary = "The last resort: a person, or the voicemail",
+    description = "Needs neither the database nor the registry.",
+    request_body(content = forms::LastResort, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
+    responses(
+        (status = 200, description = "TwiML", content_type = "text/xml", body = String),
+    ),
+)]
 pub async fn fallback(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<HttpResponse, ApiError> {
     signed(&app, &request, &body, async |form| Ok(steer(&without_agent(&app, form)))).await
 }
 
 /// `POST /api/voice/transfer-done`: the call to a person has ended, or never began. The caller is answered
 /// even where the result cannot be kept.
+#[utoipa::path(
+    post,
+    path = "/api/voice/transfer-done",
+    operation_id = "transferDone",
+    tag = "twilio",
+    summary = "The call to a person has ended, or never began",
+    params(("callerId" = Option<String>, Query, description = "`ours`: the person was called from our own number")),
+    request_body(content = forms::TransferDone, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
+    responses(
+        (status = 200, description = "TwiML", content_type = "text/xml", body = String),
+    ),
+)]
 pub async fn transfer_done(
     app: Data<App>,
     request: HttpRequest,
@@ -65,6 +90,17 @@ pub async fn transfer_done(
 }
 
 /// `POST /api/voice/voicemail`: the caller has left a message; it is durable before the answer.
+#[utoipa::path(
+    post,
+    path = "/api/voice/voicemail",
+    operation_id = "voicemail",
+    tag = "twilio",
+    summary = "The caller has left a message",
+    request_body(content = forms::MessageLeft, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
+    responses(
+        (status = 200, description = "TwiML", content_type = "text/xml", body = String),
+    ),
+)]
 pub async fn voicemail(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<HttpResponse, ApiError> {
     signed(&app, &request, &body, async |form| {
         let call_sid = call_sid(form)?;

@@ -48,6 +48,22 @@ impl Scraped {
 }
 
 /// On the main port; nothing is there where the metrics have an address of their own.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "process",
+    summary = "The metrics",
+    description = "In the text format of Prometheus. Open to everybody, unless METRICS_AUTH is `token`: then a token with the scope `metrics` is needed.",
+    responses(
+        (status = 200, description = "All metrics", content_type = "text/plain", body = String),
+        (status = 401, description = "With METRICS_AUTH=token: nobody is logged in"),
+        (status = 403, description = "With METRICS_AUTH=token: the scope `metrics` is missing"),
+        (status = 404, description = "The metrics have an address of their own"),
+        (status = 429, description = "With METRICS_AUTH=token: too many wrong tokens"),
+        (status = 503, description = "It cannot be looked up who asks, or there was no answer within 20 s"),
+    ),
+)]
 pub async fn metrics(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     if app.settings.http.metrics_addr.is_some() {
         return Err(ApiError::NotFound);

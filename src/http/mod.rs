@@ -17,6 +17,7 @@ mod last_resort;
 pub mod limits;
 pub mod metrics;
 pub mod monitor;
+pub(crate) mod openapi;
 mod ops;
 mod pieces;
 pub mod problem;
@@ -52,10 +53,12 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(get("/call-logs/{callSid}", call_logs::one))
         .service(post("/call-logs/{callSid}/voicemail/listened", call_logs::listened))
         .service(post("/ops/calls/{callSid}/hang-up", ops::hang_up))
-        .service(get("/audit", auth::audit::list));
+        .service(get("/audit", auth::audit::list))
+        .service(get("/openapi.json", openapi::json))
+        .service(get("/docs", openapi::page::page));
     let twilio = web::scope("/api/voice")
         .service(post("/incoming", voice::incoming))
-        .service(get("/stream", voice::stream))
+        .service(only("GET", "/stream", web::get().to(voice::stream)))
         .service(post("/after-stream", voice::after_stream))
         .service(post("/fallback", last_resort::fallback))
         .service(post("/transfer-done", last_resort::transfer_done))

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use actors::registry::picture::Capacity;
+use actors::registry::picture::{Capacity, Picture};
 use tokio::sync::Mutex;
 
 use super::call_logs::query;
@@ -38,6 +38,17 @@ impl Shown {
     }
 }
 
+#[utoipa::path(
+    get,
+    path = "/api/call-monitor",
+    operation_id = "liveCalls",
+    tag = "calls",
+    summary = "The live calls",
+    description = "The answer may be up to 250 ms old, unless a call came or went.",
+    responses(
+        (status = 200, description = "The calls on the line", body = Picture),
+    ),
+)]
 pub async fn call_monitor(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     query::only(request.query_string(), &[])?;
     let body = picture(&app).await.ok_or(ApiError::Unavailable)?;

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::auth::audit::{self, Deed};
 use super::call_logs::{query, sid};
+use super::openapi::parameters::CallPath;
 use super::problem::ApiError;
 use crate::app::App;
 
@@ -16,6 +17,19 @@ use crate::app::App;
 const TWILIO_WITHIN: Duration = Duration::from_secs(3);
 
 /// `POST /api/ops/calls/{callSid}/hang-up`: ends a live call of this instance.
+#[utoipa::path(
+    post,
+    path = "/api/ops/calls/{callSid}/hang-up",
+    operation_id = "hangUp",
+    tag = "calls",
+    summary = "Ends a live call of this process",
+    description = "The audit names who ended it.",
+    params(CallPath),
+    responses(
+        (status = 204, description = "The call is over"),
+        (status = 404, description = "This process has no such call on the line"),
+    ),
+)]
 pub async fn hang_up(
     app: Data<App>,
     call_sid: Path<String>,

@@ -13,6 +13,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, ResponseError};
 use serde::Serialize;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::limits::Standing;
 use super::security::Posture;
@@ -72,17 +73,20 @@ pub enum ApiError {
 
 /// The body (RFC 9457 section 3). `field` names the parameter that is wrong, `scope` what the client may not
 /// do, `violated-policies` the quota that is used up.
-#[derive(Serialize)]
-struct Problem {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Problem {
     r#type: &'static str,
     title: &'static str,
     status: u16,
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     field: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     scope: Option<&'static str>,
     #[serde(rename = "violated-policies", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Vec<String>>)]
     violated_policies: Option<[&'static str; 1]>,
 }
 

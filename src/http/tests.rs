@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use actix_web::HttpResponse;
+use actix_web::body::to_bytes;
 use actix_web::dev::{Service as _, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header;
@@ -21,9 +22,12 @@ use crate::app::App;
 use crate::settings::Settings;
 
 mod audio;
+mod described;
 mod doors;
 mod limits;
 mod logins;
+mod openapi;
+mod schemas;
 mod signatures;
 mod transfers;
 
@@ -49,7 +53,22 @@ pub(crate) fn app(more: &[(&str, &str)]) -> web::Data<App> {
 
 async fn answer(app: &web::Data<App>, request: TestRequest) -> ServiceResponse {
     let service = actix_web::App::new().app_data(app.clone()).configure(super::routes);
-    test::call_service(&test::init_service(service).await, request.to_request()).await
+    let request = request.to_request();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let response = test::call_service(&test::init_service(service).await, request).await;
+    is_described(method.as_str(), &uri.to_string(), response).await
+}
+
+/// The answer, which the description must have.
+async fn is_described(method: &str, path: &str, response: ServiceResponse) -> ServiceResponse {
+    let (request, response) = response.into_parts();
+    let (head, body) = response.into_parts();
+    let body = to_bytes(body).await.unwrap();
+    let headers = head.headers().iter();
+    let headers = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    let answered = described::Answered { method, path, status: head.status().as_u16(), headers, body: &body };
+    assert_eq!(answered.fault(), None);
+    ServiceResponse::new(request, head.set_body(body).map_into_boxed_body())
 }
 
 /// A request from this machine, as a browser would send it.

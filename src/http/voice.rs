@@ -27,6 +27,7 @@ use tracing::{Instrument as _, Span};
 use url::Url;
 
 use super::last_resort::without_agent;
+use super::openapi::forms;
 use super::problem::ApiError;
 use crate::app::App;
 use crate::connections::Connection;
@@ -60,6 +61,17 @@ impl Voice {
 }
 
 /// `POST /api/voice/incoming`: a call rings.
+#[utoipa::path(
+    post,
+    path = "/api/voice/incoming",
+    operation_id = "incoming",
+    tag = "twilio",
+    summary = "A call rings",
+    request_body(content = forms::Ringing, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
+    responses(
+        (status = 200, description = "TwiML", content_type = "text/xml", body = String),
+    ),
+)]
 pub async fn incoming(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<HttpResponse, ApiError> {
     signed(&app, &request, &body, async |form| {
         let call_sid = call_sid(form)?;
@@ -75,6 +87,18 @@ pub async fn incoming(app: Data<App>, request: HttpRequest, body: Bytes) -> Resu
 }
 
 /// `POST /api/voice/after-stream`: the media stream has ended; what comes next?
+#[utoipa::path(
+    post,
+    path = "/api/voice/after-stream",
+    operation_id = "afterStream",
+    tag = "twilio",
+    summary = "A media stream has ended: what comes next?",
+    params(("epoch" = Option<u32>, Query, description = "The stream that has ended")),
+    request_body(content = forms::AfterStream, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
+    responses(
+        (status = 200, description = "TwiML", content_type = "text/xml", body = String),
+    ),
+)]
 pub async fn after_stream(
     app: Data<App>,
     request: HttpRequest,
@@ -155,6 +179,16 @@ fn from_and_to(form: &Form) -> [String; 2] {
 }
 
 /// `GET /api/voice/stream`: Twilio opens the media stream.
+#[utoipa::path(
+    get,
+    path = "/api/voice/stream",
+    operation_id = "stream",
+    tag = "twilio",
+    summary = "The audio of a call, as a websocket",
+    responses(
+        (status = 101, description = "The websocket is open"),
+    ),
+)]
 pub async fn stream(
     app: Data<App>,
     request: HttpRequest,

@@ -1,6 +1,7 @@
 //! What the Realtime service says when it says no, and what of our settings that is about.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::wire::realtime::events::ServiceError;
 use crate::wire::realtime::rendering::RenderError;
@@ -76,7 +77,7 @@ impl Fault {
 }
 
 /// What the service refuses, for whoever may use the API.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Refusal {
     pub code: String,
     pub parameter: String,

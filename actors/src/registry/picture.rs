@@ -2,12 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub use crate::call::conversation::state::{CallState, Speaking};
+use crate::schemas;
 use crate::wire::twilio::sid::CallSid;
 
 /// The whole picture of one instance.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Picture {
     pub generated_at: DateTime<Utc>,
@@ -19,7 +21,7 @@ pub struct Picture {
 }
 
 /// How many calls there are, and how many more there may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Capacity {
     pub limit: usize,
@@ -32,16 +34,19 @@ pub struct Capacity {
 }
 
 /// One call on the line.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LiveCall {
+    #[schema(schema_with = schemas::call_sid)]
     pub call_sid: CallSid,
     pub instance: String,
     pub from: String,
     pub to: String,
+    #[schema(schema_with = schemas::call_state)]
     pub state: CallState,
     pub started_at: DateTime<Utc>,
     pub duration_seconds: u64,
+    #[schema(schema_with = schemas::speaking)]
     pub speaking: Speaking,
     pub turns: u32,
     pub barge_ins: u32,
@@ -54,9 +59,10 @@ pub struct LiveCall {
 }
 
 /// One caller waiting for a slot.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueuedCall {
+    #[schema(schema_with = schemas::call_sid)]
     pub call_sid: CallSid,
     pub from: String,
     pub position: usize,

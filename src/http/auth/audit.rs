@@ -4,20 +4,23 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::db::{AuditEntry, AuditFilter, AuditRow};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::identity;
 use crate::app::App;
-use crate::http::call_logs::query::{Parameters, moment};
+use crate::http::call_logs::query::{Parameters, digits, moment};
+use crate::http::openapi::parameters::AuditParameters;
 use crate::http::pieces::Pieces;
 use crate::http::problem::ApiError;
 use crate::http::worker::Kind;
 
 /// Entries of one answer.
 const DEFAULT_PAGE: u32 = 100;
-const LARGEST_PAGE: u32 = 1_000;
-const PARAMETERS: [&str; 7] = ["who", "action", "object", "since", "until", "cursor", "pageSize"];
+pub(in crate::http) const LARGEST_PAGE: u32 = 1_000;
+pub(in crate::http) const PARAMETERS: [&str; 7] =
+    ["who", "action", "object", "since", "until", "cursor", "pageSize"];
 /// In characters; no entry has a longer text.
-const LONGEST: usize = 200;
+pub(in crate::http) const LONGEST: usize = 200;
 
 /// Something that is done over the API. What it was done to is a call or an account, never a secret.
 pub struct Deed<'a> {
@@ -61,9 +64,10 @@ pub fn entry(app: &App, request: &HttpRequest, deed: &Deed<'_>) -> AuditEntry {
 }
 
 /// What `GET /api/audit` answers.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Page {
+#[schema(as = AuditPage)]
+pub(crate) struct Page {
     entries: Vec<AuditRow>,
     next_cursor: Option<String>,
 }
@@ -92,16 +96,27 @@ impl Asked {
             since: given.parsed("since", time, |text| moment(text, 0))?,
             until: given.parsed("until", time, |text| moment(text, 1))?,
         };
-        let before =
-            given.parsed("cursor", "must be a `nextCursor` of this API", |text| text.parse().ok())?;
+        let before = given.parsed("cursor", "must be a `nextCursor` of this API", |text| digits(text))?;
         let limit = given.parsed("pageSize", "must be a whole number from 1 to 1000", |text| {
-            text.parse().ok().filter(|limit| (1..=LARGEST_PAGE).contains(limit))
+            digits(text).filter(|limit| (1..=LARGEST_PAGE).contains(limit))
         })?;
         Ok(Self { filter, before, limit: limit.unwrap_or(DEFAULT_PAGE) })
     }
 }
 
 /// `GET /api/audit`: the newest entries first.
+#[utoipa::path(
+    get,
+    path = "/api/audit",
+    operation_id = "audit",
+    tag = "accounts",
+    summary = "Who did what, newest first",
+    params(AuditParameters),
+    responses(
+        (status = 200, description = "A page of the audit", body = Page),
+        (status = 500, description = "The program has a fault; the log has its cause"),
+    ),
+)]
 pub async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let (accounts, asked) = (app.auth.accounts.clone(), request.query_string().to_owned());
     let page = app.api.run(Kind::Query, async move || {
@@ -127,7 +142,9 @@ mod tests {
         assert_eq!((asked.before, asked.limit), (Some(17), 5));
         assert_eq!(asked.filter.who.as_deref(), Some("user:anna"));
         assert_eq!(asked.filter.since.unwrap().to_rfc3339(), "2026-11-29T00:00:00+00:00");
-        for wrong in ["pageSize=0", "pageSize=1001", "cursor=x", "since=then", "whom=anna"] {
+        for wrong in
+            ["pageSize=0", "pageSize=1001", "cursor=x", "cursor=-1", "cursor=%2B1", "since=then", "whom=anna"]
+        {
             assert!(Asked::of(wrong).is_err(), "{wrong}");
         }
         assert!(Asked::of(&format!("who={}", "a".repeat(201))).is_err());

@@ -3,25 +3,29 @@
 use actors::access::{Role, Scope, Scopes};
 use actors::db::{SessionUser, Token};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::http::openapi::words;
 use crate::rate_limit::Client;
 
-/// Whoever is let in. As JSON, what `GET /api/auth/me` answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Whoever is let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Identity {
     pub name: String,
     #[serde(flatten)]
     pub kind: Kind,
+    #[schema(schema_with = words::scopes)]
     pub scopes: Scopes,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Kind {
     /// A person with a session.
     User {
         #[serde(skip)]
         id: i64,
+        #[schema(schema_with = words::role)]
         role: Role,
     },
     /// A program with a bearer token.

@@ -14,6 +14,7 @@ use actors::db::{NewSession, User};
 use actors::secret::Secret;
 use chrono::Utc;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::audit::{self, Deed};
 use super::cookie::LIVES;
@@ -29,9 +30,10 @@ use crate::rate_limit::{Class, Client};
 const BODY_LIMIT: usize = 4 << 10;
 const LOGIN: &str = "login";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Attempt {
+#[schema(as = Login)]
+pub(crate) struct Attempt {
     name: String,
     password: String,
 }
@@ -47,6 +49,19 @@ fn read(body: &[u8]) -> Result<(String, Secret), ApiError> {
 
 /// Opens a session. One that the browser had before ends: a cookie that somebody has planted is worth
 /// nothing after it.
+#[utoipa::path(
+    post,
+    path = "/api/auth/login",
+    operation_id = "logIn",
+    tag = "accounts",
+    summary = "Begins a session",
+    description = "Ends the session that the browser had. Attempts are counted for the address and for the account.",
+    request_body(content = Attempt, description = "At most 4 KiB", example = json!({"name": "anna", "password": "correct horse battery staple"})),
+    responses(
+        (status = 200, description = "Who is logged in", body = Identity, headers(("Set-Cookie" = String, description = "The session, for 12 hours"))),
+        (status = 401, description = "The name or the password is wrong, or the user is disabled"),
+    ),
+)]
 pub async fn login(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<HttpResponse, ApiError> {
     query::only(request.query_string(), &[])?;
     let (name, password) = read(&body)?;
@@ -85,6 +100,16 @@ pub async fn login(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<
 }
 
 /// Ends the session, and says so to the browser. The browser forgets it also if the database is away.
+#[utoipa::path(
+    post,
+    path = "/api/auth/logout",
+    operation_id = "logOut",
+    tag = "accounts",
+    summary = "Ends the session",
+    responses(
+        (status = 204, description = "There is no session, now or before", headers(("Set-Cookie" = String, description = "Ends the cookie"))),
+    ),
+)]
 pub async fn logout(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     query::only(request.query_string(), &[])?;
     let ended = match app.auth.cookies.shown(&request) {
@@ -104,6 +129,16 @@ pub async fn logout(app: Data<App>, request: HttpRequest) -> Result<HttpResponse
 }
 
 /// Who asks, and what that one may do.
+#[utoipa::path(
+    get,
+    path = "/api/auth/me",
+    operation_id = "me",
+    tag = "accounts",
+    summary = "Who asks, and which scopes that one has",
+    responses(
+        (status = 200, description = "Who asks", body = Identity),
+    ),
+)]
 pub async fn me(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     query::only(request.query_string(), &[])?;
     Ok(HttpResponse::Ok().json(of_request(&request).ok_or(ApiError::Unauthorized)?))

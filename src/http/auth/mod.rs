@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 
 #[cfg(test)]
 pub(crate) use self::access::NEEDS;
-pub(crate) use self::access::Need;
+pub(crate) use self::access::{Need, need};
 use self::cookie::Cookies;
 pub use self::identity::{Identity, Kind};
 use self::login::Refusals;

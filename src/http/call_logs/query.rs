@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use actors::call::end::Outcome;
 use actors::db::{CallFilter, CallQuery, Cursor, Sort, Start};
@@ -15,27 +16,28 @@ use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use crate::http::problem::ApiError;
 use crate::nearest::nearest;
 
-const PAGE_SIZES: RangeInclusive<u32> = 1..=200;
+pub(in crate::http) const PAGE_SIZES: RangeInclusive<u32> = 1..=200;
 const DEFAULT_PAGE_SIZE: u32 = 50;
 /// In characters. A number is no longer than a SIP URI, and nobody types more words.
-const LONGEST_TEXT: usize = 255;
+pub(in crate::http) const LONGEST_TEXT: usize = 255;
 /// So much of the name of a parameter that nobody knows is said back.
 const LONGEST_NAME: usize = 64;
 
 /// Those that choose calls and their order.
-const FILTERS: [&str; 9] = ["sort", "from", "to", "since", "until", "outcome", "urgent", "hasRecording", "q"];
+pub(in crate::http) const FILTERS: [&str; 9] =
+    ["sort", "from", "to", "since", "until", "outcome", "urgent", "hasRecording", "q"];
 /// Those that choose a page.
-const PAGES: [&str; 3] = ["page", "cursor", "pageSize"];
+pub(in crate::http) const PAGES: [&str; 3] = ["page", "cursor", "pageSize"];
 
 /// What `GET /api/call-logs` asks.
 pub(super) fn page(query_string: &str) -> Result<CallQuery, ApiError> {
     let parameters = Parameters::of(query_string, &[&PAGES[..], &FILTERS[..]].concat())?;
     let sort = parameters.sort()?;
     let number = parameters.parsed("page", "must be a whole number from 1", |text| {
-        text.parse::<u32>().ok().filter(|&page| page >= 1)
+        digits::<u32>(text).filter(|&page| page >= 1)
     })?;
     let page_size = parameters.parsed("pageSize", "must be a whole number from 1 to 200", |text| {
-        text.parse().ok().filter(|size| PAGE_SIZES.contains(size))
+        digits(text).filter(|size| PAGE_SIZES.contains(size))
     })?;
     let cursor: Option<Cursor> =
         parameters.parsed("cursor", "must be a `nextCursor` of this API", |text| text.parse().ok())?;
@@ -75,6 +77,11 @@ pub(in crate::http) fn only(query_string: &str, known: &[&'static str]) -> Resul
 
 fn wrong(field: &'static str, wrong: &'static str) -> ApiError {
     ApiError::BadRequest { field, wrong }
+}
+
+/// A number that is written without a sign.
+pub(in crate::http) fn digits<T: FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// Names and values, decoded.
@@ -216,6 +223,15 @@ mod tests {
         assert_eq!(query.filter, CallFilter::default());
         assert_eq!((query.start, query.page_size), (Start::Page(1, Sort::NEWEST_FIRST), 50));
         assert_eq!(page("from=&urgent=&page=&cursor=").unwrap().filter, CallFilter::default());
+    }
+
+    #[test]
+    fn a_number_of_a_page_has_no_sign() {
+        assert_eq!((digits::<u32>("7"), digits::<u32>("007")), (Some(7), Some(7)));
+        for text in ["+7", "-7", "", "7 ", "4294967296"] {
+            assert_eq!(digits::<u32>(text), None, "{text}");
+        }
+        assert!(page("page=%2B1").is_err() && page("pageSize=%2B1").is_err());
     }
 
     #[test]

@@ -8,12 +8,13 @@ use actors::wire::twilio::sid::CallSid;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 const LEFT: &str = "voicemail";
 const HEARD: &str = "voicemail-listened";
 
 /// The message that a caller has left; the last one of several.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Voicemail {
     recording_sid: String,

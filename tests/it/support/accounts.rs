@@ -9,7 +9,7 @@ use awc::{Client, Connector};
 use serde_json::{Value, json};
 use switchboard::auth::{password, token};
 
-use super::app::TestApp;
+use super::app::{TestApp, is_described};
 use super::postgres::TestDatabase;
 
 /// The password of every user of the tests.
@@ -99,6 +99,7 @@ impl Visitor {
     }
 
     async fn send(&self, request: awc::ClientRequest, body: Option<Value>) -> Answer {
+        let (method, uri) = (request.get_method().clone(), request.get_uri().clone());
         let request = self
             .headers
             .iter()
@@ -111,6 +112,7 @@ impl Visitor {
         let cookie =
             response.headers().get("set-cookie").map(|cookie| cookie.to_str().expect("text").to_owned());
         let body = response.body().await.expect("a body");
+        is_described(method.as_str(), uri.path(), &response, &body);
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
         Answer { status: response.status().as_u16(), body, cookie }
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::described::Answered;
 use super::postgres::{TestDatabase, phrases_dir, spool_dir};
 use super::{DEADLINE, eventually};
 
@@ -247,7 +248,9 @@ impl TestApp {
         let mut response = awc::Client::default().get(self.url(path)).send().await.expect("an answer");
         let status = response.status().as_u16();
         assert!(matches!(status, 200 | 404 | 503), "{path}: {status}");
-        response.json().await.expect("JSON")
+        let body = response.body().await.expect("a body");
+        is_described("GET", path, &response, &body);
+        serde_json::from_slice(&body).expect("JSON")
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -323,6 +326,14 @@ impl TestApp {
         socket.read_to_string(&mut text).ok()?;
         Some(text)
     }
+}
+
+/// The description of the API has the answer.
+pub fn is_described<S>(method: &str, path: &str, response: &awc::ClientResponse<S>, body: &[u8]) {
+    let headers = response.headers().iter();
+    let headers = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default())).collect();
+    let status = response.status().as_u16();
+    assert_eq!(Answered { method, path, status, headers, body }.fault(), None);
 }
 
 fn sum(metrics: &str, name: &str) -> f64 {

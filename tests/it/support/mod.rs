@@ -5,6 +5,8 @@ pub mod app;
 pub mod browser;
 pub mod certificates;
 pub mod chromium;
+#[path = "../../../src/http/tests/described.rs"]
+pub mod described;
 pub mod hang;
 pub mod outage;
 pub mod pgbouncer;

@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
+use utoipa::ToSchema;
 
 use super::checkout::Checkout;
 use super::error::DbError;
@@ -36,7 +37,7 @@ const REAPER_RATE: Duration = Duration::from_secs(10);
 const WAIT_BUCKETS: &[f64] = &[0.0001, 0.0005, 0.0025, 0.01, 0.05, 0.25, 1.0, 10.0];
 
 /// The pool as seen from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolStats {
     /// Open connections, in use or not.

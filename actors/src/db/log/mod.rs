@@ -14,6 +14,7 @@ use diesel::QueryResult;
 use diesel_async::{AnsiTransactionManager, TransactionManager as _};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::db::connect::connection::Connection;
 use crate::db::connect::error::DbError;
@@ -36,8 +37,8 @@ const EXPORTED_AT_ONCE: u32 = 1_000;
 /// A call shows so many turns, and events, at most: its first.
 const LONGEST_LOG: i64 = 10_000;
 
-/// `GET /api/call-logs`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A page of the call log.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallLogPage {
     pub calls: Vec<CallSummary>,
@@ -51,11 +52,12 @@ pub struct CallLogPage {
     pub next_cursor: Option<String>,
     /// Of a search: false if there are more matches than the newest 1,000, among which all this is.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub search_is_complete: Option<bool>,
 }
 
-/// `GET /api/call-logs/{callSid}`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One call, turn by turn.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallLog {
     pub call: CallDetail,

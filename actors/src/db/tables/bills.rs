@@ -7,6 +7,7 @@ use diesel::sql_types::{BigInt, Text};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use tracing::Instrument as _;
+use utoipa::ToSchema;
 
 use super::schema::calls;
 use super::text::text;
@@ -20,7 +21,7 @@ use crate::wire::twilio::sid::CallSid;
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What Twilio says of a call that is over; what it does not know yet is null.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Queryable, Selectable, AsChangeset)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Queryable, Selectable, AsChangeset, ToSchema)]
 #[diesel(table_name = calls, check_for_backend(diesel::pg::Pg))]
 #[serde(rename_all = "camelCase")]
 pub struct TwilioBill {

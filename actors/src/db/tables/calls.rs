@@ -8,6 +8,7 @@ use diesel::upsert::excluded;
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::bills::TwilioBill;
 use super::schema::{calls, turns};
@@ -16,6 +17,7 @@ use crate::call::end::{CallEnd, Outcome};
 use crate::db::connect::connection::Connection;
 use crate::db::connect::statement::Statement;
 use crate::db::write::record::{Aftermath, CallClosed, CallOpened, Decision};
+use crate::schemas;
 use crate::wire::twilio::sid::CallSid;
 
 diesel::define_sql_function! {
@@ -30,7 +32,7 @@ diesel::define_sql_function! {
 }
 
 /// A call as the log lists it. A time, outcome or number not known is null.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallSummary {
     pub call_sid: String,
@@ -39,6 +41,7 @@ pub struct CallSummary {
     pub started_at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,
     pub duration_seconds: Option<i64>,
+    #[schema(schema_with = schemas::outcome)]
     pub outcome: Option<String>,
     pub reason: Option<String>,
     pub urgent: bool,
@@ -51,7 +54,7 @@ pub struct CallSummary {
 }
 
 /// A call as its own log shows it: the summary and what is known beyond it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallDetail {
     #[serde(flatten)]

@@ -11,6 +11,7 @@ use diesel::sql_types::{Jsonb, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::schema::{conference_participants, conferences};
 use super::text::text;
@@ -23,7 +24,7 @@ use crate::wire::twilio::sid::CallSid;
 const MOST_EVENTS: i64 = 1_000;
 
 /// A conference as a call's log shows it. A time not known is null.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LoggedConference {
     pub conference_sid: String,
@@ -38,7 +39,7 @@ pub struct LoggedConference {
 }
 
 /// A leg that is, or was, in the conference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LoggedParticipant {
     pub call_sid: String,
@@ -55,7 +56,7 @@ pub struct LoggedParticipant {
 }
 
 /// Something that happened in the conference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConferenceEvent {
     pub at: DateTime<Utc>,

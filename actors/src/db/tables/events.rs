@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::schema::call_events;
 use super::text::{json, text};
@@ -14,7 +15,7 @@ use crate::db::write::record::Event;
 use crate::wire::twilio::sid::CallSid;
 
 /// An event as the log shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable, Selectable)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable, Selectable, ToSchema)]
 #[diesel(table_name = call_events, check_for_backend(diesel::pg::Pg))]
 #[serde(rename_all = "camelCase")]
 pub struct LoggedEvent {

@@ -7,6 +7,7 @@ use diesel::sql_query;
 use diesel::sql_types::{Integer, Nullable, SmallInt, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::schema::{conference_participants, recordings};
 use super::text::text;
@@ -29,7 +30,7 @@ const STATUSES: [&[&str]; 5] = [
 const UNHEARD: &str = "('absent', 'failed')";
 
 /// A recording as a call's log shows it. What is not known is null.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable, Selectable)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable, Selectable, ToSchema)]
 #[diesel(table_name = recordings, check_for_backend(diesel::pg::Pg))]
 #[serde(rename_all = "camelCase")]
 pub struct LoggedRecording {

@@ -21,6 +21,7 @@ use prometheus::IntCounter;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
+use utoipa::ToSchema;
 
 use self::folder::Folder;
 use self::store::Store;
@@ -50,7 +51,7 @@ pub enum SpoolError {
 pub(in crate::db) struct SpoolFailure(pub(super) String);
 
 /// The spool as seen from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpoolStats {
     /// Records that wait for the database.

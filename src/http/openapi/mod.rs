@@ -1,0 +1,104 @@
+//! The description of every route (OpenAPI 3.1): `GET /api/openapi.json`, and as a page `GET /api/docs`.
+//!
+//! A route describes itself with the attribute `utoipa::path` on its handler, and is named in the list below.
+//! The schemas are derived from the types that are written as JSON. [`common`] adds what holds for many
+//! routes: who may ask, what is counted, and which errors there are. The examples are those of docs/api.md.
+
+use std::sync::LazyLock;
+
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use utoipa::OpenApi;
+
+mod common;
+mod examples;
+pub(super) mod forms;
+pub(super) mod page;
+pub(super) mod parameters;
+pub(super) mod words;
+
+use super::call_logs::query;
+use super::pieces::Pieces;
+use super::problem::{ApiError, Problem};
+use super::worker::Kind;
+use crate::app::App;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Switchboard",
+        description = "Answers telephone calls with an AI. All JSON is camelCase. Times are RFC 3339 in UTC. \
+            A value that is not known yet is null. Errors are `application/problem+json` (RFC 9457). \
+            A path that leads nowhere is answered with 404, and a method that a route does not have with 405 \
+            and `Allow`. Answers may get further fields in later versions.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    servers((url = "/")),
+    tags(
+        (name = "calls", description = "Live calls"),
+        (name = "log", description = "Calls and what was said"),
+        (name = "accounts", description = "Who is logged in, and who did what"),
+        (name = "process", description = "The state of the process"),
+        (name = "pages", description = "Pages, and this description"),
+        (name = "twilio", description = "Webhooks and the media stream, for Twilio only"),
+    ),
+    paths(
+        super::auth::login::login,
+        super::auth::login::logout,
+        super::auth::login::me,
+        super::auth::audit::list,
+        super::monitor::call_monitor,
+        super::call_logs::list,
+        super::call_logs::export,
+        super::call_logs::one,
+        super::call_logs::listened,
+        super::ops::hang_up,
+        super::health::healthz,
+        super::health::readyz,
+        super::metrics::metrics,
+        super::dashboard::dashboard,
+        json,
+        page::page,
+        super::voice::incoming,
+        super::voice::stream,
+        super::voice::after_stream,
+        super::last_resort::fallback,
+        super::last_resort::transfer_done,
+        super::last_resort::voicemail,
+        super::callbacks::call_status,
+        super::callbacks::stream_status,
+        super::callbacks::conference_events,
+        super::callbacks::recording_status,
+    ),
+    components(schemas(Problem)),
+)]
+struct Routes;
+
+/// The whole description.
+pub(super) fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Routes::openapi();
+    common::add(&mut document);
+    examples::add(&mut document);
+    document
+}
+
+/// As it is in docs/openapi.json.
+pub(crate) fn text() -> String {
+    document().to_pretty_json().expect("its keys are texts") + "\n"
+}
+
+/// `GET /api/openapi.json`: made once, on the API's thread.
+#[utoipa::path(
+    get,
+    path = "/api/openapi.json",
+    operation_id = "description",
+    tag = "pages",
+    summary = "This document",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = Object)),
+)]
+pub async fn json(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| text().into());
+    query::only(request.query_string(), &[])?;
+    let text = app.api.run(Kind::Query, async || TEXT.clone()).await?;
+    Ok(Pieces::from(text).into_json())
+}
