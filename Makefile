@@ -16,7 +16,7 @@ demo:
 	$(TARGET)/debug/switchboard demo $(ARGS)
 
 test:
-	@./.ci/need gcc libc6-dev postgresql pgbouncer chromium prometheus nginx haproxy redis-server
+	@./.ci/need gcc libc6-dev postgresql pgbouncer chromium prometheus nginx haproxy redis-server systemd
 	RUST_TEST_THREADS=6 cargo test --workspace --locked -- $(HEAVY:%=--skip %) # they wait more than they compute
 	RUST_TEST_THREADS=2 cargo test --locked --test it -- $(HEAVY)
 

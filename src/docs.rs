@@ -1,7 +1,9 @@
 //! Tests of the documentation: README.md and the pages in docs/ agree with the program and with each other.
+//! So do the files in deploy/.
 
 use std::path::{Path, PathBuf};
 
+mod deploy;
 mod links;
 mod metrics_table;
 mod openapi;
@@ -19,7 +21,8 @@ fn page(path: &str) -> String {
 
 /// Every page, by its path in the repository.
 fn pages() -> Vec<String> {
-    let mut pages = vec!["README.md".to_owned()];
+    let mut pages =
+        ["CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"].map(str::to_owned).to_vec();
     pages.extend(files("docs", "md"));
     pages
 }

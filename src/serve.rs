@@ -26,6 +26,11 @@ mod metrics_door;
 const WORKERS: usize = 1;
 /// How long requests under way, and then unwritten records, are waited for at the very end.
 pub(crate) const FINISH_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a process takes to stop at most: for the files in deploy/.
+#[cfg(test)]
+pub(crate) const LONGEST_STOP: Duration = Duration::from_secs(
+    drain::DRAIN_DEADLINE.as_secs() + drain::HAND_OVER_DEADLINE.as_secs() + 2 * FINISH_DEADLINE.as_secs(),
+);
 
 /// Serves until a signal, or until a permanent actor has failed too often, which is like the second signal:
 /// the first SIGTERM or SIGINT drains, a second one hands the live calls over without waiting for their end,

@@ -21,7 +21,7 @@ fn has_heading(text: &str, wanted: &str) -> bool {
 }
 
 /// What is wrong with a link on the page at `path`, if anything is.
-fn fault(path: &str, target: &str) -> Option<String> {
+pub fn fault(path: &str, target: &str) -> Option<String> {
     if target.contains("://") {
         return None;
     }

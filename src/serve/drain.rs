@@ -13,11 +13,11 @@ use crate::app::{App, StartError};
 use crate::signals::Signals;
 
 /// How long live calls may go on after the first signal.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How long those who are handed over are answered: until they have met another instance, or are done with a
 /// person or a voicemail box. With all other deadlines less than the 90 s that a service manager usually
 /// waits.
-const HAND_OVER_DEADLINE: Duration = Duration::from_secs(45);
+pub(super) const HAND_OVER_DEADLINE: Duration = Duration::from_secs(45);
 /// How often a draining process looks whether the last call is over, and asks a registry that has not
 /// answered.
 const ASK_EVERY: Duration = Duration::from_millis(100);
