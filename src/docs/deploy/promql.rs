@@ -71,7 +71,8 @@ pub fn names(expression: &str) -> Names {
             continue;
         }
         // A function, or an aggregation with its list of labels before or behind the operand.
-        let grouped = matches!(rest.peek(), Some(Token::Word(next)) if ["by", "without"].contains(&next.as_str()));
+        let grouped =
+            matches!(rest.peek(), Some(Token::Word(next)) if ["by", "without"].contains(&next.as_str()));
         if !grouped && !followed_by('(', rest.peek()) {
             let mut matchers = Vec::new();
             if followed_by('{', rest.peek()) {
