@@ -34,16 +34,18 @@ pub enum Attack {
     UnreadAnswers,
     HugeFrames,
     IdleSockets,
+    LoginStorm,
 }
 
 impl Attack {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::HeldBodies,
         Self::Pipeline,
         Self::ForgedPipelines,
         Self::UnreadAnswers,
         Self::HugeFrames,
         Self::IdleSockets,
+        Self::LoginStorm,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -54,6 +56,7 @@ impl Attack {
             Self::UnreadAnswers => "40 readers of nothing",
             Self::HugeFrames => "20 frames of 1 GiB",
             Self::IdleSockets => "400 idle sockets",
+            Self::LoginStorm => "1,000 logins at once",
         }
     }
 
@@ -73,6 +76,7 @@ impl Attack {
             Self::UnreadAnswers => 40,
             Self::HugeFrames => 20,
             Self::IdleSockets => 400,
+            Self::LoginStorm => 1_000,
         }
     }
 
@@ -91,6 +95,10 @@ impl Attack {
             Self::UnreadAnswers => write_all(&mut socket, &request(target, "GET /metrics", "", "")).await,
             Self::HugeFrames => huge_frame(socket, target).await,
             Self::IdleSockets => read_all(&mut socket).await,
+            Self::LoginStorm => {
+                socket.write_all(login(target).as_bytes()).await?;
+                read_all(&mut socket).await
+            }
         }
     }
 }
@@ -144,6 +152,14 @@ fn forged(target: SocketAddr) -> String {
     let headers =
         format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n", body.len());
     request(target, "POST /api/voice/incoming", &headers, body)
+}
+
+/// A password for a user whom nobody knows: it is compared all the same.
+fn login(target: SocketAddr) -> String {
+    let body = r#"{"name":"nobody","password":"correct horse battery staple"}"#;
+    let headers =
+        format!("Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+    request(target, "POST /api/auth/login", &headers, body)
 }
 
 /// Writes requests without end, and reads what is answered.

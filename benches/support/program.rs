@@ -26,6 +26,7 @@ pub fn set(command: &mut Command, database_url: &str, folder: &Path) {
         ("PORT", "0"),
         ("API_AUTH", "off"),
         ("RATE_LIMIT_API", "1000000/1m"),
+        ("RATE_LIMIT_AUTH", "1000000/1m"),
         ("RATE_LIMIT_WEBHOOK", "1000000/1m"),
         ("DATABASE_URL", database_url),
         ("OPENAI_API_KEY", "sk-bench"),

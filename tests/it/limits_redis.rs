@@ -5,8 +5,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use futures_util::future::join_all;
+use tempfile::TempDir;
 
 use crate::support::app::{Setup, TestApp};
+use crate::support::certificates::{Authority, ServerCertificate};
 use crate::support::postgres::TestDatabase;
 use crate::support::redis::RedisServer;
 use crate::support::{eventually, free_address};
@@ -92,6 +94,46 @@ async fn a_frozen_redis_delays_a_few_answers_by_its_deadline_and_the_others_not_
     assert!(warns(&apps[0]).await);
     redis.thaw();
     eventually("it answers again", async || !warns(&apps[0]).await).await;
+}
+
+/// A Redis that speaks nothing but TLS, and its URL.
+fn redis_with_tls(certificate: &ServerCertificate) -> (RedisServer, TempDir, String) {
+    let (address, folder) = (free_address(), TempDir::new().unwrap());
+    certificate.write(folder.path());
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (chain, key, port) = (file("server.crt"), file("server.key"), address.port().to_string());
+    let tls = ["--port", "0", "--tls-port", &port, "--tls-cert-file", &chain, "--tls-key-file", &key];
+    let redis = RedisServer::start(address, &[&tls[..], &["--tls-auth-clients", "no"]].concat());
+    (redis, folder, format!("rediss://{address}"))
+}
+
+#[actix_rt::test]
+async fn two_programs_share_one_limit_over_tls_and_believe_no_strangers_redis() {
+    let (database, ours) = (TestDatabase::create().await, Authority::new());
+    let start = |url: &str| {
+        let one = Setup::new(&database.url, "http://127.0.0.1:1")
+            .with("REDIS_URL", url)
+            .with("RATE_LIMIT_API", "10/1h")
+            .with("SSL_CERT_FILE", ours.file().to_str().unwrap())
+            .with("INSTANCE_ID", "one");
+        let other = one.anew().with("INSTANCE_ID", "other");
+        [one.start(), other.start()]
+    };
+    let (_redis, _folder, url) = redis_with_tls(&ours.issue("127.0.0.1"));
+    let apps = start(&url);
+    are_connected(&apps).await;
+    assert_eq!(passed(&apps[0], 6).await, 6);
+    assert_eq!(passed(&apps[1], 20).await, 4, "they share ten");
+    drop(apps);
+
+    let (_stranger, _folder, url) = redis_with_tls(&ServerCertificate::of_its_own("127.0.0.1"));
+    let apps = start(&url);
+    for app in &apps {
+        eventually("it is refused", async || warns(app).await).await;
+        assert_eq!(app.metric("switchboard_redis_up").await, 0.0);
+    }
+    assert_eq!(passed(&apps[0], 20).await, 10, "each counts alone");
+    assert_eq!(passed(&apps[1], 20).await, 10);
 }
 
 #[actix_rt::test]

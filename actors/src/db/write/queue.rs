@@ -183,10 +183,13 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use chrono::Utc;
 
     use super::*;
-    use crate::db::write::record::{Speaker, Turn};
+    use crate::db::write::record::{LOOKED_AT, Speaker, Turn};
 
     const CAPACITY: usize = 100_000;
 
@@ -257,5 +260,23 @@ mod tests {
         assert!(!queue.is_crowded());
         queue.push(turn(1, &"x".repeat(CROWD_BYTES)));
         assert!(queue.is_crowded());
+    }
+
+    #[test]
+    fn a_hand_over_waits_for_its_own_call_without_a_look_at_the_queue() {
+        let queue = Queue::new(8 << 20);
+        queue.push(turn(1, "said"));
+        (0..1_000).for_each(|_| _ = queue.push(turn(2, "said")));
+        let call_sid = sid(1);
+        let mut emptied = pin!(queue.emptied_of(&call_sid));
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..10 {
+            queue.push(turn(2, "said"));
+            let looked_at = LOOKED_AT.get();
+            assert!(emptied.as_mut().poll(&mut context).is_pending());
+            assert_eq!(LOOKED_AT.get(), looked_at);
+        }
+        queue.written(1);
+        assert!(emptied.as_mut().poll(&mut context).is_ready());
     }
 }

@@ -142,6 +142,13 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
+/// Gives a damaged file another name; answers that.
+pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let aside = path.with_extension(format!("damaged-{}", Utc::now().timestamp_millis()));
+    fs::rename(path, &aside)?;
+    Ok(aside)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

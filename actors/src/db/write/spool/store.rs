@@ -13,7 +13,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Tab
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) use self::value::fuzz_record;
 use self::value::{Entry, decode, encode, oldest};
-use super::folder::sync;
+use super::folder::{set_aside, sync};
 use super::{Backlog, SpoolFailure};
 use crate::db::write::record::Record;
 use crate::wire::twilio::sid::CallSid;
@@ -123,6 +123,7 @@ impl Store {
 
     /// As many as there is room for, at least one, in one transaction.
     fn append_entries(&mut self, entries: &[Entry]) -> Result<usize, SpoolFailure> {
+        self.reopen()?;
         let room = self.capacity.saturating_sub(self.bytes);
         let mut size = 0;
         let fits = |(_, value): &&Entry| {
@@ -156,6 +157,7 @@ impl Store {
     /// Keeps a record that the database refuses.
     pub(super) fn put_aside(&mut self, record: &Record, cause: &str) -> Result<(), SpoolFailure> {
         let (call_sid, value) = encode(Utc::now(), record, Some(cause))?;
+        self.reopen()?;
         let bytes = self.aside.refused_bytes + value.len() as u64;
         if bytes > self.capacity / ASIDE_SHARE {
             return Err(SpoolFailure(format!(
@@ -400,11 +402,17 @@ impl Store {
         self.database = None;
     }
 
-    /// Runs a task on the file; after an error the file is opened anew by the next one.
-    fn attempt<T>(&mut self, task: impl FnOnce(&Self) -> Result<T, redb::Error>) -> Result<T, SpoolFailure> {
+    /// Opens the file, and counts what is in it, if it is closed.
+    fn reopen(&mut self) -> Result<(), SpoolFailure> {
         if self.database.is_none() {
             self.open().map_err(|error| failure(&error))?;
         }
+        Ok(())
+    }
+
+    /// Runs a task on the file; after an error the file is opened anew by the next one.
+    fn attempt<T>(&mut self, task: impl FnOnce(&Self) -> Result<T, redb::Error>) -> Result<T, SpoolFailure> {
+        self.reopen()?;
         task(self).map_err(|error| {
             self.database = None;
             failure(&error)
@@ -478,12 +486,6 @@ impl Store {
             tracing::warn!(%error, "the empty spool stays large");
         }
     }
-}
-
-fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-    let aside = path.with_extension(format!("damaged-{}", Utc::now().timestamp_millis()));
-    fs::rename(path, &aside)?;
-    Ok(aside)
 }
 
 fn failure(error: &redb::Error) -> SpoolFailure {

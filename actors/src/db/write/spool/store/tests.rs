@@ -1,5 +1,11 @@
-use serde_json::json;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::super::Inner;
+use super::super::folder::Folder;
 use super::value::FORMAT;
 use super::*;
 use crate::call::end::{CallEnd, Outcome, Reason};
@@ -318,4 +324,25 @@ fn a_store_whose_disk_failed_opens_its_file_again() {
     assert_eq!(store.append(&[event(1, "b")]), Ok(1));
     assert_eq!(kinds(&store.front(9).unwrap()), [(0, "a"), (1, "b")]);
     assert_eq!(store.backlog().records, 2);
+}
+
+#[test]
+fn a_store_whose_task_panicked_opens_its_file_again_and_counts_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = Inner {
+        store: Mutex::new(open(&folder, 1 << 20)),
+        backlog: watch::Sender::new(Backlog::default()),
+        folder: Folder::hold(folder.path(), "a").unwrap(),
+    };
+    inner.work(|store| store.append(&[event(1, "a")])).unwrap();
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        inner.work::<()>(|store| {
+            (store.next, store.records, store.bytes) = (0, 9, 1 << 20);
+            panic!("in the middle of a change");
+        })
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(inner.work(|store| store.append(&[event(1, "b")])), Ok(1), "there is room");
+    assert_eq!(kinds(&inner.work(|store| store.front(9)).unwrap()), [(0, "a"), (1, "b")]);
+    assert_eq!(inner.backlog.borrow().records, 2);
 }
