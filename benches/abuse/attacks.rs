@@ -97,7 +97,8 @@ impl Attack {
             Self::IdleSockets => read_all(&mut socket).await,
             Self::LoginStorm => {
                 socket.write_all(login(target).as_bytes()).await?;
-                read_all(&mut socket).await
+                read_all(&mut socket).await?;
+                std::future::pending().await // one attempt each
             }
         }
     }

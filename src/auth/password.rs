@@ -7,13 +7,15 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use actors::secret::Secret;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::Semaphore;
+use rustix::process::setpriority_process;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 /// Memory of one computation, in KiB.
@@ -28,6 +30,8 @@ const LONGEST: usize = 256;
 
 /// Computations at once: the calls need the cores, too.
 const AT_ONCE: usize = 2;
+/// They have a tenth of a core that a call needs as well.
+const NICENESS: i32 = 10;
 /// Those that may wait for a computation. Whoever comes later is sent away at once.
 const WAITING: usize = 64;
 /// Nobody waits longer for a computation to begin.
@@ -96,8 +100,8 @@ fn argon2() -> Argon2<'static> {
 #[error("too many passwords are being compared")]
 pub struct TooBusy;
 
-/// Compares passwords beside the async threads: two at once, while 64 wait. So a storm of attempts takes
-/// 38 MiB and two threads of the blocking pool.
+/// Compares passwords on threads of their own, which give way to the calls' thread: two at once, while 64
+/// wait. So a storm of attempts takes 38 MiB and two threads.
 #[derive(Clone)]
 pub struct Passwords {
     /// Of those that compute.
@@ -140,13 +144,18 @@ impl Passwords {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| TooBusy)?;
         let turn = timeout(self.patience, Arc::clone(&self.turns).acquire_owned()).await;
         let turn = turn.map_err(|_| TooBusy)?.map_err(|_| TooBusy)?;
-        let done = tokio::task::spawn_blocking(move || {
-            let done = work();
+        let (done, answer) = oneshot::channel();
+        let compute = move || {
+            let _ = setpriority_process(None, NICENESS); // without it, it only competes with the calls
+            let _ = done.send(work());
             drop((place, turn));
-            done
-        });
-        done.await.map_err(|error| {
+        };
+        if let Err(error) = thread::Builder::new().name("password".to_owned()).spawn(compute) {
             tracing::error!(%error, "a password was not compared");
+            return Err(TooBusy);
+        }
+        answer.await.map_err(|_| {
+            tracing::error!("the comparison of a password has panicked");
             TooBusy
         })
     }
