@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 mod deploy;
+mod env_example;
 mod links;
 mod metrics_table;
 mod openapi;

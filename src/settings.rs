@@ -20,14 +20,18 @@ use crate::tls::TlsSettings;
 use crate::traces::TraceSettings;
 
 mod agent_file;
+pub(crate) mod catalog;
 mod db;
+mod env_file;
 mod exposure;
 mod http;
 mod log;
+mod origin;
 mod reader;
 mod realtime;
 mod redis;
 mod remarks;
+mod secret_file;
 mod shared_keys;
 mod tls;
 mod traces;
@@ -36,6 +40,8 @@ mod unread;
 mod values;
 
 pub use agent_file::{Agent, read_agent_file};
+pub use env_file::EnvFile;
+pub use origin::{Shown, shown, table};
 pub use reader::{Fault, Faults};
 pub use remarks::{Environment, Remark};
 

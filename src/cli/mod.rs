@@ -2,19 +2,23 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::app::StartError;
 use crate::exit_status::{FAILED, FINE, INTERNAL, USAGE};
 use crate::logging::LastLines;
+use crate::settings::catalog;
 
 mod accounts;
 mod database;
 mod demo;
+mod environment;
 mod loadtest;
 mod migrate;
 mod ops;
+mod print_config;
 mod serve;
+mod shell;
 mod sim;
 mod span;
 mod token;
@@ -25,6 +29,9 @@ mod worker;
 #[derive(Debug, Parser)]
 #[command(name = "switchboard", version, arg_required_else_help = true)]
 struct Arguments {
+    /// Take variables that the environment does not set from this file, one NAME=value a line
+    #[arg(long, global = true, value_name = "FILE")]
+    env_file: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -57,6 +64,14 @@ enum Command {
     /// The simulated telephone network and the simulated Realtime service
     #[command(subcommand)]
     Sim(sim::Command),
+    /// Print every setting, its value and where it comes from; no secret is shown
+    ///
+    /// The exit status is 64 if `serve` would not start with these settings.
+    PrintConfig(print_config::Arguments),
+    /// Print a script that completes commands and flags in a shell
+    Completions(shell::CompletionsArguments),
+    /// Print the manual page, or write a page for each command
+    Man(shell::ManArguments),
 }
 
 /// The exit status of a process that could not start.
@@ -76,9 +91,28 @@ fn status_of(error: &StartError) -> u8 {
     }
 }
 
+/// The commands and flags. The help of `serve` names the settings.
+fn command() -> clap::Command {
+    Arguments::command().mut_subcommand("serve", |serve| serve.after_long_help(catalog::help()))
+}
+
+fn parse() -> Result<Arguments, clap::Error> {
+    Arguments::from_arg_matches(&command().try_get_matches()?)
+}
+
 /// Parses the arguments, runs the command and says how it went.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse() {
+        Ok(Arguments { env_file: Some(path), .. }) => {
+            if let Err(faults) = environment::take(&path) {
+                eprintln!("switchboard: {faults}");
+                return ExitCode::from(USAGE);
+            }
+            parse() // some flags have their defaults from variables
+        }
+        parsed => parsed,
+    };
+    let arguments = match arguments {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();
@@ -96,5 +130,49 @@ pub fn main() -> ExitCode {
         Command::User(command) => user::run(command),
         Command::Token(command) => token::run(command),
         Command::Sim(command) => sim::run(command),
+        Command::PrintConfig(arguments) => print_config::run(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments, command()),
+        Command::Man(arguments) => shell::man(&arguments, command()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_and_flags_are_in_order() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_takes_a_file_of_variables_before_or_behind_its_name() {
+        for arguments in [["--env-file", "a.env", "serve"], ["migrate", "--env-file", "a.env"]] {
+            let arguments = Arguments::try_parse_from([&["switchboard"][..], &arguments].concat()).unwrap();
+            assert_eq!(arguments.env_file.as_deref(), Some("a.env"));
+        }
+    }
+
+    #[test]
+    fn the_help_of_serve_names_every_setting() {
+        let mut command = command();
+        let help = command.find_subcommand_mut("serve").unwrap().render_long_help().to_string();
+        for entry in catalog::entries() {
+            assert!(help.contains(entry.name), "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn completions_and_manual_pages_know_the_commands() {
+        let mut script = Vec::new();
+        clap_complete::generate(clap_complete::Shell::Bash, &mut command(), "switchboard", &mut script);
+        let script = String::from_utf8(script).unwrap();
+        assert!(script.contains("dead-letters") && script.contains("print-config"));
+        let folder = tempfile::tempdir().unwrap();
+        let pages = folder.path().join("man1");
+        assert_eq!(shell::man(&shell::ManArguments { dir: Some(pages.clone()) }, command()), FINE);
+        for page in ["switchboard.1", "switchboard-serve.1", "switchboard-ops-jobs.1"] {
+            assert!(pages.join(page).is_file(), "{page}");
+        }
+    }
 }

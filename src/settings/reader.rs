@@ -4,6 +4,8 @@ use std::fmt;
 
 use actors::secret::Secret;
 
+use super::secret_file;
+
 /// One thing wrong with the settings: it never holds a secret's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -19,6 +21,15 @@ pub struct Fault {
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
+    /// `faults` has at least one.
+    pub(super) fn of(faults: Vec<Fault>) -> Self {
+        let printable = |Fault { name, wrong, remedy }| {
+            let [name, wrong, remedy] = [name, wrong, remedy].map(|text: String| printable(&text));
+            Fault { name, wrong, remedy }
+        };
+        Self(faults.into_iter().map(printable).collect())
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
         self.0.iter()
     }
@@ -64,10 +75,31 @@ impl<'a> Reader<'a> {
         self.optional(name).is_none()
     }
 
+    /// The same of a secret, which may be in a file.
+    pub(super) fn is_secret_unset(&self, name: &str) -> bool {
+        secret_file::places(name, self.lookup).is_empty()
+    }
+
+    /// The text of a secret: of the variable, of the file that `NAME_FILE` names, or of a credential.
+    pub(super) fn secret_text(&mut self, name: &str) -> Option<String> {
+        secret_file::find(name, self.lookup).unwrap_or_else(|Fault { name, wrong, remedy }| {
+            self.fault(&name, &wrong, &remedy);
+            None
+        })
+    }
+
+    /// Something required is unset; nothing if it is known already that its file is faulty.
+    pub(super) fn missing(&mut self, name: &str, remedy: &str) {
+        let file = secret_file::file_variable(name);
+        if !self.faults.iter().any(|fault| fault.name == name || fault.name == file) {
+            self.fault(name, "is not set", remedy);
+        }
+    }
+
     /// A secret goes into headers and keys as it is, so white space, a line break at its end above all, is a
     /// fault.
     pub(super) fn optional_secret(&mut self, name: &str) -> Option<Secret> {
-        let value = self.optional(name)?;
+        let value = self.secret_text(name)?;
         if !value.bytes().all(|b| b.is_ascii_graphic()) {
             self.fault(name, "holds white space or characters beyond ASCII", "set it without them");
         }
@@ -76,7 +108,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn required_secret(&mut self, name: &str, remedy: &str) -> Secret {
         self.optional_secret(name).unwrap_or_else(|| {
-            self.fault(name, "is not set", remedy);
+            self.missing(name, remedy);
             Secret::new(String::new())
         })
     }

@@ -49,7 +49,7 @@ fn collector(reader: &mut Reader<'_>, variable: &str) -> Option<Url> {
 /// `api-key=…,other=…`, with blanks around names and values, as the specification allows; a faulty one is not
 /// shown.
 fn headers(reader: &mut Reader<'_>, variable: &str) -> Option<HashMap<String, Secret>> {
-    let headers: Option<_> = reader.optional(variable)?.split(',').map(header).collect();
+    let headers: Option<_> = reader.secret_text(variable)?.split(',').map(header).collect();
     if headers.is_none() {
         let remedy = "give `name=value`, with commas between several, the values percent-encoded";
         reader.fault(variable, "is not a list of headers", remedy);

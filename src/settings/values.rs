@@ -66,9 +66,8 @@ pub(super) fn quotas(reader: &mut Reader<'_>) -> Quotas {
 pub(super) fn database_url(reader: &mut Reader<'_>) -> Secret {
     postgres_url(reader, "DATABASE_URL").or_else(|| postgres_url(reader, "SUPABASE_URL")).unwrap_or_else(
         || {
-            reader.fault(
+            reader.missing(
                 "DATABASE_URL",
-                "is not set",
                 "give the database, such as postgresql://user:password@host:6543/db",
             );
             Secret::new(String::new())
@@ -103,7 +102,7 @@ pub(super) fn retention(reader: &mut Reader<'_>) -> Retentions {
         event_days: days("RETENTION_EVENT_DAYS", Some(EVENT_DAYS)),
         audit_days: days("RETENTION_AUDIT_DAYS", Some(AUDIT_DAYS)),
     };
-    let has_twilio = !reader.is_unset("TWILIO_ACCOUNT_SID") && !reader.is_unset("TWILIO_AUTH_TOKEN");
+    let has_twilio = !reader.is_unset("TWILIO_ACCOUNT_SID") && !reader.is_secret_unset("TWILIO_AUTH_TOKEN");
     if keep.recording_days.is_some() && !has_twilio {
         let wrong = "is set, and the way to Twilio, where recordings are, is not known";
         reader.fault("RETENTION_RECORDING_DAYS", wrong, "set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN");
