@@ -45,5 +45,5 @@ pub mod schemas;
 pub mod supervise;
 pub mod wire;
 
-pub use call_control::policy::access;
+pub use call_control::policy::{access, thresholds};
 pub use call_control::{backoff, secret};

@@ -1,8 +1,8 @@
 //! How figures stand against the thresholds. No clock, no socket.
 //!
-//! The thresholds of the document (warning, critical): response time P95 2 s and 5 s; errors 1 % and 5 %; the
-//! database's pool 80 % and 100 %; memory 70 % and 85 %. What a scenario expects beyond these is a warning
-//! where it is not met; it is critical where more than 5 % of the requests or calls did not meet it.
+//! Response time, errors, pool and memory have the levels of the [alerts](thresholds). What a scenario expects
+//! beyond these is a warning where it is not met; it is critical where more than 5 % of the requests or calls
+//! did not meet it.
 //!
 //! **Errors.** The rate counts requests that were not answered as they should be, and calls that suffered:
 //! those that failed, or were turned away where there was room. A response of the Realtime service that
@@ -19,6 +19,8 @@
 //! taken off the delay of frames, except where the machine's limit is looked for: callers and program share
 //! it.
 
+use actors::thresholds::{self, Levels};
+
 use super::result::{Check, Sample, Scenario, Verdict};
 use super::tally::Tally;
 use super::watch::Seen;
@@ -26,14 +28,12 @@ use crate::sim::report::{CallCounts, CallsReport, Percentiles, UpDown};
 
 /// What is expected of all is not met by some of them: so many of a hundred are critical.
 const CRITICAL_SHARE: f64 = 5.0;
-/// All of a pool's connections are in use, in percent of them: what is not above it is at least one short.
-const POOL_CRITICAL: f64 = 99.9;
 /// For how many samples a pool has to be in demand.
 const LASTING: usize = 5;
 /// The response time of the call log, in milliseconds, P95.
 const LOG_RESPONSE_MS: f64 = 500.0;
 /// By when a status callback is processed, in milliseconds.
-pub const PROCESSED_WITHIN_MS: f64 = 5_000.0;
+pub const PROCESSED_WITHIN_MS: f64 = thresholds::WEBHOOK_DELAY_MS.warning;
 /// What is added to a frame's way, in milliseconds, P99. A conversation bears 400 ms one way in all (ITU-T
 /// G.114), of which the telephone network and the service need their part.
 const DELAY_MS: [f64; 2] = [250.0, 400.0];
@@ -41,6 +41,7 @@ const DELAY_MS: [f64; 2] = [250.0, 400.0];
 pub const QUALITY_MS: f64 = 20.0;
 /// A step of that search is lost if it was as bad as can be for so many seconds.
 const LATE_FOR: usize = 3;
+const REALTIME: Levels = thresholds::REALTIME_FAILURE_PERCENT;
 /// How late this program may be, in milliseconds, P99, where requests are judged: half of what the tightest
 /// response time allows. It is also what a quick run may be, on a machine that has other things to do.
 pub const LAG_MS: f64 = 250.0;
@@ -59,6 +60,11 @@ pub fn share(part: u64, all: u64) -> Option<f64> {
     (all > 0).then(|| part as f64 / all as f64 * 100.0)
 }
 
+/// A figure against levels that alerts have as well.
+fn against(what: &str, value: Option<f64>, unit: &str, levels: Levels) -> Check {
+    Check::new(what, value, unit, levels.warning, levels.critical)
+}
+
 /// Something of which there should be none.
 fn none_of(what: &str, part: u64, all: u64) -> Check {
     Check::new(what, share(part, all), "%", 0.0, CRITICAL_SHARE)
@@ -74,10 +80,10 @@ pub fn of_lag(own_lag_ms: &Percentiles, warning_above: f64) -> Check {
 pub fn of_all(asked: u64, tally: &Tally, seen: &Seen) -> Vec<Check> {
     let ours = tally.our_error_count().min(asked);
     let mut checks = vec![
-        Check::new("response time P95", tally.response_ms().p95, "ms", 2_000.0, 5_000.0),
-        Check::new("error rate", share(tally.error_count(), asked - ours), "%", 1.0, 5.0),
-        Check::new("database pool in demand", pool_demand(&seen.samples), "%", 80.0, POOL_CRITICAL),
-        Check::new("memory", memory(&seen.samples), "%", 70.0, 85.0),
+        against("response time P95", tally.response_ms().p95, "ms", thresholds::RESPONSE_MS),
+        against("error rate", share(tally.error_count(), asked - ours), "%", thresholds::ERROR_PERCENT),
+        against("database pool in demand", pool_demand(&seen.samples), "%", thresholds::POOL_PERCENT),
+        against("memory", memory(&seen.samples), "%", thresholds::MEMORY_PERCENT),
         none_of("looks at /healthz that found it unwell", seen.unhealthy, seen.samples.len() as u64),
     ];
     if ours > 0 {
@@ -99,13 +105,7 @@ pub fn of_webhooks(
     vec![
         none_of("answers 429", too_many, asked),
         Check::new("not processed within 5 s", late, "%", 0.0, CRITICAL_SHARE),
-        Check::new(
-            "webhook delay P95, at most",
-            delay_p95_ms,
-            "ms",
-            PROCESSED_WITHIN_MS,
-            3.0 * PROCESSED_WITHIN_MS,
-        ),
+        against("webhook delay P95, at most", delay_p95_ms, "ms", thresholds::WEBHOOK_DELAY_MS),
     ]
 }
 
@@ -127,8 +127,8 @@ pub fn of_calls(report: &CallsReport, expected: u64, frames_sent: u64, service: 
         none_of("calls neither completed nor turned away", neither, asked),
         Check::new("frames lost, reordered, corrupted or crossed", faulty, "%", 0.0, CRITICAL_SHARE),
         Check::new("complaints of the peers", Some(report.violations as f64), "", 0.0, asked as f64),
-        Check::new("failed responses of the Realtime service", service.failed_responses, "%", 1.0, 5.0),
-        Check::new("failed connects to the Realtime service", service.failed_connects, "%", 1.0, 5.0),
+        against("failed responses of the Realtime service", service.failed_responses, "%", REALTIME),
+        against("failed connects to the Realtime service", service.failed_connects, "%", REALTIME),
     ]
 }
 

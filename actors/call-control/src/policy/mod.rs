@@ -1,4 +1,5 @@
-//! What can be chosen about an agent, and who may do what.
+//! What can be chosen about an agent, who may do what, and from where on a figure is bad.
 
 pub mod access;
 pub mod persona;
+pub mod thresholds;

@@ -1,0 +1,287 @@
+//! Alerts: rules over what the process knows of itself, and which of them are broken. No clock: each
+//! [`Sample`] comes with its time, and the [`Change`]s go out.
+//!
+//! An alert is *raised* when its rule's value is above a level, and *worsens* when it is above the higher
+//! one. It *eases*, or is *cleared*, only when the value has stayed at a part of that level for some time.
+//! There is one alert a rule at most.
+//!
+//! Not every change is told to a person. After one was told of a rule, the next is told after
+//! [`COOL_DOWN`], unless it is worse. A critical alert that nobody has acknowledged is told again then.
+//!
+//! The memory is fixed: [`KEPT`] samples, and a few words a rule.
+
+use std::collections::VecDeque;
+
+use crate::Millis;
+use crate::policy::thresholds::Levels;
+
+mod overrides;
+mod rules;
+mod sample;
+pub mod text;
+
+pub use overrides::{BadLevels, levels_of};
+pub use rules::{LONGEST_WINDOW, RULES, Rule, Watch, position};
+pub use sample::{Buckets, Figure, MOST_BOUNDS, Sample, Timing};
+
+/// So many samples are remembered: those of the longest window at one in 5 s.
+pub const KEPT: usize = 62;
+/// What was told of a rule is not told again before.
+pub const COOL_DOWN: Millis = 15 * 60 * 1_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Warning,
+    Critical,
+}
+
+impl Severity {
+    pub const ALL: [Self; 2] = [Self::Warning, Self::Critical];
+
+    /// The word used in answers, metrics and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// The severity of this word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.as_str() == word)
+    }
+}
+
+/// What became of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    Raised,
+    Worsened,
+    Eased,
+    Cleared,
+    /// It goes on, and is to be told again.
+    Repeat,
+}
+
+/// A change of one alert.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    pub rule: &'static Rule,
+    pub turn: Turn,
+    /// As it is now; of one that was cleared, as it was.
+    pub severity: Severity,
+    /// The value that decided it, where it is known.
+    pub value: Option<f64>,
+    /// A person is to be told.
+    pub is_told: bool,
+}
+
+/// An alert that goes on.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    severity: Severity,
+    is_acknowledged: bool,
+    was_told: bool,
+    /// Since when the value is low enough to clear it.
+    calm_since: Option<Millis>,
+    /// Since when it is low enough to ease it.
+    eased_since: Option<Millis>,
+}
+
+/// One rule and what is remembered of it.
+#[derive(Debug, Clone, Copy)]
+struct Watched {
+    levels: Levels,
+    open: Option<Open>,
+    /// What was told last, and until when that suffices.
+    told: Option<Severity>,
+    quiet_until: Millis,
+}
+
+/// What is remembered from one sample to the next.
+#[derive(Debug, Clone)]
+pub struct State {
+    watched: Vec<Watched>,
+    history: VecDeque<(Millis, Sample)>,
+    began: Option<Millis>,
+}
+
+impl State {
+    /// Nothing is wrong yet. `levels` stand in for those of the table, each by its rule's [`position`].
+    pub fn new(levels: &[(usize, Levels)]) -> Self {
+        let watched = |rule: &Rule| Watched { levels: rule.levels, open: None, told: None, quiet_until: 0 };
+        let mut watched: Vec<_> = RULES.iter().map(watched).collect();
+        for (position, levels) in levels {
+            if let Some(watched) = watched.get_mut(*position) {
+                watched.levels = *levels;
+            }
+        }
+        Self { watched, history: VecDeque::with_capacity(KEPT), began: None }
+    }
+
+    /// Takes an alert up that was open before this state was made. `told_ago`: how long ago it was told.
+    pub fn restore(
+        &mut self,
+        position: usize,
+        severity: Severity,
+        is_acknowledged: bool,
+        told_ago: Option<Millis>,
+        now: Millis,
+    ) {
+        let Some(watched) = self.watched.get_mut(position) else { return };
+        let was_told = told_ago.is_some();
+        watched.open =
+            Some(Open { severity, is_acknowledged, was_told, calm_since: None, eased_since: None });
+        if let Some(ago) = told_ago {
+            watched.told = Some(severity);
+            watched.quiet_until = (now + COOL_DOWN).saturating_sub(ago);
+        }
+    }
+
+    /// Somebody takes care of it: it is not told again while it goes on.
+    pub fn acknowledge(&mut self, position: usize) {
+        if let Some(open) = self.watched.get_mut(position).and_then(|watched| watched.open.as_mut()) {
+            open.is_acknowledged = true;
+        }
+    }
+
+    /// The alert of a rule, if it is open.
+    pub fn open(&self, position: usize) -> Option<Severity> {
+        Some(self.watched.get(position)?.open?.severity)
+    }
+
+    /// How many samples are remembered.
+    pub fn remembered(&self) -> usize {
+        self.history.len()
+    }
+
+    /// Judges every rule by one more sample; `now` never goes back.
+    pub fn evaluate(&mut self, sample: &Sample, now: Millis) -> Vec<Change> {
+        if self.history.len() >= KEPT {
+            self.history.pop_front();
+        }
+        self.history.push_back((now, sample.clone()));
+        let age = now.saturating_sub(*self.began.get_or_insert(now));
+        let mut changes = Vec::new();
+        for (rule, watched) in RULES.iter().zip(&mut self.watched) {
+            let looked = look(&self.history, rule, age, now);
+            changes.extend(watched.judge(rule, looked, now));
+        }
+        changes
+    }
+}
+
+/// What a rule sees.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Looked {
+    /// What it is raised by: it lasts. None where that is not known, or too little to judge by.
+    lasting: Option<f64>,
+    /// What it is cleared by.
+    latest: Option<f64>,
+}
+
+fn look(history: &VecDeque<(Millis, Sample)>, rule: &Rule, age: Millis, now: Millis) -> Looked {
+    let since = now.saturating_sub(rule.window);
+    let Some((_, latest)) = history.back() else { return Looked { lasting: None, latest: None } };
+    let level = |read: &dyn Fn(&Sample) -> Option<f64>| {
+        let window = history.iter().rev().take_while(|(at, _)| *at > since || *at == now);
+        let (mut least, mut count) = (f64::INFINITY, 0);
+        for (_, sample) in window {
+            least = least.min(read(sample).unwrap_or(f64::NEG_INFINITY));
+            count += 1;
+        }
+        let is_known = age >= rule.window && count >= 2 && least.is_finite();
+        Looked { lasting: is_known.then_some(least), latest: read(latest) }
+    };
+    let before = history.iter().rev().find(|(at, _)| *at <= since).or(history.front());
+    let growth = |figure| {
+        let earlier = before.and_then(|(_, sample)| sample.get(figure)).unwrap_or(0.0);
+        Some((latest.get(figure)? - earlier).max(0.0))
+    };
+    let same = |value| Looked { lasting: value, latest: value };
+    match rule.watch {
+        Watch::Level(figure) => level(&|sample| sample.get(figure)),
+        Watch::Percent(part, whole) => level(&|sample| {
+            let whole = sample.get(whole).filter(|whole| *whole > 0.0)?;
+            Some(sample.get(part)? / whole * 100.0)
+        }),
+        Watch::Growth(figure) => same(growth(figure)),
+        Watch::Share { part, whole, least } => {
+            let whole = growth(whole).filter(|whole| *whole >= least);
+            same(whole.map(|whole| growth(part).unwrap_or(0.0) / whole * 100.0))
+        }
+        Watch::P95 { timing, least } => {
+            let earlier = before.map(|(_, sample)| *sample.timing(timing)).unwrap_or_default();
+            same(latest.timing(timing).p95_ms_since(&earlier, least))
+        }
+    }
+}
+
+impl Watched {
+    fn judge(&mut self, rule: &'static Rule, looked: Looked, now: Millis) -> Option<Change> {
+        let reached = looked.lasting.and_then(|value| severity(self.levels, value));
+        let change = |turn, severity, value, is_told| Change { rule, turn, severity, value, is_told };
+        let Some(mut open) = self.open else {
+            let severity = reached?;
+            let is_told = self.tell(severity, now);
+            let (calm_since, eased_since) = (None, None);
+            self.open =
+                Some(Open { severity, is_acknowledged: false, was_told: is_told, calm_since, eased_since });
+            return Some(change(Turn::Raised, severity, looked.lasting, is_told));
+        };
+        if reached > Some(open.severity) {
+            let severity = reached?;
+            let is_told = self.tell(severity, now);
+            open = Open { severity, was_told: open.was_told || is_told, ..open };
+            self.open = Some(open);
+            return Some(change(Turn::Worsened, severity, looked.lasting, is_told));
+        }
+        // What is not known, because nothing happens, is calm.
+        let since = |level: f64, since: Option<Millis>| {
+            let is_calm = looked.latest.is_none_or(|value| value <= level * rule.clear_at);
+            is_calm.then(|| since.unwrap_or(now))
+        };
+        open.calm_since = since(self.levels.warning, open.calm_since);
+        open.eased_since = since(self.levels.critical, open.eased_since);
+        let lasted =
+            |since: Option<Millis>| since.is_some_and(|since| now.saturating_sub(since) >= rule.clear_after);
+        if lasted(open.calm_since) {
+            self.open = None;
+            return Some(change(Turn::Cleared, open.severity, looked.latest, open.was_told));
+        }
+        let can_ease = open.severity == Severity::Critical && self.levels.critical > self.levels.warning;
+        if can_ease && lasted(open.eased_since) {
+            self.open = Some(Open { severity: Severity::Warning, ..open });
+            return Some(change(Turn::Eased, Severity::Warning, looked.latest, false));
+        }
+        let is_due = now >= self.quiet_until && !open.is_acknowledged;
+        if is_due && (open.severity == Severity::Critical || !open.was_told) {
+            open.was_told = self.tell(open.severity, now);
+            self.open = Some(open);
+            return Some(change(Turn::Repeat, open.severity, looked.latest, true));
+        }
+        self.open = Some(open);
+        None
+    }
+
+    /// Whether this is told: it is worse than what was told last, or that was long ago.
+    fn tell(&mut self, severity: Severity, now: Millis) -> bool {
+        let is_told = now >= self.quiet_until || Some(severity) > self.told;
+        if is_told {
+            self.told = Some(severity);
+            self.quiet_until = now + COOL_DOWN;
+        }
+        is_told
+    }
+}
+
+fn severity(levels: Levels, value: f64) -> Option<Severity> {
+    if value > levels.critical {
+        Some(Severity::Critical)
+    } else {
+        (value > levels.warning).then_some(Severity::Warning)
+    }
+}
+
+#[cfg(test)]
+mod tests;
