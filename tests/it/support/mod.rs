@@ -5,6 +5,7 @@ pub mod app;
 pub mod browser;
 pub mod certificates;
 pub mod chromium;
+#[allow(dead_code, reason = "the unit tests use the rest of it")]
 #[path = "../../../src/http/tests/described.rs"]
 pub mod described;
 pub mod hang;
