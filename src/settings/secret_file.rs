@@ -1,4 +1,5 @@
-//! Secrets that are not in the environment: in the file that `NAME_FILE` names, or in a credential of systemd.
+//! Secrets that are not in the environment: in the file that `NAME_FILE` names, or in a credential of
+//! systemd.
 
 use std::fs::File;
 use std::io::Read as _;
