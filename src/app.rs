@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use actors::alerts::{self, Board};
 use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::current::CurrentPersona;
@@ -55,6 +56,9 @@ pub struct App {
     pub(crate) has_no_users: AtomicBool,
     pub metrics: prometheus::Registry,
     pub(crate) tasks: Tasks,
+    /// The alerts that are open here.
+    pub(crate) alerts: Board,
+    pub(crate) alert_metrics: alerts::Metrics,
     pub requests: RequestMetrics,
     pub health_metrics: HealthMetrics,
     pub drawn: Drawn,
@@ -140,6 +144,7 @@ impl App {
         let requests = RequestMetrics::register(metrics).context("the metrics of the doors")?;
         let health_metrics = HealthMetrics::register(metrics).context("the metrics of the health")?;
         let connection_ends = Ends::register(metrics).context("the metrics of the connections")?;
+        let alert_metrics = alerts::register(metrics).context("the metrics of the alerts")?;
         let public_url = match &settings.http.public_url {
             Some(url) => url.clone(),
             None => {
@@ -177,6 +182,8 @@ impl App {
             has_no_users: AtomicBool::new(false),
             metrics: registry,
             tasks,
+            alerts: Board::default(),
+            alert_metrics,
             requests,
             health_metrics,
             drawn: Drawn::default(),

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+mod alerts_table;
 mod deploy;
 mod env_example;
 mod links;

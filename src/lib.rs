@@ -2,6 +2,7 @@
 //! calls.
 
 mod agent;
+mod alerts;
 pub mod app;
 pub mod auth;
 mod background;

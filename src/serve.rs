@@ -15,7 +15,7 @@ use crate::connections::{self, Bounds, Door};
 use crate::descriptors::{self, Room};
 use crate::settings::Settings;
 use crate::signals::Signals;
-use crate::{agent, auth, background, claim, http, left_behind, sockets, tls};
+use crate::{agent, alerts, auth, background, claim, http, left_behind, sockets, tls};
 
 mod drain;
 mod metrics_door;
@@ -83,10 +83,11 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
     let (db, counts) = (app.db.operations(), app.voice.pump.metrics.of_actor("jobs"));
     let jobs = background::start(db, instance, twilio.clone(), keep, counts, &app.metrics)
         .context("the metrics of the jobs")?;
+    let alerts = alerts::start(&app).context("the way to Twilio for alerts")?;
     actix_rt::spawn(look_after(app.clone(), twilio));
 
     let (end, drained) = drain::serve(&app, serving, &handle, &mut signals).await;
-    jobs.stop().await;
+    tokio::join!(jobs.stop(), alerts.stop());
     if let Some(door) = metrics_door {
         door.stop(false).await;
     }

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use actors::alerts::AlertSettings;
 use actors::db::DbSettings;
 use actors::jobs::Retentions;
 use actors::secret::Secret;
@@ -20,6 +21,7 @@ use crate::tls::TlsSettings;
 use crate::traces::TraceSettings;
 
 mod agent_file;
+mod alerts;
 pub(crate) mod catalog;
 mod db;
 mod env_file;
@@ -69,6 +71,7 @@ pub struct Settings {
     pub db: DbSettings,
     pub realtime: Endpoint,
     pub twilio: TwilioSettings,
+    pub alerts: AlertSettings,
     /// For how long personal data is kept (`RETENTION_TRANSCRIPT_DAYS`, …).
     pub retention: Retentions,
     /// From `AGENT_FILE`; the built-in one otherwise.
@@ -116,6 +119,15 @@ pub struct OpsSettings {
     pub log: LogSettings,
 }
 
+/// Everything that `switchboard ops test-alert` is told from outside.
+#[derive(Debug, Clone)]
+pub struct TestAlertSettings {
+    pub instance_id: String,
+    pub twilio: TwilioSettings,
+    pub alerts: AlertSettings,
+    pub log: LogSettings,
+}
+
 /// The real environment, as [`Settings::read`] wants it. What is not UTF-8 is read with replacement
 /// characters.
 pub fn environment(name: &str) -> Option<String> {
@@ -141,6 +153,7 @@ impl Settings {
             registry: RegistrySettings::read(&mut reader),
             db: db::read(instance_id.clone(), &mut reader),
             realtime: realtime::read(&mut reader),
+            alerts: alerts::read(&mut reader),
             retention: retention(&mut reader),
             agent,
             agent_file: reader.optional("AGENT_FILE"),
@@ -172,6 +185,20 @@ impl OpsSettings {
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
         let mut reader = Reader::new(&lookup);
         let settings = Self { url: database_url(&mut reader), log: log::read(&mut reader) };
+        reader.finish(settings)
+    }
+}
+
+impl TestAlertSettings {
+    /// Reads the settings of `ops test-alert`, which needs no database.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
+        let mut reader = Reader::new(&lookup);
+        let settings = Self {
+            instance_id: instance_id(&mut reader, "test"),
+            twilio: twilio::read(&mut reader),
+            alerts: alerts::read(&mut reader),
+            log: log::read(&mut reader),
+        };
         reader.finish(settings)
     }
 }

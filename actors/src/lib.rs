@@ -8,7 +8,8 @@
 //! │       ├── pump             the caller's media stream: a task of the HTTP worker that accepted it
 //! │       └── Realtime socket  beside the actor, which only reads it
 //! ├── HTTP server                 the doors
-//! └── JobRunner       permanent   background jobs, one at a time
+//! ├── JobRunner       permanent   background jobs, one at a time
+//! └── AlertActor      permanent   judges what the process knows of itself, and tells a person
 //! ```
 //!
 //! **Start**, from top to bottom, none of them waiting for another machine: [`Db::start`](db::Db::start)
@@ -30,6 +31,7 @@
 //! and the pump ends. After the last call the doors close, the jobs stop, and what waits to be written is
 //! written or stays in the spool. Registry and database's actor end with their last handle.
 
+pub mod alerts;
 mod ask;
 pub mod call;
 pub mod db;

@@ -43,7 +43,7 @@ const ERROR_CODES: &[&str] = &[
     "unknown_parameter",
 ];
 const RESPONSES: &[&str] = &["completed", "cancelled", "incomplete", "failed", "other"];
-const ACTORS: &[&str] = &["call", "registry", "db", "jobs", "pump"];
+const ACTORS: &[&str] = &["alerts", "call", "registry", "db", "jobs", "pump"];
 
 crate::metrics! {
     /// The metrics of the calls.
@@ -112,7 +112,8 @@ crate::metrics! {
         pub realtime_reconnects: IntCounter = "switchboard_realtime_reconnects_total";
         /// Media streams that took the place of a lost one.
         pub stream_reconnects: IntCounter = "switchboard_stream_reconnects_total";
-        /// Actors that live: `call`, `registry`, `db`, `jobs`, and `pump`, the reader of one media stream.
+        /// Actors that live: `alerts`, `call`, `registry`, `db`, `jobs`, and `pump`, the reader of one media
+        /// stream.
         pub actors_live: IntGaugeVec = "switchboard_actors_live" ["actor" = ACTORS];
         /// Open sockets to the Realtime service that calls hold.
         pub realtime_sockets: IntGauge = "switchboard_realtime_sockets";
@@ -125,7 +126,7 @@ crate::metrics! {
             ["actor" = &["call", "registry", "db"]] {AT_ONCE};
         /// Restarts of actors after a panic, by actor.
         pub restarts: IntCounterVec = "switchboard_actor_restarts_total"
-            ["actor" = &["call", "registry", "db", "jobs"]];
+            ["actor" = &["alerts", "call", "registry", "db", "jobs"]];
         /// Panics caught in actors, by actor.
         pub panics: IntCounterVec = "switchboard_actor_panics_total" ["actor" = ACTORS];
         /// Tokens of the Realtime service, by direction (`input`, `cached` or `output`) and kind (`text` or

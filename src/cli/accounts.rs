@@ -33,7 +33,7 @@ pub async fn act(
     let done = work(&accounts).await;
     let outcome = if matches!(done, Ok(Done::Fine)) { "ok" } else { "failed" };
     let entry = AuditEntry {
-        who: format!("cli:{}", unix_user()),
+        who: who(),
         client: None,
         action: deed.action.to_owned(),
         object: deed.object.map(str::to_owned),
@@ -56,6 +56,11 @@ pub async fn act(
             }
         }
     }))
+}
+
+/// Who runs this, as the audit names it.
+pub fn who() -> String {
+    format!("cli:{}", unix_user())
 }
 
 /// A name on the command line.

@@ -5,6 +5,7 @@ use actors::db::{BadUrl, DbError};
 use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
 
+mod alerts;
 mod audit;
 mod health;
 mod jobs;
@@ -24,6 +25,12 @@ pub enum Command {
     Health(health::Arguments),
     /// List who did what, and who opened which transcript or recording; the newest first
     Audit(audit::Arguments),
+    /// List the alerts of all instances, the newest first
+    Alerts(alerts::Arguments),
+    /// Say that somebody takes care of an alert, so that it is not told again while it goes on
+    Acknowledge(alerts::AcknowledgeArguments),
+    /// Send a test notice by every way that the settings name, and say what each answered
+    TestAlert,
 }
 
 #[derive(Debug, Args)]
@@ -47,14 +54,19 @@ fn which(text: &str) -> Result<Which, String> {
 }
 
 pub fn run(command: Command) -> u8 {
-    if let Command::Health(arguments) = &command {
-        return health::run(arguments); // it needs no database
+    // These need no database.
+    match &command {
+        Command::Health(arguments) => return health::run(arguments),
+        Command::TestAlert => return alerts::test(),
+        _ => {}
     }
     database::run("ops", async |url| match command {
         Command::DeadLetters(arguments) => dead_letters(url, arguments.retry).await,
         Command::Jobs(arguments) => jobs::run(url, arguments).await,
         Command::Audit(arguments) => audit::run(url, arguments).await,
-        Command::Health(_) => Ok(Ok(super::FINE)), // above
+        Command::Alerts(arguments) => alerts::run(url, arguments).await,
+        Command::Acknowledge(arguments) => alerts::acknowledge(url, arguments).await,
+        Command::Health(_) | Command::TestAlert => Ok(Ok(super::FINE)), // above
     })
 }
 

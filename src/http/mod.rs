@@ -7,6 +7,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, PayloadConfig, ServiceConfig};
 use actix_web::{FromRequest, Handler, Resource, Responder, Route};
 
+mod alerts;
 pub mod auth;
 mod call_logs;
 mod callbacks;
@@ -53,6 +54,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(get("/call-logs/{callSid}", call_logs::one))
         .service(post("/call-logs/{callSid}/voicemail/listened", call_logs::listened))
         .service(post("/ops/calls/{callSid}/hang-up", ops::hang_up))
+        .service(get("/alerts", alerts::list))
+        .service(post("/alerts/{id}/acknowledge", alerts::acknowledge))
         .service(get("/audit", auth::audit::list))
         .service(get("/openapi.json", openapi::json))
         .service(get("/docs", openapi::page::page));

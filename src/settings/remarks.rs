@@ -11,7 +11,10 @@ use crate::nearest::nearest;
 
 /// Settings of other commands, or of parts that a build may lack: they are misspelt as easily as those that
 /// are read.
-const OTHERS: [&str; 23] = [
+const OTHERS: [&str; 26] = [
+    "ALERT_INTERVAL_MS",
+    "ALERT_PAGERDUTY_KEY",
+    "ALERT_THRESHOLDS",
     "ALERT_WEBHOOK_URL",
     "DIRECT_DATABASE_URL",
     "FLIGHT_RECORDER",
@@ -38,8 +41,7 @@ const OTHERS: [&str; 23] = [
 ];
 /// Those of them that somebody sets for an effect, and what is missing without it. Not said where the program
 /// asks for them, unless it only [checks](unread::CHECKED) them.
-const WITHOUT_EFFECT: [(&str, &str); 10] = [
-    ("ALERT_WEBHOOK_URL", "no alert is sent"),
+const WITHOUT_EFFECT: [(&str, &str); 8] = [
     ("FLIGHT_RECORDER", "nothing is recorded for a replay"),
     ("HTTP_KEEP_ALIVE_MS", "idle connections are kept as long as always"),
     ("OPENAI_REALTIME_FALLBACK_URL", "there is no second engine"),
@@ -48,10 +50,9 @@ const WITHOUT_EFFECT: [(&str, &str); 10] = [
     ("SPEND_LIMIT_PER_DAY_USD", "nothing limits what a day costs"),
     ("TWILIO_AUTH_TOKEN_SECONDARY", "only TWILIO_AUTH_TOKEN is believed"),
     ("TWILIO_SHARED_KEYS", "only TWILIO_AUTH_TOKEN is believed"),
-    ("URGENT_NOTIFICATION_NUMBER", "nobody is notified"),
 ];
 /// Without them, those behind them have no effect.
-const DEPENDENT: [(&[&str], &[&str]); 2] = [
+const DEPENDENT: [(&[&str], &[&str]); 4] = [
     (
         &["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"],
         &[
@@ -62,6 +63,8 @@ const DEPENDENT: [(&[&str], &[&str]); 2] = [
         ],
     ),
     (&["TWILIO_ACCOUNT_SID"], &["TWILIO_API_BASE_URL"]),
+    (&["TWILIO_FROM_NUMBER"], &["URGENT_NOTIFICATION_NUMBER"]),
+    (&["ALERT_WEBHOOK_URL"], &["ALERT_PAGERDUTY_KEY"]),
 ];
 /// Without effect where the one before is set.
 const OVERRIDDEN: [(&str, &str); 3] = [
@@ -224,9 +227,12 @@ mod tests {
 
     #[test]
     fn a_setting_without_effect_is_named_with_what_is_missing() {
-        let alerts = "ALERT_WEBHOOK_URL has no effect in this version: no alert is sent";
-        assert_eq!(of(&["ALERT_WEBHOOK_URL"], &["PORT"]), [alerts]);
-        assert_eq!(of(&["ALERT_WEBHOOK_URL"], &["ALERT_WEBHOOK_URL"]), [alerts], "it is checked alone");
+        let limit = "SPEND_LIMIT_PER_DAY_USD has no effect in this version: nothing limits what a day costs";
+        let name = ["SPEND_LIMIT_PER_DAY_USD"];
+        assert_eq!(of(&name, &["PORT"]), [limit]);
+        assert_eq!(of(&name, &name), [limit], "it is checked alone");
+        let alone = "URGENT_NOTIFICATION_NUMBER has no effect without TWILIO_FROM_NUMBER";
+        assert_eq!(of(&["URGENT_NOTIFICATION_NUMBER"], &["URGENT_NOTIFICATION_NUMBER"]), [alone]);
         assert_eq!(of(&["REDIS_URL"], &["REDIS_URL"]), [""; 0]);
         assert_eq!(of(&["RECORD_CALLS"], &["RECORD_CALLS"]), [""; 0], "a program that reads it");
         let headers = "OTEL_EXPORTER_OTLP_HEADERS has no effect without OTEL_EXPORTER_OTLP_ENDPOINT";

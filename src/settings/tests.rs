@@ -234,6 +234,12 @@ fn each_faulty_value_is_a_fault_of_its_variable() {
         ("REDIS_URL", "garbage"),
         ("REDIS_URL", "redis://cache/first"),
         ("ALERT_WEBHOOK_URL", "hooks.example.com"),
+        ("ALERT_INTERVAL_MS", "0"),
+        ("ALERT_INTERVAL_MS", "soon"),
+        ("ALERT_THRESHOLDS", "memory=much/more"),
+        ("ALERT_THRESHOLDS", "memry=70/85"),
+        ("ALERT_THRESHOLDS", "memory=85/70"),
+        ("ALERT_PAGERDUTY_KEY", "two words"),
         ("SPEND_LIMIT_PER_DAY_USD", "much"),
         ("LISTEN_FDS", "all"),
         ("API_AUTH", "none"),
@@ -256,6 +262,17 @@ fn each_faulty_value_is_a_fault_of_its_variable() {
 }
 
 #[test]
+fn pagerduty_needs_its_key_and_levels_are_read() {
+    let pagerduty = ("ALERT_WEBHOOK_URL", "https://events.pagerduty.com/v2/enqueue");
+    assert_eq!(faulty(&[pagerduty]), ["ALERT_PAGERDUTY_KEY"]);
+    let levels = ("ALERT_THRESHOLDS", "memory=60/80");
+    let alerts = with(&[pagerduty, ("ALERT_PAGERDUTY_KEY", "k"), levels]).unwrap().alerts;
+    let (_, memory) = alerts.levels[0];
+    assert_eq!((memory.warning, memory.critical), (60.0, 80.0));
+    assert_eq!(alerts.interval, Duration::from_secs(5));
+}
+
+#[test]
 fn no_secret_is_ever_shown() {
     let secrets = [
         ("TWILIO_AUTH_TOKEN", "hush twilio"),
@@ -268,6 +285,7 @@ fn no_secret_is_ever_shown() {
         ("TWILIO_API_BASE_URL", "https://me:hush@api.twilio.com/"),
         ("REDIS_URL", "https://me:hush@redis/hush"),
         ("ALERT_WEBHOOK_URL", "ftp://hooks.example.com/hush"),
+        ("ALERT_PAGERDUTY_KEY", "hush hush"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://me:hush@collector/"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hush hush"),
     ];

@@ -187,7 +187,7 @@ impl Accounts {
         self.ask("audit_page", async |connection| audit::page(connection, before, limit, filter).await).await
     }
 
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         query: &str,
         question: impl AsyncFnOnce(&mut Connection) -> Result<T, DbError>,

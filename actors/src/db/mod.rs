@@ -7,6 +7,7 @@
 //! transaction pooler: no query depends on the state of a connection.
 
 mod accounts;
+mod alerts;
 mod ask;
 mod claim;
 mod connect;
@@ -41,6 +42,7 @@ pub use self::accounts::{
     Accounts, AddError, AuditEntry, AuditFilter, AuditRow, ListedToken, ListedUser, NewSession, SessionUser,
     Token, User,
 };
+pub use self::alerts::AlertLog;
 pub use self::connect::connection::Connection;
 pub use self::connect::error::DbError;
 pub use self::connect::health::{DbHealth, SchemaState};
@@ -52,6 +54,7 @@ pub use self::handles::{Doors, LogReader, Operations, Records, Status};
 pub use self::log::{
     BadCursor, BadSort, CallFilter, CallLog, CallLogPage, CallQuery, Cursor, Sort, SortKey, Start,
 };
+pub use self::tables::alerts::{Acknowledged, AlertRow};
 pub use self::tables::bills::TwilioBill;
 pub use self::tables::calls::{CallDetail, CallSummary};
 pub use self::tables::conferences::{ConferenceEvent, LoggedConference, LoggedParticipant};

@@ -49,7 +49,11 @@ impl Prune {
 /// For how many days the rows of a table are kept; none: for ever.
 fn days(rows: OldRows, keep: &Retentions) -> Option<u32> {
     match rows {
-        OldRows::Webhooks | OldRows::CallEvents | OldRows::Deletions | OldRows::Instances => keep.event_days,
+        OldRows::Webhooks
+        | OldRows::CallEvents
+        | OldRows::Deletions
+        | OldRows::Instances
+        | OldRows::Alerts => keep.event_days,
         OldRows::Sessions => Some(SESSION_DAYS),
         OldRows::Audit => keep.audit_days,
     }

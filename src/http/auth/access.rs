@@ -13,7 +13,7 @@ pub enum Need {
 }
 
 /// The need of each route below `/api`, but for Twilio's, by its pattern in the list of routes.
-pub const NEEDS: [(&str, Need); 12] = [
+pub const NEEDS: [(&str, Need); 14] = [
     ("/api/auth/login", Need::Nothing),
     ("/api/auth/logout", Need::Nothing),
     ("/api/auth/me", Need::Login),
@@ -23,6 +23,8 @@ pub const NEEDS: [(&str, Need); 12] = [
     ("/api/call-logs/{callSid}", Need::Scope(Scope::Logs)),
     ("/api/call-logs/{callSid}/voicemail/listened", Need::Scope(Scope::Operate)),
     ("/api/ops/calls/{callSid}/hang-up", Need::Scope(Scope::Operate)),
+    ("/api/alerts", Need::Scope(Scope::Monitor)),
+    ("/api/alerts/{id}/acknowledge", Need::Scope(Scope::Operate)),
     ("/api/audit", Need::Scope(Scope::Admin)),
     ("/api/openapi.json", Need::Nothing),
     ("/api/docs", Need::Nothing),

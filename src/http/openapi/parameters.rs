@@ -17,6 +17,12 @@ pub struct CallFilters;
 /// What chooses a page of calls.
 pub struct CallPages;
 
+/// The alert in a path.
+pub struct AlertPath;
+
+/// What chooses alerts.
+pub struct AlertParameters;
+
 /// What chooses entries of the audit.
 pub struct AuditParameters;
 
@@ -64,10 +70,35 @@ impl IntoParams for CallPages {
     }
 }
 
+impl IntoParams for AlertPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let parameter = optional("id", "The `id` of an alert", words::alert_id(), an_alert());
+        vec![parameter.parameter_in(ParameterIn::Path).required(Required::True).build()]
+    }
+}
+
+impl IntoParams for AlertParameters {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let cursor = "The `nextCursor` of the answer before";
+        let page_size = "Alerts of a page, 100 by default";
+        let all = [
+            optional(
+                "status",
+                "Only those that go on, or that are over",
+                words::alert_status(),
+                json!("open"),
+            ),
+            optional("cursor", cursor, words::alert_cursor(), an_alert()),
+            optional("pageSize", page_size, words::entries_of_a_page(), json!(100)),
+        ];
+        all.map(ParameterBuilder::build).into()
+    }
+}
+
 impl IntoParams for AuditParameters {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let who = "`user:NAME`, `token:NAME`, `cli:NAME`, `local` (with API_AUTH=off) or `nobody`";
-        let action = "`login`, `logout`, `transcript-opened`, `export`, `voicemail-listened`, `hang-up`, or that of a command";
+        let action = "`login`, `logout`, `transcript-opened`, `export`, `voicemail-listened`, `hang-up`, `alert-acknowledged`, or that of a command";
         let since = "At this time of RFC 3339 or later, or on this day in UTC or later";
         let until = "Before this time of RFC 3339, or on this day in UTC or earlier";
         let page_size = "Entries of a page, 100 by default";
@@ -86,6 +117,10 @@ impl IntoParams for AuditParameters {
 
 fn a_call() -> Value {
     json!("CA11bd4e3336d7e4c1a6727f7bcbc30cdc")
+}
+
+fn an_alert() -> Value {
+    json!("019ad5f2c8e6b1f0a94d3c27e51")
 }
 
 /// A parameter of the query.

@@ -73,6 +73,19 @@ pub fn audit_cursor() -> Object {
     text().pattern(Some("^[0-9]{0,18}$")).build()
 }
 
+pub fn alert_status() -> Object {
+    words(["open", "cleared", ""])
+}
+
+/// The identifier of an alert, or none.
+pub fn alert_cursor() -> Object {
+    text().pattern(Some("^[0-9a-fA-F]{0,64}$")).build()
+}
+
+pub fn alert_id() -> Object {
+    text().pattern(Some("^[0-9a-fA-F]{1,64}$")).build()
+}
+
 pub fn scopes() -> Array {
     let scopes = actors::access::Scope::ALL.map(actors::access::Scope::as_str);
     ArrayBuilder::new().items(words(scopes)).build()

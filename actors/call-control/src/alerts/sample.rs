@@ -123,8 +123,8 @@ impl Buckets {
         grown
     }
 
-    /// The bound that 95 of 100 were not above; twice the last one where they were above all. None: there were
-    /// fewer than `least`.
+    /// The bound that 95 of 100 were not above; twice the last one where they were above all. None: there
+    /// were fewer than `least`.
     fn p95(&self, least: f64) -> Option<f64> {
         if self.all < least.max(1.0) {
             return None;

@@ -28,8 +28,8 @@ impl Levels {
 pub const RESPONSE_MS: Levels = Levels::of(2_000.0, 5_000.0);
 /// Requests that were answered with an error of ours, in percent.
 pub const ERROR_PERCENT: Levels = Levels::of(1.0, 5.0);
-/// The database's pool: connections in use and queries that wait for one, in percent of those allowed. What is
-/// not above the second is at least one connection short of all.
+/// The database's pool: connections in use and queries that wait for one, in percent of those allowed. What
+/// is not above the second is at least one connection short of all.
 pub const POOL_PERCENT: Levels = Levels::of(80.0, 99.9);
 /// Resident memory, in percent of what the process may use.
 pub const MEMORY_PERCENT: Levels = Levels::of(70.0, 85.0);

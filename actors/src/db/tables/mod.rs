@@ -1,5 +1,6 @@
 //! One file a table, or a purpose: what is written to it and read from it.
 
+pub(super) mod alerts;
 pub(super) mod audit;
 pub(super) mod bills;
 pub(super) mod calls;

@@ -1,5 +1,6 @@
 //! Rows that nobody needs once they are old: callbacks that were dealt with, events of calls, notes of what
-//! was deleted, instances that were not heard of since, sessions that have expired, and the audit.
+//! was deleted, instances that were not heard of since, sessions that have expired, the audit, and
+//! alerts that are over.
 //!
 //! Most rows come about in the order of time, so what is old is among those with the lowest numbers: as many
 //! as a batch has are looked at, and no further index is needed.
@@ -19,11 +20,20 @@ pub enum OldRows {
     /// Old is one that expired long ago.
     Sessions,
     Audit,
+    /// Only those that are over.
+    Alerts,
 }
 
 impl OldRows {
-    pub const ALL: [Self; 6] =
-        [Self::Webhooks, Self::CallEvents, Self::Deletions, Self::Instances, Self::Sessions, Self::Audit];
+    pub const ALL: [Self; 7] = [
+        Self::Webhooks,
+        Self::CallEvents,
+        Self::Deletions,
+        Self::Instances,
+        Self::Sessions,
+        Self::Audit,
+        Self::Alerts,
+    ];
 
     /// The table's name.
     pub fn as_str(self) -> &'static str {
@@ -34,6 +44,7 @@ impl OldRows {
             Self::Instances => "instances",
             Self::Sessions => "sessions",
             Self::Audit => "audit",
+            Self::Alerts => "alerts",
         }
     }
 
@@ -67,6 +78,10 @@ impl OldRows {
             Self::Audit => {
                 "DELETE FROM audit USING (SELECT id FROM audit ORDER BY id LIMIT $2) AS oldest
                  WHERE audit.id = oldest.id AND at < $1"
+            }
+            Self::Alerts => {
+                "DELETE FROM alerts USING (SELECT id FROM alerts ORDER BY id LIMIT $2) AS oldest
+                 WHERE alerts.id = oldest.id AND cleared_at < $1"
             }
         }
     }

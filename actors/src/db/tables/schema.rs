@@ -7,6 +7,32 @@ pub mod sql_types {
 }
 
 diesel::table! {
+    alert_notices (rule, kind) {
+        rule -> Text,
+        kind -> Text,
+        instance -> Text,
+        told_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    alerts (id) {
+        id -> Text,
+        rule -> Text,
+        instance -> Text,
+        severity -> Text,
+        raised_at -> Timestamptz,
+        cleared_at -> Nullable<Timestamptz>,
+        value -> Nullable<Float8>,
+        text -> Text,
+        acknowledged_at -> Nullable<Timestamptz>,
+        acknowledged_by -> Nullable<Text>,
+        notified_at -> Nullable<Timestamptz>,
+        notifications -> Int4,
+    }
+}
+
+diesel::table! {
     api_tokens (id) {
         id -> Int8,
         name -> Text,
@@ -214,6 +240,8 @@ diesel::table! {
 diesel::joinable!(sessions -> users (user_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
+    alert_notices,
+    alerts,
     api_tokens,
     audit,
     call_events,

@@ -1,0 +1,378 @@
+//! AlertActor: judges what the process knows of itself, and tells the person on duty.
+//!
+//! Started by [`Alerts::start`] under a Supervisor on the arbiter of the caller; ends with [`Alerts::stop`]
+//! or its handle. Nothing is sent to this actor: its mailbox stays empty. It reads a sample every
+//! [`interval`](AlertSettings::interval), has it judged by the [rules](call_control::alerts), and notes each
+//! change on the [board], in the log and in the database.
+//!
+//! It depends on nothing that it reports on. Telling comes first and has [queues](channel) of its own, 32
+//! notices each, of which the oldest gives way. The database is asked whether another instance has told the
+//! same, for 1 s at most; without its answer the notice is sent. What cannot be stored waits on the board.
+//!
+//! A panic restarts the actor after a second, however often. The board is its checkpoint: what is open stays
+//! open. A new process takes up the open alerts of an earlier one of its name from the database.
+
+use std::cell::RefCell;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Supervised, Supervisor, WrapFuture,
+};
+use call_control::Millis;
+use call_control::alerts::{COOL_DOWN, Change, Sample, Severity, State, Turn, position, text};
+use call_control::policy::thresholds::Levels;
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, join_all};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use crate::db::{AlertLog, AlertRow, DbError};
+use crate::metrics::{ActorMetrics, Counted, MetricSet as _, Registrar};
+use crate::secret::Secret;
+use crate::supervise;
+
+mod board;
+mod channel;
+mod metrics;
+pub mod reading;
+mod way;
+
+pub use board::Board;
+pub use call_control::alerts::{BadLevels, KEPT, Rule, Watch, levels_of};
+pub use call_control::alerts::{RULES as ALL_RULES, text as texts};
+pub use metrics::Metrics;
+pub use way::{Format, Kind, Notice, SendError, Way, is_pagerduty};
+
+use channel::{Channel, Claims};
+
+/// How often the rules are judged. Windows and pauses are counted in this: with a shorter interval all of
+/// them are shorter.
+pub const INTERVAL: Duration = Duration::from_secs(5);
+/// So many intervals after an acknowledgement by another process it is known here.
+const ACKNOWLEDGED_EVERY: u32 = 3;
+/// So many intervals pass between two looks for alerts of instances that are gone.
+const GONE_EVERY: u32 = 720;
+/// What another instance has told is not told again for this part of the cool-down.
+const CLAIMED_FOR: f64 = 14.0 / 15.0;
+/// A restart after a panic waits so long.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// An ending process stores what it can within this.
+const STOP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What is judged, and who is told.
+#[derive(Debug, Clone)]
+pub struct AlertSettings {
+    /// `ALERT_INTERVAL_MS`.
+    pub interval: Duration,
+    /// What stands in for levels of the table (`ALERT_THRESHOLDS`).
+    pub levels: Vec<(usize, Levels)>,
+    /// Who gets a text message (`URGENT_NOTIFICATION_NUMBER`); E.164.
+    pub number: Option<String>,
+    /// `ALERT_WEBHOOK_URL`.
+    pub webhook: Option<Secret>,
+    /// `ALERT_PAGERDUTY_KEY`.
+    pub pagerduty_key: Option<Secret>,
+}
+
+impl Default for AlertSettings {
+    fn default() -> Self {
+        Self { interval: INTERVAL, levels: Vec::new(), number: None, webhook: None, pagerduty_key: None }
+    }
+}
+
+/// Reads what the process knows now. None: it is not known.
+pub type Source = Box<dyn Fn() -> LocalBoxFuture<'static, Option<Sample>>>;
+
+/// The handle: the actor lives as long as it.
+pub struct Alerts {
+    actor: Addr<AlertActor>,
+    stop: watch::Sender<()>,
+}
+
+impl Alerts {
+    /// Starts the actor on the current arbiter. Its open alerts are on `board`.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the process, and named by its type")]
+    pub fn start(
+        settings: &AlertSettings,
+        ways: Vec<Way>,
+        source: Source,
+        log: AlertLog,
+        instance: &str,
+        board: Board,
+        metrics: Metrics,
+        counts: ActorMetrics,
+    ) -> Self {
+        let per_tick = settings.interval.as_secs_f64() / INTERVAL.as_secs_f64();
+        let window = Duration::from_millis(COOL_DOWN).mul_f64(CLAIMED_FOR * per_tick);
+        let desk = Rc::new(Desk {
+            claims: Claims { log, window },
+            channels: ways.into_iter().map(Channel::new).collect(),
+            state: RefCell::new(State::new(&settings.levels)),
+            settings: settings.clone(),
+            instance: instance.to_owned(),
+            began: Instant::now(),
+            source,
+            board,
+            metrics,
+        });
+        let (stop, stopped) = watch::channel(());
+        let actor = AlertActor { desk, stopped, ended: false, counts, lives: None };
+        Self { actor: Supervisor::start(|_| actor), stop }
+    }
+
+    /// Ends the actor. Returns when what it has noted is stored, within 2 s.
+    pub async fn stop(self) {
+        drop(self.actor);
+        let _ = self.stop.send(());
+        let _ = timeout(STOP_DEADLINE, self.stop.closed()).await;
+    }
+}
+
+/// Makes the metrics of the alerts.
+///
+/// # Errors
+/// `registry` has them already.
+pub fn register(registry: &dyn Registrar) -> prometheus::Result<Metrics> {
+    let metrics = Metrics::register(registry)?;
+    metrics.show_all();
+    Ok(metrics)
+}
+
+struct AlertActor {
+    desk: Rc<Desk>,
+    /// Changes, or is closed, when the actor is to end.
+    stopped: watch::Receiver<()>,
+    ended: bool,
+    /// Where it is counted.
+    counts: ActorMetrics,
+    /// In the metrics.
+    lives: Option<Counted>,
+}
+
+impl Actor for AlertActor {
+    type Context = Context<Self>;
+
+    /// Also after a restart.
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if self.ended {
+            return ctx.stop();
+        }
+        self.lives.get_or_insert_with(|| self.counts.lives());
+        let (desk, stopped) = (Rc::clone(&self.desk), self.stopped.clone());
+        let work = AssertUnwindSafe(async move { desk.work(stopped).await }).catch_unwind();
+        ctx.spawn(work.into_actor(self).map(|result, actor, ctx| match result {
+            Ok(()) => {
+                actor.ended = true;
+                ctx.stop();
+            }
+            Err(panic) => {
+                tracing::error!(panic = supervise::message(&*panic), "the alerts panicked");
+                actor.counts.panics.inc();
+                ctx.run_later(RESTART_PAUSE, |_, ctx| ctx.stop());
+            }
+        }));
+    }
+}
+
+impl Supervised for AlertActor {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        if !self.ended {
+            self.counts.restarts.inc();
+        }
+    }
+}
+
+/// Where alerts are judged, told and stored.
+struct Desk {
+    settings: AlertSettings,
+    instance: String,
+    source: Source,
+    state: RefCell<State>,
+    board: Board,
+    channels: Vec<Channel>,
+    claims: Claims,
+    metrics: Metrics,
+    began: Instant,
+}
+
+impl Desk {
+    /// Until it is told to stop.
+    async fn work(&self, mut stopped: watch::Receiver<()>) {
+        self.begin();
+        let channels = self.channels.iter().map(|way| way.work(&self.claims, &self.board, &self.metrics));
+        let channels = join_all(channels);
+        tokio::select! {
+            () = self.watch() => {}
+            () = self.keep() => {}
+            _ = async { channels.await; std::future::pending::<()>().await } => {}
+            _ = stopped.changed() => drop(self.store().await),
+        }
+    }
+
+    /// What is open on the board is open for the rules: after a panic they begin anew.
+    fn begin(&self) {
+        let mut state = State::new(&self.settings.levels);
+        self.board.open().iter().for_each(|row| self.restore(&mut state, row));
+        *self.state.borrow_mut() = state;
+    }
+
+    fn restore(&self, state: &mut State, row: &AlertRow) {
+        let Some(position) = position(&row.rule) else { return };
+        let severity = Severity::of_word(&row.severity).unwrap_or(Severity::Warning);
+        let ago = |at: DateTime<Utc>| self.scaled((Utc::now() - at).to_std().unwrap_or_default());
+        let is_acknowledged = row.acknowledged_at.is_some();
+        state.restore(position, severity, is_acknowledged, row.notified_at.map(ago), self.now());
+    }
+
+    /// The time of the rules: so many milliseconds for each interval, whatever its length.
+    fn now(&self) -> Millis {
+        self.scaled(self.began.elapsed())
+    }
+
+    fn scaled(&self, time: Duration) -> Millis {
+        let intervals = time.as_secs_f64() / self.settings.interval.as_secs_f64().max(0.001);
+        (intervals * INTERVAL.as_secs_f64() * 1_000.0) as Millis
+    }
+
+    async fn watch(&self) {
+        let mut ticks = interval(self.settings.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            supervise::fault_point!("alerts");
+            if let Some(sample) = self.sample().await {
+                self.judge(&sample);
+            }
+        }
+    }
+
+    /// One that takes longer than its time is waited for all the same: two at once would take longer still.
+    async fn sample(&self) -> Option<Sample> {
+        let mut sample = (self.source)();
+        match timeout(INTERVAL, &mut sample).await {
+            Ok(sample) => sample,
+            Err(_) => {
+                tracing::warn!("what the alerts are judged by is not known in time");
+                sample.await
+            }
+        }
+    }
+
+    fn judge(&self, sample: &Sample) {
+        self.pass_acknowledgements();
+        let changes = self.state.borrow_mut().evaluate(sample, self.now());
+        changes.iter().for_each(|change| self.changed(change));
+        self.metrics.unstored.set(self.board.unstored().len() as i64);
+    }
+
+    fn pass_acknowledgements(&self) {
+        for row in self.board.pass_acknowledgements() {
+            if let Some(position) = position(&row.rule) {
+                self.state.borrow_mut().acknowledge(position);
+            }
+            let by = row.acknowledged_by.as_deref().unwrap_or_default();
+            tracing::info!(rule = row.rule, by, "an alert is acknowledged");
+            self.tell(Kind::Acknowledged, true, &row, String::new());
+        }
+    }
+
+    fn changed(&self, change: &Change) {
+        let Some(told) = self.board.apply(change, &self.instance, Utc::now()) else { return };
+        self.metrics.changed(change.turn);
+        let open = (change.turn != Turn::Cleared).then_some(change.severity);
+        self.metrics.open(change.rule.name, open);
+        log_of(change);
+        if change.is_told {
+            let Change { rule, turn, severity, value, .. } = change;
+            let text = text::notice(rule, *turn, *severity, *value, &self.instance);
+            self.tell(Kind::of(*turn, *severity), told.was_urgent, &told.row, text);
+        }
+    }
+
+    fn tell(&self, kind: Kind, was_urgent: bool, row: &AlertRow, text: String) {
+        for channel in self.channels.iter().filter(|channel| channel.way.takes(kind, was_urgent)) {
+            let notice = Notice {
+                id: row.id.clone(),
+                rule: row.rule.clone(),
+                kind,
+                text: text.clone(),
+                value: row.value,
+                instance: self.instance.clone(),
+                at: Utc::now(),
+            };
+            channel.push(notice, &self.metrics);
+        }
+    }
+
+    /// Brings what is on the board into the database, and what others say of it back. Best effort: what
+    /// cannot be done now is done after the next interval.
+    async fn keep(&self) {
+        let (mut is_restored, mut round) = (false, 0_u32);
+        loop {
+            if let Err(error @ DbError::Refused(_)) = self.keep_once(&mut is_restored, round).await
+                && round.is_multiple_of(GONE_EVERY)
+            {
+                tracing::error!(%error, "alerts cannot be stored");
+            }
+            round = round.wrapping_add(1);
+            sleep(self.settings.interval).await;
+        }
+    }
+
+    async fn keep_once(&self, is_restored: &mut bool, round: u32) -> Result<(), DbError> {
+        if !*is_restored {
+            let rows = self.claims.log.open_of(&self.instance).await?;
+            for row in rows.into_iter().filter(|row| !self.board.open().iter().any(|open| open.id == row.id))
+            {
+                if self.board.adopt(row.clone(), Utc::now()) {
+                    self.restore(&mut self.state.borrow_mut(), &row);
+                    self.metrics.open(&row.rule, Severity::of_word(&row.severity));
+                }
+            }
+            *is_restored = true;
+        }
+        self.store().await?;
+        if round.is_multiple_of(ACKNOWLEDGED_EVERY) {
+            let open = self.board.open().into_iter().filter(|row| row.acknowledged_at.is_none());
+            let ids: Vec<_> = open.map(|row| row.id).collect();
+            if !ids.is_empty() {
+                self.board.acknowledged(&self.claims.log.acknowledged(&ids).await?);
+            }
+        }
+        if round.is_multiple_of(GONE_EVERY) {
+            self.claims.log.clear_of_gone().await?;
+        }
+        Ok(())
+    }
+
+    async fn store(&self) -> Result<(), DbError> {
+        for (row, version) in self.board.unstored() {
+            self.claims.log.store(&row).await?;
+            self.board.stored(&row.id, version);
+        }
+        Ok(())
+    }
+}
+
+/// Says it once, with what helps.
+fn log_of(change: &Change) {
+    let Change { rule, turn, severity, value, .. } = change;
+    let (rule, text, remedy, severity) = (rule.name, rule.text, rule.remedy, severity.as_str());
+    match (turn, change.severity) {
+        (Turn::Raised | Turn::Worsened, Severity::Critical) => {
+            tracing::error!(rule, severity, value, text, remedy, "an alert was raised");
+        }
+        (Turn::Raised | Turn::Worsened, Severity::Warning) => {
+            tracing::warn!(rule, severity, value, text, remedy, "an alert was raised");
+        }
+        (Turn::Eased, _) => tracing::warn!(rule, severity, value, "an alert is less bad"),
+        (Turn::Cleared, _) => tracing::info!(rule, severity, value, "an alert is over"),
+        (Turn::Repeat, _) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

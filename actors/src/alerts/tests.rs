@@ -1,0 +1,185 @@
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use actix_web::http::StatusCode;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use call_control::alerts::Figure;
+use prometheus::Registry;
+use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use url::Url;
+
+use super::*;
+use crate::db::{Db, DbSettings};
+use crate::metrics::Metrics as CallMetrics;
+use crate::wire::twilio::rest::TwilioApi;
+
+const INSTANCE: &str = "a:8080";
+/// A minute of the rules is a quarter of a second.
+const TICK: Duration = Duration::from_millis(20);
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Whom alerts reach: says what it was told, and answers by a script, then with 200.
+struct Person {
+    address: String,
+    told: UnboundedReceiver<(String, String)>,
+}
+
+type Script = web::Data<(Mutex<VecDeque<u16>>, UnboundedSender<(String, String)>)>;
+
+impl Person {
+    fn answering(script: &[u16]) -> Self {
+        let (tells, told) = unbounded_channel();
+        let shared: Script = web::Data::new((Mutex::new(script.iter().copied().collect()), tells));
+        let answer = |request: actix_web::HttpRequest, body: String, script: Script| async move {
+            let status = script.0.lock().unwrap().pop_front().unwrap_or(200);
+            script.1.send((request.path().to_owned(), body)).unwrap();
+            let status = StatusCode::from_u16(status).unwrap();
+            let mut answer = HttpResponse::build(status);
+            if status.is_redirection() {
+                answer.insert_header(("Location", "/elsewhere"));
+            }
+            answer.body(r#"{"sid":"SM1","status":"queued","body":"","error_code":null,"code":21211}"#)
+        };
+        let server =
+            HttpServer::new(move || App::new().app_data(shared.clone()).default_service(web::to(answer)));
+        let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
+        let address = format!("http://{}", server.addrs()[0]);
+        actix_rt::spawn(server.run());
+        Self { address, told }
+    }
+
+    fn webhook(&self) -> Way {
+        Way::Webhook { url: Secret::new(format!("{}/hook", self.address)), format: Format::Slack }
+    }
+
+    fn sms(&self) -> Way {
+        let base = Url::parse(&self.address).unwrap();
+        let api = TwilioApi::new(base, "AC1", Secret::new("hush".to_owned())).unwrap();
+        Way::Sms { api, from: "+15005550006".to_owned(), to: "+15005550001".to_owned() }
+    }
+
+    /// The next request: its path and what it says.
+    async fn hears(&mut self) -> (String, String) {
+        timeout(DEADLINE, self.told.recv()).await.expect("somebody is told").unwrap()
+    }
+
+    async fn hears_text(&mut self) -> String {
+        let (_, body) = self.hears().await;
+        serde_json::from_str::<Value>(&body).unwrap()["text"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Alerts of a process whose database is away, and what is wrong with it.
+struct World {
+    alerts: Alerts,
+    board: Board,
+    metrics: Metrics,
+    wrong: Rc<Cell<f64>>,
+    _spool: tempfile::TempDir,
+    _db: Db,
+}
+
+fn world(ways: Vec<Way>) -> World {
+    let spool = tempfile::tempdir().unwrap();
+    let db = Db::start(
+        DbSettings {
+            url: Secret::new("postgres://app@127.0.0.1:1/app".to_owned()),
+            pool_max: 2,
+            idle_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            spool_dir: spool.path().to_owned(),
+            instance: INSTANCE.to_owned(),
+        },
+        &Registry::new(),
+    )
+    .unwrap();
+    let settings = AlertSettings { interval: TICK, ..AlertSettings::default() };
+    let (board, metrics) = (Board::default(), Metrics::build().unwrap());
+    let wrong = Rc::new(Cell::new(0.0));
+    let seen = Rc::clone(&wrong);
+    let source: Source = Box::new(move || {
+        let mut sample = Sample::default();
+        sample.set(Figure::DatabaseUnavailable, seen.get());
+        std::future::ready(Some(sample)).boxed_local()
+    });
+    let counts = CallMetrics::build().unwrap().of_actor("alerts");
+    let log = db.accounts().alerts();
+    let alerts =
+        Alerts::start(&settings, ways, source, log, INSTANCE, board.clone(), metrics.clone(), counts);
+    World { alerts, board, metrics, wrong, _spool: spool, _db: db }
+}
+
+#[actix_rt::test]
+async fn a_person_hears_of_an_alert_and_of_its_end_while_the_database_is_away() {
+    let (mut hook, mut phone) = (Person::answering(&[]), Person::answering(&[]));
+    let world = world(vec![hook.webhook(), phone.sms()]);
+    world.wrong.set(1.0);
+    let said = hook.hears_text().await;
+    assert!(said.starts_with("Switchboard CRITICAL: database-unavailable on a:8080. "), "{said}");
+    let (path, body) = phone.hears().await;
+    assert_eq!(path, "/2010-04-01/Accounts/AC1/Messages.json");
+    assert!(body.contains("Body=Switchboard+CRITICAL%3A+database-unavailable"), "{body}");
+    let open = world.board.open();
+    assert_eq!((open.len(), open[0].severity.as_str()), (1, "critical"));
+    world.wrong.set(0.0);
+    assert_eq!(hook.hears_text().await, "Switchboard OK: database-unavailable on a:8080. It is over.");
+    assert!(phone.hears().await.1.contains("Switchboard+OK"));
+    assert_eq!(world.board.open(), []);
+    world.alerts.stop().await;
+}
+
+#[actix_rt::test]
+async fn an_acknowledgement_is_passed_on_and_the_incident_resolved() {
+    let mut hook = Person::answering(&[]);
+    let (key, group) = (Secret::new("k".to_owned()), "calls.example.com".to_owned());
+    let url = Secret::new(hook.address.clone());
+    let world = world(vec![Way::Webhook { url, format: Format::PagerDuty { key, group } }]);
+    world.wrong.set(1.0);
+    let mut actions = Vec::new();
+    for step in 0..3 {
+        let event: Value = serde_json::from_str(&hook.hears().await.1).unwrap();
+        assert_eq!(event["dedup_key"], "switchboard/calls.example.com/database-unavailable");
+        actions.push(event["event_action"].as_str().unwrap().to_owned());
+        match step {
+            0 => {
+                let id = world.board.open().remove(0).id;
+                world.board.acknowledge(&id, "user:anna", Utc::now()).unwrap();
+            }
+            _ => world.wrong.set(0.0),
+        }
+    }
+    assert_eq!(actions, ["trigger", "acknowledge", "resolve"]);
+    world.alerts.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_webhook_that_fails_is_tried_again_and_a_redirect_is_not_followed() {
+    let mut failing = Person::answering(&[500]);
+    let mut redirecting = Person::answering(&[302]);
+    let world = world(vec![failing.webhook(), redirecting.webhook()]);
+    world.wrong.set(1.0);
+    let first = failing.hears_text().await;
+    assert_eq!(failing.hears_text().await, first, "the same is sent again");
+    assert!(redirecting.hears_text().await.starts_with("Switchboard CRITICAL"));
+    world.wrong.set(0.0);
+    let (path, body) = redirecting.hears().await;
+    assert_eq!(path, "/hook", "{body}");
+    assert!(body.contains("Switchboard OK"), "the next thing that it hears is the end: {body}");
+    let noticed = |outcome| world.metrics.count("webhook", outcome);
+    assert_eq!(noticed(metrics::Outcome::Refused), 1);
+    world.alerts.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_message_that_twilio_refuses_is_counted_and_not_sent_again() {
+    let mut phone = Person::answering(&[400]);
+    let world = world(vec![phone.sms()]);
+    world.wrong.set(1.0);
+    assert!(phone.hears().await.1.contains("CRITICAL"));
+    world.wrong.set(0.0);
+    assert!(phone.hears().await.1.contains("Switchboard+OK"), "the next message is another one");
+    assert_eq!(world.metrics.count("sms", metrics::Outcome::Refused), 1);
+    world.alerts.stop().await;
+}

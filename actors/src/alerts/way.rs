@@ -1,0 +1,305 @@
+//! The ways by which a person is told: a text message, and a webhook.
+
+use std::fmt;
+use std::time::Duration;
+
+use awc::Client;
+use call_control::alerts::{Severity, Turn};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use url::Url;
+
+use super::AlertSettings;
+use crate::secret::Secret;
+use crate::wire::https;
+use crate::wire::twilio::rest::{BadBaseUrl, NewMessage, RestError, Sender, TwilioApi};
+use crate::wire::twilio::settings::TwilioSettings;
+
+/// An attempt is over within this.
+const WITHIN: Duration = Duration::from_secs(5);
+/// A message that may have been sent is looked up, and sent once more, within this.
+const MESSAGE_WITHIN: Duration = Duration::from_secs(20);
+
+thread_local! {
+    static CLIENT: Client = https::client();
+}
+
+/// What a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An alert was raised, got worse or goes on.
+    Bad(Severity),
+    Cleared,
+    /// Somebody takes care of it.
+    Acknowledged,
+    /// Nothing is wrong.
+    Test,
+}
+
+impl Kind {
+    pub(super) fn of(turn: Turn, severity: Severity) -> Self {
+        if turn == Turn::Cleared { Self::Cleared } else { Self::Bad(severity) }
+    }
+
+    /// The word by which instances agree on who tells it; none: whoever has it tells it.
+    pub(super) fn claim(self) -> Option<&'static str> {
+        match self {
+            Self::Bad(severity) => Some(severity.as_str()),
+            Self::Cleared => Some("cleared"),
+            Self::Acknowledged | Self::Test => None,
+        }
+    }
+}
+
+/// Something to tell. The text is in ASCII.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    /// The identifier of the alert.
+    pub id: String,
+    pub rule: String,
+    pub kind: Kind,
+    pub text: String,
+    pub value: Option<f64>,
+    pub instance: String,
+    pub at: DateTime<Utc>,
+}
+
+impl Notice {
+    /// One that tries the ways.
+    pub fn test(instance: &str, at: DateTime<Utc>) -> Self {
+        Self {
+            id: String::new(),
+            rule: "test".to_owned(),
+            kind: Kind::Test,
+            text: format!("Switchboard TEST on {instance}: alerts reach you. Nothing is wrong."),
+            value: None,
+            instance: instance.to_owned(),
+            at,
+        }
+    }
+}
+
+/// Why a notice was not sent. None of the texts holds an address or a number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The other side refuses it, and would again.
+    #[error("{0}")]
+    Refused(String),
+    /// It may do when it is tried again.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// One way to tell a person.
+#[derive(Clone)]
+pub enum Way {
+    Sms { api: TwilioApi, from: String, to: String },
+    Webhook { url: Secret, format: Format },
+}
+
+/// What a webhook takes.
+#[derive(Clone)]
+pub enum Format {
+    /// An object with a `text`.
+    Slack,
+    /// Events API v2. Alerts of one group are one incident.
+    PagerDuty { key: Secret, group: String },
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Way {
+    /// Every way that the settings name. `group` names the instances that have their incidents together.
+    ///
+    /// # Errors
+    /// The REST API has no usable address.
+    pub fn all(
+        settings: &AlertSettings,
+        twilio: &TwilioSettings,
+        group: &str,
+    ) -> Result<Vec<Self>, BadBaseUrl> {
+        let mut ways = Vec::new();
+        if let (Some(to), Some(from), Some(api)) = (&settings.number, &twilio.from_number, twilio.api()?) {
+            ways.push(Self::Sms { api: api.within(WITHIN), from: from.clone(), to: to.clone() });
+        }
+        if let Some(url) = &settings.webhook {
+            let format = match settings.pagerduty_key.clone().filter(|_| is_pagerduty(url.expose())) {
+                Some(key) => Format::PagerDuty { key, group: group.to_owned() },
+                None => Format::Slack,
+            };
+            ways.push(Self::Webhook { url: url.clone(), format });
+        }
+        Ok(ways)
+    }
+
+    /// The word used in metrics and the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sms { .. } => "sms",
+            Self::Webhook { .. } => "webhook",
+        }
+    }
+
+    /// Whether a notice of this kind goes this way. `was_urgent`: its alert was critical at some time.
+    pub(super) fn takes(&self, kind: Kind, was_urgent: bool) -> bool {
+        match (self, kind) {
+            (_, Kind::Test) => true,
+            (Self::Sms { .. }, Kind::Bad(severity)) => severity == Severity::Critical,
+            (Self::Sms { .. }, Kind::Cleared) => was_urgent,
+            (Self::Sms { .. }, Kind::Acknowledged) => false,
+            (Self::Webhook { format, .. }, Kind::Acknowledged) => {
+                matches!(format, Format::PagerDuty { .. })
+            }
+            (Self::Webhook { .. }, Kind::Bad(_) | Kind::Cleared) => true,
+        }
+    }
+
+    /// Sends it once, within 5 s; a message that may have been sent is looked up within 20 s.
+    ///
+    /// # Errors
+    /// It was not sent, as far as is known.
+    pub async fn send(&self, notice: &Notice) -> Result<(), SendError> {
+        match self {
+            Self::Sms { api, from, to } => message(api, from, to, &notice.text).await,
+            Self::Webhook { url, format: Format::Slack } => post(url, &json!({"text": notice.text})).await,
+            Self::Webhook { url, format: Format::PagerDuty { key, group } } => {
+                post(url, &pagerduty(notice, key.expose(), group)).await?;
+                if notice.kind == Kind::Test {
+                    // A test leaves no incident behind.
+                    let over = Notice { kind: Kind::Cleared, ..notice.clone() };
+                    post(url, &pagerduty(&over, key.expose(), group)).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whether events go to PagerDuty.
+pub fn is_pagerduty(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| {
+        url.scheme() == "https"
+            && url.host_str() == Some("events.pagerduty.com")
+            && url.path() == "/v2/enqueue"
+    })
+}
+
+async fn message(api: &TwilioApi, from: &str, to: &str, body: &str) -> Result<(), SendError> {
+    let new = NewMessage { to, from: Sender::Number(from), body, status_callback: None };
+    match timeout(MESSAGE_WITHIN, api.send_message(new)).await {
+        // An answer that cannot be read says that it was sent.
+        Ok(Ok(_) | Err(RestError::Unreadable(_))) => Ok(()),
+        Ok(Err(error @ (RestError::Refused(_) | RestError::Twiml(_)))) => {
+            Err(SendError::Refused(error.to_string()))
+        }
+        Ok(Err(error)) => Err(SendError::Failed(error.to_string())),
+        Err(_) => Err(SendError::Failed("no answer in time".to_owned())),
+    }
+}
+
+/// A redirect is not followed: it might lead anywhere.
+async fn post(url: &Secret, body: &Value) -> Result<(), SendError> {
+    let client = CLIENT.with(Client::clone);
+    let request = client.post(url.expose()).content_type("application/json").force_close();
+    match timeout(WITHIN, request.send_body(body.to_string())).await {
+        Ok(Ok(response)) => judge(response.status().as_u16()),
+        Ok(Err(awc::error::SendRequestError::Url(_))) => {
+            Err(SendError::Refused("the URL is of no use".to_owned()))
+        }
+        Ok(Err(error)) => Err(SendError::Failed(error.to_string())),
+        Err(_) => Err(SendError::Failed(format!("no answer within {WITHIN:?}"))),
+    }
+}
+
+fn judge(status: u16) -> Result<(), SendError> {
+    match status {
+        200..300 => Ok(()),
+        300..400 => Err(SendError::Refused(format!("status {status}: redirects are not followed"))),
+        408 | 425 | 429 | 500.. => Err(SendError::Failed(format!("status {status}"))),
+        _ => Err(SendError::Refused(format!("status {status}"))),
+    }
+}
+
+/// An event of PagerDuty's Events API v2.
+fn pagerduty(notice: &Notice, key: &str, group: &str) -> Value {
+    let (action, severity) = match notice.kind {
+        Kind::Bad(severity) => ("trigger", severity.as_str()),
+        Kind::Test => ("trigger", "info"),
+        Kind::Cleared => ("resolve", ""),
+        Kind::Acknowledged => ("acknowledge", ""),
+    };
+    let mut event = json!({
+        "routing_key": key,
+        "event_action": action,
+        "dedup_key": format!("switchboard/{group}/{}", notice.rule),
+    });
+    if action == "trigger" {
+        event["payload"] = json!({
+            "summary": notice.text,
+            "source": notice.instance,
+            "severity": severity,
+            "timestamp": notice.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+            "component": "switchboard",
+            "group": group,
+            "class": notice.rule,
+            "custom_details": {"value": notice.value},
+        });
+    }
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(kind: Kind) -> Notice {
+        let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        Notice { kind, rule: "memory".to_owned(), value: Some(90.0), ..Notice::test("a:8080", at) }
+    }
+
+    #[test]
+    fn an_incident_of_pagerduty_is_triggered_acknowledged_and_resolved_by_one_key() {
+        let event = |kind| pagerduty(&notice(kind), "k", "calls.example.com");
+        let bad = event(Kind::Bad(Severity::Critical));
+        assert_eq!(bad["event_action"], "trigger");
+        assert_eq!(bad["payload"]["severity"], "critical");
+        assert_eq!(bad["payload"]["source"], "a:8080");
+        assert_eq!(bad["payload"]["timestamp"], "2027-01-15T08:00:00.000Z");
+        for (kind, action) in [(Kind::Acknowledged, "acknowledge"), (Kind::Cleared, "resolve")] {
+            let event = event(kind);
+            assert_eq!(event["event_action"], action);
+            assert_eq!(event["dedup_key"], "switchboard/calls.example.com/memory");
+            assert_eq!(event["routing_key"], "k");
+            assert_eq!(event.get("payload"), None);
+        }
+    }
+
+    #[test]
+    fn only_pagerdutys_own_address_gets_its_key() {
+        assert!(is_pagerduty("https://events.pagerduty.com/v2/enqueue"));
+        for other in [
+            "http://events.pagerduty.com/v2/enqueue",
+            "https://events.pagerduty.com.example.com/v2/enqueue",
+            "https://hooks.slack.com/services/x",
+            "",
+        ] {
+            assert!(!is_pagerduty(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_refused_again_is_told_from_what_may_do_later() {
+        assert_eq!(judge(202), Ok(()));
+        for status in [302, 400, 404, 410] {
+            assert!(matches!(judge(status), Err(SendError::Refused(_))), "{status}");
+        }
+        for status in [408, 429, 500, 503] {
+            assert!(matches!(judge(status), Err(SendError::Failed(_))), "{status}");
+        }
+    }
+}

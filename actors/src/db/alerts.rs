@@ -1,0 +1,82 @@
+//! The alerts of all instances. Nothing here is waited for before a person is told.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::accounts::Accounts;
+use super::connect::error::DbError;
+use super::tables::alerts::{self, Acknowledged, AlertRow};
+
+/// Nobody is told later than this for want of an answer.
+const CLAIM_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The handle of the alerts. A cheap clone.
+#[derive(Clone)]
+pub struct AlertLog(Accounts);
+
+impl Accounts {
+    /// The alerts, by the same way.
+    pub fn alerts(&self) -> AlertLog {
+        AlertLog(self.clone())
+    }
+}
+
+impl AlertLog {
+    /// Writes an alert as it is now.
+    pub async fn store(&self, row: &AlertRow) -> Result<(), DbError> {
+        self.0.ask("store_alert", async |connection| alerts::store(connection, row).await).await
+    }
+
+    /// The open alerts of an instance, the newest first.
+    pub async fn open_of(&self, instance: &str) -> Result<Vec<AlertRow>, DbError> {
+        self.0.ask("open_alerts", async |connection| alerts::open_of(connection, instance).await).await
+    }
+
+    /// The newest alerts, of those older than `before`, the identifier of one; 1 to 1,000 of them. With
+    /// `is_open` only those that go on, or that are over.
+    pub async fn page(
+        &self,
+        before: Option<&str>,
+        limit: u32,
+        is_open: Option<bool>,
+    ) -> Result<Vec<AlertRow>, DbError> {
+        self.0
+            .ask("alerts_page", async |connection| alerts::page(connection, before, limit, is_open).await)
+            .await
+    }
+
+    /// Acknowledges every open alert of the rule that this alert is of. None: there is no such alert.
+    pub async fn acknowledge(&self, id: &str, who: &str) -> Result<Option<AlertRow>, DbError> {
+        self.0
+            .ask("acknowledge_alert", async |connection| alerts::acknowledge(connection, id, who).await)
+            .await
+    }
+
+    /// Those of the alerts that somebody has acknowledged.
+    pub async fn acknowledged(&self, ids: &[String]) -> Result<Vec<Acknowledged>, DbError> {
+        self.0
+            .ask("acknowledged_alerts", async |connection| alerts::acknowledged(connection, ids).await)
+            .await
+    }
+
+    /// Whether a notice is this instance's to tell: no instance has told one of this kind within `window`.
+    /// Answers within 1 s.
+    pub async fn claim(
+        &self,
+        rule: &str,
+        kind: &str,
+        instance: &str,
+        window: Duration,
+    ) -> Result<bool, DbError> {
+        let claim = self.0.ask("claim_notice", async |connection| {
+            alerts::claim(connection, rule, kind, instance, window).await
+        });
+        timeout(CLAIM_DEADLINE, claim).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
+    }
+
+    /// Clears the alerts of instances that were not heard of for an hour.
+    pub async fn clear_of_gone(&self) -> Result<usize, DbError> {
+        self.0.ask("clear_gone_alerts", alerts::clear_of_gone).await
+    }
+}
