@@ -4,6 +4,7 @@
 
 mod accounts;
 mod agent;
+mod alerts;
 mod bad_input;
 mod calls;
 mod ceiling;
