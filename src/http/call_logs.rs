@@ -30,7 +30,7 @@ use crate::app::App;
     operation_id = "listCalls",
     tag = "log",
     summary = "The call log, newest first",
-    description = "All parameters can be combined.",
+    description = "All filters can be combined.",
     params(CallFilters, CallPages),
     responses(
         (status = 200, description = "A page of the log", body = CallLogPage),
@@ -54,10 +54,10 @@ pub async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, 
     operation_id = "exportCalls",
     tag = "log",
     summary = "The call log as CSV (RFC 4180)",
-    description = "All calls that match, in one file that is made while it is sent.",
+    description = "All calls that match, in one file that is made while it is sent; with `q`, the newest 1,000 of them.",
     params(CallFilters),
     responses(
-        (status = 200, description = "The file `call-logs.csv`", content_type = "text/csv", body = String),
+        (status = 200, description = "The file `call-logs.csv`", content_type = "text/csv", body = String, headers(("Content-Disposition" = String, description = "The name of the file"))),
         (status = 500, description = "The program has a fault; the log has its cause"),
     ),
 )]

@@ -42,7 +42,7 @@ const IDEMPOTENCY_TOKEN: &str = "I-Twilio-Idempotency-Token";
     request_body(content = forms::CallStatus, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
     responses(
         (status = 204, description = "It is stored"),
-        (status = 429, description = "Too many: the rest of it is lost"),
+        (status = 429, description = "Too many status callbacks: this one is not stored"),
     ),
 )]
 pub async fn call_status(
@@ -72,7 +72,7 @@ pub async fn call_status(
     request_body(content = forms::StreamStatus, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
     responses(
         (status = 204, description = "It is stored"),
-        (status = 429, description = "Too many: the rest of it is lost"),
+        (status = 429, description = "Too many status callbacks: this one is not stored"),
     ),
 )]
 pub async fn stream_status(
@@ -99,7 +99,7 @@ pub async fn stream_status(
     request_body(content = forms::ConferenceEvents, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
     responses(
         (status = 204, description = "It is stored"),
-        (status = 429, description = "Too many: the rest of it is lost"),
+        (status = 429, description = "Too many status callbacks: this one is not stored"),
     ),
 )]
 pub async fn conference_events(
@@ -129,7 +129,7 @@ pub async fn conference_events(
     request_body(content = forms::RecordingStatus, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
     responses(
         (status = 204, description = "It is stored"),
-        (status = 429, description = "Too many: the rest of it is lost"),
+        (status = 429, description = "Too many status callbacks: this one is not stored"),
     ),
 )]
 pub async fn recording_status(

@@ -31,15 +31,17 @@ pub struct Health {
     /// `healthy`, `readOnly` or `unavailable`.
     #[schema(schema_with = words::database)]
     database: &'static str,
-    /// Why it is unavailable or takes no writes; or why no further connection could be opened. Only for
-    /// whoever may use the API.
+    /// Why it is unavailable or takes no writes; or why no further connection could be opened. Only for a
+    /// session or token with the scope `monitor` that used the API of this process within the last 5 minutes,
+    /// or with API_AUTH=off.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     database_error: Option<String>,
     /// `healthy` or `failing`.
     #[schema(schema_with = words::realtime)]
     realtime: &'static str,
-    /// What the service refuses of the agent, and where that is set. Only for whoever may use the API.
+    /// What the service refuses of the agent, and where that is set. For whoever is shown
+    /// `databaseError`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     realtime_refusal: Option<Refusal>,
@@ -189,8 +191,8 @@ pub async fn healthz(app: Data<App>, request: HttpRequest) -> Json<Health> {
     tag = "process",
     summary = "Whether the process should get new calls",
     responses(
-        (status = 200, description = "It should", body = Ready, example = json!({"ready": true})),
-        (status = 503, description = "Not now: `detail` says why"),
+        (status = 200, description = "It should get new calls", body = Ready, example = json!({"ready": true})),
+        (status = 503, description = "It should not get new calls now: `detail` says why"),
     ),
 )]
 pub async fn readyz(app: Data<App>) -> Result<Json<Ready>, ApiError> {

@@ -58,7 +58,7 @@ pub async fn fallback(app: Data<App>, request: HttpRequest, body: Bytes) -> Resu
     operation_id = "transferDone",
     tag = "twilio",
     summary = "The call to a person has ended, or never began",
-    params(("callerId" = Option<String>, Query, description = "`ours`: the person was called from our own number")),
+    params(("caller-id" = Option<String>, Query, description = "`ours`: the person was called from our own number")),
     request_body(content = forms::TransferDone, content_type = "application/x-www-form-urlencoded", description = "As Twilio sends it, with further parameters; at most 64 KiB"),
     responses(
         (status = 200, description = "TwiML", content_type = "text/xml", body = String),

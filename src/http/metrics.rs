@@ -54,7 +54,7 @@ impl Scraped {
     operation_id = "metrics",
     tag = "process",
     summary = "The metrics",
-    description = "In the text format of Prometheus. Open to everybody, unless METRICS_AUTH is `token`: then a token with the scope `metrics` is needed.",
+    description = "In the text format of Prometheus. Open to everybody, unless METRICS_AUTH is `token`: then a session or token with the scope `metrics` is needed.",
     responses(
         (status = 200, description = "All metrics", content_type = "text/plain", body = String),
         (status = 401, description = "With METRICS_AUTH=token: nobody is logged in"),

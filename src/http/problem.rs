@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::limits::Standing;
+use super::limits::{RATE_LIMIT, RATE_LIMIT_POLICY, Standing};
 use super::security::Posture;
 
 const CONTENT_TYPE: &str = "application/problem+json";
@@ -206,7 +206,13 @@ fn enclosed(mut response: HttpResponse, posture: Posture) -> HttpResponse {
         if let Some(cause) = response.error().filter(|_| status.is_server_error()) {
             tracing::error!(%cause, "request failed");
         }
+        // A 426 says what is needed, and a body that is too large was counted.
+        let kept = [header::UPGRADE, header::SEC_WEBSOCKET_VERSION, RATE_LIMIT, RATE_LIMIT_POLICY]
+            .map(|name| response.headers().get(&name).cloned().map(|value| (name, value)));
         response = ApiError::from_status(status).error_response();
+        for (name, value) in kept.into_iter().flatten() {
+            response.headers_mut().insert(name, value);
+        }
     }
     posture.tell(response.headers_mut());
     response

@@ -187,6 +187,8 @@ fn from_and_to(form: &Form) -> [String; 2] {
     summary = "The audio of a call, as a websocket",
     responses(
         (status = 101, description = "The websocket is open"),
+        (status = 400, description = "The request opens no websocket"),
+        (status = 426, description = "Another version of the websocket protocol is needed"),
     ),
 )]
 pub async fn stream(

@@ -42,7 +42,9 @@ pub(crate) struct Attempt {
 fn read(body: &[u8]) -> Result<(String, Secret), ApiError> {
     let wrong =
         ApiError::BadRequest { field: "body", wrong: "must be JSON with the texts `name` and `password`" };
-    let attempt = Some(body).filter(|body| body.len() <= BODY_LIMIT);
+    // A list of the two texts would be read as an attempt, too.
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    let attempt = Some(body).filter(|body| is_object && body.len() <= BODY_LIMIT);
     let attempt = attempt.and_then(|body| serde_json::from_slice::<Attempt>(body).ok());
     attempt.map(|Attempt { name, password }| (name, Secret::new(password))).ok_or(wrong)
 }
@@ -107,7 +109,8 @@ pub async fn login(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<
     tag = "accounts",
     summary = "Ends the session",
     responses(
-        (status = 204, description = "There is no session, now or before", headers(("Set-Cookie" = String, description = "Ends the cookie"))),
+        (status = 204, description = "The session has ended, or there was none", headers(("Set-Cookie" = String, description = "Ends the cookie"))),
+        (status = 503, description = "The session could not be ended in the database; the browser forgets it", headers(("Set-Cookie" = String, description = "Ends the cookie"))),
     ),
 )]
 pub async fn logout(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -220,6 +223,7 @@ mod tests {
             "",
             "{}",
             "[]",
+            r#"["anna", "hunter2"]"#,
             r#"{"name": "anna"}"#,
             r#"{"name": 1, "password": "hunter2"}"#,
             r#"{"name": "anna", "password": "hunter2", "role": "admin"}"#,

@@ -20,7 +20,7 @@ const TOKEN: &str = "token";
 const TWILIO: &str = "twilio";
 const RATE_LIMITS: [&str; 2] = ["RateLimit", "RateLimit-Policy"];
 
-/// Statuses that mean the same wherever they are answered, with the name of the answer.
+/// Errors of many routes: the status, the name of the answer, and what it means.
 const ERRORS: [(u16, &str, &str); 8] = [
     (
         400,
@@ -28,16 +28,26 @@ const ERRORS: [(u16, &str, &str); 8] = [
         "A parameter or the body is wrong; `field` names it, also if the route does not know it",
     ),
     (401, "Unauthorized", "Nobody is logged in; or the session or token is unknown, expired or revoked"),
+    (403, "ScopeMissing", "A scope is missing, which `scope` names"),
     (
         403,
-        "Forbidden",
-        "A scope is missing, which `scope` names; or a page elsewhere had a browser send a POST",
+        "NotAllowed",
+        "A scope is missing, which `scope` names; or a page elsewhere had a browser send the request",
     ),
-    (404, "NotFound", "There is nothing here"),
+    (403, "FromElsewhere", "A page elsewhere had a browser send the request"),
     (413, "TooLarge", "The body is over 64 KiB"),
     (429, "TooManyRequests", "Too many requests: `Retry-After` says for how many seconds to wait"),
-    (500, "Fault", "The program has a fault; the log has its cause"),
-    (503, "Unavailable", "Something that the answer needs is away, or there was none within 20 s"),
+    (
+        503,
+        "Unavailable",
+        "Something that the answer needs is away or has too much to do, or there was no answer within 20 s",
+    ),
+];
+/// Errors of Twilio's routes alone.
+const TWILIOS: [(u16, &str, &str); 3] = [
+    (400, "BadWebhook", "A required parameter is missing or wrong; `field` names it"),
+    (403, "NotSigned", "The signature is missing or wrong"),
+    (413, "WebhookTooLarge", "The body is over 64 KiB"),
 ];
 
 /// Adds it to the description.
@@ -56,7 +66,7 @@ pub(super) fn add(document: &mut OpenApi) {
     for (name, schema) in &mut components.schemas {
         if asked.contains(name) { without_nulls(schema) } else { nulls_are_written(schema) }
     }
-    components.responses.extend(ERRORS.map(|error| (error.1.to_owned(), problem(error.0, error.2).into())));
+    components.responses.extend(shared().map(|(name, response)| (name.to_owned(), response.into())));
     add_headers(components);
     add_schemes(components);
 }
@@ -67,26 +77,36 @@ fn complete(path: &str, is_posted: bool, operation: &mut Operation) {
     let need = need(Some(path));
     operation.security = security(path, need);
     let has_body = operation.request_body.is_some();
+    let needs_scope = matches!(need, Need::Scope(_));
     let answered = [
-        (400, is_api || is_twilios),
-        (401, is_api && need != Need::Nothing),
-        (403, is_twilios || is_api && (is_posted || matches!(need, Need::Scope(_)))),
-        (413, has_body),
-        (429, is_api),
-        (503, is_api || is_twilios),
+        (400, "BadRequest", is_api),
+        (400, "BadWebhook", is_twilios),
+        (401, "Unauthorized", is_api && need != Need::Nothing),
+        (403, "NotSigned", is_twilios),
+        (403, "ScopeMissing", is_api && needs_scope && !is_posted),
+        (403, "NotAllowed", is_api && needs_scope && is_posted),
+        (403, "FromElsewhere", is_api && !needs_scope && is_posted),
+        (413, "TooLarge", is_api && has_body),
+        (413, "WebhookTooLarge", is_twilios && has_body),
+        (429, "TooManyRequests", is_api),
+        (503, "Unavailable", is_api || is_twilios),
     ];
-    for (status, _) in answered.into_iter().filter(|(_, is_answered)| *is_answered) {
-        operation.responses.responses.entry(status.to_string()).or_insert_with(|| named(status));
+    for (status, name, _) in answered.into_iter().filter(|(_, _, is_answered)| *is_answered) {
+        let named = || RefOr::Ref(Ref::from_response_name(name));
+        operation.responses.responses.entry(status.to_string()).or_insert_with(named);
     }
+    // A status callback that was too many is told so, and one that is stored what is left.
+    let is_callback = is_twilios && operation.responses.responses.contains_key("429");
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
             let status = status.parse().unwrap_or_default();
             if status >= 400 {
+                let headers = std::mem::take(&mut response.headers);
                 *response = problem(status, &response.description);
+                response.headers.extend(headers);
             }
-            if is_api {
-                let told = RATE_LIMITS.map(|name| (name.to_owned(), header(name)));
-                response.headers.extend(told);
+            if is_api || is_callback && status < 400 {
+                tells_the_quota(response);
             }
         }
     }
@@ -120,10 +140,22 @@ fn security(path: &str, need: Need) -> Option<Vec<SecurityRequirement>> {
     }
 }
 
-/// The answer that [`ERRORS`] has for this status.
-fn named(status: u16) -> RefOr<Response> {
-    let error = ERRORS.iter().find(|error| error.0 == status).expect("it is in the list");
-    RefOr::Ref(Ref::from_response_name(error.1))
+/// The answers that routes share, by name. A request may be given up before it is counted, so a 503 need not
+/// tell the quota.
+fn shared() -> impl Iterator<Item = (&'static str, Response)> {
+    let of_api = ERRORS.into_iter().map(|(status, name, description)| {
+        let mut response = problem(status, description);
+        if status != 503 {
+            tells_the_quota(&mut response);
+        }
+        (name, response)
+    });
+    let of_twilio = TWILIOS.into_iter();
+    of_api.chain(of_twilio.map(|(status, name, description)| (name, problem(status, description))))
+}
+
+fn tells_the_quota(response: &mut Response) {
+    response.headers.extend(RATE_LIMITS.map(|name| (name.to_owned(), header(name))));
 }
 
 fn problem(status: u16, description: &str) -> Response {
@@ -131,6 +163,7 @@ fn problem(status: u16, description: &str) -> Response {
     let response = ResponseBuilder::new().description(description).content(PROBLEM, content);
     let headers: &[&str] = match status {
         401 => &["WWW-Authenticate"],
+        426 => &["Upgrade", "Sec-WebSocket-Version"],
         429 => &["Retry-After", RATE_LIMITS[0], RATE_LIMITS[1]],
         503 => &["Retry-After"],
         _ => &[],
@@ -145,11 +178,12 @@ fn without_body(get: &Operation) -> Operation {
     let mut head = get.clone();
     head.operation_id = head.operation_id.map(|id| format!("{id}Head"));
     head.summary = head.summary.map(|summary| format!("{summary}: the head alone"));
-    for (status, response) in &mut head.responses.responses {
-        if let RefOr::Ref(_) = response {
-            let error = ERRORS.iter().find(|error| error.0.to_string() == *status);
-            let (status, _, description) = *error.expect("a name comes from the list");
-            *response = problem(status, description).into();
+    for response in head.responses.responses.values_mut() {
+        if let RefOr::Ref(reference) = response {
+            let name = reference.ref_location.rsplit('/').next();
+            let found = shared().find(|(known, _)| Some(*known) == name);
+            let (_, found) = found.expect("a name comes from the list");
+            *response = found.into();
         }
         if let RefOr::T(response) = response {
             response.content.clear();
@@ -168,7 +202,9 @@ fn add_headers(components: &mut Components) {
         ("Retry-After", Object::with_type(Type::Integer), "Seconds to wait before the next attempt", "2"),
         ("RateLimit", text(), "What is left of the quota, and for how many seconds", r#""api";r=99;t=62"#),
         ("RateLimit-Policy", text(), "The quota: requests and seconds", r#""api";q=100;w=60"#),
-        ("WWW-Authenticate", text(), "How to show who asks", "Bearer"),
+        ("WWW-Authenticate", text(), "The scheme of the credentials", "Bearer"),
+        ("Upgrade", text(), "The protocol that is needed", "websocket"),
+        ("Sec-WebSocket-Version", text(), "The version that is needed", "13"),
     ];
     for (name, schema, description, example) in headers {
         let is_number = schema.schema_type == SchemaType::Type(Type::Integer);
@@ -184,8 +220,8 @@ fn add_headers(components: &mut Components) {
 }
 
 fn add_schemes(components: &mut Components) {
-    let cookie =
-        "The session's cookie, which a login sets. Its name is `switchboard` if PUBLIC_URL is not https.";
+    let cookie = "The session's cookie, which a login sets. Its name is `switchboard` if neither PUBLIC_URL \
+        is https nor TLS ends in the program.";
     let signature = "Made by Twilio with the auth token, from the URL and the form.";
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("sbt_…");
     let bearer = bearer.description(Some("A token that `switchboard token add` made."));

@@ -120,6 +120,7 @@ pub struct RecordingStatus {
     recording_url: Option<String>,
     /// In seconds.
     recording_duration: Option<String>,
+    /// Required if `RecordingSource` is `RecordVerb` and the recording is `completed`.
     call_sid: Option<String>,
     account_sid: Option<String>,
 }

@@ -30,7 +30,8 @@ use crate::app::App;
         description = "Answers telephone calls with an AI. All JSON is camelCase. Times are RFC 3339 in UTC. \
             A value that is not known yet is null. Errors are `application/problem+json` (RFC 9457). \
             A path that leads nowhere is answered with 404, and a method that a route does not have with 405 \
-            and `Allow`. Answers may get further fields in later versions.",
+            and `Allow`. Below `/api`, only whoever is logged in gets that 404, and only whoever may use the \
+            route gets that 405: others get 401 or 403. Answers may get further fields in later versions.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "/")),
@@ -97,7 +98,10 @@ pub(crate) fn text() -> String {
     operation_id = "description",
     tag = "pages",
     summary = "This document",
-    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = Object)),
+    responses(
+        (status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = Object),
+        (status = 500, description = "The program has a fault; the log has its cause"),
+    ),
 )]
 pub async fn json(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     static TEXT: LazyLock<Bytes> = LazyLock::new(|| text().into());

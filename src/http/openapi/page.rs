@@ -38,7 +38,10 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     tag = "pages",
     summary = "This document as a page",
     description = "It needs no script and nothing from elsewhere.",
-    responses((status = 200, description = "The page", content_type = "text/html", body = String)),
+    responses(
+        (status = 200, description = "The page", content_type = "text/html", body = String),
+        (status = 500, description = "The program has a fault; the log has its cause"),
+    ),
 )]
 pub async fn page(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     static PAGE: LazyLock<Bytes> = LazyLock::new(|| of(&json()).into_string().into());

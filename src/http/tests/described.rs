@@ -12,6 +12,10 @@ pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_slice(&std::fs::read(path).expect("it is there")).expect("it is JSON")
 });
 
+/// Headers that an answer has exactly where the description says so.
+const HEADERS: [&str; 6] =
+    ["RateLimit", "RateLimit-Policy", "Set-Cookie", "WWW-Authenticate", "Retry-After", "Content-Disposition"];
+
 /// An answer as it came.
 pub struct Answered<'a> {
     pub method: &'a str,
@@ -41,10 +45,18 @@ impl Answered<'_> {
             return Some("it has no such status".to_owned());
         };
         let response = resolved(response);
-        let headers = response["headers"].as_object().into_iter().flatten();
-        for (name, _) in headers {
+        let headers = response["headers"].as_object();
+        for (name, _) in headers.into_iter().flatten() {
             if self.header(name).is_none() {
                 return Some(format!("`{name}` is missing"));
+            }
+        }
+        for name in HEADERS {
+            let is_described = headers.is_some_and(|headers| headers.contains_key(name));
+            // A request that is given up with 503 may have been counted or not.
+            let is_free = self.status == 503 && name.starts_with("RateLimit");
+            if self.header(name).is_some() && !is_described && !is_free {
+                return Some(format!("`{name}` is not described"));
             }
         }
         let Some(contents) = response["content"].as_object() else {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::http::Method;
+use actors::call::flow::documents::{CALLER_ID, EPOCH};
 use serde_json::Map;
 
 use super::described::{DOCUMENT, fault, operation, resolved};
@@ -97,6 +98,29 @@ fn the_scope_of_each_route_is_that_of_the_table() {
 }
 
 #[test]
+fn the_page_has_the_scope_of_each_route() {
+    let page = include_str!("../../../docs/api.md");
+    let (_, table) = page.split_once("\n## Routes\n").expect("the table");
+    let (table, _) = table.split_once("\n## ").expect("its end");
+    let mut listed = BTreeMap::new();
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        for route in cells[1].split('`').skip(1).step_by(2) {
+            let (_, path) = route.split_once(' ').expect("a method and a path");
+            if path.starts_with("/api/") && !path.starts_with("/api/voice/") {
+                listed.insert(path, cells[2].to_owned());
+            }
+        }
+    }
+    let needs = NEEDS.map(|(path, need)| match need {
+        Need::Nothing => (path, "–".to_owned()),
+        Need::Login => (path, "any".to_owned()),
+        Need::Scope(scope) => (path, format!("`{}`", scope.as_str())),
+    });
+    assert_eq!(listed, BTreeMap::from(needs));
+}
+
+#[test]
 fn every_example_is_what_its_schema_says() {
     let mut examples = 0;
     let mut check = |place: String, of: &Value| {
@@ -140,6 +164,43 @@ fn what_must_be_posted_is_what_the_routes_ask_for() {
     ] {
         assert_eq!(required(name), fields, "{name}");
     }
+}
+
+#[actix_rt::test]
+async fn twilios_routes_ask_for_what_must_be_posted_and_for_nothing_else() {
+    let app = app(&[("BYPASS_TWILIO_VALIDATION", "true")]);
+    let mut asked = 0;
+    for (path, operations) in described() {
+        let Some(posted) = operations.get("POST").filter(|_| path.starts_with("/api/voice/")) else {
+            continue;
+        };
+        let content = &posted["requestBody"]["content"]["application/x-www-form-urlencoded"];
+        let required = resolved(&content["schema"])["required"].as_array().into_iter().flatten();
+        let required: Vec<&str> = required.filter_map(Value::as_str).collect();
+        let left_out = required.iter().map(|name| Some(*name));
+        for left_out in left_out.chain([None]) {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            for name in required.iter().filter(|name| Some(**name) != left_out) {
+                form.append_pair(name, if *name == "CallSid" { SID } else { "completed" });
+            }
+            let request = TestRequest::post().uri(path).set_payload(form.finish());
+            let response = answer(&app, request).await;
+            let is_wrong = response.status() == StatusCode::BAD_REQUEST;
+            assert_eq!(is_wrong, left_out.is_some(), "{path} without {left_out:?}: {}", response.status());
+            if let Some(left_out) = left_out {
+                assert_eq!(body(response).await["field"], left_out, "{path}");
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked >= 20, "{asked}");
+}
+
+#[test]
+fn the_parameters_in_twilios_urls_are_those_that_the_program_hands_out() {
+    let names = |path| query_of(operation("POST", path).unwrap()).into_keys().collect::<Vec<_>>();
+    assert_eq!(names("/api/voice/after-stream"), [EPOCH]);
+    assert_eq!(names("/api/voice/transfer-done"), [CALLER_ID]);
 }
 
 /// The routes of the API but for Twilio's, with a call in the path.

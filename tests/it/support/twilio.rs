@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::DEADLINE;
-use super::app::{AUTH_TOKEN, TestApp};
+use super::app::{AUTH_TOKEN, TestApp, is_described};
 
 pub const STREAM: &str = "MZ00000000000000000000000000000001";
 
@@ -47,6 +47,7 @@ pub async fn post(app: &TestApp, path: &str, parameters: &[(&str, &str)], signat
     let content_type =
         response.headers().get("content-type").map(|kind| kind.to_str().expect("text").to_owned());
     let body = response.body().await.expect("a body");
+    is_described("POST", path, &response, &body);
     Answer {
         status: response.status().as_u16(),
         content_type: content_type.unwrap_or_default(),

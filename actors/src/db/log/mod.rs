@@ -48,9 +48,9 @@ pub struct CallLogPage {
     pub total: i64,
     /// Otherwise it is an estimate; for a search that found more than it answers, how many it answers.
     pub total_is_exact: bool,
-    /// None on the last page.
+    /// Null on the last page.
     pub next_cursor: Option<String>,
-    /// Of a search: false if there are more matches than the newest 1,000, among which all this is.
+    /// Of a search: false if more than 1,000 calls match: then only the newest 1,000 are searched.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub search_is_complete: Option<bool>,

@@ -44,9 +44,9 @@ pub struct LoggedRecording {
     pub source: Option<String>,
     pub track: Option<String>,
     pub started_at: Option<DateTime<Utc>>,
-    /// Set: it is of a conference.
+    /// Not null if it is of a conference.
     pub conference_sid: Option<String>,
-    /// Set: it is deleted, here and at Twilio.
+    /// Not null if it is deleted, here and at Twilio.
     pub deleted_at: Option<DateTime<Utc>>,
 }
 
