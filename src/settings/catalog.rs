@@ -110,7 +110,7 @@ pub fn help() -> String {
             help + "  " + entry.name + "\n" + &wrapped(&(entry.what.clone() + &default), 100, "          ");
     }
     help + "\n--env-file FILE sets variables that the environment does not set. NAME_FILE names a file that has\n\
-            the secret NAME. `switchboard print-config` shows what holds, and where it was set.\n"
+            the secret NAME. `switchboard print-config` shows the settings in effect, and where each was set.\n"
 }
 
 /// Variables that other programs set, and not a file.
@@ -120,8 +120,10 @@ const OF_OTHERS: [&str; 5] =
 /// The text of deploy/switchboard.env.example.
 pub fn example() -> String {
     let mut example = "# The settings of Switchboard, one NAME=value a line. Fill in those without `#`; remove the `#` of others.\n\
-         # `switchboard serve --env-file FILE`, systemd's EnvironmentFile, Docker and Compose read this file.\n\
-         # `switchboard print-config --env-file FILE` shows what holds. Quote a value that has a blank, a quote or a #.\n"
+         # `switchboard serve --env-file FILE`, systemd's EnvironmentFile and Compose's env_file read this file.\n\
+         # `docker --env-file` reads it too, and keeps quotes as part of the value: leave them out there.\n\
+         # `switchboard print-config --env-file FILE` shows the settings in effect.\n\
+         # Put a value that has a blank, a quote, a # or a $ into '…'.\n"
         .to_owned();
     let mut section = "";
     for entry in entries().iter().filter(|entry| !OF_OTHERS.contains(&entry.name)) {

@@ -85,19 +85,29 @@ const ESCAPE: Wrong =
     ("has a backslash that means nothing here", "write \\\\ for a backslash within \"…\", or use '…'");
 const AMBIGUOUS: Wrong =
     ("has a quote, a backslash or ` #` in a value without quotes", "put the value into '…' or \"…\"");
+const DOLLAR: Wrong = ("has a `$` that other readers of the file expand", "put the value into '…'");
+const ESCAPED_QUOTE: Wrong =
+    ("has a backslash before the closing `'`", "put the value into \"…\", with \\\\ for a backslash");
+const EXPORT: Wrong = ("has `export` before the name", "remove it");
+const BYTE_ORDER_MARK: Wrong = ("begins with a byte order mark", "save the file as UTF-8 without it");
 const CONTROL: Wrong = ("has a control character", "remove it");
 const TWICE: Wrong = ("sets a variable that a line before has set", "remove one of them");
 
 /// The name and value of a line; none of a blank line or a comment.
 fn variable(line: &str) -> Result<Option<(&str, String)>, Wrong> {
     let line = line.trim_matches([' ', '\t', '\r']);
-    if line.is_empty() || line.starts_with(['#', ';']) {
+    if line.is_empty() || line.starts_with('#') {
         return Ok(None);
+    }
+    if line.starts_with('\u{feff}') {
+        return Err(BYTE_ORDER_MARK);
     }
     if line.chars().any(|c| c.is_control() && c != '\t') {
         return Err(CONTROL);
     }
-    let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+    if line.starts_with("export ") {
+        return Err(EXPORT);
+    }
     let (name, value) = line.split_once('=').ok_or(HALF)?;
     let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !begins_well || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
@@ -108,6 +118,7 @@ fn variable(line: &str) -> Result<Option<(&str, String)>, Wrong> {
         Some('"') => double_quoted(&value[1..])?,
         _ if value.starts_with([' ', '\t']) && !value.trim().is_empty() => return Err(BLANK),
         _ if value.contains(['"', '\'', '\\']) || value.contains(" #") => return Err(AMBIGUOUS),
+        _ if value.contains('$') => return Err(DOLLAR),
         _ => value.to_owned(),
     };
     Ok(Some((name, value)))
@@ -115,7 +126,11 @@ fn variable(line: &str) -> Result<Option<(&str, String)>, Wrong> {
 
 fn single_quoted(rest: &str) -> Result<String, Wrong> {
     let (value, after) = rest.split_once('\'').ok_or(OPEN)?;
-    if after.is_empty() { Ok(value.to_owned()) } else { Err(AFTER_QUOTE) }
+    match (value.ends_with('\\'), after.is_empty()) {
+        (true, _) => Err(ESCAPED_QUOTE),
+        (false, true) => Ok(value.to_owned()),
+        (false, false) => Err(AFTER_QUOTE),
+    }
 }
 
 fn double_quoted(rest: &str) -> Result<String, Wrong> {
@@ -128,6 +143,7 @@ fn double_quoted(rest: &str) -> Result<String, Wrong> {
                 c @ ('"' | '\\' | '$' | '`') => value.push(c),
                 _ => return Err(ESCAPE),
             },
+            '$' => return Err(DOLLAR),
             c => value.push(c),
         }
     }
@@ -150,14 +166,14 @@ mod tests {
 
     #[test]
     fn a_line_is_a_variable_a_comment_or_blank() {
-        let text = "# a comment\n; another\n\n  A=1\nexport C=x y z \r\nD='a \"$b\\ #c'\nE=\"a\\\"b\\\\c\\$d 'e'\"\n\
-                    F=postgresql://u:p$w=@h/d?a=b#c\nG=\n";
+        let text = "# a comment\n\n  A=1\nC=x y z \r\nD='a \"$b\\ #c'\nE=\"a\\\"b\\\\c\\$d 'e'\"\n\
+                    F=postgresql://u:p%24w=@h/d?a=b#c\nG=\n";
         let wanted = [
             ("A", "1"),
             ("C", "x y z"),
             ("D", "a \"$b\\ #c"),
             ("E", "a\"b\\c$d 'e'"),
-            ("F", "postgresql://u:p$w=@h/d?a=b#c"),
+            ("F", "postgresql://u:p%24w=@h/d?a=b#c"),
             ("G", ""),
         ];
         assert_eq!(parsed(text), wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -182,6 +198,14 @@ mod tests {
             ("A=sk-secret # why", AMBIGUOUS),
             ("A=sk-sec'ret", AMBIGUOUS),
             ("A=sk-secret\\", AMBIGUOUS),
+            ("A=sk-secret$B", DOLLAR),
+            ("A=\"sk-secret$B\"", DOLLAR),
+            ("A='sk-secret\\'", ESCAPED_QUOTE),
+            ("A='sk-secret\\'x'", ESCAPED_QUOTE),
+            ("export A=sk-secret", EXPORT),
+            ("; A=sk-secret", NO_NAME),
+            ("; sk-secret", HALF),
+            ("\u{feff}A=sk-secret", BYTE_ORDER_MARK),
             ("A=sk-secret\u{7}", CONTROL),
         ] {
             let faults =

@@ -21,6 +21,8 @@ pub struct Shown {
     pub name: &'static str,
     /// None of a secret, and of a setting that has neither value nor default.
     pub value: Option<String>,
+    /// What an unset setting means whose default is no value but a description.
+    pub default_means: Option<String>,
     pub is_secret: bool,
     pub is_set: bool,
     pub origin: String,
@@ -32,7 +34,7 @@ impl Shown {
         match (&self.value, self.is_set) {
             (Some(value), _) => value,
             (None, true) => "set",
-            (None, false) => "not set",
+            (None, false) => self.default_means.as_deref().unwrap_or("not set"),
         }
     }
 }
@@ -43,7 +45,7 @@ pub fn shown(
     lookup: &dyn Fn(&str) -> Option<String>,
     from_file: &dyn Fn(&str) -> Option<String>,
 ) -> Vec<Shown> {
-    let secrets = secrets();
+    let (secrets, faulty) = (secrets(), faulty(lookup));
     let one = |entry: &'static Entry| {
         let value = lookup(entry.name).filter(|value| !value.is_empty());
         let is_secret = secrets.contains(entry.name);
@@ -56,17 +58,20 @@ pub fn shown(
                 .iter()
                 .map(|place| match place {
                     Place::Variable => of_variable(entry.name),
-                    Place::File(path) => format!("{} by {}", path.display(), file_variable(entry.name)),
+                    Place::File(_) => format!("a file ({})", file_variable(entry.name)),
                     Place::Credential(path) => path.display().to_string(),
                 })
                 .collect(),
         };
         let is_set = value.is_some() || !places.is_empty();
-        let is_hidden = is_secret || value.as_deref().is_some_and(may_hold_a_password);
+        let is_doubtful = |value: &str| may_hold_a_secret(value) || faulty.contains(entry.name);
+        let is_hidden = is_secret || value.as_deref().is_some_and(is_doubtful);
+        let default = entry.default.clone().filter(|_| !is_hidden && !is_set);
         Shown {
             section: entry.section,
             name: entry.name,
-            value: if is_hidden { None } else { value.or_else(|| entry.default.clone()) },
+            default_means: default.clone().filter(|_| !entry.is_value),
+            value: value.filter(|_| !is_hidden).or(default.filter(|_| entry.is_value)),
             is_secret,
             is_set,
             origin: origins.join(" and "),
@@ -75,9 +80,21 @@ pub fn shown(
     entries().iter().map(one).collect()
 }
 
-/// A URL with a user, where no secret is expected: its reader refuses it, and it is not shown.
-fn may_hold_a_password(value: &str) -> bool {
-    value.contains("://") && value.contains('@')
+/// A URL with a user, a query or a fragment, or a key, where no secret is expected.
+fn may_hold_a_secret(value: &str) -> bool {
+    value.contains("://") && value.contains(['@', '?', '#']) || value.contains("-----BEGIN")
+}
+
+/// The settings whose readers report a fault: somebody may have put a secret into the wrong variable.
+fn faulty(lookup: &dyn Fn(&str) -> Option<String>) -> BTreeSet<String> {
+    let faults = [
+        Settings::read(lookup).err(),
+        WorkerSettings::read(lookup).err(),
+        MigrateSettings::read(lookup).err(),
+        OpsSettings::read(lookup).err(),
+    ];
+    let faults = faults.iter().flatten().flat_map(|faults| faults.iter());
+    faults.map(|fault| fault.name.clone()).collect()
 }
 
 /// The settings that may be in a file: the program asks for the variable that names it.
@@ -155,12 +172,41 @@ mod tests {
         assert_eq!(one(&shown, "PUBLIC_URL").1, "default");
         assert_eq!(one(&shown, "HUMAN_FALLBACK_NUMBER"), pair("not set", "-"));
         assert_eq!(one(&shown, "DATABASE_URL"), pair("set", "environment"));
-        assert_eq!(one(&shown, "OPENAI_API_KEY"), pair("set", &format!("{path} by OPENAI_API_KEY_FILE")));
+        assert_eq!(one(&shown, "OPENAI_API_KEY"), pair("set", "a file (OPENAI_API_KEY_FILE)"));
         assert_eq!(one(&shown, "TWILIO_AUTH_TOKEN"), pair("not set", "-"));
         assert_eq!(one(&shown, "TWILIO_API_BASE_URL"), pair("set", "environment"));
         let all = table(&shown) + &serde_json::to_string(&shown).unwrap();
         assert!(!all.contains("hush"), "{all}");
         assert!(all.starts_with("# Required\nDATABASE_URL "), "{all}");
+    }
+
+    #[test]
+    fn a_value_that_may_be_a_secret_is_not_shown() {
+        for (name, value) in [
+            ("PORT", "sk-hush"),
+            ("TWILIO_API_BASE_URL", "https://h/?key=hush"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4318/#hush"),
+            ("OTEL_SERVICE_NAME", "https://u:hush@h"),
+            ("OTEL_SERVICE_NAME", "-----BEGIN PRIVATE KEY-----hush"),
+            ("OPENAI_API_KEY_FILE", "sk-hush"),
+        ] {
+            let shown = of(&[(name, value)], &[]);
+            let all = table(&shown) + &serde_json::to_string(&shown).unwrap();
+            assert!(!all.contains("hush"), "{name}: {all}");
+            let secret = name.trim_end_matches("_FILE");
+            assert_eq!(one(&shown, secret).0, "set", "{name}");
+        }
+        assert_eq!(one(&of(&[("OTEL_SERVICE_NAME", "a#b")], &[]), "OTEL_SERVICE_NAME").0, "a#b");
+    }
+
+    #[test]
+    fn a_default_that_is_a_description_is_no_value() {
+        let shown = of(&[("DATABASE_URL", "postgresql://u:hush@h/d")], &[]);
+        let one = |name: &str| shown.iter().find(|one| one.name == name).unwrap();
+        assert_eq!((one("PORT").value.as_deref(), one("PORT").default_means.as_deref()), (Some("8080"), None));
+        let url = one("PUBLIC_URL");
+        assert_eq!((url.value.as_deref(), url.is_set), (None, false));
+        assert_eq!(Some(url.text()), url.default_means.as_deref());
     }
 
     #[test]

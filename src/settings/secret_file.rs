@@ -67,7 +67,12 @@ pub fn find(name: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Optio
     };
     text(path).map(Some).map_err(|wrong| Fault {
         name: setting,
-        wrong: format!("names {}, which {wrong}", path.display()),
+        // Somebody may have put the secret itself here: only the name of a file that exists is shown.
+        wrong: if path.exists() {
+            format!("names {}, which {wrong}", path.display())
+        } else {
+            format!("names a file that {wrong}")
+        },
         remedy: "give a file that holds the secret and nothing else".to_owned(),
     })
 }
@@ -179,9 +184,15 @@ mod tests {
         let folder = world.folder.path().to_str().unwrap().to_owned();
         assert_eq!(world.set("KEY_FILE", &folder).fault(), "KEY_FILE names DIR, which is not a regular file");
         let missing = World::new().set("KEY_FILE", "/none/key").fault();
-        assert!(
-            missing.starts_with("KEY_FILE names /none/key, which cannot be read: No such file"),
-            "{missing}"
-        );
+        assert!(missing.starts_with("KEY_FILE names a file that cannot be read: No such file"), "{missing}");
+    }
+
+    #[test]
+    fn a_secret_in_place_of_its_files_name_is_not_shown() {
+        for secret in ["sk-hush", "-----BEGIN PRIVATE KEY-----\nhush", "hush".repeat(2_000).as_str()] {
+            let wrong = World::new().set("KEY_FILE", secret).fault();
+            assert!(wrong.starts_with("KEY_FILE names a file that cannot be read: "), "{wrong}");
+            assert!(!wrong.contains("hush"), "{wrong}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The rules of alerts.yml: each is complete, leads to the page that helps, and has a test.
 
+use actors::health::{CAUSES, WARNINGS};
+
 use crate::docs::links::fault;
 use crate::docs::page;
 
@@ -87,6 +89,36 @@ fn the_rules_have_the_limits_of_the_page() {
     for (name, limit) in limits {
         let alert = alerts.iter().find(|alert| alert.name == name).unwrap_or_else(|| panic!("no {name}"));
         assert!(alert.expression.contains(limit), "{name}: {}", alert.expression);
+    }
+}
+
+/// States of health that have a metric of their own, and the rules over it.
+const BY_A_METRIC_OF_ITS_OWN: [(&str, &str); 5] = [
+    ("database-unavailable", "DatabaseDown"),
+    ("records-wait", "SpoolWaits"),
+    ("records-set-aside", "RecordsSetAside"),
+    ("full-house", "CallersTurnedAway"),
+    ("redis-away", "RedisAway"),
+];
+
+#[test]
+fn every_cause_and_every_warning_has_a_rule() {
+    let alerts = all();
+    let named: Vec<String> = alerts
+        .iter()
+        .flat_map(|alert| super::promql::names(&alert.expression).selectors)
+        .flat_map(|selector| selector.matchers)
+        .filter(|(label, _)| ["cause", "warning"].contains(&label.as_str()))
+        .flat_map(|(_, value)| value.split('|').map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    for state in CAUSES.into_iter().chain(WARNINGS) {
+        let is_named = named.iter().any(|name| match name.strip_suffix(".*") {
+            Some(beginning) => state.starts_with(beginning),
+            None => name == state,
+        });
+        let own = BY_A_METRIC_OF_ITS_OWN.iter().find(|(known, _)| *known == state);
+        let has_own = own.is_some_and(|(_, rule)| alerts.iter().any(|alert| alert.name == *rule));
+        assert!(is_named || has_own, "no rule for {state}");
     }
 }
 
