@@ -26,10 +26,14 @@ mod metrics_door;
 const WORKERS: usize = 1;
 /// How long requests under way, and then unwritten records, are waited for at the very end.
 pub(crate) const FINISH_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a process takes to stop at most: for the files in deploy/.
+/// How long a process takes to stop at most: for the files in deploy/. In the last second it tells the others.
 #[cfg(test)]
 pub(crate) const LONGEST_STOP: Duration = Duration::from_secs(
-    drain::DRAIN_DEADLINE.as_secs() + drain::HAND_OVER_DEADLINE.as_secs() + 2 * FINISH_DEADLINE.as_secs(),
+    drain::DRAIN_DEADLINE.as_secs()
+        + drain::HAND_OVER_DEADLINE.as_secs()
+        + 2 * FINISH_DEADLINE.as_secs()
+        + actors::jobs::STOP_DEADLINE.as_secs()
+        + 1,
 );
 
 /// Serves until a signal, or until a permanent actor has failed too often, which is like the second signal:

@@ -52,7 +52,7 @@ const RUN_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a run keeps others away; with room to say how it went.
 const LEASE: Duration = Duration::from_secs(90);
 /// An ending process waits so long for the word of a run it cut off.
-const STOP_DEADLINE: Duration = Duration::from_secs(3);
+pub const STOP_DEADLINE: Duration = Duration::from_secs(3);
 const _: () = assert!(RUN_DEADLINE.as_secs() + 10 < LEASE.as_secs());
 /// A restart after a panic waits so long.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);

@@ -81,7 +81,7 @@ pub fn time(at: DateTime<Utc>) -> String {
 /// The value as indented JSON on standard output.
 pub fn print_json(value: &impl serde::Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => println!("{text}"),
+        Ok(text) => super::shell::print_line(text),
         Err(error) => tracing::error!(%error, "the answer cannot be written as JSON"),
     }
 }

@@ -2,6 +2,7 @@
 
 use actors::db::migrate::{MigrateError, migrate};
 
+use super::shell::print_line;
 use crate::logging;
 use crate::settings::{MigrateSettings, environment};
 
@@ -16,12 +17,12 @@ pub fn run() -> u8 {
     logging::start(&settings.log);
     match actix_rt::System::new().block_on(migrate(settings.url.expose())) {
         Ok(applied) if applied.is_empty() => {
-            println!("the schema is up to date");
+            print_line("the schema is up to date");
             super::FINE
         }
         Ok(applied) => {
             for name in applied {
-                println!("applied {name}");
+                print_line(format_args!("applied {name}"));
             }
             super::FINE
         }

@@ -47,7 +47,7 @@ enum Command {
     Worker,
     /// Twenty simulated callers, a simulated Realtime service and a private database, all on this machine
     Demo(demo::Arguments),
-    /// Put a program under load, and judge how it bears it
+    /// Run a load test against a server and grade the result
     #[command(subcommand)]
     Loadtest(Box<loadtest::Command>),
     /// Bring the database's schema up to date

@@ -11,6 +11,7 @@ mod health;
 mod jobs;
 
 use super::database;
+use super::shell::print_line;
 
 /// So many are listed: the newest.
 const LISTED: i64 = 100;
@@ -77,7 +78,8 @@ async fn dead_letters(url: &str, retry: Option<Which>) -> Result<Result<u8, DbEr
         match retry {
             Some(which) => {
                 let id = if let Which::One(id) = which { Some(id) } else { None };
-                println!("{} to be processed again", letters.retry(id).await?);
+                let count = letters.retry(id).await?;
+                print_line(format_args!("{count} to be processed again"));
             }
             None => letters.list(None, LISTED).await?.iter().for_each(print),
         }
@@ -92,5 +94,5 @@ fn print(letter: &DeadLetter) {
     let at = letter.received_at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let sid = letter.call_sid.as_deref().or(letter.conference_sid.as_deref()).unwrap_or("-");
     let cause = letter.last_error.as_deref().unwrap_or("-");
-    println!("{id}  {at}  {route}  {sid}  {attempts} attempts  {cause}");
+    print_line(format_args!("{id}  {at}  {route}  {sid}  {attempts} attempts  {cause}"));
 }

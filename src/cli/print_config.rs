@@ -3,8 +3,9 @@
 use clap::Args;
 
 use super::accounts::print_json;
+use super::shell::print;
 use super::{FINE, USAGE, environment as env_file};
-use crate::settings::{Settings, catalog, environment, shown, table};
+use crate::settings::{Environment, Settings, catalog, environment, shown, table};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -18,19 +19,27 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> u8 {
     if arguments.template {
-        print!("{}", catalog::example());
-        return FINE;
+        return print(catalog::example().as_bytes());
     }
     let shown = shown(&environment, &env_file::origin);
     if arguments.json {
         print_json(&shown);
     } else {
-        print!("{}", table(&shown));
+        print(table(&shown).as_bytes());
     }
-    match Settings::read(environment) {
-        Ok(_) => FINE,
+    let environment = Environment::default();
+    match Settings::read(|name| environment.get(name)) {
+        Ok(settings) => {
+            for remark in environment.remarks().into_iter().chain(settings.dangers()) {
+                eprintln!("{remark}");
+            }
+            FINE
+        }
         Err(faults) => {
             eprintln!("\nswitchboard serve cannot start with these settings: {faults}");
+            for remark in environment.remarks() {
+                eprintln!("  {remark}");
+            }
             USAGE
         }
     }

@@ -41,7 +41,13 @@ pub fn man(arguments: &ManArguments, command: Command) -> u8 {
     written.map_or_else(|error| failed(&error), |()| FINE)
 }
 
-fn print(bytes: &[u8]) -> u8 {
+/// Prints a line on standard output.
+pub fn print_line(line: impl std::fmt::Display) {
+    print(format!("{line}\n").as_bytes());
+}
+
+/// Prints on standard output; the exit status.
+pub fn print(bytes: &[u8]) -> u8 {
     let mut stdout = std::io::stdout();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         // Whoever reads has seen enough.

@@ -203,7 +203,8 @@ mod tests {
     fn a_default_that_is_a_description_is_no_value() {
         let shown = of(&[("DATABASE_URL", "postgresql://u:hush@h/d")], &[]);
         let one = |name: &str| shown.iter().find(|one| one.name == name).unwrap();
-        assert_eq!((one("PORT").value.as_deref(), one("PORT").default_means.as_deref()), (Some("8080"), None));
+        let port = one("PORT");
+        assert_eq!((port.value.as_deref(), port.default_means.as_deref()), (Some("8080"), None));
         let url = one("PUBLIC_URL");
         assert_eq!((url.value.as_deref(), url.is_set), (None, false));
         assert_eq!(Some(url.text()), url.default_means.as_deref());

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::secret_file::file_variable;
 use super::{Settings, environment, unread};
 use crate::http::settings::ApiAuth;
 use crate::nearest::nearest;
@@ -119,7 +120,7 @@ fn of_names(set: &BTreeSet<String>, asked: &BTreeSet<String>) -> Vec<Remark> {
         let near = nearest(name, known.iter().copied())?;
         Some(Remark { name: name.clone(), text: format!("is not a setting: is {near} meant?") })
     });
-    let is_set = |name: &str| set.contains(name);
+    let is_set = |name: &str| set.contains(name) || set.contains(&file_variable(name));
     let is_read = |name: &str| asked.contains(name) && !unread::CHECKED.contains(&name);
     let unread = WITHOUT_EFFECT.iter().filter(|(name, _)| is_set(name) && !is_read(name));
     let unread = unread.map(|(name, text)| (*name, format!("has no effect in this version: {text}")));
@@ -241,6 +242,8 @@ mod tests {
         assert_eq!(of(&both, &both), [""; 0]);
         let second = "SUPABASE_URL has no effect: DATABASE_URL goes before it";
         assert_eq!(of(&["DATABASE_URL", "SUPABASE_URL"], &["DATABASE_URL"]), [second]);
+        let by_file = ["DATABASE_URL_FILE", "SUPABASE_URL_FILE"];
+        assert_eq!(of(&by_file, &by_file), [second], "a secret in a file is set, too");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use chrono::Utc;
 use clap::Args;
 
 use crate::cli::accounts::{Deed, Done, act, print_json, time, who};
+use crate::cli::shell::print_line;
 use crate::cli::{FAILED, FINE, USAGE};
 use crate::logging;
 use crate::settings::{TestAlertSettings, environment};
@@ -38,7 +39,7 @@ pub async fn run(url: &str, arguments: Arguments) -> Result<Result<u8, DbError>,
         if json {
             print_json(&rows)
         } else {
-            rows.iter().for_each(|row| println!("{}", line(row)))
+            rows.iter().for_each(|row| print_line(line(row)))
         }
         Ok(Done::Fine)
     })
@@ -53,7 +54,7 @@ pub async fn acknowledge(
         let Some(row) = accounts.alerts().acknowledge(&id, &who()).await? else {
             return Ok(Done::Refused(format!("there is no alert with the ID {id:?}")));
         };
-        println!("{}", line(&row));
+        print_line(line(&row));
         Ok(Done::Fine)
     })
     .await
@@ -105,9 +106,9 @@ async fn send(ways: &[Way], notice: &Notice) -> u8 {
     let mut status = FINE;
     for way in ways {
         match way.send(notice).await {
-            Ok(()) => println!("{}: sent", way.name()),
+            Ok(()) => print_line(format_args!("{}: sent", way.name())),
             Err(error) => {
-                println!("{}: not sent: {error}", way.name());
+                print_line(format_args!("{}: not sent: {error}", way.name()));
                 status = FAILED;
             }
         }

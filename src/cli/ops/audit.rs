@@ -5,6 +5,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use clap::Args;
 
 use crate::cli::accounts::{Deed, Done, act, print_json, time};
+use crate::cli::shell::print_line;
 use crate::cli::span;
 
 #[derive(Debug, Args)]
@@ -55,7 +56,7 @@ pub async fn run(url: &str, arguments: Arguments) -> Result<Result<u8, DbError>,
         if json {
             print_json(&rows)
         } else {
-            rows.iter().for_each(|row| println!("{}", line(row)))
+            rows.iter().for_each(|row| print_line(line(row)))
         }
         Ok(Done::Fine)
     })

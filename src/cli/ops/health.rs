@@ -1,5 +1,4 @@
-//! `switchboard ops health`: whether the process on this machine serves. A container asks so, which has no
-//! other client.
+//! `switchboard ops health`: whether the process on this machine serves. For containers without curl.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -13,6 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
+use crate::cli::shell::print_line;
 use crate::cli::{FAILED, FINE, USAGE};
 use crate::settings::environment;
 
@@ -113,7 +113,7 @@ pub fn run(arguments: &Arguments) -> u8 {
     let asked = async { timeout(DEADLINE, target.ask(path)).await };
     match actix_rt::System::new().block_on(asked) {
         Ok(Ok((status, body))) => {
-            println!("{status} {body}");
+            print_line(format_args!("{status} {body}"));
             if status == 200 { FINE } else { FAILED }
         }
         Ok(Err(wrong)) => {
