@@ -26,7 +26,7 @@ mod metrics_door;
 const WORKERS: usize = 1;
 /// How long requests under way, and then unwritten records, are waited for at the very end.
 pub(crate) const FINISH_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a process takes to stop at most: for the files in deploy/. In the last second it tells the others.
+/// How long a process takes to stop at most: for the files in deploy/. The last second is that of `leave`.
 #[cfg(test)]
 pub(crate) const LONGEST_STOP: Duration = Duration::from_secs(
     drain::DRAIN_DEADLINE.as_secs()

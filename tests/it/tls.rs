@@ -211,3 +211,13 @@ async fn whoever_speaks_plain_http_or_never_ends_the_handshake_is_let_go() {
     timeout(DEADLINE, ready.read_to_string(&mut said)).await.unwrap().unwrap();
     assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
 }
+
+#[actix_rt::test]
+async fn a_container_asks_for_its_health_whoever_has_issued_the_certificate() {
+    let program = idle();
+    let mut health = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    health.args(["ops", "health", "--address", program.address()]).env_clear().stdin(Stdio::null());
+    health.env("TLS_CERT_FILE", program.folder.path().join("server.crt"));
+    let answer = timeout(DEADLINE, health.output()).await.expect("in time").unwrap();
+    assert!(answer.status.success() && answer.stdout.starts_with(b"200 "), "{answer:?}");
+}

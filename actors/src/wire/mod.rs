@@ -2,6 +2,7 @@
 
 pub mod dial;
 pub mod https;
+pub mod lenient;
 pub mod realtime;
 pub mod roots;
 pub mod twilio;
