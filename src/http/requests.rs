@@ -19,6 +19,8 @@ const DURATION_BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 0.5,
 const NOWHERE: &str = "none";
 /// The status of a request that got no answer.
 const UNANSWERED: &str = "none";
+/// Probes and scrapes. They would hide how other requests do.
+const PROBES: [&str; 3] = ["/healthz", "/metrics", "/readyz"];
 
 actors::metrics! {
     /// The metrics of the doors.
@@ -26,6 +28,10 @@ actors::metrics! {
         /// Requests, by route, method and class of the answer's status: `none` where the handler panicked or
         /// the client left before.
         requests: IntCounterVec = "switchboard_http_requests_total" ["route", "method", "status"];
+        /// Requests other than probes and scrapes, by class of the answer's status. Each class is shown from
+        /// the start, so that the first failure counts.
+        answers: IntCounterVec = "switchboard_http_answers_total"
+            ["status" = &["1xx", "2xx", "3xx", "4xx", "5xx", UNANSWERED]];
         /// From a request's head to that of its answer, or to its end without one, by route.
         durations: HistogramVec = "switchboard_http_request_duration_seconds" ["route"] {DURATION_BUCKETS};
         /// Requests that have no answer yet.
@@ -41,6 +47,9 @@ impl RequestMetrics {
         let (route, status) = (route.unwrap_or(NOWHERE), status.map_or(UNANSWERED, class));
         self.requests.with_label_values(&[route, method_label(method), status]).inc();
         self.durations.with_label_values(&[route]).observe(seconds);
+        if !PROBES.contains(&route) {
+            self.answers.with_label_values(&[status]).inc();
+        }
     }
 }
 

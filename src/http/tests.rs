@@ -142,6 +142,7 @@ async fn requests_are_counted_by_route_and_those_that_lead_nowhere_as_one() {
         let line = format!("switchboard_http_requests_total{{{labels}}} {count}\n");
         assert!(metrics.contains(&line), "{line} is not in {metrics}");
     }
+    assert!(metrics.contains("switchboard_http_answers_total{status=\"4xx\"} 3\n"), "no probe: {metrics}");
     assert!(metrics.contains("switchboard_http_requests_in_flight 0\n"));
 }
 
@@ -164,6 +165,7 @@ async fn requests_without_an_answer_are_counted_too() {
         let count = format!("switchboard_http_request_duration_seconds_count{{route=\"{route}\"}} 1\n");
         assert!(metrics.contains(&count), "{metrics}");
     }
+    assert!(metrics.contains("switchboard_http_answers_total{status=\"none\"} 2\n"));
     assert!(metrics.contains("switchboard_http_requests_in_flight 0\n"));
 }
 
