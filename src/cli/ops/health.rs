@@ -57,9 +57,8 @@ impl Target {
             ip => ip,
         };
         let address = address.unwrap_or(SocketAddr::new(ip, port));
-        let public = value("PUBLIC_URL").and_then(|url| {
-            Some(Url::parse(&url).ok()?.host_str()?.trim_matches(['[', ']']).to_owned())
-        });
+        let public = value("PUBLIC_URL")
+            .and_then(|url| Some(Url::parse(&url).ok()?.host_str()?.trim_matches(['[', ']']).to_owned()));
         let name = value("TLS_CERT_FILE").map(|_| public.unwrap_or_else(|| address.ip().to_string()));
         Ok(Self { address, name })
     }
