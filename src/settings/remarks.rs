@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use actors::alerts::is_pagerduty;
+
 use super::secret_file::file_variable;
 use super::{Settings, environment, unread};
 use crate::http::settings::ApiAuth;
@@ -137,10 +139,16 @@ fn of_names(set: &BTreeSet<String>, asked: &BTreeSet<String>) -> Vec<Remark> {
 }
 
 impl Settings {
-    /// Settings that are as they should be only in a test.
+    /// Settings that are as they should be only in a test, and those that do not fit each other.
     pub fn dangers(&self) -> Vec<Remark> {
         let limitless = self.http.trusted_proxies.iter().any(|network| network.prefix_len() == 0);
+        let is_pagerduty = self.alerts.webhook.as_ref().is_some_and(|url| is_pagerduty(url.expose()));
         let dangers = [
+            (
+                self.alerts.pagerduty_key.is_some() && self.alerts.webhook.is_some() && !is_pagerduty,
+                "ALERT_PAGERDUTY_KEY",
+                "has no effect: ALERT_WEBHOOK_URL does not lead to PagerDuty",
+            ),
             (
                 self.twilio.bypass_validation,
                 "BYPASS_TWILIO_VALIDATION",
@@ -259,5 +267,8 @@ mod tests {
         let tests = [("BYPASS_TWILIO_VALIDATION", "true"), ("API_AUTH", "off")];
         assert_eq!(names(&tests), ["BYPASS_TWILIO_VALIDATION", "API_AUTH"]);
         assert_eq!(names(&[("TRUSTED_PROXIES", "10.0.0.0/8,::/0")]), ["TRUSTED_PROXIES"]);
+        let hook = |url| [("ALERT_WEBHOOK_URL", url), ("ALERT_PAGERDUTY_KEY", "k")];
+        assert_eq!(names(&hook("https://hooks.example.com/x")), ["ALERT_PAGERDUTY_KEY"]);
+        assert_eq!(names(&hook("https://events.eu.pagerduty.com/v2/enqueue")), [""; 0]);
     }
 }

@@ -29,6 +29,8 @@ struct Entry {
     stored: u64,
     /// It was critical, and told so.
     was_urgent: bool,
+    /// A person was told of it, by this instance or another.
+    is_known: bool,
     /// The acknowledgement was passed on.
     has_passed: bool,
 }
@@ -67,7 +69,9 @@ impl Board {
     pub(super) fn acknowledged(&self, known: &[Acknowledged]) {
         let mut entries = self.lock();
         for Acknowledged { id, at, by } in known {
-            let open = entries.open.iter_mut().find(|entry| entry.row.id == *id);
+            // One that has got worse since is stored first: it needs another acknowledgement.
+            let is_stored = |entry: &Entry| entry.stored >= entry.version;
+            let open = entries.open.iter_mut().find(|entry| entry.row.id == *id && is_stored(entry));
             if let (Some(entry), Some(at), Some(by)) = (open, at, by) {
                 entry.acknowledge(*at, by);
             }
@@ -101,6 +105,10 @@ impl Board {
         if change.turn != Turn::Cleared {
             entry.row.text = text::notice(rule, Turn::Raised, change.severity, change.value, instance);
         }
+        if change.turn == Turn::Worsened {
+            (entry.row.acknowledged_at, entry.row.acknowledged_by) = (None, None);
+            entry.has_passed = false;
+        }
         entry.was_urgent |= change.is_told && change.severity == Severity::Critical;
         entry.version += 1;
         let was_urgent = entry.was_urgent;
@@ -118,9 +126,28 @@ impl Board {
     pub(super) fn was_told(&self, id: &str, at: DateTime<Utc>) {
         if let Some(entry) = self.lock().entry(id) {
             entry.row.notified_at = Some(at);
+            entry.is_known = true;
             entry.row.notifications = entry.row.notifications.saturating_add(1);
             entry.version += 1;
         }
+    }
+
+    /// Another instance has told a person of the same.
+    pub(super) fn was_told_elsewhere(&self, id: &str) {
+        if let Some(entry) = self.lock().entry(id) {
+            entry.is_known = true;
+        }
+    }
+
+    /// When this instance told a person of an alert last.
+    pub(super) fn notified_at(&self, id: &str) -> Option<DateTime<Utc>> {
+        self.lock().entry(id)?.row.notified_at
+    }
+
+    /// An alert of which a person was told, by whichever instance.
+    pub(super) fn known(&self, id: &str) -> Option<AlertRow> {
+        let mut entries = self.lock();
+        entries.entry(id).filter(|entry| entry.is_known).map(|entry| entry.row.clone())
     }
 
     /// Takes up an open alert of an earlier process of this name, by its row. False: the rule has one
@@ -130,12 +157,13 @@ impl Board {
         let is_taken = entries.open.iter().any(|entry| entry.row.rule == row.rule);
         let is_ours = !is_taken && position(&row.rule).is_some();
         let has_passed = row.acknowledged_at.is_some();
-        let was_urgent = row.notified_at.is_some() && row.severity == Severity::Critical.as_str();
+        let is_known = row.notified_at.is_some();
+        let was_urgent = is_known && row.severity == Severity::Critical.as_str();
         if is_ours {
-            entries.open.push(Entry { row, version: 1, stored: 1, was_urgent, has_passed });
+            entries.open.push(Entry { row, version: 1, stored: 1, was_urgent, is_known, has_passed });
         } else if !entries.open.iter().any(|entry| entry.row.id == row.id) {
             row.cleared_at = Some(at);
-            entries.bury(Entry { row, version: 2, stored: 1, was_urgent, has_passed });
+            entries.bury(Entry { row, version: 2, stored: 1, was_urgent, is_known, has_passed });
         }
         is_ours
     }
@@ -195,7 +223,7 @@ impl Entry {
             notified_at: None,
             notifications: 0,
         };
-        Self { row, version: 0, stored: 0, was_urgent: false, has_passed: false }
+        Self { row, version: 0, stored: 0, was_urgent: false, is_known: false, has_passed: false }
     }
 
     fn acknowledge(&mut self, at: DateTime<Utc>, who: &str) {
@@ -252,6 +280,21 @@ mod tests {
         let passed = board.pass_acknowledgements();
         assert_eq!(passed[0].acknowledged_by.as_deref(), Some("user:anna"));
         assert_eq!(board.pass_acknowledgements(), []);
+    }
+
+    #[test]
+    fn an_alert_that_gets_worse_is_not_acknowledged_any_more() {
+        let board = Board::default();
+        let id = board.apply(&change(Turn::Raised, Severity::Warning), "a", at(0)).unwrap().row.id;
+        board.acknowledge(&id, "user:anna", at(5)).unwrap();
+        assert_eq!(board.pass_acknowledgements().len(), 1);
+        let worse = board.apply(&change(Turn::Worsened, Severity::Critical), "a", at(9)).unwrap().row;
+        assert_eq!((worse.acknowledged_at, worse.acknowledged_by), (None, None));
+        let earlier = Acknowledged { id: id.clone(), at: Some(at(5)), by: Some("user:anna".to_owned()) };
+        board.acknowledged(&[earlier]);
+        assert_eq!(board.pass_acknowledgements(), [], "the table has the earlier one until it is stored");
+        board.acknowledge(&id, "user:anna", at(10)).unwrap();
+        assert_eq!(board.pass_acknowledgements().len(), 1);
     }
 
     #[test]

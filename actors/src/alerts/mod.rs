@@ -6,13 +6,15 @@
 //! change on the [board], in the log and in the database.
 //!
 //! It depends on nothing that it reports on. Telling comes first and has [queues](channel) of its own, 32
-//! notices each, of which the oldest gives way. The database is asked whether another instance has told the
-//! same, for 1 s at most; without its answer the notice is sent. What cannot be stored waits on the board.
+//! notices each, of which the oldest that is not critical gives way. The database is asked whether another
+//! instance has told the same, for 1 s at most; without its answer the notice is sent. What cannot be stored
+//! waits on the board.
 //!
 //! A panic restarts the actor after a second, however often. The board is its checkpoint: what is open stays
 //! open. A new process takes up the open alerts of an earlier one of its name from the database.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -57,13 +59,15 @@ const ACKNOWLEDGED_EVERY: u32 = 3;
 const GONE_EVERY: u32 = 720;
 /// What another instance has told is not told again for this part of the cool-down.
 const CLAIMED_FOR: f64 = 14.0 / 15.0;
+/// What this instance has told itself is not told again for this part: then the notice reached nobody.
+const OWN_CLAIMED_FOR: f64 = 1.0 / 15.0;
 /// A restart after a panic waits so long.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// An ending process stores what it can within this.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What is judged, and who is told.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AlertSettings {
     /// `ALERT_INTERVAL_MS`.
     pub interval: Duration,
@@ -80,6 +84,19 @@ pub struct AlertSettings {
 impl Default for AlertSettings {
     fn default() -> Self {
         Self { interval: INTERVAL, levels: Vec::new(), number: None, webhook: None, pagerduty_key: None }
+    }
+}
+
+/// Says whether there is a number, and not which.
+impl fmt::Debug for AlertSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AlertSettings")
+            .field("interval", &self.interval)
+            .field("levels", &self.levels)
+            .field("has_number", &self.number.is_some())
+            .field("webhook", &self.webhook)
+            .field("pagerduty_key", &self.pagerduty_key)
+            .finish()
     }
 }
 
@@ -106,9 +123,10 @@ impl Alerts {
         counts: ActorMetrics,
     ) -> Self {
         let per_tick = settings.interval.as_secs_f64() / INTERVAL.as_secs_f64();
-        let window = Duration::from_millis(COOL_DOWN).mul_f64(CLAIMED_FOR * per_tick);
+        let cool_down = Duration::from_millis(COOL_DOWN).mul_f64(per_tick);
+        let (window, own_window) = (cool_down.mul_f64(CLAIMED_FOR), cool_down.mul_f64(OWN_CLAIMED_FOR));
         let desk = Rc::new(Desk {
-            claims: Claims { log, window },
+            claims: Claims { log, window, own_window },
             channels: ways.into_iter().map(Channel::new).collect(),
             state: RefCell::new(State::new(&settings.levels)),
             settings: settings.clone(),
@@ -202,7 +220,9 @@ impl Desk {
     /// Until it is told to stop.
     async fn work(&self, mut stopped: watch::Receiver<()>) {
         self.begin();
-        let channels = self.channels.iter().map(|way| way.work(&self.claims, &self.board, &self.metrics));
+        let (claims, board, metrics) = (&self.claims, &self.board, &self.metrics);
+        let untold = |notice: &Notice| self.untold(notice);
+        let channels = self.channels.iter().map(|way| way.work(claims, board, metrics, untold));
         let channels = join_all(channels);
         tokio::select! {
             () = self.watch() => {}
@@ -243,8 +263,12 @@ impl Desk {
         loop {
             ticks.tick().await;
             supervise::fault_point!("alerts");
-            if let Some(sample) = self.sample().await {
-                self.judge(&sample);
+            match self.sample().await {
+                Some(sample) => self.judge(&sample),
+                None => {
+                    tracing::warn!("what the alerts are judged by is not known: no rule is judged");
+                    self.pass_acknowledgements();
+                }
             }
         }
     }
@@ -303,7 +327,18 @@ impl Desk {
                 instance: self.instance.clone(),
                 at: Utc::now(),
             };
-            channel.push(notice, &self.metrics);
+            if let Some(dropped) = channel.push(notice, &self.metrics) {
+                self.untold(&dropped);
+            }
+        }
+    }
+
+    /// A notice did not reach anybody by one way. If none did, it is told again after a minute.
+    fn untold(&self, notice: &Notice) {
+        let is_bad = matches!(notice.kind, Kind::Bad(_));
+        let has_reached = self.board.notified_at(&notice.id).is_some_and(|at| at >= notice.at);
+        if let Some(position) = position(&notice.rule).filter(|_| is_bad && !has_reached) {
+            self.state.borrow_mut().untold(position, self.now());
         }
     }
 

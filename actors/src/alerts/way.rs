@@ -42,12 +42,11 @@ impl Kind {
         if turn == Turn::Cleared { Self::Cleared } else { Self::Bad(severity) }
     }
 
-    /// The word by which instances agree on who tells it; none: whoever has it tells it.
+    /// The word by which instances agree on who tells it; none: they do not.
     pub(super) fn claim(self) -> Option<&'static str> {
         match self {
             Self::Bad(severity) => Some(severity.as_str()),
-            Self::Cleared => Some("cleared"),
-            Self::Acknowledged | Self::Test => None,
+            Self::Cleared | Self::Acknowledged | Self::Test => None,
         }
     }
 }
@@ -180,17 +179,23 @@ impl Way {
     }
 }
 
-/// Whether events go to PagerDuty.
+/// Whether events go to PagerDuty, in its service region of the USA or of Europe.
 pub fn is_pagerduty(url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| {
         url.scheme() == "https"
-            && url.host_str() == Some("events.pagerduty.com")
+            && matches!(url.host_str(), Some("events.pagerduty.com" | "events.eu.pagerduty.com"))
             && url.path() == "/v2/enqueue"
     })
 }
 
-async fn message(api: &TwilioApi, from: &str, to: &str, body: &str) -> Result<(), SendError> {
-    let new = NewMessage { to, from: Sender::Number(from), body, status_callback: None };
+/// The text of a message. A backtick is not in the alphabet of GSM: with one, a part holds less than half.
+fn plain(text: &str) -> String {
+    text.replace('`', "")
+}
+
+async fn message(api: &TwilioApi, from: &str, to: &str, text: &str) -> Result<(), SendError> {
+    let body = plain(text);
+    let new = NewMessage { to, from: Sender::Number(from), body: &body, status_callback: None };
     match timeout(MESSAGE_WITHIN, api.send_message(new)).await {
         // An answer that cannot be read says that it was sent.
         Ok(Ok(_) | Err(RestError::Unreadable(_))) => Ok(()),
@@ -280,8 +285,19 @@ mod tests {
     }
 
     #[test]
+    fn every_message_is_written_in_the_alphabet_of_gsm() {
+        for rule in call_control::alerts::RULES {
+            let text = format!("{} {} {}", rule.name, rule.text, rule.remedy);
+            let fits = |c: char| c.is_ascii_alphanumeric() || " @$_!\"#%&'()*+,-./:;<=>?".contains(c);
+            let odd: String = plain(&text).chars().filter(|c| !fits(*c)).collect();
+            assert_eq!(odd, "", "{}", rule.name);
+        }
+    }
+
+    #[test]
     fn only_pagerdutys_own_address_gets_its_key() {
         assert!(is_pagerduty("https://events.pagerduty.com/v2/enqueue"));
+        assert!(is_pagerduty("https://events.eu.pagerduty.com/v2/enqueue"));
         for other in [
             "http://events.pagerduty.com/v2/enqueue",
             "https://events.pagerduty.com.example.com/v2/enqueue",

@@ -46,7 +46,8 @@ impl AlertLog {
             .await
     }
 
-    /// Acknowledges every open alert of the rule that this alert is of. None: there is no such alert.
+    /// Acknowledges every open alert of the rule that this open alert is of. None: there is no such alert, or
+    /// it is over.
     pub async fn acknowledge(&self, id: &str, who: &str) -> Result<Option<AlertRow>, DbError> {
         self.0
             .ask("acknowledge_alert", async |connection| alerts::acknowledge(connection, id, who).await)
@@ -60,19 +61,38 @@ impl AlertLog {
             .await
     }
 
-    /// Whether a notice is this instance's to tell: no instance has told one of this kind within `window`.
-    /// Answers within 1 s.
+    /// Whether a notice is this instance's to tell: no other instance has told one of this kind within
+    /// `window`, nor this one within `own_window`. Answers within 1 s.
     pub async fn claim(
         &self,
         rule: &str,
         kind: &str,
         instance: &str,
         window: Duration,
+        own_window: Duration,
     ) -> Result<bool, DbError> {
         let claim = self.0.ask("claim_notice", async |connection| {
-            alerts::claim(connection, rule, kind, instance, window).await
+            alerts::claim(connection, rule, kind, instance, window, own_window).await
         });
         timeout(CLAIM_DEADLINE, claim).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
+    }
+
+    /// Gives a claim of this instance back. Answers within 1 s.
+    pub async fn unclaim(&self, rule: &str, kind: &str, instance: &str) -> Result<(), DbError> {
+        let unclaim = self.0.ask("unclaim_notice", async |connection| {
+            alerts::unclaim(connection, rule, kind, instance).await
+        });
+        timeout(CLAIM_DEADLINE, unclaim).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
+    }
+
+    /// Writes an alert that is over. Whether one of its rule goes on at another instance: of several that end
+    /// at once, the last one finds none. Answers within 1 s.
+    pub async fn goes_on_elsewhere(&self, row: &AlertRow) -> Result<bool, DbError> {
+        let asked = self.0.ask("end_alert", async |connection| {
+            alerts::store(connection, row).await?;
+            alerts::is_open_elsewhere(connection, &row.rule, &row.instance).await
+        });
+        timeout(CLAIM_DEADLINE, asked).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
     }
 
     /// Clears the alerts of instances that were not heard of for an hour.

@@ -251,7 +251,9 @@ async fn each_parameter_that_is_described_is_known_with_its_example_and_may_be_e
             for value in given {
                 let request = local(&format!("{url}?{name}={value}")).method(method.clone());
                 let status = answer(&app, request).await.status();
-                assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{method} {path} {name}={value}");
+                // The alerts of this process are shown without the database.
+                let is_known = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK].contains(&status);
+                assert!(is_known, "{method} {path} {name}={value}: {status}");
             }
         }
     }

@@ -28,6 +28,8 @@ pub use sample::{Buckets, Figure, MOST_BOUNDS, Sample, Timing};
 pub const KEPT: usize = 62;
 /// What was told of a rule is not told again before.
 pub const COOL_DOWN: Millis = 15 * 60 * 1_000;
+/// What reached nobody is told again after this.
+pub const TELL_AGAIN: Millis = 60 * 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -145,6 +147,16 @@ impl State {
         }
     }
 
+    /// What was to be told of it has reached nobody: it is told again after [`TELL_AGAIN`].
+    pub fn untold(&mut self, position: usize, now: Millis) {
+        let Some(watched) = self.watched.get_mut(position) else { return };
+        watched.told = None;
+        watched.quiet_until = now + TELL_AGAIN;
+        if let Some(open) = watched.open.as_mut() {
+            open.was_told = false;
+        }
+    }
+
     /// The alert of a rule, if it is open.
     pub fn open(&self, position: usize) -> Option<Severity> {
         Some(self.watched.get(position)?.open?.severity)
@@ -232,7 +244,9 @@ impl Watched {
         if reached > Some(open.severity) {
             let severity = reached?;
             let is_told = self.tell(severity, now);
-            open = Open { severity, was_told: open.was_told || is_told, ..open };
+            // Who took care of a warning has not seen this.
+            open =
+                Open { severity, is_acknowledged: false, was_told: open.was_told || is_told, ..open };
             self.open = Some(open);
             return Some(change(Turn::Worsened, severity, looked.lasting, is_told));
         }

@@ -123,15 +123,22 @@ impl Buckets {
         grown
     }
 
-    /// The bound that 95 of 100 were not above; twice the last one where they were above all. None: there
-    /// were fewer than `least`.
+    /// What 95 of 100 were not above, as if the values were spread evenly between two bounds. Above the last
+    /// bound nothing is known: then it is that bound. None: there were fewer than `least`.
     fn p95(&self, least: f64) -> Option<f64> {
         if self.all < least.max(1.0) {
             return None;
         }
-        let counted = self.bounds.iter().zip(&self.counts).take(self.len);
-        let found = counted.clone().find(|(_, count)| **count >= self.all * 0.95).map(|(bound, _)| *bound);
-        found.or_else(|| counted.last().map(|(bound, _)| bound * 2.0))
+        let rank = self.all * 0.95;
+        let (mut lower, mut below) = (0.0, 0.0);
+        for (bound, count) in self.bounds.iter().zip(&self.counts).take(self.len) {
+            if *count >= rank {
+                let part = if *count > below { (rank - below) / (count - below) } else { 1.0 };
+                return Some(lower + (bound - lower) * part.clamp(0.0, 1.0));
+            }
+            (lower, below) = (*bound, *count);
+        }
+        (self.len > 0).then_some(lower)
     }
 
     /// The P95 in milliseconds of what came since `before`.
@@ -179,5 +186,26 @@ impl Sample {
 
     pub fn get(&self, figure: Figure) -> Option<f64> {
         Some(self.figures[figure as usize]).filter(|value| value.is_finite())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The P95 in milliseconds of 100 requests, by the bounds that requests are measured with.
+    fn p95(within: [u64; 4]) -> f64 {
+        let mut buckets = Buckets::default();
+        buckets.add([1.0, 2.0, 5.0, 15.0].into_iter().zip(within), 100);
+        buckets.p95_ms_since(&Buckets::default(), 20.0).unwrap()
+    }
+
+    #[test]
+    fn a_p95_lies_between_the_bounds_of_its_bucket() {
+        assert_eq!(p95([95, 100, 100, 100]), 1_000.0, "exact at a bound");
+        assert_eq!(p95([90, 100, 100, 100]), 1_500.0);
+        assert_eq!(p95([0, 95, 100, 100]), 2_000.0);
+        assert_eq!(p95([0, 90, 100, 100]), 3_500.0);
+        assert_eq!(p95([0, 0, 0, 90]), 15_000.0, "the last bound, of what is above all");
     }
 }

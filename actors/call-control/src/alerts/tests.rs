@@ -32,10 +32,10 @@ impl Process {
                 sample.add(whole, 1_000.0);
             }
             Watch::P95 { timing, .. } => {
-                // 96 of 100 take as long as the value, the others for ever.
+                // 95 of 100 take as long as the value, the others for ever.
                 let all = sample.timing(timing).all() as u64 + 100;
                 *sample.timing_mut(timing) = Buckets::default();
-                sample.timing_mut(timing).add([(value / 1_000.0, all * 96 / 100)], all);
+                sample.timing_mut(timing).add([(value / 1_000.0, all * 95 / 100)], all);
             }
         }
         self.now += TICK;
@@ -199,6 +199,31 @@ fn a_critical_alert_is_repeated_until_somebody_acknowledges_it() {
     process.state.acknowledge(position(away.name).unwrap());
     assert_eq!(process.hold(away, 1.0, 60 * MINUTE), []);
     assert_eq!(process.turns(away, 0.0), [(Turn::Cleared, Severity::Critical)]);
+}
+
+#[test]
+fn an_alert_that_gets_worse_needs_another_acknowledgement() {
+    let mut process = Process::new();
+    let memory = rule("memory");
+    process.hold(memory, 75.0, 2 * MINUTE);
+    process.state.acknowledge(position(memory.name).unwrap());
+    let worse = process.hold(memory, 90.0, 20 * MINUTE);
+    assert_eq!(worse.iter().map(|change| change.turn).collect::<Vec<_>>(), [Turn::Worsened, Turn::Repeat]);
+}
+
+#[test]
+fn what_reached_nobody_is_told_again_after_a_minute() {
+    use Severity::{Critical, Warning};
+    for (name, severity) in [("redis-away", Warning), ("database-unavailable", Critical)] {
+        let mut process = Process::new();
+        let away = rule(name);
+        assert_eq!(process.hold(away, 1.0, MINUTE).len(), 1, "{name}");
+        process.state.untold(position(name).unwrap(), process.now);
+        assert_eq!(process.hold(away, 1.0, MINUTE - TICK), [], "{name}");
+        let again = process.hold(away, 1.0, MINUTE);
+        let again: Vec<_> = again.iter().map(|change| (change.turn, change.severity)).collect();
+        assert_eq!(again, [(Turn::Repeat, severity)]);
+    }
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 use super::{Rule, Severity, Turn, Watch};
 
+/// They end also because nothing was tried any more: no success is known then.
+const AGES_OUT: [&str; 2] = ["realtime-unreachable", "realtime-responses-fail"];
+
 /// What happened, on which instance, and what to do: one line in ASCII, for a text message and for a webhook.
 pub fn notice(rule: &Rule, turn: Turn, severity: Severity, value: Option<f64>, instance: &str) -> String {
     let how = match turn {
@@ -11,6 +14,7 @@ pub fn notice(rule: &Rule, turn: Turn, severity: Severity, value: Option<f64>, i
     };
     let head = format!("Switchboard {how}: {} on {instance}.", rule.name);
     match turn {
+        Turn::Cleared if AGES_OUT.contains(&rule.name) => format!("{head} No longer seen."),
         Turn::Cleared => format!("{head} It is over."),
         _ => format!("{head} {}{} {}", rule.text, shown(rule, value), rule.remedy),
     }
@@ -53,6 +57,8 @@ mod tests {
         assert!(said.starts_with("Switchboard still CRITICAL: memory on a. The process"), "{said}");
         let over = notice(memory, Turn::Cleared, Severity::Critical, Some(1.0), "a");
         assert_eq!(over, "Switchboard OK: memory on a. It is over.");
+        let unseen = notice(of("realtime-unreachable"), Turn::Cleared, Severity::Critical, None, "a");
+        assert_eq!(unseen, "Switchboard OK: realtime-unreachable on a. No longer seen.");
         let state = notice(of("redis-away"), Turn::Raised, Severity::Warning, Some(1.0), "a");
         assert!(!state.contains("Now"), "{state}");
     }

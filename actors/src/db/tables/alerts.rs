@@ -54,7 +54,7 @@ pub struct Acknowledged {
     pub by: Option<String>,
 }
 
-/// Writes an alert as it is now. An acknowledgement is never taken back.
+/// Writes an alert as it is now. An acknowledgement is taken back only when a warning became critical.
 pub(in crate::db) async fn store(connection: &mut Connection, row: &AlertRow) -> Result<(), DbError> {
     let upsert = "INSERT INTO alerts (id, rule, instance, severity, raised_at, cleared_at, value, text,
             acknowledged_at, acknowledged_by, notified_at, notifications)
@@ -62,8 +62,12 @@ pub(in crate::db) async fn store(connection: &mut Connection, row: &AlertRow) ->
         ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, cleared_at = excluded.cleared_at,
             value = excluded.value, text = excluded.text, notified_at = excluded.notified_at,
             notifications = excluded.notifications,
-            acknowledged_at = coalesce(alerts.acknowledged_at, excluded.acknowledged_at),
-            acknowledged_by = coalesce(alerts.acknowledged_by, excluded.acknowledged_by)";
+            acknowledged_at = CASE WHEN alerts.severity = 'warning' AND excluded.severity = 'critical'
+                THEN excluded.acknowledged_at
+                ELSE coalesce(alerts.acknowledged_at, excluded.acknowledged_at) END,
+            acknowledged_by = CASE WHEN alerts.severity = 'warning' AND excluded.severity = 'critical'
+                THEN excluded.acknowledged_by
+                ELSE coalesce(alerts.acknowledged_by, excluded.acknowledged_by) END";
     diesel::sql_query(upsert)
         .bind::<Text, _>(text(&row.id))
         .bind::<Text, _>(text(&row.rule))
@@ -112,15 +116,16 @@ pub(in crate::db) async fn page(
     Ok(newest.select(AlertRow::as_select()).load(connection).await?)
 }
 
-/// Acknowledges every open alert of the rule that this one is of: each instance has its own. None: there is
-/// no such alert.
+/// Acknowledges every open alert of the rule that this open one is of: each instance has its own. None: there
+/// is no such alert, or it is over.
 pub(in crate::db) async fn acknowledge(
     connection: &mut Connection,
     id: &str,
     who: &str,
 ) -> Result<Option<AlertRow>, DbError> {
     let found = alerts::table.find(text(id)).select(AlertRow::as_select());
-    let Some(row) = found.first(connection).await.optional()? else { return Ok(None) };
+    let found: Option<AlertRow> = found.first(connection).await.optional()?;
+    let Some(row) = found.filter(|row| row.cleared_at.is_none()) else { return Ok(None) };
     let open = alerts::table
         .filter(alerts::rule.eq(text(&row.rule)))
         .filter(alerts::cleared_at.is_null().and(alerts::acknowledged_at.is_null()));
@@ -139,25 +144,61 @@ pub(in crate::db) async fn acknowledged(
     Ok(found.select(columns).load(connection).await?)
 }
 
-/// Whether this notice is ours to tell: nobody has told it within `window`.
+/// Whether this notice is ours to tell: no other instance has told it within `window`, nor this one within
+/// `own_window`. A claim of the future is none: the database's clock was put back.
 pub(in crate::db) async fn claim(
     connection: &mut Connection,
     rule: &str,
     kind: &str,
     instance: &str,
     window: Duration,
+    own_window: Duration,
 ) -> Result<bool, DbError> {
     let claim = "INSERT INTO alert_notices (rule, kind, instance, told_at) VALUES ($1, $2, $3, now())
         ON CONFLICT (rule, kind) DO UPDATE SET told_at = now(), instance = excluded.instance
-        WHERE alert_notices.told_at <= now() - make_interval(secs => $4)";
+        WHERE alert_notices.told_at <= now() - make_interval(secs => $4)
+            OR alert_notices.told_at > clock_timestamp()
+            OR (alert_notices.instance = excluded.instance
+                AND alert_notices.told_at <= now() - make_interval(secs => $5))";
     let claimed = diesel::sql_query(claim)
         .bind::<Text, _>(text(rule))
         .bind::<Text, _>(text(kind))
         .bind::<Text, _>(text(instance))
         .bind::<Double, _>(window.as_secs_f64())
+        .bind::<Double, _>(own_window.as_secs_f64())
         .execute(connection)
         .await?;
     Ok(claimed > 0)
+}
+
+/// Gives a claim of this instance back: the notice reached nobody.
+pub(in crate::db) async fn unclaim(
+    connection: &mut Connection,
+    rule: &str,
+    kind: &str,
+    instance: &str,
+) -> Result<(), DbError> {
+    let unclaim = "DELETE FROM alert_notices WHERE rule = $1 AND kind = $2 AND instance = $3";
+    diesel::sql_query(unclaim)
+        .bind::<Text, _>(text(rule))
+        .bind::<Text, _>(text(kind))
+        .bind::<Text, _>(text(instance))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Whether an alert of this rule goes on at another instance.
+pub(in crate::db) async fn is_open_elsewhere(
+    connection: &mut Connection,
+    rule: &str,
+    instance: &str,
+) -> Result<bool, DbError> {
+    let open = alerts::table
+        .filter(alerts::rule.eq(text(rule)))
+        .filter(alerts::instance.ne(text(instance)).and(alerts::cleared_at.is_null()));
+    let count: i64 = open.count().get_result(connection).await?;
+    Ok(count > 0)
 }
 
 /// Clears the alerts of instances that are gone.
