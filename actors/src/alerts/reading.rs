@@ -157,8 +157,12 @@ impl Class {
 fn requests(sample: &mut Sample, metric: &Metric) {
     let Some(class) = label(metric, "route").and_then(Class::of) else { return };
     let (all, errors) = class.figures();
+    let (status, is_webhook) = (label(metric, "status"), matches!(class, Class::Webhook));
+    if is_webhook && status == Some("4xx") {
+        return;
+    }
     sample.add(all, value(metric));
-    if label(metric, "status") == Some("5xx") {
+    if status == Some("5xx") || (is_webhook && status == Some("none")) {
         sample.add(errors, value(metric));
     }
 }
@@ -211,6 +215,8 @@ mod tests {
             ("/api/call-logs", "5xx", 2),
             ("/api/audit", "4xx", 1),
             ("/api/voice/incoming", "2xx", 5),
+            ("/api/voice/incoming", "4xx", 3),
+            ("/api/voice/incoming", "none", 1),
             ("/healthz", "5xx", 9),
             ("none", "5xx", 9),
         ] {
@@ -221,8 +227,8 @@ mod tests {
             (Figure::PoolDemand, Some(7.0)),
             (Figure::ApiRequests, Some(10.0)),
             (Figure::ApiErrors, Some(2.0)),
-            (Figure::WebhookRequests, Some(5.0)),
-            (Figure::WebhookErrors, None),
+            (Figure::WebhookRequests, Some(6.0)),
+            (Figure::WebhookErrors, Some(1.0)),
             (Figure::PoolLimit, None),
         ] {
             assert_eq!(sample.get(figure), expected, "{figure:?}");

@@ -218,15 +218,46 @@ fn look(history: &VecDeque<(Millis, Sample)>, rule: &Rule, age: Millis, now: Mil
             Some(sample.get(part)? / whole * 100.0)
         }),
         Watch::Growth(figure) => same(growth(figure)),
-        Watch::Share { part, whole, least } => {
-            let whole = growth(whole).filter(|whole| *whole >= least);
-            same(whole.map(|whole| growth(part).unwrap_or(0.0) / whole * 100.0))
-        }
+        Watch::Share { part, whole, least } => share(history, now, since, (part, whole), least),
         Watch::P95 { timing, least } => {
             let earlier = before.map(|(_, sample)| *sample.timing(timing)).unwrap_or_default();
             same(latest.timing(timing).p95_ms_since(&earlier, least))
         }
     }
+}
+
+/// A share of a window with too little to judge by: so many more samples are looked at, up to the longest
+/// window, that there is enough. If there is not, and the part grows, it is not over.
+fn share(
+    history: &VecDeque<(Millis, Sample)>,
+    now: Millis,
+    since: Millis,
+    (part, whole): (Figure, Figure),
+    least: f64,
+) -> Looked {
+    let nothing = Looked { lasting: None, latest: None };
+    let Some((_, latest)) = history.back() else { return nothing };
+    let growth = |figure, earlier: &Sample| {
+        Some((latest.get(figure)? - earlier.get(figure).unwrap_or(0.0)).max(0.0))
+    };
+    let percent = |earlier: &Sample| {
+        let whole = growth(whole, earlier).filter(|whole| *whole >= least)?;
+        Some(growth(part, earlier).unwrap_or(0.0) / whole * 100.0)
+    };
+    let oldest = now.saturating_sub(LONGEST_WINDOW);
+    let Some((_, before)) = history.iter().rev().find(|(at, _)| *at <= since).or(history.front()) else {
+        return nothing;
+    };
+    if let Some(value) = percent(before) {
+        return Looked { lasting: Some(value), latest: Some(value) };
+    }
+    if growth(part, before).unwrap_or(0.0) <= 0.0 {
+        return nothing;
+    }
+    let further = history.iter().rev().filter(|(at, _)| (oldest..since).contains(at));
+    let value = further.map(|(_, sample)| sample).find_map(percent);
+    // Nobody knows the share; that there is one is bad enough for an alert to go on.
+    Looked { lasting: value, latest: value.or(Some(f64::INFINITY)) }
 }
 
 impl Watched {

@@ -8,9 +8,9 @@ pub enum Figure {
     ApiRequests,
     /// Those that were answered with 5xx.
     ApiErrors,
-    /// Requests of Twilio.
+    /// Requests of Twilio, without those that were answered with 4xx: anybody can send such.
     WebhookRequests,
-    /// Those that were answered with 5xx.
+    /// Those that were answered with 5xx, or not at all.
     WebhookErrors,
     /// Connections in use and queries that wait for one.
     PoolDemand,

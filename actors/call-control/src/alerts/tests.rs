@@ -140,6 +140,25 @@ fn an_alert_is_over_when_nothing_happens_any_more() {
 }
 
 #[test]
+fn an_alert_is_not_over_while_little_happens_and_that_fails() {
+    let mut process = Process::new();
+    let errors = rule("api-errors");
+    assert_eq!(process.turns(errors, 50.0), [(Turn::Raised, Severity::Critical)]);
+    let mut step = |errors: f64| {
+        process.sample.add(Figure::ApiRequests, 1.0);
+        process.sample.add(Figure::ApiErrors, errors);
+        process.now += TICK;
+        let changes = process.state.evaluate(&process.sample, process.now);
+        changes.into_iter().filter(|change| change.turn != Turn::Repeat).map(|change| change.turn).next()
+    };
+    for _ in 0..10 * MINUTE / TICK {
+        assert_eq!(step(1.0), None, "12 requests a minute, and each fails");
+    }
+    let ends: Vec<_> = (0..10 * MINUTE / TICK).filter_map(|_| step(0.0)).collect();
+    assert_eq!(ends, [Turn::Cleared]);
+}
+
+#[test]
 fn a_moment_above_a_level_is_no_alert() {
     let mut process = Process::new();
     let pool = rule("database-pool");

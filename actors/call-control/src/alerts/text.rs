@@ -20,9 +20,10 @@ pub fn notice(rule: &Rule, turn: Turn, severity: Severity, value: Option<f64>, i
     }
 }
 
-/// The value in its unit, as a sentence after a blank; nothing of a state.
+/// The value in its unit, as a sentence after a blank; nothing of a state, or of a value that is not known.
 fn shown(rule: &Rule, value: Option<f64>) -> String {
-    let Some(value) = value.filter(|_| !rule.unit.is_empty()) else { return String::new() };
+    let is_shown = |value: &f64| value.is_finite() && !rule.unit.is_empty();
+    let Some(value) = value.filter(is_shown) else { return String::new() };
     let digits = usize::from(value.abs() < 10.0 && value.fract() != 0.0);
     format!(" Now {value:.digits$} {}.", rule.unit)
 }
@@ -57,6 +58,8 @@ mod tests {
         assert!(said.starts_with("Switchboard still CRITICAL: memory on a. The process"), "{said}");
         let over = notice(memory, Turn::Cleared, Severity::Critical, Some(1.0), "a");
         assert_eq!(over, "Switchboard OK: memory on a. It is over.");
+        let few = notice(memory, Turn::Repeat, Severity::Critical, Some(f64::INFINITY), "a");
+        assert!(!few.contains("Now"), "{few}");
         let unseen = notice(of("realtime-unreachable"), Turn::Cleared, Severity::Critical, None, "a");
         assert_eq!(unseen, "Switchboard OK: realtime-unreachable on a. No longer seen.");
         let state = notice(of("redis-away"), Turn::Raised, Severity::Warning, Some(1.0), "a");
