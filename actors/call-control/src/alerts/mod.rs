@@ -237,9 +237,8 @@ fn share(
 ) -> Looked {
     let nothing = Looked { lasting: None, latest: None };
     let Some((_, latest)) = history.back() else { return nothing };
-    let growth = |figure, earlier: &Sample| {
-        Some((latest.get(figure)? - earlier.get(figure).unwrap_or(0.0)).max(0.0))
-    };
+    let growth =
+        |figure, earlier: &Sample| Some((latest.get(figure)? - earlier.get(figure).unwrap_or(0.0)).max(0.0));
     let percent = |earlier: &Sample| {
         let whole = growth(whole, earlier).filter(|whole| *whole >= least)?;
         Some(growth(part, earlier).unwrap_or(0.0) / whole * 100.0)
@@ -276,8 +275,7 @@ impl Watched {
             let severity = reached?;
             let is_told = self.tell(severity, now);
             // Who took care of a warning has not seen this.
-            open =
-                Open { severity, is_acknowledged: false, was_told: open.was_told || is_told, ..open };
+            open = Open { severity, is_acknowledged: false, was_told: open.was_told || is_told, ..open };
             self.open = Some(open);
             return Some(change(Turn::Worsened, severity, looked.lasting, is_told));
         }
