@@ -160,7 +160,8 @@ pub async fn api(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let class = if request.path() == "/api/call-monitor" { Class::Page } else { Class::Api };
+    let is_watched = matches!(request.path(), "/api/call-monitor" | "/api/alerts");
+    let class = if is_watched { Class::Page } else { Class::Api };
     let client = auth::client(request.request()).unwrap_or_else(|| app.limits.client(request.request()));
     match app.limits.count(class, client).await {
         Ok(standing) => {
