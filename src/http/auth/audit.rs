@@ -96,7 +96,7 @@ impl Asked {
             since: given.parsed("since", time, |text| moment(text, 0))?,
             until: given.parsed("until", time, |text| moment(text, 1))?,
         };
-        let before = given.parsed("cursor", "must be a `nextCursor` of this API", |text| digits(text))?;
+        let before = given.parsed("cursor", "must be a `nextCursor` of this API", digits)?;
         let limit = given.parsed("pageSize", "must be a whole number from 1 to 1000", |text| {
             digits(text).filter(|limit| (1..=LARGEST_PAGE).contains(limit))
         })?;
