@@ -255,7 +255,7 @@ mod tests {
         let board = Board::default();
         let raised = board.apply(&change(Turn::Raised, Severity::Critical), "a", at(0)).unwrap();
         assert_eq!((raised.row.rule.as_str(), raised.row.severity.as_str()), ("memory", "critical"));
-        assert_eq!(board.open(), [raised.row.clone()]);
+        assert_eq!(board.open(), [raised.row]);
         let (row, version) = board.unstored().remove(0);
         board.was_told(&row.id, at(1));
         board.stored(&row.id, version);
@@ -303,7 +303,7 @@ mod tests {
         let row = earlier.apply(&change(Turn::Raised, Severity::Critical), "a", at(0)).unwrap().row;
         let board = Board::default();
         assert!(board.adopt(row.clone(), at(5)));
-        assert_eq!(board.open(), [row.clone()]);
+        assert_eq!(board.open(), std::slice::from_ref(&row));
         let other = AlertRow { id: "1".to_owned(), ..row.clone() };
         assert!(!board.adopt(other, at(5)), "the rule has one");
         let unknown = AlertRow { id: "2".to_owned(), rule: "gone".to_owned(), ..row };
