@@ -59,7 +59,7 @@ fn a_service_that_does_not_hear_the_caller_is_replaced_and_then_a_person_takes_o
         })
     });
     let unavailable = CallEnd::new(Outcome::Failed, Reason::RealtimeUnavailable);
-    assert_eq!((replaced_at, ended), (vec![10_000], Some((16_500, unavailable, NextStep::Human))));
+    assert_eq!((replaced_at, ended), (vec![14_000], Some((24_500, unavailable, NextStep::Human))));
 }
 
 #[test]
