@@ -176,7 +176,8 @@ async fn a_call_goes_on_after_a_kill_in_a_barge_in() {
     let killed = async {
         eventually("the caller interrupts", async || app.metric("switchboard_barge_ins_total").await > 0.0)
             .await;
-        app.empties().await; // what was heard of the agent's turn is written
+        eventually("the turn is written", async || app.metric("switchboard_db_queue_depth").await == 0.0)
+            .await;
         app.kill();
         world.start()
     };
