@@ -1,4 +1,4 @@
-//! One way to tell a person, and what waits to be told by it.
+//! A way to notify a person, with a queue of the notices that are still to be sent.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

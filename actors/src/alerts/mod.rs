@@ -71,7 +71,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(2);
 pub struct AlertSettings {
     /// `ALERT_INTERVAL_MS`.
     pub interval: Duration,
-    /// What stands in for levels of the table (`ALERT_THRESHOLDS`).
+    /// Levels that replace those of a rule, by the position of the rule (`ALERT_THRESHOLDS`).
     pub levels: Vec<(usize, Levels)>,
     /// Who gets a text message (`URGENT_NOTIFICATION_NUMBER`); E.164.
     pub number: Option<String>,

@@ -90,7 +90,7 @@ pub enum SendError {
     Failed(String),
 }
 
-/// One way to tell a person.
+/// A way to notify a person.
 #[derive(Clone)]
 pub enum Way {
     Sms { api: TwilioApi, from: String, to: String },

@@ -12,7 +12,7 @@ use crate::db::{OldRows, Operations};
 const EVERY: Duration = Duration::from_secs(60 * 60);
 /// Rows that one statement looks at: it holds its locks for some milliseconds.
 const BATCH: u32 = 1_000;
-/// An expired session is kept for so long.
+/// How many days a session is kept after it has expired.
 const SESSION_DAYS: u32 = 1;
 
 pub struct Prune {

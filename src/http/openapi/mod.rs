@@ -29,9 +29,10 @@ use crate::app::App;
         title = "Switchboard",
         description = "Answers telephone calls with an AI. All JSON is camelCase. Times are RFC 3339 in UTC. \
             A value that is not known yet is null. Errors are `application/problem+json` (RFC 9457). \
-            A path that leads nowhere is answered with 404, and a method that a route does not have with 405 \
-            and `Allow`. Below `/api`, only whoever is logged in gets that 404, and only whoever may use the \
-            route gets that 405: others get 401 or 403. Answers may get further fields in later versions.",
+            An unknown path is answered with 404, and a method that a route does not have with 405 and \
+            `Allow`. Below `/api`, the login is checked first: without one the answer is 401 in both cases. \
+            A user without the scope of a route gets 403 there instead of 405. Answers may get further \
+            fields in later versions.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "/")),

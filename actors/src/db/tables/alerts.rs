@@ -18,7 +18,7 @@ use crate::db::connect::error::DbError;
 
 /// A page has no more alerts.
 const LARGEST_PAGE: u32 = 1_000;
-/// An instance that was not heard of for so long raises nothing and clears nothing any more.
+/// An instance whose last heartbeat is older than this is gone. Its open alerts are cleared by others.
 const GONE_AFTER: &str = "INTERVAL '1 hour'";
 
 /// Something that is wrong, or was.
