@@ -57,6 +57,11 @@ pub struct OverAtTwilio;
 #[rtype(result = "()")]
 pub struct ShutDown;
 
+/// An operator gives the caller to a person.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct GiveToPerson;
+
 impl Handler<OpenStream> for CallActor {
     type Result = ();
 
@@ -117,5 +122,13 @@ impl Handler<ShutDown> for CallActor {
 
     fn handle(&mut self, _: ShutDown, ctx: &mut Self::Context) {
         self.take(&Input::Shutdown, ctx);
+    }
+}
+
+impl Handler<GiveToPerson> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, _: GiveToPerson, ctx: &mut Self::Context) {
+        self.take(&Input::ToPerson, ctx);
     }
 }

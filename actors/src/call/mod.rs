@@ -20,7 +20,7 @@ use self::conversation::{Conversation, Effect, Errors, Input, Rules, Summary};
 use self::current::CurrentPersona;
 use self::ending::Ended;
 use self::history::Past;
-pub use self::inbox::{CallerNews, FromCaller, OpenStream, OverAtTwilio, ShutDown, Unclaimed};
+pub use self::inbox::{CallerNews, FromCaller, GiveToPerson, OpenStream, OverAtTwilio, ShutDown, Unclaimed};
 use self::journal::Journal;
 pub use self::ledger::Ledger;
 use self::measure::Measure;

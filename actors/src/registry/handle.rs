@@ -112,6 +112,16 @@ impl Registry {
         self.ask(Drain).await
     }
 
+    /// Takes new calls again, after a drain.
+    pub async fn resume(&self) -> Result<(), RegistryDown> {
+        self.ask(TakeCallsAgain).await
+    }
+
+    /// Gives a call whose stream is open to a person: its agent's part ends, and Twilio asks what comes next.
+    pub async fn to_person(&self, call_sid: CallSid) -> Result<(), RegistryDown> {
+        self.ask_about(call_sid, "to person", CallToPerson { call_sid }).await
+    }
+
     /// Ends the calls that are left here: they are handed over, to go on at another instance.
     pub async fn shut_down(&self) -> Result<(), RegistryDown> {
         self.ask(EndCalls).await
@@ -210,6 +220,18 @@ pub(super) struct AskWhetherIdle;
 #[derive(Message)]
 #[rtype(result = "Option<()>")]
 pub(super) struct Drain;
+
+/// New calls again.
+#[derive(Message)]
+#[rtype(result = "Option<()>")]
+pub(super) struct TakeCallsAgain;
+
+/// An operator gives a call to a person.
+#[derive(Message)]
+#[rtype(result = "Option<()>")]
+pub(super) struct CallToPerson {
+    pub(super) call_sid: CallSid,
+}
 
 /// No calls any more.
 #[derive(Message)]

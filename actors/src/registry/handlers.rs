@@ -126,3 +126,21 @@ impl Handler<EndCalls> for CallRegistry {
         })
     }
 }
+
+impl Handler<TakeCallsAgain> for CallRegistry {
+    type Result = Option<()>;
+
+    fn handle(&mut self, _: TakeCallsAgain, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded(ctx, |registry, ctx| registry.take(Input::Resume, ctx))
+    }
+}
+
+impl Handler<CallToPerson> for CallRegistry {
+    type Result = Option<()>;
+
+    fn handle(&mut self, message: CallToPerson, ctx: &mut Self::Context) -> Self::Result {
+        self.guarded_for(message.call_sid, ctx, |registry, ctx| {
+            registry.take(Input::ToPerson { call_sid: message.call_sid }, ctx);
+        })
+    }
+}

@@ -19,14 +19,15 @@ use chrono::Utc;
 
 use self::agent::Agent;
 use self::handle::{
-    AdmitCall, AskWhetherIdle, CallDied, CallOver, ClaimStream, Drain, DrawPicture, EndCalls, EndStream,
+    AdmitCall, AskWhetherIdle, CallDied, CallOver, CallToPerson, ClaimStream, Drain, DrawPicture, EndCalls,
+    EndStream, TakeCallsAgain,
 };
 pub use self::handle::{Registry, RegistryDown};
 use self::picture::{Capacity, Picture};
 use crate::ask::ask;
 use crate::call::end::{CallEnd, Reason};
 use crate::call::slot::{CallEnded, Claim, Claimed, NotClaimed, StreamLost};
-use crate::call::{CallActor, CallIdentity, CallSetup, OverAtTwilio, ShutDown, Unclaimed};
+use crate::call::{CallActor, CallIdentity, CallSetup, GiveToPerson, OverAtTwilio, ShutDown, Unclaimed};
 use crate::db::record::{CallClosed, CallOpened, Record};
 use crate::metrics::{ActorMetrics, Counted};
 use crate::supervise::{Life, caught, fault_point};
@@ -300,6 +301,7 @@ impl CallRegistry {
             News::NoStream => self.send(call, Unclaimed),
             News::CallOver => self.send(call, OverAtTwilio),
             News::HandOver => self.send(call, ShutDown),
+            News::ToPerson => self.send(call, GiveToPerson),
         }
     }
 

@@ -90,8 +90,12 @@ pub enum Input {
     AgentDone { call_sid: CallSid, serial: u64, end: CallEnd, next: NextStep },
     /// The agent is gone, and its part was not over.
     AgentDied { call_sid: CallSid, serial: u64 },
+    /// An operator gives the call to a person.
+    ToPerson { call_sid: CallSid },
     /// No new calls from now on.
     Drain,
+    /// New calls are taken again.
+    Resume,
     /// The calls that are left are to go on at another instance.
     HandOver,
     /// Time has passed.
@@ -151,6 +155,8 @@ pub enum News {
     CallOver,
     /// The process is going down.
     HandOver,
+    /// An operator gives the call to a person.
+    ToPerson,
 }
 
 impl Machine for CallFlows {
@@ -179,7 +185,9 @@ impl Machine for CallFlows {
                 self.agent_died(call_sid, now, effects);
             }
             Input::AgentDone { .. } | Input::AgentDied { .. } => {}
+            Input::ToPerson { call_sid } => self.tell(call_sid, News::ToPerson, effects),
             Input::Drain => self.draining = true,
+            Input::Resume => self.resume(),
             Input::HandOver => {
                 self.draining = true;
                 let all: Vec<_> = self.agents().collect();
@@ -255,6 +263,12 @@ impl CallFlows {
             }
             Reserved::Full => self.turn_away(ring, Reason::FullHouse, now, effects),
         }
+    }
+
+    /// Whoever was sent elsewhere and has not been taken there gets an agent here.
+    fn resume(&mut self) {
+        self.draining = false;
+        self.without_agent.retain(|_, call| !call.waits_elsewhere());
     }
 
     /// A call that another instance has to take: if none does, it is turned away here.
@@ -439,6 +453,11 @@ impl State {
 }
 
 impl WithoutAgent {
+    /// It had no agent here, and is asked for at another instance.
+    fn waits_elsewhere(&self) -> bool {
+        matches!(self.state, State::Decided { next: NextStep::HandedOver, used: Some(_), .. })
+    }
+
     /// Whether the caller may still need this process.
     fn needs_us(&self, now: Millis) -> bool {
         let State::Decided { next, asked, gone: false, .. } = self.state else { return false };

@@ -86,7 +86,9 @@ impl Conversation {
             }
             Input::Tick => (parting.until <= now).then_some(NextStep::Human),
             Input::StreamStopped | Input::CallOver => Some(NextStep::HangUp),
-            Input::StreamLost | Input::Shutdown | Input::ActorFailed => Some(NextStep::Human),
+            Input::StreamLost | Input::Shutdown | Input::ToPerson | Input::ActorFailed => {
+                Some(NextStep::Human)
+            }
             _ => None,
         };
         if let Some(next) = next {

@@ -57,6 +57,8 @@ pub enum Reason {
     ActorFailed,
     /// The process is shutting down.
     Shutdown,
+    /// An operator gave the caller to a person.
+    Operator,
     /// The process that had the call was lost, and the call ended before another had it.
     ProcessLost,
 }
@@ -78,6 +80,7 @@ impl Reason {
             Self::RealtimeRefused => "realtime-refused",
             Self::ActorFailed => "actor-failed",
             Self::Shutdown => "shutdown",
+            Self::Operator => "operator",
             Self::ProcessLost => "process-lost",
         }
     }
@@ -92,8 +95,9 @@ pub struct CallEnd {
 
 impl CallEnd {
     /// All that the agent's part of a call comes to.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::new(Outcome::Completed, Reason::CallerHungUp),
+        Self::new(Outcome::Completed, Reason::Operator),
         Self::new(Outcome::Abandoned, Reason::CallerHungUp),
         Self::new(Outcome::Abandoned, Reason::Unclaimed),
         Self::new(Outcome::Refused, Reason::FullHouse),

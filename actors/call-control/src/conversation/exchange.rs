@@ -54,6 +54,8 @@ pub enum Input<'a> {
     CallOver,
     /// The process is going down.
     Shutdown,
+    /// An operator gives the caller to a person.
+    ToPerson,
     /// The call's actor failed more often than its supervisor allows.
     ActorFailed,
     Service(ServerEvent<'a>),

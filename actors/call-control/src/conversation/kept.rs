@@ -133,6 +133,7 @@ impl Replay for Conversation {
             Input::Unclaimed => rare(Input::Unclaimed),
             Input::CallOver => rare(Input::CallOver),
             Input::Shutdown => rare(Input::Shutdown),
+            Input::ToPerson => rare(Input::ToPerson),
             Input::ActorFailed => rare(Input::ActorFailed),
         }
     }

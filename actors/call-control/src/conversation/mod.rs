@@ -228,6 +228,10 @@ impl Conversation {
             Input::Shutdown => {
                 self.end(Outcome::Failed, Reason::Shutdown, NextStep::HandedOver, now, effects)
             }
+            Input::ToPerson if self.stream == Stream::Open => {
+                self.end(Outcome::Completed, Reason::Operator, NextStep::Human, now, effects)
+            }
+            Input::ToPerson => {}
             Input::ActorFailed => {
                 self.end(Outcome::Failed, Reason::ActorFailed, NextStep::Human, now, effects)
             }

@@ -31,7 +31,10 @@ enum Step {
         is_old: bool,
     },
     Drain,
+    Resume,
     HandOver,
+    /// An operator gives the call to a person.
+    ToPerson,
     /// So many milliseconds pass, and the clock ticks.
     Wait(u64),
 }
@@ -47,7 +50,13 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..ENDS.len(), prop::bool::weighted(0.2)).prop_map(|(next, is_old)| Step::Done { next, is_old }),
         1 => prop::bool::weighted(0.2).prop_map(|is_old| Step::Died { is_old }),
         4 => prop_oneof![0..3_000u64, 14_000..16_000u64, 50_000..70_000u64].prop_map(Step::Wait),
-        1 => prop_oneof![5 => Just(Step::Wait(1)), 1 => Just(Step::Drain), 1 => Just(Step::HandOver)],
+        1 => prop_oneof![
+            5 => Just(Step::Wait(1)),
+            1 => Just(Step::Drain),
+            1 => Just(Step::Resume),
+            1 => Just(Step::HandOver),
+            1 => Just(Step::ToPerson),
+        ],
     ]
 }
 
@@ -153,6 +162,11 @@ proptest! {
                 }
                 Step::Died { is_old } => Input::AgentDied { call_sid, serial: serial(is_old) },
                 Step::Drain => Input::Drain,
+                Step::Resume => {
+                    outside.elsewhere.clear(); // who was sent elsewhere is forgotten
+                    Input::Resume
+                }
+                Step::ToPerson => Input::ToPerson { call_sid },
                 Step::HandOver => Input::HandOver,
                 Step::Wait(time) => {
                     now += time;
@@ -165,6 +179,7 @@ proptest! {
 
             let asks = matches!(input, Input::Rings(_) | Input::StreamOpens { .. } | Input::StreamEnded { .. });
             prop_assert_eq!(answers(&effects), usize::from(asks), "{:?}: {:?}", input, effects);
+            prop_assert!(!matches!(input, Input::Resume) || !flows.is_draining());
             for effect in &effects {
                 let Effect::Answer(answer) = effect else { continue };
                 outside.answered(call_sid, *answer, now)?;

@@ -259,3 +259,29 @@ fn a_hang_up_while_the_call_is_handed_over_is_not_forgotten() {
     assert_eq!(effects, [released, Effect::CountEnd(SHUTDOWN)]);
     assert!(flows.is_idle(NOW), "nobody needs the process");
 }
+
+#[test]
+fn after_a_drain_that_is_taken_back_new_callers_and_those_who_were_sent_elsewhere_get_an_agent() {
+    let mut flows = CallFlows::new(2);
+    rings(&mut flows, 1);
+    step(&mut flows, done(1, 0, SHUTDOWN, NextStep::HandedOver), NOW);
+    step(&mut flows, Input::Drain, NOW);
+    assert_eq!(rings(&mut flows, 2), Some(HANDED_OVER));
+    assert_eq!(answered(&comes_back(&mut flows, 3, 4)), Some(HANDED_OVER));
+    assert_eq!(step(&mut flows, Input::Resume, NOW), []);
+    assert!(!flows.is_draining());
+    assert_eq!(rings(&mut flows, 2), Some(Answer::Connect { epoch: 1 }));
+    let asks = Input::StreamEnded { call_sid: sid(3), epoch: None };
+    assert_eq!(step(&mut flows, asks, NOW), [Effect::Unknown], "the database knows what was said");
+    assert_eq!(answered(&comes_back(&mut flows, 3, 4)), Some(Answer::Connect { epoch: 5 }));
+    assert_eq!(after_stream(&mut flows, 1, NOW), Some(HANDED_OVER), "the agent's own decision stays");
+}
+
+#[test]
+fn an_operator_gives_a_call_to_a_person_by_way_of_its_agent() {
+    let mut flows = CallFlows::new(1);
+    rings(&mut flows, 1);
+    let told = Effect::Tell { call_sid: sid(1), serial: 0, news: News::ToPerson };
+    assert_eq!(step(&mut flows, Input::ToPerson { call_sid: sid(1) }, NOW), [told]);
+    assert_eq!(step(&mut flows, Input::ToPerson { call_sid: sid(2) }, NOW), [], "it has no agent here");
+}

@@ -53,6 +53,7 @@ fn whatever_the_service_or_the_line_tell_is_kept_as_it_was() {
         Input::Unclaimed,
         Input::CallOver,
         Input::Shutdown,
+        Input::ToPerson,
         Input::ActorFailed,
         Input::Pong,
         Input::ServiceLost { fatal: true, cause: "closed", wait: Some(7) },

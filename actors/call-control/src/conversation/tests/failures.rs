@@ -141,3 +141,18 @@ fn a_response_without_a_sound_is_noted_and_asked_for_again() {
     assert!(done.contains(&Effect::Ask(Request::Greet { number: 2 })), "{done:?}");
     assert_eq!(events(done), ["response-without-sound"]);
 }
+
+#[test]
+fn an_operator_gives_a_caller_to_a_person_and_not_one_whose_stream_is_not_open() {
+    let mut call = Timeline::greeted();
+    call.at(3_000, Input::ToPerson);
+    let ends = call.take();
+    let given = CallEnd::new(Outcome::Completed, Reason::Operator);
+    assert!(
+        matches!(ends.last(), Some(Effect::End { end, next: NextStep::Human, .. }) if *end == given),
+        "{ends:?}"
+    );
+    let mut call = Timeline::ready();
+    call.at(3_000, Input::ToPerson);
+    assert_eq!(call.take(), [], "the caller has not come yet");
+}
