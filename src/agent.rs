@@ -40,7 +40,7 @@ pub(crate) async fn look_after(app: Data<App>, reloads: Reloads) {
             news = file.news() => news,
             never = keeper.settle() => match never {},
         };
-        if keeper.app.is_draining() {
+        if keeper.app.is_ending() {
             return tracing::info!("the agent stays as it is: no call begins during a drain");
         }
         keeper.heed(news);

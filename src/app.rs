@@ -67,7 +67,10 @@ pub struct App {
     /// The certificate that the doors show, if TLS ends here.
     pub(crate) tls: Option<Arc<Shown>>,
     pub started_at: Instant,
-    draining: AtomicBool,
+    /// Somebody at this machine or a failure has asked the process to end.
+    ending: AtomicBool,
+    /// An operator has asked for no new calls.
+    paused: AtomicBool,
 }
 
 /// Why the process does not serve, or does no longer.
@@ -190,12 +193,24 @@ impl App {
             scraped: Scraped::default(),
             connection_ends,
             started_at: Instant::now(),
-            draining: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
         })
     }
 
+    /// No new calls are taken, until the process ends or an operator resumes.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.is_ending() || self.paused.load(Ordering::Relaxed)
+    }
+
+    /// The process takes no new calls any more, and ends after the last one.
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    /// An operator wants new calls to be taken or not; the registry is told apart.
+    pub(crate) fn pauses(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
     }
 
     /// A permanent actor has used up its restarts: the process is about to end.
@@ -211,9 +226,9 @@ impl App {
         }
     }
 
-    /// From now on it says of itself that it drains; the registry is told apart.
+    /// From now on it says of itself that it drains, and it ends; the registry is told apart.
     pub(crate) fn drains(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.ending.store(true, Ordering::Relaxed);
     }
 }
 

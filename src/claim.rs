@@ -34,10 +34,10 @@ pub(crate) async fn at_start(app: &App, signals: &mut Signals) -> Result<bool, S
     Ok(true)
 }
 
-/// Returns when the process has its name, or drains.
+/// Returns when the process has its name, or is about to end.
 pub(crate) async fn later(app: &App) {
     let (db, instance) = (app.db.operations(), &app.settings.instance_id);
-    while !db.has_claimed() && !app.is_draining() {
+    while !db.has_claimed() && !app.is_ending() {
         let pause = match db.claim(instance).await {
             Ok(true) => return db.beat(instance),
             Ok(false) => {

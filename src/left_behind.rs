@@ -41,7 +41,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 pub async fn take_up(app: Data<App>, twilio: TwilioApi) {
     let instance = &app.settings.instance_id;
     let mut seen: Option<HashSet<OpenCall>> = None;
-    while !app.is_draining() {
+    while !app.is_ending() {
+        if app.is_draining() {
+            sleep(TRY_EVERY).await; // an operator wants no more calls here, for now
+            continue;
+        }
         let pause = match app.db.operations().left_behind(instance).await {
             Ok(found) => {
                 let pause = if seen.is_none() { LOOK_AGAIN_AFTER } else { LOOK_EVERY };

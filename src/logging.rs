@@ -5,6 +5,7 @@
 //! lines that repeat are [limited](repeats).
 
 mod buffer;
+pub(crate) mod level;
 mod repeats;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, reload};
 
 use self::buffer::Buffer;
 use self::repeats::{LeftOut, Repeats, Verdict};
@@ -109,12 +110,16 @@ pub fn start_with(settings: &LogSettings, traces: Option<&Traces>) {
         LogFormat::Text => log.boxed(),
         LogFormat::Json => log.json().flatten_event(true).boxed(),
     };
-    let log = FirstOfEachPlace(log).with_filter(EnvFilter::new(&settings.filter).and(is_event));
+    let (filter, handle) = reload::Layer::new(EnvFilter::new(&settings.filter));
+    let log = FirstOfEachPlace(log).with_filter(filter.and(is_event));
     let subscriber = tracing_subscriber::registry().with(log);
-    let _ = match traces {
+    let started = match traces {
         Some(traces) => subscriber.with(traces.layer()).try_init(),
         None => subscriber.try_init(),
     };
+    if started.is_ok() {
+        level::begin(handle, &settings.filter);
+    }
     start_writer();
     std::panic::set_hook(Box::new(panicked));
 }

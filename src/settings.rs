@@ -69,6 +69,8 @@ pub struct Settings {
     pub redis: Option<RedisSettings>,
     pub registry: RegistrySettings,
     pub db: DbSettings,
+    /// `DIRECT_DATABASE_URL`: an operator's way past a pooler whose connections are used up.
+    pub direct_database_url: Option<Secret>,
     pub realtime: Endpoint,
     pub twilio: TwilioSettings,
     pub alerts: AlertSettings,
@@ -116,6 +118,8 @@ pub struct WorkerSettings {
 pub struct OpsSettings {
     /// `DATABASE_URL` or `SUPABASE_URL`.
     pub url: Secret,
+    /// `DIRECT_DATABASE_URL`: a way past a pooler whose connections are used up.
+    pub direct_url: Option<Secret>,
     pub log: LogSettings,
 }
 
@@ -151,6 +155,7 @@ impl Settings {
             redis: redis::read(&mut reader),
             tls: tls::read(&mut reader),
             registry: RegistrySettings::read(&mut reader),
+            direct_database_url: reader.optional_secret("DIRECT_DATABASE_URL"),
             db: db::read(instance_id.clone(), &mut reader),
             realtime: realtime::read(&mut reader),
             alerts: alerts::read(&mut reader),
@@ -184,7 +189,8 @@ impl OpsSettings {
     /// Reads the settings of `ops`: only those that it needs.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
         let mut reader = Reader::new(&lookup);
-        let settings = Self { url: database_url(&mut reader), log: log::read(&mut reader) };
+        let direct_url = postgres_url(&mut reader, "DIRECT_DATABASE_URL");
+        let settings = Self { direct_url, url: database_url(&mut reader), log: log::read(&mut reader) };
         reader.finish(settings)
     }
 }

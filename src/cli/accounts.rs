@@ -11,6 +11,21 @@ pub enum Done {
     Fine,
     /// The arguments do not fit what is there, for this reason.
     Refused(String),
+    /// It is done, and does not do what is wanted, for this reason.
+    InVain(String),
+}
+
+impl Done {
+    /// Says why, if it is not fine; the exit status.
+    fn status(self) -> u8 {
+        let (why, status) = match self {
+            Self::Fine => return FINE,
+            Self::Refused(why) => (why, USAGE),
+            Self::InVain(why) => (why, FAILED),
+        };
+        eprintln!("{why}");
+        status
+    }
 }
 
 /// What a command does, as the audit names it.
@@ -18,6 +33,17 @@ pub struct Deed<'a> {
     pub action: &'static str,
     /// Whom or what it is done to.
     pub object: Option<&'a str>,
+}
+
+/// Connects and looks at what nobody has to account for; the exit status.
+pub async fn look(
+    url: &str,
+    work: impl AsyncFnOnce(&Accounts) -> Result<Done, DbError>,
+) -> Result<Result<u8, DbError>, BadUrl> {
+    Ok(match Accounts::connect(url).await? {
+        Ok(accounts) => work(&accounts).await.map(Done::status),
+        Err(error) => Err(error),
+    })
 }
 
 /// Connects, does the work and writes the entry of the audit; the exit status.
@@ -31,7 +57,7 @@ pub async fn act(
         Err(error) => return Ok(Err(error)),
     };
     let done = work(&accounts).await;
-    let outcome = if matches!(done, Ok(Done::Fine)) { "ok" } else { "failed" };
+    let outcome = if matches!(done, Ok(Done::Fine | Done::InVain(_))) { "ok" } else { "failed" };
     let entry = AuditEntry {
         who: who(),
         client: None,
@@ -41,13 +67,7 @@ pub async fn act(
     };
     let written = accounts.audit(&entry).await;
     Ok(done.map(|done| {
-        let status = match done {
-            Done::Fine => FINE,
-            Done::Refused(why) => {
-                eprintln!("{why}");
-                USAGE
-            }
-        };
+        let status = done.status();
         match written {
             Ok(()) => status,
             Err(error) => {

@@ -8,8 +8,26 @@ use crate::settings::{OpsSettings, environment};
 /// SQLSTATE of a table that is not there.
 const NO_TABLE: &str = "42P01 ";
 
+/// Which way leads to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// `DATABASE_URL`
+    Usual,
+    /// `DIRECT_DATABASE_URL`, past a pooler whose connections are used up; the usual one if it is not set.
+    Direct,
+}
+
 /// Runs `work` with the URL of the database; the exit status.
 pub fn run(name: &str, work: impl AsyncFnOnce(&str) -> Result<Result<u8, DbError>, BadUrl>) -> u8 {
+    run_by(Door::Usual, name, work)
+}
+
+/// The same, by this way.
+pub fn run_by(
+    door: Door,
+    name: &str,
+    work: impl AsyncFnOnce(&str) -> Result<Result<u8, DbError>, BadUrl>,
+) -> u8 {
     let settings = match OpsSettings::read(environment) {
         Ok(settings) => settings,
         Err(faults) => {
@@ -18,7 +36,8 @@ pub fn run(name: &str, work: impl AsyncFnOnce(&str) -> Result<Result<u8, DbError
         }
     };
     logging::start(&settings.log);
-    match actix_rt::System::new().block_on(work(settings.url.expose())) {
+    let direct = settings.direct_url.filter(|_| door == Door::Direct);
+    match actix_rt::System::new().block_on(work(direct.unwrap_or(settings.url).expose())) {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => {
             eprintln!("switchboard {name} failed: {error}{}", remedy(&error));

@@ -1,25 +1,45 @@
-//! `switchboard ops …`: what an operator does beside the program that serves.
+//! `switchboard ops …`: what an operator does, in an emergency and otherwise. What acts on a process that
+//! serves asks that process by HTTP; what acts on the database goes to the database, and needs no process.
 
-use actors::db::webhooks::{DeadLetter, DeadLetters};
-use actors::db::{BadUrl, DbError};
-use chrono::SecondsFormat;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 mod alerts;
 mod audit;
 mod health;
 mod jobs;
+mod orders;
+mod server;
+mod sessions;
+mod status;
+mod webhooks;
 
-use super::database;
-use super::shell::print_line;
-
-/// So many are listed: the newest.
-const LISTED: i64 = 100;
+use self::server::Server;
+use super::database::{self, Door};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show how a process that serves is, with what helps
+    Status(status::Arguments),
+    /// Take no new calls until it resumes or restarts; calls on the line go on
+    Drain(Server),
+    /// Take new calls again
+    Resume(Server),
+    /// Show the pool of database connections, or give it another size until the next start
+    Pool(orders::PoolArguments),
+    /// Log more or less, for some minutes
+    LogLevel(orders::LogLevelArguments),
+    /// End a live call
+    HangUp(orders::CallArguments),
+    /// Give a live call to HUMAN_FALLBACK_NUMBER
+    Transfer(orders::CallArguments),
+    /// List sessions of the database that are idle within a transaction, or end them
+    IdleTransactions(sessions::IdleArguments),
+    /// List what the database works at: the statements that cost most, and what runs for long now
+    SlowQueries(sessions::SlowArguments),
+    /// Show how many status callbacks wait to be processed, and how many were given up
+    Webhooks(webhooks::Arguments),
     /// List the status callbacks that could not be processed, or let them be processed again
-    DeadLetters(DeadLettersArguments),
+    DeadLetters(webhooks::DeadLettersArguments),
     /// List the background jobs, pause or resume one, or let it run now
     Jobs(jobs::Arguments),
     /// Ask the process on this machine whether it serves; the exit status is 1 if it does not
@@ -34,65 +54,33 @@ pub enum Command {
     TestAlert,
 }
 
-#[derive(Debug, Args)]
-pub struct DeadLettersArguments {
-    /// Let this one be processed again, or `all` of them
-    #[arg(long, value_name = "ID|all", value_parser = which)]
-    retry: Option<Which>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Which {
-    One(i64),
-    All,
-}
-
-fn which(text: &str) -> Result<Which, String> {
-    match text {
-        "all" => Ok(Which::All),
-        id => id.parse().map(Which::One).map_err(|_| "an ID of the list, or `all`".to_owned()),
-    }
-}
-
+/// Carries it out; the exit status.
 pub fn run(command: Command) -> u8 {
-    // These need no database.
-    match &command {
-        Command::Health(arguments) => return health::run(arguments),
-        Command::TestAlert => return alerts::test(),
-        _ => {}
-    }
-    database::run("ops", async |url| match command {
-        Command::DeadLetters(arguments) => dead_letters(url, arguments.retry).await,
-        Command::Jobs(arguments) => jobs::run(url, arguments).await,
-        Command::Audit(arguments) => audit::run(url, arguments).await,
-        Command::Alerts(arguments) => alerts::run(url, arguments).await,
-        Command::Acknowledge(arguments) => alerts::acknowledge(url, arguments).await,
-        Command::Health(_) | Command::TestAlert => Ok(Ok(super::FINE)), // above
-    })
-}
-
-async fn dead_letters(url: &str, retry: Option<Which>) -> Result<Result<u8, DbError>, BadUrl> {
-    let connected = DeadLetters::connect(url).await?;
-    Ok(async {
-        let mut letters = connected?;
-        match retry {
-            Some(which) => {
-                let id = if let Which::One(id) = which { Some(id) } else { None };
-                let count = letters.retry(id).await?;
-                print_line(format_args!("{count} to be processed again"));
-            }
-            None => letters.list(None, LISTED).await?.iter().for_each(print),
+    match command {
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Drain(server) => orders::drain(&server),
+        Command::Resume(server) => orders::resume(&server),
+        Command::Pool(arguments) => orders::pool(&arguments),
+        Command::LogLevel(arguments) => orders::log_level(&arguments),
+        Command::HangUp(arguments) => orders::hang_up(&arguments),
+        Command::Transfer(arguments) => orders::transfer(&arguments),
+        Command::Health(arguments) => health::run(&arguments),
+        Command::TestAlert => alerts::test(),
+        Command::IdleTransactions(arguments) => {
+            database::run_by(Door::Direct, "ops", async |url| sessions::idle(url, arguments).await)
         }
-        Ok(super::FINE)
+        Command::SlowQueries(arguments) => {
+            database::run_by(Door::Direct, "ops", async |url| sessions::slow(url, arguments).await)
+        }
+        Command::Webhooks(arguments) => database::run("ops", async |url| webhooks::run(url, arguments).await),
+        Command::DeadLetters(arguments) => {
+            database::run("ops", async |url| webhooks::dead_letters(url, arguments).await)
+        }
+        Command::Jobs(arguments) => database::run("ops", async |url| jobs::run(url, arguments).await),
+        Command::Audit(arguments) => database::run("ops", async |url| audit::run(url, arguments).await),
+        Command::Alerts(arguments) => database::run("ops", async |url| alerts::run(url, arguments).await),
+        Command::Acknowledge(arguments) => {
+            database::run("ops", async |url| alerts::acknowledge(url, arguments).await)
+        }
     }
-    .await)
-}
-
-/// One line: no parameter of it, since they have callers' numbers in them.
-fn print(letter: &DeadLetter) {
-    let DeadLetter { id, route, attempts, .. } = letter;
-    let at = letter.received_at.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let sid = letter.call_sid.as_deref().or(letter.conference_sid.as_deref()).unwrap_or("-");
-    let cause = letter.last_error.as_deref().unwrap_or("-");
-    print_line(format_args!("{id}  {at}  {route}  {sid}  {attempts} attempts  {cause}"));
 }

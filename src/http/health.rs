@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// `healthy`, `degraded` (calls go on) or `draining` (about to end, also by itself).
+    /// `healthy`, `degraded` (calls go on) or `draining` (takes no new calls, or is about to end by itself).
     #[schema(schema_with = words::status)]
     status: &'static str,
     /// `healthy`, `readOnly` or `unavailable`.
@@ -158,15 +158,19 @@ pub async fn tell(app: Data<App>) {
     ),
 )]
 pub async fn healthz(app: Data<App>, request: HttpRequest) -> Json<Health> {
-    let state = state(&app);
+    Json(health(&app, auth::lets_in(&app, &request)))
+}
+
+/// How the process is now; with the texts of errors only for whoever `is_let_in`.
+pub(super) fn health(app: &App, is_let_in: bool) -> Health {
+    let state = state(app);
     let db = app.db.status();
     let error = match db.health() {
         DbHealth::Healthy => db.failed_connect(),
         DbHealth::ReadOnly(cause) | DbHealth::Unavailable(cause) => Some(cause),
     };
-    let is_let_in = auth::lets_in(&app, &request);
     let capacity = app.registry.capacity();
-    Json(Health {
+    Health {
         status: state.status,
         database: state.database.as_str(),
         database_error: error.filter(|_| is_let_in),
@@ -179,7 +183,7 @@ pub async fn healthz(app: Data<App>, request: HttpRequest) -> Json<Health> {
         spool: db.spool_stats(),
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.started_at.elapsed().as_secs(),
-    })
+    }
 }
 
 /// 503 while draining, and until the schema is known to fit: a database outage later on alone does not take

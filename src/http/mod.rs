@@ -53,7 +53,22 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(get("/call-logs.csv", call_logs::export))
         .service(get("/call-logs/{callSid}", call_logs::one))
         .service(post("/call-logs/{callSid}/voicemail/listened", call_logs::listened))
+        .service(get("/ops/status", ops::status::status))
         .service(post("/ops/calls/{callSid}/hang-up", ops::hang_up))
+        .service(post("/ops/calls/{callSid}/transfer", ops::calls::transfer))
+        .service(post("/ops/drain", ops::drain::drain))
+        .service(post("/ops/resume", ops::drain::resume))
+        .service(both("/ops/pool", ops::pool::read_pool, ops::pool::resize))
+        .service(get("/ops/jobs", ops::jobs::list))
+        .service(post("/ops/jobs/{name}/pause", ops::jobs::pause))
+        .service(post("/ops/jobs/{name}/resume", ops::jobs::resume))
+        .service(post("/ops/jobs/{name}/run", ops::jobs::run))
+        .service(get("/ops/idle-transactions", ops::sessions::idle))
+        .service(post("/ops/idle-transactions/kill", ops::sessions::kill))
+        .service(get("/ops/slow-queries", ops::sessions::slow_queries))
+        .service(get("/ops/webhooks", ops::webhooks::backlog))
+        .service(post("/ops/webhooks/retry", ops::webhooks::retry))
+        .service(post("/ops/log-level", ops::log_level::set))
         .service(get("/alerts", alerts::list))
         .service(post("/alerts/{id}/acknowledge", alerts::acknowledge))
         .service(get("/audit", auth::audit::list))
@@ -114,6 +129,20 @@ where
     F::Output: Responder + 'static,
 {
     only("POST", path, web::post().to(handler))
+}
+
+/// A resource to be read, which takes what is posted as well; other methods are told so.
+fn both<F, Args, G, More>(path: &str, reads: F, takes: G) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+    G: Handler<More>,
+    More: FromRequest + 'static,
+    G::Output: Responder + 'static,
+{
+    only("GET, HEAD, POST", path, web::route().guard(Any(Get()).or(Head())).to(reads))
+        .route(web::post().to(takes))
 }
 
 fn only(methods: &'static str, path: &str, route: Route) -> Resource {

@@ -1,10 +1,21 @@
-//! What operators do to live calls.
+//! What operators do: to live calls, and to a process that has trouble.
 
+pub mod calls;
+pub mod drain;
+pub mod jobs;
+pub mod log_level;
+pub mod pool;
+pub mod sessions;
+pub mod status;
+pub mod webhooks;
+
+use std::future::Future;
 use std::time::Duration;
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::wire::twilio::sid::CallSid;
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::auth::audit::{self, Deed};
@@ -42,19 +53,38 @@ pub async fn hang_up(
         return Err(ApiError::NotFound);
     }
     let deed = Deed { action: "hang-up", object: Some(call_sid.as_str()), outcome: "ok" };
-    let mut entry = audit::entry(&app, &request, &deed);
-    // Whoever asked may be gone before it is done: it is done all the same, and has its entry.
+    let ending = app.clone();
+    audited(&app, &request, &deed, async move { end(&ending, call_sid).await }).await?;
+    tracing::info!(call.sid = %call_sid, "an operator has ended the call");
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Does something of which the audit has an entry afterwards. Whoever asked may be gone before it is done: it
+/// is done all the same, and has its entry.
+async fn audited<T: 'static>(
+    app: &Data<App>,
+    request: &HttpRequest,
+    deed: &Deed<'_>,
+    act: impl Future<Output = Result<T, ApiError>> + 'static,
+) -> Result<T, ApiError> {
+    let mut entry = audit::entry(app, request, deed);
+    let app = app.clone();
     let done = actix_rt::spawn(async move {
-        let ended = end(&app, call_sid).await;
-        if ended.is_err() {
+        let done = act.await;
+        if done.is_err() {
             entry.outcome = "failed".to_owned();
         }
         audit::keep(&app, entry).await;
-        ended
+        done
     });
-    done.await.map_err(ApiError::unavailable)??;
-    tracing::info!(call.sid = %call_sid, "an operator has ended the call");
-    Ok(HttpResponse::NoContent().finish())
+    done.await.map_err(ApiError::unavailable)?
+}
+
+/// What is posted as a JSON object; `wrong` says what it must be.
+fn read<T: DeserializeOwned>(body: &[u8], wrong: &'static str) -> Result<T, ApiError> {
+    let object = Some(body).filter(|body| body.trim_ascii_start().starts_with(b"{"));
+    let read = object.and_then(|object| serde_json::from_slice(object).ok());
+    read.ok_or(ApiError::BadRequest { field: "body", wrong })
 }
 
 /// At Twilio, where the REST API can be asked; here in any case, and at once if Twilio does not answer soon.

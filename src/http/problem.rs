@@ -57,6 +57,9 @@ pub enum ApiError {
     /// 405; the methods that are allowed.
     #[error("use {0}")]
     MethodNotAllowed(&'static str),
+    /// 409: not as things stand, for a reason that may be told.
+    #[error("{0}")]
+    Conflict(&'static str),
     /// 429: the client has asked too often.
     #[error("too many requests: try again in {} s", .0.more_in_seconds())]
     TooManyRequests(Standing),
@@ -113,6 +116,7 @@ impl ResponseError for ApiError {
             Self::Forbidden | Self::NotAllowed(_) | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NotReady(_) | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Other(status) => *status,

@@ -27,6 +27,7 @@ mod doors;
 mod limits;
 mod logins;
 mod openapi;
+mod operators;
 mod schemas;
 mod signatures;
 mod transfers;

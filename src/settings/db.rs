@@ -7,7 +7,7 @@ use super::{database_url, folder, milliseconds, postgres_url};
 
 pub(super) fn read(instance: String, reader: &mut Reader<'_>) -> DbSettings {
     let url = database_url(reader);
-    postgres_url(reader, "DIRECT_DATABASE_URL"); // only `migrate` uses it; a fault is told before it runs
+    postgres_url(reader, "DIRECT_DATABASE_URL"); // a fault is told before anybody needs it
     DbSettings {
         url,
         pool_max: reader.number("DB_POOL_MAX", 20, 1, 1_000),

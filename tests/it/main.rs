@@ -15,6 +15,7 @@ mod dashboard;
 mod database;
 mod doors;
 mod drain;
+mod emergencies;
 mod fillers;
 mod jobs;
 mod kill;

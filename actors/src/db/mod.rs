@@ -11,7 +11,6 @@ mod alerts;
 mod ask;
 mod claim;
 mod connect;
-mod console;
 mod doors;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
@@ -19,6 +18,7 @@ mod handles;
 mod log;
 mod metrics;
 mod operations;
+mod operator;
 mod records;
 mod runtime;
 mod spans;
@@ -49,10 +49,12 @@ pub use self::connect::health::{DbHealth, SchemaState};
 pub use self::connect::migrate;
 pub use self::connect::pool::PoolStats;
 pub use self::connect::url::BadUrl;
-pub use self::console::Console;
 pub use self::handles::{Doors, LogReader, Operations, Records, Status};
 pub use self::log::{
     BadCursor, BadSort, CallFilter, CallLog, CallLogPage, CallQuery, Cursor, Sort, SortKey, Start,
+};
+pub use self::operator::{
+    IdleTransaction, IdleTransactions, Operator, RunningQuery, SlowQueries, SlowStatement,
 };
 pub use self::tables::alerts::{Acknowledged, AlertRow};
 pub use self::tables::bills::TwilioBill;

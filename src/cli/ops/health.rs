@@ -33,10 +33,10 @@ pub struct Arguments {
 
 /// Whom to ask.
 #[derive(Debug, PartialEq, Eq)]
-struct Target {
-    address: SocketAddr,
+pub(super) struct Target {
+    pub(super) address: SocketAddr,
     /// The name in the certificate, if the process ends TLS itself.
-    name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 fn parsed<T: FromStr>(name: &str, text: &str, wanted: &str) -> Result<T, String> {
@@ -45,7 +45,10 @@ fn parsed<T: FromStr>(name: &str, text: &str, wanted: &str) -> Result<T, String>
 
 impl Target {
     /// As the settings of the process have it.
-    fn of(address: Option<SocketAddr>, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+    pub(super) fn of(
+        address: Option<SocketAddr>,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, String> {
         let value = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let port = value("PORT").map_or(Ok(8080), |text| parsed("PORT", &text, "a port number"))?;
         let bound = value("BIND_ADDR").map_or(Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)), |text| {

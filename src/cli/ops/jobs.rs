@@ -1,54 +1,61 @@
 //! `switchboard ops jobs`: the background jobs, by way of their table.
 
-use actors::db::{BadUrl, Console, DbError, JobOrder, JobRow};
+use actors::db::{BadUrl, DbError, JobOrder, JobRow};
 use chrono::{SecondsFormat, Utc};
 use clap::Args;
 
-use crate::cli::{FAILED, FINE, USAGE};
+use crate::cli::accounts::{Deed, Done, act, look, print_json};
 
 #[derive(Debug, Args)]
-#[group(multiple = false)]
 pub struct Arguments {
     /// Do not run this job until it is resumed; a run under way goes on
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "order")]
     pause: Option<String>,
     /// Run this job again when it is due
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "order")]
     resume: Option<String>,
     /// Let whichever process is first run this job now
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "order")]
     run: Option<String>,
+    /// Print a JSON array
+    #[arg(long)]
+    json: bool,
 }
 
 /// Carries out what is asked for; the exit status.
 pub async fn run(url: &str, arguments: Arguments) -> Result<Result<u8, DbError>, BadUrl> {
-    Ok(match Console::open(url).await? {
-        Ok(console) => obey(console, arguments).await,
-        Err(error) => Err(error),
+    let json = arguments.json;
+    let Some((name, order, action)) = order(arguments) else {
+        return look(url, async |accounts| {
+            show(&accounts.operator().jobs().await?, json);
+            Ok(Done::Fine)
+        })
+        .await;
+    };
+    act(url, Deed { action, object: Some(&name) }, async |accounts| {
+        let Some(job) = accounts.operator().order_job(&name, order).await? else {
+            return Ok(Done::Refused(format!("there is no job named {name:?}")));
+        };
+        let is_vain = order == JobOrder::RunNow && job.paused;
+        show(&[job], json);
+        if is_vain {
+            return Ok(Done::InVain(format!("{name} is paused: it runs when it is resumed")));
+        }
+        Ok(Done::Fine)
     })
+    .await
 }
 
-async fn obey(mut console: Console, arguments: Arguments) -> Result<u8, DbError> {
-    let order = match arguments {
-        Arguments { pause: Some(name), .. } => Some((name, JobOrder::Pause)),
-        Arguments { resume: Some(name), .. } => Some((name, JobOrder::Resume)),
-        Arguments { run: Some(name), .. } => Some((name, JobOrder::RunNow)),
-        Arguments { pause: None, resume: None, run: None } => None,
-    };
-    let Some((name, order)) = order else {
-        print!("{}", table(&console.jobs().await?));
-        return Ok(FINE);
-    };
-    let Some(job) = console.order_job(&name, order).await? else {
-        eprintln!("there is no job named {name:?}");
-        return Ok(USAGE);
-    };
-    print!("{}", table(std::slice::from_ref(&job)));
-    if order == JobOrder::RunNow && job.paused {
-        eprintln!("{name} is paused: it runs when it is resumed");
-        return Ok(FAILED);
-    }
-    Ok(FINE)
+/// What is to be done with which job, as the audit names it. None: all are listed.
+fn order(arguments: Arguments) -> Option<(String, JobOrder, &'static str)> {
+    let Arguments { pause, resume, run, .. } = arguments;
+    let pause = pause.map(|name| (name, JobOrder::Pause, "job-paused"));
+    let resume = || resume.map(|name| (name, JobOrder::Resume, "job-resumed"));
+    pause.or_else(resume).or_else(|| run.map(|name| (name, JobOrder::RunNow, "job-run")))
+}
+
+fn show(jobs: &[JobRow], json: bool) {
+    if json { print_json(&jobs) } else { print!("{}", table(jobs)) }
 }
 
 /// One line a job; errors below it.

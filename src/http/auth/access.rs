@@ -13,7 +13,7 @@ pub enum Need {
 }
 
 /// The need of each route below `/api`, but for Twilio's, by its pattern in the list of routes.
-pub const NEEDS: [(&str, Need); 14] = [
+pub const NEEDS: [(&str, Need); 29] = [
     ("/api/auth/login", Need::Nothing),
     ("/api/auth/logout", Need::Nothing),
     ("/api/auth/me", Need::Login),
@@ -22,7 +22,22 @@ pub const NEEDS: [(&str, Need); 14] = [
     ("/api/call-logs.csv", Need::Scope(Scope::Logs)),
     ("/api/call-logs/{callSid}", Need::Scope(Scope::Logs)),
     ("/api/call-logs/{callSid}/voicemail/listened", Need::Scope(Scope::Operate)),
+    ("/api/ops/status", Need::Scope(Scope::Monitor)),
     ("/api/ops/calls/{callSid}/hang-up", Need::Scope(Scope::Operate)),
+    ("/api/ops/calls/{callSid}/transfer", Need::Scope(Scope::Operate)),
+    ("/api/ops/drain", Need::Scope(Scope::Admin)),
+    ("/api/ops/resume", Need::Scope(Scope::Admin)),
+    ("/api/ops/pool", Need::Scope(Scope::Admin)),
+    ("/api/ops/jobs", Need::Scope(Scope::Admin)),
+    ("/api/ops/jobs/{name}/pause", Need::Scope(Scope::Admin)),
+    ("/api/ops/jobs/{name}/resume", Need::Scope(Scope::Admin)),
+    ("/api/ops/jobs/{name}/run", Need::Scope(Scope::Admin)),
+    ("/api/ops/idle-transactions", Need::Scope(Scope::Admin)),
+    ("/api/ops/idle-transactions/kill", Need::Scope(Scope::Admin)),
+    ("/api/ops/slow-queries", Need::Scope(Scope::Admin)),
+    ("/api/ops/webhooks", Need::Scope(Scope::Admin)),
+    ("/api/ops/webhooks/retry", Need::Scope(Scope::Admin)),
+    ("/api/ops/log-level", Need::Scope(Scope::Admin)),
     ("/api/alerts", Need::Scope(Scope::Monitor)),
     ("/api/alerts/{id}/acknowledge", Need::Scope(Scope::Operate)),
     ("/api/audit", Need::Scope(Scope::Admin)),

@@ -17,6 +17,9 @@ pub struct CallFilters;
 /// What chooses a page of calls.
 pub struct CallPages;
 
+/// The job in a path.
+pub struct JobPath;
+
 /// The alert in a path.
 pub struct AlertPath;
 
@@ -70,6 +73,13 @@ impl IntoParams for CallPages {
     }
 }
 
+impl IntoParams for JobPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let parameter = optional("name", "The `name` of a job", words::job_name(), json!("retention"));
+        vec![parameter.parameter_in(ParameterIn::Path).required(Required::True).build()]
+    }
+}
+
 impl IntoParams for AlertPath {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let parameter = optional("id", "The `id` of an alert", words::alert_id(), an_alert());
@@ -98,7 +108,7 @@ impl IntoParams for AlertParameters {
 impl IntoParams for AuditParameters {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let who = "`user:NAME`, `token:NAME`, `cli:NAME`, `local` (with API_AUTH=off) or `nobody`";
-        let action = "`login`, `logout`, `transcript-opened`, `export`, `voicemail-listened`, `hang-up`, `alert-acknowledged`, or that of a command";
+        let action = "`login`, `logout`, `transcript-opened`, `export`, `voicemail-listened`, `hang-up`, `transfer`, `alert-acknowledged`, `drain`, or that of a command";
         let since = "At this time of RFC 3339 or later, or on this day in UTC or later";
         let until = "Before this time of RFC 3339, or on this day in UTC or earlier";
         let page_size = "Entries of a page, 100 by default";

@@ -86,6 +86,10 @@ pub fn alert_id() -> Object {
     text().pattern(Some("^[0-9a-fA-F]{1,64}$")).build()
 }
 
+pub fn job_name() -> Object {
+    text().min_length(Some(1)).max_length(Some(64)).build()
+}
+
 pub fn scopes() -> Array {
     let scopes = actors::access::Scope::ALL.map(actors::access::Scope::as_str);
     ArrayBuilder::new().items(words(scopes)).build()

@@ -6,7 +6,22 @@ use actors::access::{Role, Scope, Scopes};
 use super::*;
 use crate::http::auth::{Identity, Kind, NEEDS, Need};
 
-const POSTED: [&str; 4] = ["/login", "/logout", "/listened", "/hang-up"];
+const POSTED: [&str; 14] = [
+    "/login",
+    "/logout",
+    "/listened",
+    "/hang-up",
+    "/transfer",
+    "/acknowledge",
+    "/drain",
+    "/resume",
+    "/pause",
+    "/run",
+    "/kill",
+    "/retry",
+    "/log-level",
+    "/pool",
+];
 
 fn user(role: Role) -> Identity {
     Identity { name: role.to_string(), kind: Kind::User { id: 1, role }, scopes: role.scopes() }

@@ -37,6 +37,7 @@ fn listed() -> BTreeMap<String, BTreeSet<String>> {
         for (call, methods) in [
             ("(get(\"", &["GET", "HEAD"][..]),
             ("(post(\"", &["POST"][..]),
+            ("(both(\"", &["GET", "HEAD", "POST"][..]),
             ("(only(\"GET\", \"", &["GET"][..]),
         ] {
             if let Some(path) = between(line, call) {

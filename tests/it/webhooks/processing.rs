@@ -1,7 +1,8 @@
 //! From the table to calls, conferences and recordings.
 
+use actors::db::Accounts;
 use actors::db::record::{CallOpened, Record};
-use actors::db::webhooks::{DeadLetters, Route, Webhook};
+use actors::db::webhooks::{Route, Webhook};
 use prometheus::Registry;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -189,21 +190,21 @@ async fn a_poisoned_webhook_stops_nobody_and_is_a_dead_letter_until_it_is_retrie
     })
     .await;
 
-    let mut operator = DeadLetters::connect(&database.url).await.unwrap().unwrap();
-    let dead = operator.list(None, 10).await.unwrap();
+    let operator = Accounts::connect(&database.url).await.unwrap().unwrap().operator();
+    let dead = operator.dead_letters(None, 10).await.unwrap();
     let told: Vec<_> =
         dead.iter().map(|d| (&*d.route, d.attempts, d.last_error.as_deref().unwrap())).collect();
     assert_eq!(
         told,
         [("conference-events", 10, "ConferenceSid is missing"), ("recording-status", 10, "P0001 no room"),]
     );
-    assert_eq!(operator.list(Some(dead[0].id), 10).await.unwrap(), dead[1..]);
+    assert_eq!(operator.dead_letters(Some(dead[0].id), 10).await.unwrap(), dead[1..]);
     database.query("DROP TRIGGER refuse ON recordings").await;
-    assert_eq!(operator.retry(Some(dead[1].id)).await, Ok(1));
-    assert_eq!(operator.retry(Some(dead[1].id)).await, Ok(0), "it is no dead letter any more");
+    assert_eq!(operator.retry_dead_letters(Some(dead[1].id)).await, Ok(1));
+    assert_eq!(operator.retry_dead_letters(Some(dead[1].id)).await, Ok(0), "it is no dead letter any more");
     eventually("it is processed", async || database.value("SELECT count(*) FROM recordings").await == "40")
         .await;
-    assert_eq!(operator.retry(None).await, Ok(1));
+    assert_eq!(operator.retry_dead_letters(None).await, Ok(1));
 }
 
 #[actix_rt::test]

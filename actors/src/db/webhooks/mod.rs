@@ -7,7 +7,7 @@
 
 mod apply;
 mod backlog;
-mod dead_letters;
+pub(super) mod dead_letters;
 mod inbox;
 mod metrics;
 mod table;
@@ -18,8 +18,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::backlog::WebhookBacklog;
-pub use self::dead_letters::{DeadLetter, DeadLetters};
+pub(super) use self::backlog::state;
+pub use self::backlog::{WebhookBacklog, WebhookState};
+pub use self::dead_letters::DeadLetter;
 pub(super) use self::inbox::Inbox;
 pub(super) use self::metrics::{Kept, Metrics};
 pub(super) use self::table::{insert, of_conference};
