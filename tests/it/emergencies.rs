@@ -111,7 +111,7 @@ async fn connections_that_are_used_up_by_idle_transactions_are_seen_and_freed() 
     let sessions = found["sessions"].as_array().unwrap();
     assert_eq!(sessions.len(), 3, "{found}");
     assert!(sessions.iter().all(|session| session["isOurs"] == true && session["ended"] == false), "{found}");
-    assert_eq!(sessions[0]["lastQuery"], "SELECT ?");
+    assert_eq!(sessions[0]["lastQuery"], "BEGIN; SELECT ?");
 
     let mut ended = BTreeSet::new();
     eventually("all three are ended", async || {
