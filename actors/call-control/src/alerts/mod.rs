@@ -6,7 +6,9 @@
 //! There is one alert a rule at most.
 //!
 //! Not every change is told to a person. After one was told of a rule, the next is told after
-//! [`COOL_DOWN`], unless it is worse. A critical alert that nobody has acknowledged is told again then.
+//! [`COOL_DOWN`], unless it is worse, or critical again after a person was told that it is over. A critical
+//! alert that nobody has acknowledged is told again then. An alert that comes back soon after its end has to
+//! stay away for longer: so what flaps stays open, and does not tell each turn.
 //!
 //! The memory is fixed: [`KEPT`] samples, and a few words a rule.
 
@@ -15,14 +17,19 @@ use std::collections::VecDeque;
 use crate::Millis;
 use crate::policy::thresholds::Levels;
 
+pub mod digest;
 mod overrides;
+mod readings;
 mod rules;
 mod sample;
+mod scope;
 pub mod text;
 
 pub use overrides::{BadLevels, levels_of};
+pub use readings::{Lacks, Readings};
 pub use rules::{LONGEST_WINDOW, RULES, Rule, Watch, position};
 pub use sample::{Buckets, Figure, MOST_BOUNDS, Sample, Timing};
+pub use scope::is_local;
 
 /// So many samples are remembered: those of the longest window at one in 5 s.
 pub const KEPT: usize = 62;
@@ -30,6 +37,11 @@ pub const KEPT: usize = 62;
 pub const COOL_DOWN: Millis = 15 * 60 * 1_000;
 /// What reached nobody is told again after this.
 pub const TELL_AGAIN: Millis = 60 * 1_000;
+/// What may have reached nobody is told again after this.
+pub const PERHAPS_AGAIN: Millis = 5 * 60 * 1_000;
+/// An alert that comes back within [`COOL_DOWN`] of its end has to stay away for twice as long as before, up
+/// to so many doublings.
+const MOST_RETURNS: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -98,6 +110,25 @@ struct Watched {
     /// What was told last, and until when that suffices.
     told: Option<Severity>,
     quiet_until: Millis,
+    /// After that, a person was told that it is over.
+    end_was_told: bool,
+    ended_at: Option<Millis>,
+    /// How often in a row it came back soon after its end.
+    returns: u32,
+}
+
+impl Watched {
+    fn new(rule: &Rule) -> Self {
+        Self {
+            levels: rule.levels,
+            open: None,
+            told: None,
+            quiet_until: 0,
+            end_was_told: false,
+            ended_at: None,
+            returns: 0,
+        }
+    }
 }
 
 /// What is remembered from one sample to the next.
@@ -111,8 +142,7 @@ pub struct State {
 impl State {
     /// Nothing is wrong yet. `levels` stand in for those of the table, each by its rule's [`position`].
     pub fn new(levels: &[(usize, Levels)]) -> Self {
-        let watched = |rule: &Rule| Watched { levels: rule.levels, open: None, told: None, quiet_until: 0 };
-        let mut watched: Vec<_> = RULES.iter().map(watched).collect();
+        let mut watched: Vec<_> = RULES.iter().map(Watched::new).collect();
         for (position, levels) in levels {
             if let Some(watched) = watched.get_mut(*position) {
                 watched.levels = *levels;
@@ -154,6 +184,21 @@ impl State {
         watched.quiet_until = now + TELL_AGAIN;
         if let Some(open) = watched.open.as_mut() {
             open.was_told = false;
+        }
+    }
+
+    /// Nobody knows whether what was told of it has reached a person: if it is critical, it is told again
+    /// after [`PERHAPS_AGAIN`].
+    pub fn perhaps_told(&mut self, position: usize, now: Millis) {
+        if let Some(watched) = self.watched.get_mut(position) {
+            watched.quiet_until = watched.quiet_until.min(now + PERHAPS_AGAIN);
+        }
+    }
+
+    /// Nobody was told of the end: it goes on elsewhere, or could not be told.
+    pub fn end_untold(&mut self, position: usize) {
+        if let Some(watched) = self.watched.get_mut(position) {
+            watched.end_was_told = false;
         }
     }
 
@@ -219,11 +264,32 @@ fn look(history: &VecDeque<(Millis, Sample)>, rule: &Rule, age: Millis, now: Mil
         }),
         Watch::Growth(figure) => same(growth(figure)),
         Watch::Share { part, whole, least } => share(history, now, since, (part, whole), least),
-        Watch::P95 { timing, least } => {
-            let earlier = before.map(|(_, sample)| *sample.timing(timing)).unwrap_or_default();
-            same(latest.timing(timing).p95_ms_since(&earlier, least))
-        }
+        Watch::P95 { timing, least } => p95(history, now, since, timing, least),
     }
+}
+
+/// The P95 of a window with too little to judge by: further back is looked, as for a share. If there is too
+/// little even then, nothing is raised; what goes on is judged by the little that there is.
+fn p95(
+    history: &VecDeque<(Millis, Sample)>,
+    now: Millis,
+    since: Millis,
+    timing: Timing,
+    least: f64,
+) -> Looked {
+    let nothing = Looked { lasting: None, latest: None };
+    let Some((_, latest)) = history.back() else { return nothing };
+    let latest = latest.timing(timing);
+    let of = |earlier: &Sample, least| latest.p95_ms_since(earlier.timing(timing), least);
+    let Some((_, before)) = history.iter().rev().find(|(at, _)| *at <= since).or(history.front()) else {
+        return nothing;
+    };
+    let Some(few) = of(before, 1.0) else { return nothing };
+    let oldest = now.saturating_sub(LONGEST_WINDOW);
+    let further = history.iter().rev().filter(|(at, _)| (oldest..since).contains(at));
+    let value =
+        of(before, least).or_else(|| further.map(|(_, sample)| sample).find_map(|one| of(one, least)));
+    Looked { lasting: value, latest: value.or(Some(few)) }
 }
 
 /// A share of a window with too little to judge by: so many more samples are looked at, up to the longest
@@ -265,6 +331,8 @@ impl Watched {
         let change = |turn, severity, value, is_told| Change { rule, turn, severity, value, is_told };
         let Some(mut open) = self.open else {
             let severity = reached?;
+            let is_back = self.ended_at.is_some_and(|at| now.saturating_sub(at) < COOL_DOWN);
+            self.returns = if is_back { (self.returns + 1).min(MOST_RETURNS) } else { 0 };
             let is_told = self.tell(severity, now);
             let (calm_since, eased_since) = (None, None);
             self.open =
@@ -286,10 +354,13 @@ impl Watched {
         };
         open.calm_since = since(self.levels.warning, open.calm_since);
         open.eased_since = since(self.levels.critical, open.eased_since);
+        let clear_after = rule.clear_after << self.returns;
         let lasted =
-            |since: Option<Millis>| since.is_some_and(|since| now.saturating_sub(since) >= rule.clear_after);
+            |since: Option<Millis>| since.is_some_and(|since| now.saturating_sub(since) >= clear_after);
         if lasted(open.calm_since) {
             self.open = None;
+            self.ended_at = Some(now);
+            self.end_was_told |= open.was_told;
             return Some(change(Turn::Cleared, open.severity, looked.latest, open.was_told));
         }
         let can_ease = open.severity == Severity::Critical && self.levels.critical > self.levels.warning;
@@ -307,11 +378,14 @@ impl Watched {
         None
     }
 
-    /// Whether this is told: it is worse than what was told last, or that was long ago.
+    /// Whether this is told: it is worse than what was told last, or that was long ago, or it is critical and
+    /// a person believes that it is over.
     fn tell(&mut self, severity: Severity, now: Millis) -> bool {
-        let is_told = now >= self.quiet_until || Some(severity) > self.told;
+        let is_news = self.end_was_told && severity == Severity::Critical;
+        let is_told = now >= self.quiet_until || Some(severity) > self.told || is_news;
         if is_told {
             self.told = Some(severity);
+            self.end_was_told = false;
             self.quiet_until = now + COOL_DOWN;
         }
         is_told

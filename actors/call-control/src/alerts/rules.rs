@@ -44,7 +44,7 @@ const SECOND: Millis = 1_000;
 const MINUTE: Millis = 60 * SECOND;
 /// No window is longer.
 pub const LONGEST_WINDOW: Millis = 5 * MINUTE;
-/// Fewer requests judge nothing.
+/// A percentile or a share of fewer requests says nothing.
 const LEAST_REQUESTS: f64 = 20.0;
 /// A state is 1 or 0.
 const IS_SO: f64 = 0.5;
@@ -146,7 +146,7 @@ pub const RULES: &[Rule] = &[
     },
     rule(
         "turn-latency",
-        Watch::P95 { timing: Timing::Turn, least: 10.0 },
+        Watch::P95 { timing: Timing::Turn, least: LEAST_REQUESTS },
         "ms",
         Levels::of(2_000.0, 5_000.0),
         "Callers wait long for an answer of the agent (P95).",
@@ -274,7 +274,7 @@ pub const RULES: &[Rule] = &[
         Figure::WebhooksForged,
         Levels::warning(20.0),
         "Webhooks are refused for their signature.",
-        "Compare `PUBLIC_URL` and `TWILIO_AUTH_TOKEN` with Twilio's console; else somebody tries the door.",
+        "Compare `PUBLIC_URL` and `TWILIO_AUTH_TOKEN` with Twilio's console. If they match, somebody forges requests.",
     ),
     count(
         "webhooks-limited",

@@ -179,6 +179,11 @@ impl Sample {
         &self.timings[timing as usize]
     }
 
+    /// All figures; what is not known is not a number.
+    pub(super) fn figures(&self) -> [f64; Figure::COUNT] {
+        self.figures
+    }
+
     #[cfg(test)]
     pub(super) fn figures_mut(&mut self) -> &mut [f64; Figure::COUNT] {
         &mut self.figures

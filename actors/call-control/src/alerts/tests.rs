@@ -126,6 +126,55 @@ fn a_window_without_enough_requests_judges_nothing() {
     assert_eq!(raised.iter().map(|change| change.rule.name).collect::<Vec<_>>(), [errors.name]);
 }
 
+/// A tick in which so many requests to the API took 3 s, and so many half a second.
+fn answers(process: &mut Process, slow: u64, fast: u64) -> Vec<Turn> {
+    let timing = process.sample.timing_mut(Timing::ApiResponse);
+    timing.add([(1.0, fast), (2.0, fast), (5.0, slow + fast)], slow + fast);
+    process.now += TICK;
+    let changes = process.state.evaluate(&process.sample, process.now);
+    changes
+        .iter()
+        .filter(|change| change.rule.name == "api-response-time")
+        .map(|change| change.turn)
+        .collect()
+}
+
+#[test]
+fn a_p95_of_fewer_than_twenty_pages_nobody() {
+    let mut process = Process::new();
+    answers(&mut process, 0, 0);
+    let turns: Vec<_> = (0..19).flat_map(|_| answers(&mut process, 1, 0)).collect();
+    assert_eq!(turns, [], "19 requests, all slow");
+    assert_eq!(answers(&mut process, 1, 0), [Turn::Raised]);
+    for rule in RULES {
+        if let Watch::P95 { least, .. } = rule.watch {
+            assert!(least >= 20.0, "{}", rule.name);
+        }
+    }
+}
+
+#[test]
+fn a_p95_of_a_window_with_too_few_is_looked_for_further_back() {
+    let mut process = Process::new();
+    answers(&mut process, 0, 0);
+    // One request in 15 s: 4 in the window of a minute, 20 in five minutes.
+    let slow: Vec<_> = (0..60).flat_map(|tick| answers(&mut process, u64::from(tick % 3 == 0), 0)).collect();
+    assert_eq!(slow, [Turn::Raised]);
+}
+
+#[test]
+fn a_slow_answer_keeps_an_alert_open_though_there_are_too_few_to_raise_one() {
+    let mut process = Process::new();
+    answers(&mut process, 0, 0);
+    let raised: Vec<_> = (0..12).flat_map(|_| answers(&mut process, 10, 0)).collect();
+    assert_eq!(raised, [Turn::Raised]);
+    // One request in 30 s: 10 in five minutes.
+    let slow: Vec<_> = (0..240).flat_map(|tick| answers(&mut process, u64::from(tick % 6 == 0), 0)).collect();
+    assert_eq!(slow, [], "they are slow all the same");
+    let fast: Vec<_> = (0..120).flat_map(|tick| answers(&mut process, 0, u64::from(tick % 6 == 0))).collect();
+    assert_eq!(fast, [Turn::Cleared]);
+}
+
 #[test]
 fn an_alert_is_over_when_nothing_happens_any_more() {
     let mut process = Process::new();
@@ -168,28 +217,93 @@ fn a_moment_above_a_level_is_no_alert() {
     }
 }
 
-#[test]
-fn a_rule_that_flaps_is_told_once_in_a_cool_down() {
+/// When bad news of a rule is told, while it is broken for 90 s and then fine for 90 s, for three hours.
+fn told_while_it_flaps(name: &str) -> Vec<(Millis, Turn)> {
     let mut process = Process::new();
-    let away = rule("database-unavailable");
     let mut told = Vec::new();
-    let mut turns = 0;
     for _ in 0..60 {
         for value in [1.0, 0.0] {
             for _ in 0..90_000 / TICK {
-                let changes = process.move_on(away, value);
-                turns += changes.len();
-                told.extend(
-                    changes.iter().filter(|change| change.is_told).map(|change| (process.now, change.turn)),
-                );
+                let changes = process.move_on(rule(name), value);
+                let changes = changes.iter().filter(|change| change.is_told && change.turn != Turn::Cleared);
+                told.extend(changes.map(|change| (process.now, change.turn)));
             }
         }
     }
-    assert!(turns >= 100, "it flapped: {turns}");
-    let bad: Vec<_> = told.iter().filter(|(_, turn)| *turn != Turn::Cleared).map(|(at, _)| *at).collect();
-    assert!(bad.len() >= 10, "{bad:?}");
-    assert!(bad.windows(2).all(|pair| pair[1] - pair[0] >= COOL_DOWN), "{bad:?}");
-    assert!(told.len() <= 2 * bad.len(), "each end is told once: {told:?}");
+    told
+}
+
+#[test]
+fn a_critical_rule_that_flaps_stays_open_after_it_came_back_once() {
+    let told = told_while_it_flaps("database-unavailable");
+    let turns: Vec<_> = told.iter().map(|(_, turn)| *turn).take(3).collect();
+    assert_eq!(turns, [Turn::Raised, Turn::Raised, Turn::Repeat]);
+    assert!(told[1].0 - told[0].0 < COOL_DOWN, "it came back at once, and was told at once: {told:?}");
+    assert!(told[1..].windows(2).all(|pair| pair[1].0 - pair[0].0 >= COOL_DOWN), "{told:?}");
+}
+
+#[test]
+fn a_warning_that_flaps_is_told_once_in_a_cool_down() {
+    let told = told_while_it_flaps("redis-away");
+    assert!(!told.is_empty());
+    assert!(told.windows(2).all(|pair| pair[1].0 - pair[0].0 >= COOL_DOWN), "{told:?}");
+}
+
+#[test]
+fn a_critical_alert_after_an_end_that_was_told_is_told_at_once() {
+    let mut process = Process::new();
+    let away = rule("database-unavailable");
+    let raised = |changes: Vec<Change>| -> Vec<bool> {
+        changes.iter().filter(|change| change.turn == Turn::Raised).map(|change| change.is_told).collect()
+    };
+    assert_eq!(raised(process.hold(away, 1.0, MINUTE)), [true]);
+    let over = process.hold(away, 0.0, 2 * MINUTE);
+    assert_eq!(
+        over.iter().map(|change| (change.turn, change.is_told)).collect::<Vec<_>>(),
+        [(Turn::Cleared, true)]
+    );
+    assert_eq!(raised(process.hold(away, 1.0, MINUTE)), [true], "3 minutes after the first");
+}
+
+#[test]
+fn a_critical_alert_after_an_end_that_nobody_was_told_is_held_back() {
+    let mut process = Process::new();
+    let away = rule("database-unavailable");
+    process.hold(away, 1.0, MINUTE);
+    process.hold(away, 0.0, 2 * MINUTE);
+    process.state.end_untold(position(away.name).unwrap());
+    let again = process.hold(away, 1.0, MINUTE);
+    assert_eq!(
+        again.iter().map(|change| (change.turn, change.is_told)).collect::<Vec<_>>(),
+        [(Turn::Raised, false)]
+    );
+}
+
+#[test]
+fn a_warning_after_an_end_that_was_told_waits_for_the_cool_down_and_a_critical_alert_does_not() {
+    let mut process = Process::new();
+    let memory = rule("memory");
+    process.hold(memory, 90.0, 2 * MINUTE);
+    process.hold(memory, 10.0, 2 * MINUTE);
+    let told: Vec<_> = [75.0, 90.0]
+        .into_iter()
+        .flat_map(|value| process.hold(memory, value, 2 * MINUTE))
+        .map(|change| (change.turn, change.is_told))
+        .collect();
+    assert_eq!(told, [(Turn::Raised, false), (Turn::Worsened, true)]);
+}
+
+#[test]
+fn an_alert_that_comes_back_soon_has_to_stay_away_for_longer() {
+    let mut process = Process::new();
+    let away = rule("database-unavailable");
+    let mut ticks_to_clear = || {
+        process.hold(away, 1.0, MINUTE);
+        let ticks = (1..).find(|_| process.move_on(away, 0.0).iter().any(|one| one.turn == Turn::Cleared));
+        ticks.unwrap_or_default()
+    };
+    let minutes: Vec<u64> = (0..5).map(|_| (ticks_to_clear() - 1) * TICK / MINUTE).collect();
+    assert_eq!(minutes, [1, 2, 4, 8, 8]);
 }
 
 #[test]
@@ -243,6 +357,17 @@ fn what_reached_nobody_is_told_again_after_a_minute() {
         let again: Vec<_> = again.iter().map(|change| (change.turn, change.severity)).collect();
         assert_eq!(again, [(Turn::Repeat, severity)]);
     }
+}
+
+#[test]
+fn what_may_have_reached_nobody_is_told_again_after_five_minutes() {
+    let mut process = Process::new();
+    let away = rule("database-unavailable");
+    process.hold(away, 1.0, MINUTE);
+    process.state.perhaps_told(position(away.name).unwrap(), process.now);
+    assert_eq!(process.hold(away, 1.0, PERHAPS_AGAIN - TICK), []);
+    let again = process.hold(away, 1.0, MINUTE);
+    assert_eq!(again.iter().map(|change| change.turn).collect::<Vec<_>>(), [Turn::Repeat]);
 }
 
 #[test]

@@ -20,6 +20,12 @@ pub fn notice(rule: &Rule, turn: Turn, severity: Severity, value: Option<f64>, i
     }
 }
 
+/// A notice with the identifier of its alert: whoever gets it twice sees that it is one alert, and can
+/// acknowledge it by that.
+pub fn with_id(notice: &str, id: &str) -> String {
+    format!("{notice} ID {id}")
+}
+
 /// The value in its unit, as a sentence after a blank; nothing of a state, or of a value that is not known.
 fn shown(rule: &Rule, value: Option<f64>) -> String {
     let is_shown = |value: &f64| value.is_finite() && !rule.unit.is_empty();
@@ -40,6 +46,7 @@ pub fn watched(rule: &Rule) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alerts::digest::LONGEST;
     use crate::alerts::{RULES, position};
 
     fn of(name: &str) -> &'static Rule {
@@ -70,7 +77,8 @@ mod tests {
     fn every_notice_fits_into_three_parts_of_a_text_message() {
         for rule in RULES {
             let longest = notice(rule, Turn::Repeat, Severity::Critical, Some(123_456.0), &"i".repeat(64));
-            assert!(longest.is_ascii() && longest.len() <= 459, "{}: {longest}", rule.name);
+            let longest = with_id(&longest, &"0".repeat(27));
+            assert!(longest.is_ascii() && longest.len() <= LONGEST, "{}: {longest}", rule.name);
         }
     }
 }
