@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use crate::wire::realtime::events::ServiceError;
 use crate::wire::realtime::socket::ConnectError;
 
+pub use self::explain::{Explanation, News, explain, news};
 pub use self::fault::{Fault, Refusal};
 
+mod explain;
 mod fault;
 
 /// Records may wait so long before it is a fault; a batch is written within a second.

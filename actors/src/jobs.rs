@@ -16,9 +16,6 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Supervised, Supervisor, WrapFuture,
-};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::watch;
@@ -26,8 +23,8 @@ use tokio::time::{sleep, timeout};
 use tracing::Span;
 
 use crate::db::{DbError, JobLease, JobResult, JobRun, Operations};
-use crate::metrics::{ActorMetrics, Counted, Registrar};
-use crate::supervise;
+use crate::metrics::{ActorMetrics, Registrar};
+use crate::supervise::{self, Work, Worker};
 use crate::wire::twilio::rest::RestError;
 use crate::wire::twilio::sid::CallSid;
 
@@ -54,8 +51,6 @@ const LEASE: Duration = Duration::from_secs(90);
 /// An ending process waits so long for the word of a run it cut off.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(3);
 const _: () = assert!(RUN_DEADLINE.as_secs() + 10 < LEASE.as_secs());
-/// A restart after a panic waits so long.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Something to be done now and then. Each run is repeatable: what it did before it failed need not be
 /// undone.
@@ -118,10 +113,7 @@ fn all_of<T>(results: Vec<Result<T, JobError>>) -> Result<Vec<T>, JobError> {
 }
 
 /// The handle: the runner lives as long as it.
-pub struct Jobs {
-    runner: Addr<JobRunner>,
-    stop: watch::Sender<()>,
-}
+pub struct Jobs(Worker);
 
 impl Jobs {
     /// Starts the runner with the jobs that this process can do, on the current arbiter. It is counted in
@@ -138,61 +130,17 @@ impl Jobs {
     ) -> prometheus::Result<Self> {
         let metrics = Metrics::of_jobs(registry, &jobs)?;
         let desk = Rc::new(Desk { jobs, db, instance: instance.to_owned(), metrics });
-        let (stop, stopped) = watch::channel(());
-        let runner = JobRunner { desk, stopped, ended: false, counts, lives: None };
-        Ok(Self { runner: Supervisor::start(|_| runner), stop })
+        let work: Work = Box::new(move |stopped| {
+            let desk = Rc::clone(&desk);
+            async move { desk.work(stopped).await }.boxed_local()
+        });
+        Ok(Self(Worker::start("jobs", work, counts)))
     }
 
     /// Ends the runner; a run under way is cut off and free for another process. Returns when that is
     /// written, within 3 s.
     pub async fn stop(self) {
-        drop(self.runner);
-        let _ = self.stop.send(());
-        let _ = timeout(STOP_DEADLINE, self.stop.closed()).await;
-    }
-}
-
-struct JobRunner {
-    desk: Rc<Desk>,
-    /// Changes, or is closed, when the runner is to end.
-    stopped: watch::Receiver<()>,
-    ended: bool,
-    /// Where it is counted.
-    counts: ActorMetrics,
-    /// In the metrics.
-    lives: Option<Counted>,
-}
-
-impl Actor for JobRunner {
-    type Context = Context<Self>;
-
-    /// Also after a restart.
-    fn started(&mut self, ctx: &mut Self::Context) {
-        if self.ended {
-            return ctx.stop();
-        }
-        self.lives.get_or_insert_with(|| self.counts.lives());
-        let (desk, stopped) = (Rc::clone(&self.desk), self.stopped.clone());
-        let work = AssertUnwindSafe(async move { desk.work(stopped).await }).catch_unwind();
-        ctx.spawn(work.into_actor(self).map(|result, runner, ctx| match result {
-            Ok(()) => {
-                runner.ended = true;
-                ctx.stop();
-            }
-            Err(panic) => {
-                tracing::error!(panic = supervise::message(&*panic), "the runner of jobs panicked");
-                runner.counts.panics.inc();
-                ctx.run_later(RESTART_PAUSE, |_, ctx| ctx.stop());
-            }
-        }));
-    }
-}
-
-impl Supervised for JobRunner {
-    fn restarting(&mut self, _: &mut Self::Context) {
-        if !self.ended {
-            self.counts.restarts.inc();
-        }
+        self.0.stop(STOP_DEADLINE).await;
     }
 }
 

@@ -13,6 +13,10 @@ use call_control::Millis;
 pub use call_control::intensity::Intensity;
 use tokio::sync::watch;
 
+pub(crate) use self::worker::{Work, Worker};
+
+mod worker;
+
 /// What a permanent actor may have: more restarts than that, within that time, are the end of the process.
 const PERMANENT: (usize, Millis) = (3, 60_000);
 
