@@ -29,4 +29,5 @@ ALTER TABLE alerts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE alert_notices ENABLE ROW LEVEL SECURITY;
 
 COMMENT ON COLUMN alerts.acknowledged_by IS 'user:NAME, token:NAME or cli:UNIX-USER';
-COMMENT ON COLUMN alert_notices.kind IS 'warning, critical or cleared, and the way: critical:sms';
+COMMENT ON COLUMN alert_notices.kind IS
+    'severity and way of the notice, critical:sms; of an alert about one process also its name, critical:sms@a:8080';

@@ -33,6 +33,8 @@ struct Entry {
     is_known: bool,
     /// The acknowledgement was passed on.
     has_passed: bool,
+    /// Other instances do not know of the acknowledgement.
+    is_unshared: bool,
 }
 
 /// An alert after a change, for those who tell of it.
@@ -65,6 +67,29 @@ impl Board {
         Some(entry.row.clone())
     }
 
+    /// The database did not take the acknowledgement of an alert: it does later, also for the alerts of other
+    /// instances.
+    pub fn share_later(&self, id: &str) {
+        if let Some(entry) = self.lock().entry(id) {
+            entry.is_unshared = true;
+        }
+    }
+
+    /// The open alerts whose acknowledgement the database has not taken, and who acknowledged each.
+    pub(super) fn unshared(&self) -> Vec<(String, String)> {
+        let entries = self.lock();
+        let unshared = entries.open.iter().filter(|entry| entry.is_unshared);
+        let who = |entry: &Entry| entry.row.acknowledged_by.clone().unwrap_or_default();
+        unshared.map(|entry| (entry.row.id.clone(), who(entry))).collect()
+    }
+
+    /// The database has taken it.
+    pub(super) fn shared(&self, id: &str) {
+        if let Some(entry) = self.lock().entry(id) {
+            entry.is_unshared = false;
+        }
+    }
+
     /// The same, as the database has it.
     pub(super) fn acknowledged(&self, known: &[Acknowledged]) {
         let mut entries = self.lock();
@@ -76,6 +101,11 @@ impl Board {
                 entry.acknowledge(*at, by);
             }
         }
+    }
+
+    /// Whether somebody takes care of an alert.
+    pub(super) fn is_acknowledged(&self, id: &str) -> bool {
+        self.lock().entry(id).is_some_and(|entry| entry.row.acknowledged_at.is_some())
     }
 
     /// The open alerts that somebody has acknowledged, where that was not passed on.
@@ -107,7 +137,7 @@ impl Board {
         }
         if change.turn == Turn::Worsened {
             (entry.row.acknowledged_at, entry.row.acknowledged_by) = (None, None);
-            entry.has_passed = false;
+            (entry.has_passed, entry.is_unshared) = (false, false);
         }
         entry.was_urgent |= change.is_told && change.severity == Severity::Critical;
         entry.version += 1;
@@ -160,10 +190,12 @@ impl Board {
         let is_known = row.notified_at.is_some();
         let was_urgent = is_known && row.severity == Severity::Critical.as_str();
         if is_ours {
-            entries.open.push(Entry { row, version: 1, stored: 1, was_urgent, is_known, has_passed });
+            let entry = Entry { version: 1, stored: 1, was_urgent, is_known, has_passed, ..Entry::of(row) };
+            entries.open.push(entry);
         } else if !entries.open.iter().any(|entry| entry.row.id == row.id) {
             row.cleared_at = Some(at);
-            entries.bury(Entry { row, version: 2, stored: 1, was_urgent, is_known, has_passed });
+            let entry = Entry { version: 2, stored: 1, was_urgent, is_known, has_passed, ..Entry::of(row) };
+            entries.bury(entry);
         }
         is_ours
     }
@@ -223,7 +255,20 @@ impl Entry {
             notified_at: None,
             notifications: 0,
         };
-        Self { row, version: 0, stored: 0, was_urgent: false, is_known: false, has_passed: false }
+        Self::of(row)
+    }
+
+    /// One of which nothing is known but its row.
+    fn of(row: AlertRow) -> Self {
+        Self {
+            row,
+            version: 0,
+            stored: 0,
+            was_urgent: false,
+            is_known: false,
+            has_passed: false,
+            is_unshared: false,
+        }
     }
 
     fn acknowledge(&mut self, at: DateTime<Utc>, who: &str) {
@@ -295,6 +340,24 @@ mod tests {
         assert_eq!(board.pass_acknowledgements(), [], "the table has the earlier one until it is stored");
         board.acknowledge(&id, "user:anna", at(10)).unwrap();
         assert_eq!(board.pass_acknowledgements().len(), 1);
+    }
+
+    #[test]
+    fn an_acknowledgement_without_the_database_counts_here_at_once_and_is_shared_later() {
+        let board = Board::default();
+        let id = board.apply(&change(Turn::Raised, Severity::Critical), "a", at(0)).unwrap().row.id;
+        board.acknowledge(&id, "user:anna", at(5)).unwrap();
+        board.share_later(&id);
+        assert!(board.is_acknowledged(&id));
+        let due = [(id.clone(), "user:anna".to_owned())];
+        assert_eq!(board.unshared(), due);
+        assert_eq!(board.unshared(), due, "until the database has taken it");
+        board.shared(&id);
+        assert_eq!(board.unshared(), []);
+        board.share_later(&id);
+        board.apply(&change(Turn::Worsened, Severity::Critical), "a", at(9)).unwrap();
+        assert_eq!(board.unshared(), [], "it needs another acknowledgement");
+        assert!(!board.is_acknowledged(&id));
     }
 
     #[test]

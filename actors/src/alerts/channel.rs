@@ -1,12 +1,19 @@
 //! A way to notify a person, with a queue of the notices that are still to be sent.
+//!
+//! A webhook gets each notice by itself. A number gets few text messages: what waits when the [next one may
+//! go](Pace) is one text. A text that may have been sent is looked up before it is sent once more.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use call_control::alerts::Severity;
+use call_control::Millis;
+use call_control::alerts::digest::{self, Is, Item, Pace};
+use call_control::alerts::{RULES, Severity, is_local, position};
 use call_control::backoff::Backoff;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -32,13 +39,43 @@ pub(super) struct Claims {
 
 pub(super) struct Channel {
     pub(super) way: Way,
-    waiting: RefCell<VecDeque<Notice>>,
+    waiting: RefCell<VecDeque<Waiting>>,
     more: Notify,
+    began: Instant,
+    pause: Duration,
+    pace: Cell<Pace>,
+}
+
+/// A notice in the queue.
+#[derive(Debug, Clone)]
+struct Waiting {
+    notice: Notice,
+    /// The text with it that may have been sent. Then it is claimed.
+    doubt: Option<Rc<Doubt>>,
+    /// It is the end of an alert whose beginning waited with it.
+    is_whole: bool,
+}
+
+/// A text that may have been sent.
+#[derive(Debug)]
+struct Doubt {
+    text: String,
+    since: DateTime<Utc>,
+    /// It is looked up, and sent once more, at this time.
+    due: Millis,
 }
 
 impl Channel {
-    pub(super) fn new(way: Way) -> Self {
-        Self { way, waiting: RefCell::default(), more: Notify::new() }
+    /// `pause`: a number gets one text message within this time.
+    pub(super) fn new(way: Way, pause: Duration) -> Self {
+        Self {
+            way,
+            waiting: RefCell::default(),
+            more: Notify::new(),
+            began: Instant::now(),
+            pause,
+            pace: Cell::new(Pace::new(pause.as_millis() as Millis)),
+        }
     }
 
     /// Takes a notice. Of too many, the oldest that is not critical, else the oldest, is counted and handed
@@ -47,8 +84,8 @@ impl Channel {
         let mut waiting = self.waiting.borrow_mut();
         let mut dropped = None;
         if waiting.len() >= MOST_WAITING {
-            let index = waiting.iter().position(|notice| notice.kind != CRITICAL).unwrap_or(0);
-            dropped = waiting.remove(index);
+            let index = waiting.iter().position(|one| one.notice.kind != CRITICAL).unwrap_or(0);
+            dropped = waiting.remove(index).map(|one| one.notice);
         }
         if let Some(oldest) = &dropped {
             metrics.noticed(self.way.name(), Outcome::Dropped);
@@ -58,59 +95,182 @@ impl Channel {
                 "too many notices wait: one is dropped"
             );
         }
-        waiting.push_back(notice);
+        waiting.push_back(Waiting { notice, doubt: None, is_whole: false });
         self.more.notify_one();
         dropped
     }
 
     /// The first of the rule of the first that is critical, else the first: those of a rule keep their order.
-    fn next(&self) -> Option<Notice> {
+    fn next(&self) -> Option<Waiting> {
         let mut waiting = self.waiting.borrow_mut();
-        let critical = waiting.iter().find(|notice| notice.kind == CRITICAL);
-        let index = critical.and_then(|critical| waiting.iter().position(|one| one.rule == critical.rule));
+        let critical = waiting.iter().find(|one| one.notice.kind == CRITICAL);
+        let index = critical
+            .and_then(|critical| waiting.iter().position(|one| one.notice.rule == critical.notice.rule));
         waiting.remove(index.unwrap_or(0))
     }
 
-    /// Tells what waits, for ever. `untold` hears of each notice that reached nobody.
+    /// How long what waits has to wait. None: nothing waits.
+    fn wait(&self) -> Option<Duration> {
+        let waiting = self.waiting.borrow();
+        if waiting.is_empty() {
+            return None;
+        }
+        if matches!(self.way, Way::Webhook { .. }) {
+            return Some(Duration::ZERO);
+        }
+        let due = waiting.iter().map(|one| {
+            let due = self.pace.get().due(one.notice.kind == CRITICAL);
+            one.doubt.as_ref().map_or(due, |doubt| due.max(doubt.due))
+        });
+        Some(Duration::from_millis(due.min().unwrap_or_default().saturating_sub(self.now())))
+    }
+
+    /// What waits, without what is to be looked up later.
+    fn take(&self) -> Vec<Waiting> {
+        let (mut waiting, now) = (self.waiting.borrow_mut(), self.now());
+        let is_later = |one: &Waiting| one.doubt.as_ref().is_some_and(|doubt| doubt.due > now);
+        let (later, batch): (Vec<_>, Vec<_>) = waiting.drain(..).partition(is_later);
+        waiting.extend(later);
+        batch
+    }
+
+    fn now(&self) -> Millis {
+        self.began.elapsed().as_millis() as Millis
+    }
+
+    /// Waits for notices that may be told now: one for a webhook, all that wait for a text message.
+    async fn batch(&self) -> Vec<Waiting> {
+        loop {
+            match self.wait() {
+                None => self.more.notified().await,
+                Some(Duration::ZERO) if matches!(self.way, Way::Webhook { .. }) => {
+                    return self.next().into_iter().collect();
+                }
+                Some(Duration::ZERO) => return self.take(),
+                Some(wait) => tokio::select! {
+                    () = sleep(wait) => {}
+                    () = self.more.notified() => {}
+                },
+            }
+        }
+    }
+
+    /// Tells what waits, for ever. `missed` hears of each notice that reached nobody, or perhaps nobody, and
+    /// of each end that another instance tells.
     pub(super) async fn work(
         &self,
         claims: &Claims,
         board: &Board,
         metrics: &Metrics,
-        untold: impl Fn(&Notice),
+        missed: impl Fn(&Notice, Outcome),
     ) {
         loop {
-            let Some(notice) = self.next() else {
-                self.more.notified().await;
-                continue;
-            };
-            let is_ours = match notice.kind {
-                Kind::Cleared => ends(&notice, claims, board).await,
-                _ => self.claim(&notice, claims).await,
-            };
-            let outcome = if is_ours { self.tell(&notice).await } else { Outcome::Elsewhere };
-            metrics.noticed(self.way.name(), outcome);
-            match outcome {
-                Outcome::Sent => board.was_told(&notice.id, Utc::now()),
-                Outcome::Elsewhere if notice.kind != Kind::Cleared => board.was_told_elsewhere(&notice.id),
-                Outcome::Elsewhere => {}
-                Outcome::Refused | Outcome::Failed | Outcome::Dropped => {
-                    untold(&notice);
-                    self.unclaim(&notice, claims).await;
+            let batch = self.batch().await;
+            let batch = self.without_told(batch, board, metrics).await;
+            let (batch, others) = self.ours(newest(batch), claims, board).await;
+            for Waiting { notice, .. } in others {
+                metrics.noticed(self.way.name(), Outcome::Elsewhere);
+                match notice.kind {
+                    Kind::Cleared => missed(&notice, Outcome::Elsewhere),
+                    _ => board.was_told_elsewhere(&notice.id),
                 }
+            }
+            let Some(message) = message(&batch) else { continue };
+            let since = Utc::now();
+            let outcome = self.tell(&message, batch.len()).await;
+            if matches!(outcome, Outcome::Sent | Outcome::Unknown) {
+                let mut pace = self.pace.get();
+                pace.sent(batch.iter().any(|one| one.notice.kind == CRITICAL), self.now());
+                self.pace.set(pace);
+            }
+            let batch =
+                if outcome == Outcome::Unknown { self.put_back(batch, message.text, since) } else { batch };
+            for Waiting { notice, .. } in &batch {
+                metrics.noticed(self.way.name(), outcome);
+                match outcome {
+                    Outcome::Sent => board.was_told(&notice.id, Utc::now()),
+                    _ => missed(notice, outcome),
+                }
+            }
+            match outcome {
+                Outcome::Sent => self.release(&batch, claims).await,
+                Outcome::Unknown => {}
+                _ => drop(join_all(batch.iter().map(|one| self.unclaim(&one.notice, claims))).await),
             }
         }
     }
 
-    /// The kind by which a notice is claimed for this way.
-    fn kind(&self, notice: &Notice) -> Option<String> {
-        Some(format!("{}:{}", notice.kind.claim()?, self.way.name()))
+    /// The notices without those of texts that were sent, as a look-up shows.
+    async fn without_told(&self, batch: Vec<Waiting>, board: &Board, metrics: &Metrics) -> Vec<Waiting> {
+        let mut texts: Vec<Rc<Doubt>> = Vec::new();
+        for doubt in batch.iter().filter_map(|one| one.doubt.as_ref()) {
+            if !texts.iter().any(|known| Rc::ptr_eq(known, doubt)) {
+                texts.push(Rc::clone(doubt));
+            }
+        }
+        let mut sent = Vec::new();
+        for doubt in texts {
+            if self.way.has_sent(&doubt.text, doubt.since).await {
+                sent.push(doubt);
+            }
+        }
+        let was_sent = |one: &Waiting| {
+            one.doubt.as_ref().is_some_and(|doubt| sent.iter().any(|sent| Rc::ptr_eq(sent, doubt)))
+        };
+        let (told, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(was_sent);
+        for Waiting { notice, .. } in told {
+            tracing::info!(way = self.way.name(), rule = notice.rule, "a notice was sent after all");
+            metrics.noticed(self.way.name(), Outcome::Sent);
+            board.was_told(&notice.id, Utc::now());
+        }
+        batch
+    }
+
+    /// Keeps the notices of a text that may have been sent for one more try. Those that had it are handed
+    /// back.
+    fn put_back(&self, batch: Vec<Waiting>, text: String, since: DateTime<Utc>) -> Vec<Waiting> {
+        let longer = self.pause + self.pause.mul_f64(rand::random::<f64>() / 2.0);
+        let due = self.now() + longer.as_millis() as Millis;
+        let doubt = Some(Rc::new(Doubt { text, since, due }));
+        let (known, new): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.doubt.is_some());
+        let mut waiting = self.waiting.borrow_mut();
+        new.into_iter().rev().for_each(|one| waiting.push_front(Waiting { doubt: doubt.clone(), ..one }));
+        known
+    }
+
+    /// The notices that are this instance's to tell, and the others.
+    async fn ours(
+        &self,
+        batch: Vec<Waiting>,
+        claims: &Claims,
+        board: &Board,
+    ) -> (Vec<Waiting>, Vec<Waiting>) {
+        // Whoever takes care of an alert need not hear that it goes on.
+        let is_wanted = |one: &Waiting| !(one.notice.is_repeat && board.is_acknowledged(&one.notice.id));
+        let batch: Vec<_> = batch.into_iter().filter(is_wanted).collect();
+        let mut is_ours =
+            join_all(batch.iter().map(|one| self.is_ours(one, claims, board))).await.into_iter();
+        batch.into_iter().partition(|_| is_ours.next().unwrap_or(true))
+    }
+
+    async fn is_ours(&self, one: &Waiting, claims: &Claims, board: &Board) -> bool {
+        match one.notice.kind {
+            _ if one.doubt.is_some() => true,
+            Kind::Cleared => one.is_whole || ends(&one.notice, claims, board).await,
+            _ => self.claim(&one.notice, claims).await,
+        }
+    }
+
+    /// The kind by which a notice is claimed for this way. Alerts about one process are claimed for it alone.
+    fn kind(&self, kind: Kind, notice: &Notice) -> Option<String> {
+        let kind = format!("{}:{}", kind.claim()?, self.way.name());
+        Some(if is_local(&notice.rule) { format!("{kind}@{}", notice.instance) } else { kind })
     }
 
     /// Whether a notice is this instance's to tell. A database that does not answer is no reason to be
     /// silent.
     async fn claim(&self, notice: &Notice, claims: &Claims) -> bool {
-        let Some(kind) = self.kind(notice) else { return true };
+        let Some(kind) = self.kind(notice.kind, notice) else { return true };
         let (rule, way) = (&notice.rule, self.way.name());
         let Claims { log, window, own_window } = claims;
         let claimed = log.claim(rule, &kind, &notice.instance, *window, *own_window).await;
@@ -123,18 +283,32 @@ impl Channel {
 
     /// Lets another instance, or the next attempt, tell it. Best effort.
     async fn unclaim(&self, notice: &Notice, claims: &Claims) {
-        let Some(kind) = self.kind(notice) else { return };
+        let Some(kind) = self.kind(notice.kind, notice) else { return };
         if let Err(error) = claims.log.unclaim(&notice.rule, &kind, &notice.instance).await {
             tracing::debug!(%error, rule = notice.rule, "a notice could not be given back");
         }
     }
 
-    async fn tell(&self, notice: &Notice) -> Outcome {
+    /// A person was told that these alerts are over: whichever instance finds one critical again tells it.
+    /// Best effort.
+    async fn release(&self, batch: &[Waiting], claims: &Claims) {
+        let ends = batch.iter().map(|one| &one.notice).filter(|notice| notice.kind == Kind::Cleared);
+        let claimed = ends.filter_map(|notice| Some((notice, self.kind(CRITICAL, notice)?)));
+        let released = claimed.map(async |(notice, kind)| {
+            if let Err(error) = claims.log.release(&notice.rule, &kind).await {
+                tracing::debug!(%error, rule = notice.rule, "a claim could not be released");
+            }
+        });
+        join_all(released).await;
+    }
+
+    /// `alerts`: of so many it tells.
+    async fn tell(&self, notice: &Notice, alerts: usize) -> Outcome {
         let (way, rule) = (self.way.name(), &notice.rule);
         for attempt in 0..ATTEMPTS {
             match self.way.send(notice).await {
                 Ok(()) => {
-                    tracing::info!(way, rule, "a notice was sent");
+                    tracing::info!(way, rule, alerts, "a notice was sent");
                     return Outcome::Sent;
                 }
                 Err(SendError::Refused(cause)) => {
@@ -145,6 +319,10 @@ impl Channel {
                         "a notice was refused: try `switchboard ops test-alert`"
                     );
                     return Outcome::Refused;
+                }
+                Err(SendError::Unknown(cause)) => {
+                    tracing::warn!(way, rule, cause, "a notice may have been sent: it is looked up later");
+                    return Outcome::Unknown;
                 }
                 Err(SendError::Failed(cause)) if attempt + 1 == ATTEMPTS => {
                     tracing::error!(way, rule, cause, "a notice could not be sent: it is given up");
@@ -159,49 +337,49 @@ impl Channel {
     }
 }
 
+/// Of each rule the newest notice, in the order of the rules' first ones.
+fn newest(batch: Vec<Waiting>) -> Vec<Waiting> {
+    let mut newest: Vec<Waiting> = Vec::with_capacity(batch.len());
+    for one in batch {
+        let Some(earlier) = newest.iter_mut().find(|earlier| earlier.notice.rule == one.notice.rule) else {
+            newest.push(one);
+            continue;
+        };
+        let is_whole = earlier.notice.id == one.notice.id && earlier.notice.kind != Kind::Cleared;
+        let is_same = one.notice.kind == earlier.notice.kind;
+        let doubt = one.doubt.or(earlier.doubt.take()).filter(|_| is_same);
+        *earlier = Waiting { notice: one.notice, doubt, is_whole };
+    }
+    newest
+}
+
+/// A notice as one of several.
+fn item(notice: &Notice) -> Option<Item<'_>> {
+    let is = match notice.kind {
+        Kind::Bad(severity) => Is::Bad(severity),
+        _ => Is::Over,
+    };
+    Some(Item { rule: &RULES[position(&notice.rule)?], id: &notice.id, is })
+}
+
+/// One notice as it is, or several as one.
+fn message(batch: &[Waiting]) -> Option<Notice> {
+    let first = &batch.first()?.notice;
+    if batch.len() == 1 {
+        return Some(first.clone());
+    }
+    let items: Vec<_> = batch.iter().filter_map(|one| item(&one.notice)).collect();
+    let text = digest::summary(&items, &first.instance);
+    let worst = digest::worst(&items).map_or(first.rule.as_str(), |worst| items[worst].rule.name);
+    Some(Notice { rule: worst.to_owned(), text, ..first.clone() })
+}
+
 /// Whether the end of an alert is to be told: a person knows of it, and it goes on nowhere else. Without the
 /// database's answer it is told.
 async fn ends(notice: &Notice, claims: &Claims, board: &Board) -> bool {
     let Some(row) = board.known(&notice.id) else { return false };
-    !claims.log.goes_on_elsewhere(&row).await.unwrap_or(false)
+    is_local(&notice.rule) || !claims.log.goes_on_elsewhere(&row).await.unwrap_or(false)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::way::Format;
-    use super::*;
-    use crate::metrics::MetricSet as _;
-    use crate::secret::Secret;
-
-    #[test]
-    fn the_oldest_notice_gives_way_when_too_many_wait() {
-        let way = Way::Webhook { url: Secret::new("http://127.0.0.1:1".to_owned()), format: Format::Slack };
-        let (channel, metrics) = (Channel::new(way), Metrics::build().unwrap());
-        for number in 0..=MOST_WAITING {
-            let notice = Notice::test("a", Utc::now());
-            let dropped = channel.push(Notice { id: number.to_string(), ..notice }, &metrics);
-            assert_eq!(dropped.is_some(), number == MOST_WAITING);
-        }
-        let first = channel.next().unwrap();
-        assert_eq!(first.id, "1");
-        assert_eq!(channel.waiting.borrow().len(), MOST_WAITING - 1);
-    }
-
-    #[test]
-    fn a_critical_notice_is_told_first_and_gives_way_last() {
-        let way = Way::Webhook { url: Secret::new("http://127.0.0.1:1".to_owned()), format: Format::Slack };
-        let (channel, metrics) = (Channel::new(way), Metrics::build().unwrap());
-        let notice = |id: &str, kind| {
-            let (id, rule) = (id.to_owned(), id.to_owned());
-            Notice { id, rule, kind, ..Notice::test("a", Utc::now()) }
-        };
-        channel.push(notice("critical", CRITICAL), &metrics);
-        for number in 1..=MOST_WAITING {
-            channel.push(notice(&number.to_string(), Kind::Cleared), &metrics);
-        }
-        channel.push(notice("worse", CRITICAL), &metrics);
-        let order: Vec<_> = std::iter::from_fn(|| channel.next()).map(|notice| notice.id).collect();
-        assert_eq!(order.len(), MOST_WAITING);
-        assert_eq!(order[..3], ["critical", "worse", "3"]);
-    }
-}
+mod tests;

@@ -15,10 +15,12 @@ pub(super) enum Outcome {
     Failed,
     /// Too many waited.
     Dropped,
+    /// There was no answer in time, twice: it may have reached a person.
+    Unknown,
 }
 
 impl Outcome {
-    const WORDS: [&str; 5] = ["sent", "elsewhere", "refused", "failed", "dropped"];
+    const WORDS: [&str; 6] = ["sent", "elsewhere", "refused", "failed", "dropped", "unknown"];
 
     fn as_str(self) -> &'static str {
         Self::WORDS[self as usize]
@@ -35,9 +37,12 @@ crate::metrics! {
         /// Changes of alerts: `raised`, `worsened`, `eased`, `cleared`, or `repeated` to a person.
         changes: IntCounterVec = "switchboard_alerts_changes_total" ["turn" = &TURNS];
         /// Notices to a person, by way and result: `sent`, `elsewhere` (another instance told it), `refused`
-        /// for good, `failed` to the last attempt, or `dropped` (there was no room).
+        /// for good, `failed` to the last attempt, `dropped` (there was no room), or `unknown` (no answer
+        /// came in time). A text message may hold several.
         notices: IntCounterVec = "switchboard_alerts_notices_total"
             ["way" = &["sms", "webhook"], "result" = &Outcome::WORDS];
+        /// Readings of a rule's figures that failed: the rule was not judged.
+        readings_missing: IntCounterVec = "switchboard_alerts_readings_missing_total" ["rule"];
         /// Alerts whose last change is not in the database yet.
         pub(super) unstored: prometheus::IntGauge = "switchboard_alerts_unstored";
     }
@@ -45,7 +50,14 @@ crate::metrics! {
 
 impl Metrics {
     pub(super) fn show_all(&self) {
-        RULES.iter().for_each(|rule| self.open(rule.name, None));
+        for rule in RULES {
+            self.open(rule.name, None);
+            self.readings_missing.with_label_values(&[rule.name]);
+        }
+    }
+
+    pub(super) fn missing(&self, rule: &str) {
+        self.readings_missing.with_label_values(&[rule]).inc();
     }
 
     pub(super) fn open(&self, rule: &str, severity: Option<Severity>) {
@@ -60,6 +72,11 @@ impl Metrics {
     #[cfg(test)]
     pub(super) fn count(&self, way: &str, outcome: Outcome) -> u64 {
         self.notices.with_label_values(&[way, outcome.as_str()]).get()
+    }
+
+    #[cfg(test)]
+    pub(super) fn missing_readings(&self, rule: &str) -> u64 {
+        self.readings_missing.with_label_values(&[rule]).get()
     }
 
     pub(super) fn noticed(&self, way: &str, outcome: Outcome) {

@@ -6,24 +6,23 @@
 //! change on the [board], in the log and in the database.
 //!
 //! It depends on nothing that it reports on. Telling comes first and has [queues](channel) of its own, 32
-//! notices each, of which the oldest that is not critical gives way. The database is asked whether another
+//! notices each, of which the oldest that is not critical gives way. A number gets one text message a minute,
+//! which sums up what waited. The database is asked whether another
 //! instance has told the same, for 1 s at most; without its answer the notice is sent. What cannot be stored
 //! waits on the board.
 //!
 //! A panic restarts the actor after a second, however often. The board is its checkpoint: what is open stays
 //! open. A new process takes up the open alerts of an earlier one of its name from the database.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Supervised, Supervisor, WrapFuture,
-};
 use call_control::Millis;
-use call_control::alerts::{COOL_DOWN, Change, Sample, Severity, State, Turn, position, text};
+use call_control::alerts::{
+    COOL_DOWN, Change, Readings, Sample, Severity, State, Turn, digest, position, text,
+};
 use call_control::policy::thresholds::Levels;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -32,9 +31,10 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::db::{AlertLog, AlertRow, DbError};
-use crate::metrics::{ActorMetrics, Counted, MetricSet as _, Registrar};
+use crate::health;
+use crate::metrics::{ActorMetrics, MetricSet as _, Registrar};
 use crate::secret::Secret;
-use crate::supervise;
+use crate::supervise::{self, Work, Worker};
 
 mod board;
 mod channel;
@@ -43,12 +43,13 @@ pub mod reading;
 mod way;
 
 pub use board::Board;
-pub use call_control::alerts::{BadLevels, KEPT, Rule, Watch, levels_of};
+pub use call_control::alerts::{BadLevels, KEPT, Rule, Watch, is_local, levels_of};
 pub use call_control::alerts::{RULES as ALL_RULES, text as texts};
 pub use metrics::Metrics;
 pub use way::{Format, Kind, Notice, SendError, Way, is_pagerduty};
 
 use channel::{Channel, Claims};
+use metrics::Outcome;
 
 /// How often the rules are judged. Windows and pauses are counted in this: with a shorter interval all of
 /// them are shorter.
@@ -61,8 +62,6 @@ const GONE_EVERY: u32 = 720;
 const CLAIMED_FOR: f64 = 14.0 / 15.0;
 /// What this instance has told itself is not told again for this part: then the notice reached nobody.
 const OWN_CLAIMED_FOR: f64 = 1.0 / 15.0;
-/// A restart after a panic waits so long.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// An ending process stores what it can within this.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -104,10 +103,7 @@ impl fmt::Debug for AlertSettings {
 pub type Source = Box<dyn Fn() -> LocalBoxFuture<'static, Option<Sample>>>;
 
 /// The handle: the actor lives as long as it.
-pub struct Alerts {
-    actor: Addr<AlertActor>,
-    stop: watch::Sender<()>,
-}
+pub struct Alerts(Worker);
 
 impl Alerts {
     /// Starts the actor on the current arbiter. Its open alerts are on `board`.
@@ -125,9 +121,12 @@ impl Alerts {
         let per_tick = settings.interval.as_secs_f64() / INTERVAL.as_secs_f64();
         let cool_down = Duration::from_millis(COOL_DOWN).mul_f64(per_tick);
         let (window, own_window) = (cool_down.mul_f64(CLAIMED_FOR), cool_down.mul_f64(OWN_CLAIMED_FOR));
+        let pause = Duration::from_millis(digest::PAUSE).mul_f64(per_tick);
         let desk = Rc::new(Desk {
             claims: Claims { log, window, own_window },
-            channels: ways.into_iter().map(Channel::new).collect(),
+            channels: ways.into_iter().map(|way| Channel::new(way, pause)).collect(),
+            readings: RefCell::default(),
+            is_slow: Cell::new(false),
             state: RefCell::new(State::new(&settings.levels)),
             settings: settings.clone(),
             instance: instance.to_owned(),
@@ -136,16 +135,16 @@ impl Alerts {
             board,
             metrics,
         });
-        let (stop, stopped) = watch::channel(());
-        let actor = AlertActor { desk, stopped, ended: false, counts, lives: None };
-        Self { actor: Supervisor::start(|_| actor), stop }
+        let work: Work = Box::new(move |stopped| {
+            let desk = Rc::clone(&desk);
+            async move { desk.work(stopped).await }.boxed_local()
+        });
+        Self(Worker::start("alerts", work, counts))
     }
 
     /// Ends the actor. Returns when what it has noted is stored, within 2 s.
     pub async fn stop(self) {
-        drop(self.actor);
-        let _ = self.stop.send(());
-        let _ = timeout(STOP_DEADLINE, self.stop.closed()).await;
+        self.0.stop(STOP_DEADLINE).await;
     }
 }
 
@@ -159,56 +158,15 @@ pub fn register(registry: &dyn Registrar) -> prometheus::Result<Metrics> {
     Ok(metrics)
 }
 
-struct AlertActor {
-    desk: Rc<Desk>,
-    /// Changes, or is closed, when the actor is to end.
-    stopped: watch::Receiver<()>,
-    ended: bool,
-    /// Where it is counted.
-    counts: ActorMetrics,
-    /// In the metrics.
-    lives: Option<Counted>,
-}
-
-impl Actor for AlertActor {
-    type Context = Context<Self>;
-
-    /// Also after a restart.
-    fn started(&mut self, ctx: &mut Self::Context) {
-        if self.ended {
-            return ctx.stop();
-        }
-        self.lives.get_or_insert_with(|| self.counts.lives());
-        let (desk, stopped) = (Rc::clone(&self.desk), self.stopped.clone());
-        let work = AssertUnwindSafe(async move { desk.work(stopped).await }).catch_unwind();
-        ctx.spawn(work.into_actor(self).map(|result, actor, ctx| match result {
-            Ok(()) => {
-                actor.ended = true;
-                ctx.stop();
-            }
-            Err(panic) => {
-                tracing::error!(panic = supervise::message(&*panic), "the alerts panicked");
-                actor.counts.panics.inc();
-                ctx.run_later(RESTART_PAUSE, |_, ctx| ctx.stop());
-            }
-        }));
-    }
-}
-
-impl Supervised for AlertActor {
-    fn restarting(&mut self, _: &mut Self::Context) {
-        if !self.ended {
-            self.counts.restarts.inc();
-        }
-    }
-}
-
 /// Where alerts are judged, told and stored.
 struct Desk {
     settings: AlertSettings,
     instance: String,
     source: Source,
     state: RefCell<State>,
+    readings: RefCell<Readings>,
+    /// The last reading took longer than its time.
+    is_slow: Cell<bool>,
     board: Board,
     channels: Vec<Channel>,
     claims: Claims,
@@ -221,8 +179,8 @@ impl Desk {
     async fn work(&self, mut stopped: watch::Receiver<()>) {
         self.begin();
         let (claims, board, metrics) = (&self.claims, &self.board, &self.metrics);
-        let untold = |notice: &Notice| self.untold(notice);
-        let channels = self.channels.iter().map(|way| way.work(claims, board, metrics, untold));
+        let missed = |notice: &Notice, outcome| self.missed(notice, outcome);
+        let channels = self.channels.iter().map(|way| way.work(claims, board, metrics, missed));
         let channels = join_all(channels);
         tokio::select! {
             () = self.watch() => {}
@@ -263,12 +221,11 @@ impl Desk {
         loop {
             ticks.tick().await;
             supervise::fault_point!("alerts");
-            match self.sample().await {
+            let sample = self.sample().await;
+            self.note(sample.as_ref());
+            match sample {
                 Some(sample) => self.judge(&sample),
-                None => {
-                    tracing::warn!("what the alerts are judged by is not known: no rule is judged");
-                    self.pass_acknowledgements();
-                }
+                None => self.pass_acknowledgements(),
             }
         }
     }
@@ -277,11 +234,30 @@ impl Desk {
     async fn sample(&self) -> Option<Sample> {
         let mut sample = (self.source)();
         match timeout(INTERVAL, &mut sample).await {
-            Ok(sample) => sample,
+            Ok(sample) => {
+                self.is_slow.set(false);
+                sample
+            }
             Err(_) => {
-                tracing::warn!("what the alerts are judged by is not known in time");
+                if !self.is_slow.replace(true) {
+                    tracing::warn!("what the alerts are judged by is not read in time");
+                }
                 sample.await
             }
+        }
+    }
+
+    /// Counts what cannot be judged, and logs when that begins and ends.
+    fn note(&self, sample: Option<&Sample>) {
+        let lacks = self.readings.borrow_mut().note(sample);
+        lacks.missing.iter().for_each(|rule| self.metrics.missing(rule));
+        if !lacks.lost.is_empty() {
+            let rules = lacks.lost.join(", ");
+            tracing::warn!(rules, "what these alerts are judged by cannot be read: they are not judged");
+        }
+        if !lacks.back.is_empty() {
+            let rules = lacks.back.join(", ");
+            tracing::info!(rules, "what these alerts are judged by can be read again");
         }
     }
 
@@ -299,7 +275,7 @@ impl Desk {
             }
             let by = row.acknowledged_by.as_deref().unwrap_or_default();
             tracing::info!(rule = row.rule, by, "an alert is acknowledged");
-            self.tell(Kind::Acknowledged, true, &row, String::new());
+            self.tell(Kind::Acknowledged, false, true, &row, String::new());
         }
     }
 
@@ -312,33 +288,43 @@ impl Desk {
         if change.is_told {
             let Change { rule, turn, severity, value, .. } = change;
             let text = text::notice(rule, *turn, *severity, *value, &self.instance);
-            self.tell(Kind::of(*turn, *severity), told.was_urgent, &told.row, text);
+            let text = text::with_id(&text, &told.row.id);
+            let is_repeat = *turn == Turn::Repeat;
+            self.tell(Kind::of(*turn, *severity), is_repeat, told.was_urgent, &told.row, text);
         }
     }
 
-    fn tell(&self, kind: Kind, was_urgent: bool, row: &AlertRow, text: String) {
+    fn tell(&self, kind: Kind, is_repeat: bool, was_urgent: bool, row: &AlertRow, text: String) {
         for channel in self.channels.iter().filter(|channel| channel.way.takes(kind, was_urgent)) {
             let notice = Notice {
                 id: row.id.clone(),
                 rule: row.rule.clone(),
                 kind,
+                is_repeat,
                 text: text.clone(),
                 value: row.value,
                 instance: self.instance.clone(),
                 at: Utc::now(),
             };
             if let Some(dropped) = channel.push(notice, &self.metrics) {
-                self.untold(&dropped);
+                self.missed(&dropped, Outcome::Dropped);
             }
         }
     }
 
-    /// A notice did not reach anybody by one way. If none did, it is told again after a minute.
-    fn untold(&self, notice: &Notice) {
-        let is_bad = matches!(notice.kind, Kind::Bad(_));
+    /// A notice did not reach anybody by one way, or perhaps not. If none did, it is told again: after a
+    /// minute, or after five where it may have. An end that nobody was told is none for the next alert.
+    fn missed(&self, notice: &Notice, outcome: Outcome) {
+        let Some(position) = position(&notice.rule) else { return };
         let has_reached = self.board.notified_at(&notice.id).is_some_and(|at| at >= notice.at);
-        if let Some(position) = position(&notice.rule).filter(|_| is_bad && !has_reached) {
-            self.state.borrow_mut().untold(position, self.now());
+        let (mut state, now) = (self.state.borrow_mut(), self.now());
+        match (notice.kind, outcome) {
+            (Kind::Cleared, Outcome::Unknown) => {}
+            (Kind::Cleared, _) => state.end_untold(position),
+            (Kind::Bad(_), _) if has_reached => {}
+            (Kind::Bad(_), Outcome::Unknown) => state.perhaps_told(position, now),
+            (Kind::Bad(_), _) => state.untold(position, now),
+            (Kind::Acknowledged | Kind::Test, _) => {}
         }
     }
 
@@ -370,6 +356,10 @@ impl Desk {
             *is_restored = true;
         }
         self.store().await?;
+        for (id, who) in self.board.unshared() {
+            self.claims.log.acknowledge(&id, &who).await?;
+            self.board.shared(&id);
+        }
         if round.is_multiple_of(ACKNOWLEDGED_EVERY) {
             let open = self.board.open().into_iter().filter(|row| row.acknowledged_at.is_none());
             let ids: Vec<_> = open.map(|row| row.id).collect();
@@ -392,9 +382,17 @@ impl Desk {
     }
 }
 
-/// Says it once, with what helps.
+/// Says it once, with what helps. What is a cause or a warning of the health, the health says in the log.
 fn log_of(change: &Change) {
     let Change { rule, turn, severity, value, .. } = change;
+    if health::explain(rule.name).is_some() {
+        return tracing::debug!(
+            rule = rule.name,
+            ?turn,
+            severity = severity.as_str(),
+            "an alert has changed"
+        );
+    }
     let (rule, text, remedy, severity) = (rule.name, rule.text, rule.remedy, severity.as_str());
     match (turn, change.severity) {
         (Turn::Raised | Turn::Worsened, Severity::Critical) => {

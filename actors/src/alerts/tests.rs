@@ -20,21 +20,62 @@ const INSTANCE: &str = "a:8080";
 const TICK: Duration = Duration::from_millis(20);
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Whom alerts reach: says what it was told, and answers by a script, then with 200.
+/// Whom alerts reach: says what it was told, and answers by a script, then with 200. 0 is no answer at all.
 struct Person {
     address: String,
     told: UnboundedReceiver<(String, String)>,
 }
 
-type Script = web::Data<(Mutex<VecDeque<u16>>, UnboundedSender<(String, String)>)>;
+struct Answers {
+    script: Mutex<VecDeque<u16>>,
+    tells: UnboundedSender<(String, String)>,
+    /// What was sent so far, where a look-up shows it.
+    sent: Option<Mutex<Vec<String>>>,
+}
+
+type Script = web::Data<Answers>;
+
+/// What a look-up of messages is answered with.
+fn list(sent: Option<&Mutex<Vec<String>>>) -> HttpResponse {
+    let sent = sent.map(|sent| sent.lock().unwrap().clone()).unwrap_or_default();
+    let message = |body: String| {
+        let created = Utc::now().to_rfc2822();
+        serde_json::json!({"sid": "SM1", "status": "sent", "body": body, "date_created": created, "error_code": null})
+    };
+    let messages: Vec<_> = sent.into_iter().map(message).collect();
+    HttpResponse::Ok().json(serde_json::json!({"messages": messages, "next_page_uri": null}))
+}
 
 impl Person {
     fn answering(script: &[u16]) -> Self {
+        Self::with(script, None)
+    }
+
+    /// A service that takes every message, whatever it answers, and lists them.
+    fn listing(script: &[u16]) -> Self {
+        Self::with(script, Some(Mutex::default()))
+    }
+
+    fn with(script: &[u16], sent: Option<Mutex<Vec<String>>>) -> Self {
         let (tells, told) = unbounded_channel();
-        let shared: Script = web::Data::new((Mutex::new(script.iter().copied().collect()), tells));
+        let script = Mutex::new(script.iter().copied().collect());
+        let shared: Script = web::Data::new(Answers { script, tells, sent });
         let answer = |request: actix_web::HttpRequest, body: String, script: Script| async move {
-            let status = script.0.lock().unwrap().pop_front().unwrap_or(200);
-            script.1.send((request.path().to_owned(), body)).unwrap();
+            if request.method() == "GET" {
+                script.tells.send((request.path().to_owned(), "a look-up".to_owned())).unwrap();
+                return list(script.sent.as_ref());
+            }
+            let status = script.script.lock().unwrap().pop_front().unwrap_or(200);
+            script.tells.send((request.path().to_owned(), body.clone())).unwrap();
+            if let Some(sent) = &script.sent {
+                let fields: Vec<(String, String)> =
+                    form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+                let text = fields.into_iter().find(|(name, _)| name == "Body").unwrap().1;
+                sent.lock().unwrap().push(text);
+            }
+            if status == 0 {
+                std::future::pending::<()>().await;
+            }
             let status = StatusCode::from_u16(status).unwrap();
             let mut answer = HttpResponse::build(status);
             if status.is_redirection() {
@@ -44,7 +85,7 @@ impl Person {
         };
         let server =
             HttpServer::new(move || App::new().app_data(shared.clone()).default_service(web::to(answer)));
-        let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
+        let server = server.workers(1).disable_signals().shutdown_timeout(0).bind(("127.0.0.1", 0)).unwrap();
         let address = format!("http://{}", server.addrs()[0]);
         actix_rt::spawn(server.run());
         Self { address, told }
@@ -55,9 +96,14 @@ impl Person {
     }
 
     fn sms(&self) -> Way {
+        self.sms_within(DEADLINE)
+    }
+
+    fn sms_within(&self, within: Duration) -> Way {
         let base = Url::parse(&self.address).unwrap();
         let api = TwilioApi::new(base, "AC1", Secret::new("hush".to_owned())).unwrap();
-        Way::Sms { api, from: "+15005550006".to_owned(), to: "+15005550001".to_owned() }
+        let (from, to) = ("+15005550006".to_owned(), "+15005550001".to_owned());
+        Way::Sms { api: api.within(2 * within), from, to, within }
     }
 
     /// The next request: its path and what it says.
@@ -82,6 +128,11 @@ struct World {
 }
 
 fn world(ways: Vec<Way>) -> World {
+    world_of(&[Figure::DatabaseUnavailable], ways)
+}
+
+/// What is wrong has these figures.
+fn world_of(figures: &'static [Figure], ways: Vec<Way>) -> World {
     let spool = tempfile::tempdir().unwrap();
     let db = Db::start(
         DbSettings {
@@ -101,7 +152,7 @@ fn world(ways: Vec<Way>) -> World {
     let seen = Rc::clone(&wrong);
     let source: Source = Box::new(move || {
         let mut sample = Sample::default();
-        sample.set(Figure::DatabaseUnavailable, seen.get());
+        figures.iter().for_each(|figure| sample.set(*figure, seen.get()));
         std::future::ready(Some(sample)).boxed_local()
     });
     let counts = CallMetrics::build().unwrap().of_actor("alerts");
@@ -123,8 +174,11 @@ async fn a_person_hears_of_an_alert_and_of_its_end_while_the_database_is_away() 
     assert!(body.contains("Body=Switchboard+CRITICAL%3A+database-unavailable"), "{body}");
     let open = world.board.open();
     assert_eq!((open.len(), open[0].severity.as_str()), (1, "critical"));
+    let id = format!(" ID {}", open[0].id);
+    assert!(said.ends_with(&id), "{said}");
     world.wrong.set(0.0);
-    assert_eq!(hook.hears_text().await, "Switchboard OK: database-unavailable on a:8080. It is over.");
+    let over = hook.hears_text().await;
+    assert_eq!(over, format!("Switchboard OK: database-unavailable on a:8080. It is over.{id}"));
     assert!(phone.hears().await.1.contains("Switchboard+OK"));
     assert_eq!(world.board.open(), []);
     world.alerts.stop().await;
@@ -182,5 +236,70 @@ async fn what_reached_nobody_is_told_again_as_what_goes_on() {
     world.wrong.set(0.0);
     assert!(phone.hears().await.1.contains("Switchboard+OK"));
     assert_eq!(world.metrics.count("sms", metrics::Outcome::Refused), 1);
+    world.alerts.stop().await;
+}
+
+#[actix_rt::test]
+async fn alerts_of_one_moment_are_one_text_message_and_each_a_message_to_the_webhook() {
+    let (mut hook, mut phone) = (Person::answering(&[]), Person::answering(&[]));
+    let figures = &[Figure::DatabaseUnavailable, Figure::RealtimeRefused];
+    let world = world_of(figures, vec![hook.webhook(), phone.sms()]);
+    world.wrong.set(1.0);
+    let mut told = [hook.hears_text().await, hook.hears_text().await];
+    told.sort();
+    assert!(told[0].contains("CRITICAL: database-unavailable"), "{told:?}");
+    assert!(told[1].contains("CRITICAL: realtime-refused"), "{told:?}");
+    let (_, body) = phone.hears().await;
+    assert!(
+        body.contains("Body=Switchboard%3A+2+alerts%2C+worst%3A+database-unavailable+on+a%3A8080"),
+        "{body}"
+    );
+    assert!(body.contains("Also%3A+realtime-refused.+See+%2Fapi%2Falerts."), "{body}");
+    world.wrong.set(0.0);
+    let (_, body) = phone.hears().await;
+    assert!(body.contains("Body=Switchboard+OK%3A+2+alerts+are+over"), "nothing came between: {body}");
+    assert!(world.metrics.count("sms", metrics::Outcome::Sent) >= 2, "each alert is counted");
+    world.alerts.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_message_that_was_taken_and_not_answered_is_not_sent_again() {
+    let mut phone = Person::listing(&[0]);
+    let world = world(vec![phone.sms_within(Duration::from_secs(1))]);
+    world.wrong.set(1.0);
+    assert!(phone.hears().await.1.contains("CRITICAL"));
+    assert_eq!(phone.hears().await.1, "a look-up");
+    world.wrong.set(0.0);
+    let next = phone.hears().await.1;
+    assert!(next.contains("Switchboard+OK"), "{next}");
+    assert_eq!(world.metrics.count("sms", metrics::Outcome::Unknown), 0);
+    world.alerts.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_message_without_an_answer_is_sent_once_more_with_the_same_words_and_no_oftener() {
+    let mut phone = Person::answering(&[0, 0]);
+    let world = world(vec![phone.sms_within(Duration::from_secs(1))]);
+    world.wrong.set(1.0);
+    let first = phone.hears().await;
+    assert_eq!(phone.hears().await.1, "a look-up");
+    assert_eq!(phone.hears().await, first, "the same alert with the same ID");
+    // The next is the alert that goes on, after the longer pause.
+    let next = phone.hears().await.1;
+    assert!(next.contains("still+CRITICAL"), "{next}");
+    assert_eq!(world.metrics.count("sms", metrics::Outcome::Unknown), 1);
+    world.alerts.stop().await;
+}
+
+#[actix_rt::test]
+async fn what_cannot_be_read_is_counted_for_its_rule() {
+    let world = world(vec![]);
+    let missing = |rule| world.metrics.missing_readings(rule);
+    let deadline = Instant::now() + DEADLINE;
+    while missing("memory") < 2 {
+        assert!(Instant::now() < deadline, "no reading is counted");
+        sleep(TICK).await;
+    }
+    assert_eq!(missing("database-unavailable"), 0, "it is read");
     world.alerts.stop().await;
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use awc::Client;
-use call_control::alerts::{Severity, Turn};
-use chrono::{DateTime, SecondsFormat, Utc};
+use call_control::alerts::{Severity, Turn, is_local};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use url::Url;
@@ -18,8 +18,10 @@ use crate::wire::twilio::settings::TwilioSettings;
 
 /// An attempt is over within this.
 const WITHIN: Duration = Duration::from_secs(5);
-/// A message that may have been sent is looked up, and sent once more, within this.
+/// A text message is given so long. After that, nobody knows whether it was sent.
 const MESSAGE_WITHIN: Duration = Duration::from_secs(20);
+/// Twilio's clock and ours may differ by this.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(5);
 
 thread_local! {
     static CLIENT: Client = https::client();
@@ -58,6 +60,8 @@ pub struct Notice {
     pub id: String,
     pub rule: String,
     pub kind: Kind,
+    /// It was told before, and goes on.
+    pub is_repeat: bool,
     pub text: String,
     pub value: Option<f64>,
     pub instance: String,
@@ -71,6 +75,7 @@ impl Notice {
             id: String::new(),
             rule: "test".to_owned(),
             kind: Kind::Test,
+            is_repeat: false,
             text: format!("Switchboard TEST on {instance}: alerts reach you. Nothing is wrong."),
             value: None,
             instance: instance.to_owned(),
@@ -88,13 +93,25 @@ pub enum SendError {
     /// It may do when it is tried again.
     #[error("{0}")]
     Failed(String),
+    /// There was no answer in time: it may have been sent.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 /// A way to notify a person.
 #[derive(Clone)]
 pub enum Way {
-    Sms { api: TwilioApi, from: String, to: String },
-    Webhook { url: Secret, format: Format },
+    /// What has no answer `within` this may have been sent.
+    Sms {
+        api: TwilioApi,
+        from: String,
+        to: String,
+        within: Duration,
+    },
+    Webhook {
+        url: Secret,
+        format: Format,
+    },
 }
 
 /// What a webhook takes.
@@ -124,7 +141,9 @@ impl Way {
     ) -> Result<Vec<Self>, BadBaseUrl> {
         let mut ways = Vec::new();
         if let (Some(to), Some(from), Some(api)) = (&settings.number, &twilio.from_number, twilio.api()?) {
-            ways.push(Self::Sms { api: api.within(WITHIN), from: from.clone(), to: to.clone() });
+            // Longer than a message is given: the API does not send it again by itself after no answer.
+            let (api, within) = (api.within(2 * MESSAGE_WITHIN), MESSAGE_WITHIN);
+            ways.push(Self::Sms { api, from: from.clone(), to: to.clone(), within });
         }
         if let Some(url) = &settings.webhook {
             let format = match settings.pagerduty_key.clone().filter(|_| is_pagerduty(url.expose())) {
@@ -158,13 +177,13 @@ impl Way {
         }
     }
 
-    /// Sends it once, within 5 s; a message that may have been sent is looked up within 20 s.
+    /// Sends it once: to a webhook within 5 s, as a text message within 20 s.
     ///
     /// # Errors
-    /// It was not sent, as far as is known.
+    /// It was not sent, or nobody knows.
     pub async fn send(&self, notice: &Notice) -> Result<(), SendError> {
         match self {
-            Self::Sms { api, from, to } => message(api, from, to, &notice.text).await,
+            Self::Sms { api, from, to, within } => message(api, from, to, &notice.text, *within).await,
             Self::Webhook { url, format: Format::Slack } => post(url, &json!({"text": notice.text})).await,
             Self::Webhook { url, format: Format::PagerDuty { key, group } } => {
                 post(url, &pagerduty(notice, key.expose(), group)).await?;
@@ -176,6 +195,16 @@ impl Way {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a text that may have been sent was sent. A list that is not read says nothing, and the text
+    /// counts as not sent: better twice than never.
+    pub(super) async fn has_sent(&self, text: &str, since: DateTime<Utc>) -> bool {
+        let Self::Sms { api, from, to, within } = self else { return false };
+        let body = plain(text);
+        let sent = NewMessage { to, from: Sender::Number(from), body: &body, status_callback: None };
+        let found = timeout(*within, api.find_message(sent, since - CLOCKS_DIFFER)).await;
+        matches!(found, Ok(Ok(Some(_))))
     }
 }
 
@@ -193,17 +222,24 @@ fn plain(text: &str) -> String {
     text.replace('`', "")
 }
 
-async fn message(api: &TwilioApi, from: &str, to: &str, text: &str) -> Result<(), SendError> {
+async fn message(
+    api: &TwilioApi,
+    from: &str,
+    to: &str,
+    text: &str,
+    within: Duration,
+) -> Result<(), SendError> {
     let body = plain(text);
     let new = NewMessage { to, from: Sender::Number(from), body: &body, status_callback: None };
-    match timeout(MESSAGE_WITHIN, api.send_message(new)).await {
+    match timeout(within, api.send_message(new)).await {
         // An answer that cannot be read says that it was sent.
         Ok(Ok(_) | Err(RestError::Unreadable(_))) => Ok(()),
         Ok(Err(error @ (RestError::Refused(_) | RestError::Twiml(_)))) => {
             Err(SendError::Refused(error.to_string()))
         }
+        Ok(Err(error)) if error.leaves_open() => Err(SendError::Unknown(error.to_string())),
         Ok(Err(error)) => Err(SendError::Failed(error.to_string())),
-        Err(_) => Err(SendError::Failed("no answer in time".to_owned())),
+        Err(_) => Err(SendError::Unknown(format!("no answer within {within:?}"))),
     }
 }
 
@@ -230,7 +266,7 @@ fn judge(status: u16) -> Result<(), SendError> {
     }
 }
 
-/// An event of PagerDuty's Events API v2.
+/// An event of PagerDuty's Events API v2. An alert about one process is an incident of its own.
 fn pagerduty(notice: &Notice, key: &str, group: &str) -> Value {
     let (action, severity) = match notice.kind {
         Kind::Bad(severity) => ("trigger", severity.as_str()),
@@ -238,11 +274,11 @@ fn pagerduty(notice: &Notice, key: &str, group: &str) -> Value {
         Kind::Cleared => ("resolve", ""),
         Kind::Acknowledged => ("acknowledge", ""),
     };
-    let mut event = json!({
-        "routing_key": key,
-        "event_action": action,
-        "dedup_key": format!("switchboard/{group}/{}", notice.rule),
-    });
+    let mut incident = format!("switchboard/{group}/{}", notice.rule);
+    if is_local(&notice.rule) {
+        incident = format!("{incident}/{}", notice.instance);
+    }
+    let mut event = json!({"routing_key": key, "event_action": action, "dedup_key": incident});
     if action == "trigger" {
         event["payload"] = json!({
             "summary": notice.text,
@@ -278,10 +314,21 @@ mod tests {
         for (kind, action) in [(Kind::Acknowledged, "acknowledge"), (Kind::Cleared, "resolve")] {
             let event = event(kind);
             assert_eq!(event["event_action"], action);
-            assert_eq!(event["dedup_key"], "switchboard/calls.example.com/memory");
+            assert_eq!(event["dedup_key"], "switchboard/calls.example.com/memory/a:8080");
             assert_eq!(event["routing_key"], "k");
             assert_eq!(event.get("payload"), None);
         }
+    }
+
+    #[test]
+    fn instances_have_one_incident_about_what_they_share_and_each_its_own_about_itself() {
+        let key = |rule: &str, instance: &str| {
+            let (rule, instance) = (rule.to_owned(), instance.to_owned());
+            let notice = Notice { rule, instance, ..notice(Kind::Bad(Severity::Critical)) };
+            pagerduty(&notice, "k", "g")["dedup_key"].clone()
+        };
+        assert_eq!(key("redis-away", "a"), key("redis-away", "b"));
+        assert_ne!(key("memory", "a"), key("memory", "b"));
     }
 
     #[test]

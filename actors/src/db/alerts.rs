@@ -46,8 +46,8 @@ impl AlertLog {
             .await
     }
 
-    /// Acknowledges every open alert of the rule that this open alert is of. None: there is no such alert, or
-    /// it is over.
+    /// Acknowledges this open alert, and every open alert of its rule if that is about what instances share.
+    /// None: there is no such alert, or it is over.
     pub async fn acknowledge(&self, id: &str, who: &str) -> Result<Option<AlertRow>, DbError> {
         self.0
             .ask("acknowledge_alert", async |connection| alerts::acknowledge(connection, id, who).await)
@@ -85,6 +85,13 @@ impl AlertLog {
         timeout(CLAIM_DEADLINE, unclaim).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
     }
 
+    /// Ends a claim, whoever has it. Answers within 1 s.
+    pub async fn release(&self, rule: &str, kind: &str) -> Result<(), DbError> {
+        let release =
+            self.0.ask("release_notice", async |connection| alerts::release(connection, rule, kind).await);
+        timeout(CLAIM_DEADLINE, release).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
+    }
+
     /// Writes an alert that is over. Whether one of its rule goes on at another instance: of several that end
     /// at once, the last one finds none. Answers within 1 s.
     pub async fn goes_on_elsewhere(&self, row: &AlertRow) -> Result<bool, DbError> {
@@ -95,7 +102,7 @@ impl AlertLog {
         timeout(CLAIM_DEADLINE, asked).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
     }
 
-    /// Clears the alerts of instances that were not heard of for an hour.
+    /// Clears the alerts of instances that were not heard of for an hour, and forgets claims that are over.
     pub async fn clear_of_gone(&self) -> Result<usize, DbError> {
         self.0.ask("clear_gone_alerts", alerts::clear_of_gone).await
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use call_control::alerts::is_local;
 use chrono::{DateTime, Utc};
 use diesel::dsl::now;
 use diesel::prelude::*;
@@ -116,8 +117,8 @@ pub(in crate::db) async fn page(
     Ok(newest.select(AlertRow::as_select()).load(connection).await?)
 }
 
-/// Acknowledges every open alert of the rule that this open one is of: each instance has its own. None: there
-/// is no such alert, or it is over.
+/// Acknowledges this open alert. If it is about what instances share, every open alert of its rule is
+/// acknowledged: each instance has its own. None: there is no such alert, or it is over.
 pub(in crate::db) async fn acknowledge(
     connection: &mut Connection,
     id: &str,
@@ -126,11 +127,15 @@ pub(in crate::db) async fn acknowledge(
     let found = alerts::table.find(text(id)).select(AlertRow::as_select());
     let found: Option<AlertRow> = found.first(connection).await.optional()?;
     let Some(row) = found.filter(|row| row.cleared_at.is_none()) else { return Ok(None) };
-    let open = alerts::table
-        .filter(alerts::rule.eq(text(&row.rule)))
-        .filter(alerts::cleared_at.is_null().and(alerts::acknowledged_at.is_null()));
+    let is_open = alerts::cleared_at.is_null().and(alerts::acknowledged_at.is_null());
     let acknowledged = (alerts::acknowledged_at.eq(now), alerts::acknowledged_by.eq(text(who)));
-    diesel::update(open).set(acknowledged).execute(connection).await?;
+    if is_local(&row.rule) {
+        let only = alerts::table.filter(alerts::id.eq(text(id)).and(is_open));
+        diesel::update(only).set(acknowledged).execute(connection).await?;
+    } else {
+        let all = alerts::table.filter(alerts::rule.eq(text(&row.rule)).and(is_open));
+        diesel::update(all).set(acknowledged).execute(connection).await?;
+    }
     Ok(alerts::table.find(text(id)).select(AlertRow::as_select()).first(connection).await.optional()?)
 }
 
@@ -188,6 +193,20 @@ pub(in crate::db) async fn unclaim(
     Ok(())
 }
 
+/// Ends a claim, whoever has it: a person was told that the alert is over.
+pub(in crate::db) async fn release(
+    connection: &mut Connection,
+    rule: &str,
+    kind: &str,
+) -> Result<(), DbError> {
+    diesel::sql_query("DELETE FROM alert_notices WHERE rule = $1 AND kind = $2")
+        .bind::<Text, _>(text(rule))
+        .bind::<Text, _>(text(kind))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Whether an alert of this rule goes on at another instance.
 pub(in crate::db) async fn is_open_elsewhere(
     connection: &mut Connection,
@@ -201,12 +220,15 @@ pub(in crate::db) async fn is_open_elsewhere(
     Ok(count > 0)
 }
 
-/// Clears the alerts of instances that are gone.
+/// Clears the alerts of instances that are gone, and forgets claims that are long over.
 pub(in crate::db) async fn clear_of_gone(connection: &mut Connection) -> Result<usize, DbError> {
     let clear = format!(
         "UPDATE alerts SET cleared_at = now() WHERE cleared_at IS NULL AND raised_at < now() - {GONE_AFTER}
          AND NOT EXISTS (SELECT FROM instances WHERE instance_id = alerts.instance
              AND heartbeat_at > now() - {GONE_AFTER})"
     );
-    Ok(diesel::sql_query(clear).execute(connection).await?)
+    let cleared = diesel::sql_query(clear).execute(connection).await?;
+    let forget = "DELETE FROM alert_notices WHERE told_at < now() - INTERVAL '1 day'";
+    diesel::sql_query(forget).execute(connection).await?;
+    Ok(cleared)
 }

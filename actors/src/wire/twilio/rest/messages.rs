@@ -59,18 +59,28 @@ impl TwilioApi {
             Sender::MessagingService(sid) => params.with("MessagingServiceSid", sid),
         };
         let params = params.with("Body", message.body).maybe("StatusCallback", message.status_callback);
-        let look_up = async |not_before| {
-            let from = match message.from {
-                Sender::Number(number) => Some(number),
-                Sender::MessagingService(_) => None,
-            };
-            // Not by date: `DateSent` is empty while a message is queued.
-            let params = Params::default().with("To", message.to).maybe("From", from);
-            let found = self.newest::<Messages>(&["Messages"], params).await?;
-            let ours = |found: &Message| found.body == message.body && found.created_at >= Some(not_before);
-            Ok(found.into_iter().find(ours))
-        };
+        let look_up = async |not_before| self.find_message(message, not_before).await;
         self.create(&self.post(&["Messages"], params), look_up).await
+    }
+
+    /// The newest message with this recipient, sender and text that is not older than `not_before`.
+    ///
+    /// # Errors
+    /// The list was not read.
+    pub async fn find_message(
+        &self,
+        message: NewMessage<'_>,
+        not_before: DateTime<Utc>,
+    ) -> Result<Option<Message>, RestError> {
+        let from = match message.from {
+            Sender::Number(number) => Some(number),
+            Sender::MessagingService(_) => None,
+        };
+        // Not by date: `DateSent` is empty while a message is queued.
+        let params = Params::default().with("To", message.to).maybe("From", from);
+        let found = self.newest::<Messages>(&["Messages"], params).await?;
+        let ours = |found: &Message| found.body == message.body && found.created_at >= Some(not_before);
+        Ok(found.into_iter().find(ours))
     }
 }
 
