@@ -3,6 +3,7 @@
 //! it.
 
 use actors::alerts::{ALL_RULES, Rule, reading, texts};
+use actors::health::{CAUSES, WARNINGS, explain};
 
 use super::{page, root};
 
@@ -58,4 +59,21 @@ fn every_section_of_the_page_that_an_alert_names_is_there() {
         let is_there = page.lines().any(|line| line.trim_start_matches('#') == format!(" {section}"));
         assert!(is_there, "{}: {section}", rule.name);
     }
+}
+
+#[test]
+fn every_command_that_helps_is_one_of_the_program() {
+    let program = crate::cli::command();
+    let states = CAUSES.into_iter().chain(WARNINGS).filter_map(explain).map(|state| state.remedy);
+    let mut named = 0;
+    for remedy in ALL_RULES.iter().map(|rule| rule.remedy).chain(states) {
+        for command in remedy.split('`').filter_map(|code| code.strip_prefix("switchboard ")) {
+            let words =
+                command.split(' ').take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
+            let found = words.into_iter().try_fold(&program, |found, word| found.find_subcommand(word));
+            assert!(found.is_some(), "there is no `switchboard {command}`: {remedy}");
+            named += 1;
+        }
+    }
+    assert!(named > 5, "{named}");
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use super::{files, page, root};
 
 mod alerts;
+mod levels;
 mod metrics;
 mod promql;
 
