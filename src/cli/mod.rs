@@ -92,7 +92,7 @@ fn status_of(error: &StartError) -> u8 {
 }
 
 /// The commands and flags. The help of `serve` names the settings.
-fn command() -> clap::Command {
+pub(crate) fn command() -> clap::Command {
     Arguments::command().mut_subcommand("serve", |serve| serve.after_long_help(catalog::help()))
 }
 

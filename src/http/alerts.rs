@@ -5,7 +5,7 @@
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use actors::alerts::Board;
+use actors::alerts::{Board, is_local};
 use actors::db::{AlertLog, AlertRow, DbError};
 use chrono::Utc;
 use serde::Serialize;
@@ -26,6 +26,30 @@ const PARAMETERS: [&str; 3] = ["status", "cursor", "pageSize"];
 /// What an answer without the database lacks.
 const MISSING: &str =
     "the database is unavailable: alerts of other instances, and those that are over, are missing";
+
+/// What whoever acknowledges an alert is told while the database is away.
+const KEPT: &str = "The acknowledgement is kept in memory, and holds for this process now. \
+                    It is stored when the database is back.";
+
+/// What an acknowledgement is answered with that is not stored yet.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AcknowledgementKept)]
+pub(crate) struct KeptInMemory {
+    /// Where it is, for a person.
+    note: &'static str,
+}
+
+/// Where an acknowledgement is.
+#[derive(Debug, PartialEq, Eq)]
+enum Taken {
+    /// In the database, or on its way there.
+    Stored,
+    /// In the memory of this process.
+    InMemory,
+    /// There is no such alert.
+    Nowhere,
+}
 
 /// What `GET /api/alerts` answers.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
@@ -123,16 +147,19 @@ pub async fn list(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, 
     Ok(page.await??.into_json())
 }
 
-/// Every open alert of the same rule is acknowledged with it.
+/// Every open alert of the same rule is acknowledged with it, unless the rule is about one process.
 #[utoipa::path(
     post,
     path = "/api/alerts/{id}/acknowledge",
     operation_id = "acknowledgeAlert",
     tag = "alerts",
     summary = "Somebody takes care of an alert",
-    description = "None of the open alerts of the same rule is told again. The audit names who did it.",
+    description = "The alert is not told again, nor are alerts of other instances about the same shared thing. \
+                   The audit names who did it.",
     params(AlertPath),
     responses(
+        (status = 202, description = "The database is away: it is kept in memory", body = KeptInMemory,
+            example = json!({"note": KEPT})),
         (status = 204, description = "It is acknowledged"),
         (status = 404, description = "There is no such alert"),
     ),
@@ -148,24 +175,36 @@ pub async fn acknowledge(
     }
     let deed = Deed { action: "alert-acknowledged", object: Some(&id), outcome: "ok" };
     let entry = audit::entry(&app, &request, &deed);
-    if !take(&app.db.accounts().alerts(), &app.alerts, &id, &entry.who).await? {
+    let taken = take(&app.db.accounts().alerts(), &app.alerts, &id, &entry.who).await?;
+    if taken == Taken::Nowhere {
         return Err(ApiError::NotFound);
     }
     audit::keep(&app, entry).await;
-    Ok(HttpResponse::NoContent().finish())
+    Ok(match taken {
+        Taken::InMemory => HttpResponse::Accepted().json(KeptInMemory { note: KEPT }),
+        _ => HttpResponse::NoContent().finish(),
+    })
 }
 
-/// Here at once, and in the database if it answers; what is open here is stored later otherwise. False: there
-/// is no such alert.
-async fn take(log: &AlertLog, board: &Board, id: &str, who: &str) -> Result<bool, ApiError> {
+/// Here at once, and in the database if it answers; what is open here is stored later otherwise.
+async fn take(log: &AlertLog, board: &Board, id: &str, who: &str) -> Result<Taken, ApiError> {
     let is_here = board.acknowledge(id, who, Utc::now()).is_some();
     match log.acknowledge(id, who).await {
         Ok(Some(row)) => {
-            board.acknowledge_rule(&row.rule, who, Utc::now());
-            Ok(true)
+            if !is_local(&row.rule) {
+                board.acknowledge_rule(&row.rule, who, Utc::now());
+            }
+            Ok(Taken::Stored)
         }
-        Ok(None) => Ok(is_here),
-        Err(_) if is_here => Ok(true),
+        Ok(None) if is_here => {
+            board.share_later(id); // its row is stored within an interval
+            Ok(Taken::Stored)
+        }
+        Ok(None) => Ok(Taken::Nowhere),
+        Err(_) if is_here => {
+            board.share_later(id);
+            Ok(Taken::InMemory)
+        }
         Err(error) => Err(ApiError::unavailable(error)),
     }
 }

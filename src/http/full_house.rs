@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use actors::health;
+
 /// There is room again when so long nobody was turned away and a slot was free: one that is taken at once is
 /// none.
 const ROOM_FOR: Duration = Duration::from_secs(10);
@@ -36,7 +38,8 @@ impl FullHouse {
     pub fn look(&mut self, is_full: bool, refused: u64, now: Instant) {
         match self.news(is_full, refused, now) {
             Some(News::Full) => {
-                tracing::warn!("full house: no slot is free, and more callers are turned away")
+                let remedy = health::explain("full-house").map(|explained| explained.remedy);
+                tracing::warn!(remedy, "full house: no slot is free, and more callers are turned away")
             }
             Some(News::Room { turned_away, seconds }) => {
                 tracing::warn!(turned_away, seconds, "there is room again after a full house");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 use actors::db::{DbHealth, PoolStats, SchemaState, SpoolStats};
-use actors::health::{self, CAUSES, Database, Known, Refusal, State, WARNINGS};
+use actors::health::{self, CAUSES, Database, Explanation, Known, News, Refusal, State, WARNINGS};
 use prometheus::IntGaugeVec;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -49,6 +49,9 @@ pub struct Health {
     causes: Vec<&'static str>,
     #[schema(schema_with = words::warnings)]
     warnings: Vec<&'static str>,
+    /// What each cause and warning means, and what helps. For whoever is shown `databaseError`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    advice: Vec<Explanation>,
     pool_stats: PoolStats,
     calls: Calls,
     spool: SpoolStats,
@@ -93,6 +96,10 @@ pub fn state(app: &App) -> State {
     })
 }
 
+fn advice(state: &State) -> Vec<Explanation> {
+    state.causes.iter().chain(&state.warnings).filter_map(|name| health::explain(name)).collect()
+}
+
 actors::metrics! {
     /// Shows causes and warnings as metrics.
     pub struct HealthMetrics {
@@ -127,22 +134,49 @@ pub async fn tell(app: Data<App>) {
         house.look(now.warnings.contains(&"full-house"), refused.get(), Instant::now());
         now.warnings.retain(|warning| *warning != "full-house");
         if before.as_ref() != Some(&now) {
+            say(&app, &health::news(before.as_ref(), &now));
             let (causes, warnings) = (now.causes.join(", "), now.warnings.join(", "));
             let after_seconds = since.elapsed().as_secs();
-            if now.causes.is_empty() && now.warnings.is_empty() {
-                tracing::info!(status = now.status, after_seconds, "the state of health changed");
-            } else {
-                tracing::warn!(
-                    status = now.status,
-                    causes,
-                    warnings,
-                    after_seconds,
-                    "the state of health changed"
-                );
-            }
+            tracing::info!(
+                status = now.status,
+                causes,
+                warnings,
+                after_seconds,
+                "the state of health changed"
+            );
             (before, since) = (Some(now), Instant::now());
         }
         actix_rt::time::sleep(LOOK).await;
+    }
+}
+
+/// Says each cause and warning once when it begins, with what helps, and once when it is over.
+fn say(app: &App, news: &News) {
+    for Explanation { name, meaning, remedy, is_critical } in &news.begun {
+        let cause = cause_of(app, name);
+        if *is_critical {
+            tracing::error!(name, meaning, cause, remedy, "the process is not well");
+        } else {
+            tracing::warn!(name, meaning, cause, remedy, "the process is not well");
+        }
+    }
+    for name in &news.over {
+        tracing::info!(name, "the process has recovered");
+    }
+}
+
+/// What the other side says of it, where that is known.
+fn cause_of(app: &App, name: &str) -> Option<String> {
+    match name {
+        "database-unavailable" | "database-read-only" => match app.db.status().health() {
+            DbHealth::Healthy => None,
+            DbHealth::ReadOnly(cause) | DbHealth::Unavailable(cause) => Some(cause),
+        },
+        "realtime-refused" => {
+            let refusal = app.voice.pump.metrics.realtime.refused()?;
+            Some(format!("{} ({})", refusal.code, refusal.setting))
+        }
+        _ => None,
     }
 }
 
@@ -176,6 +210,7 @@ pub(super) fn health(app: &App, is_let_in: bool) -> Health {
         database_error: error.filter(|_| is_let_in),
         realtime: if state.realtime_fails { "failing" } else { "healthy" },
         realtime_refusal: app.voice.pump.metrics.realtime.refused().filter(|_| is_let_in),
+        advice: if is_let_in { advice(&state) } else { Vec::new() },
         causes: state.causes,
         warnings: state.warnings,
         pool_stats: db.pool_stats(),

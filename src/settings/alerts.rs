@@ -38,10 +38,29 @@ fn levels(reader: &mut Reader<'_>) -> Vec<(usize, actors::thresholds::Levels)> {
 
 /// What is wrong is not shown: whoever knows the URL can write there.
 fn webhook(reader: &mut Reader<'_>) -> Option<Secret> {
-    let text = reader.optional("ALERT_WEBHOOK_URL")?;
+    let text = reader.secret_text("ALERT_WEBHOOK_URL")?;
     if !Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host()) {
         let wrong = "is not a URL such as https://hooks.example.com/x";
         reader.fault("ALERT_WEBHOOK_URL", wrong, "give scheme and host, or unset it");
     }
     Some(Secret::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn the_webhook_is_read_from_a_file_as_other_secrets_are() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "https://hooks.example.com/x").unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        let lookup = |name: &str| (name == "ALERT_WEBHOOK_URL_FILE").then(|| path.clone());
+        let mut reader = Reader::new(&lookup);
+        let webhook = read(&mut reader).webhook.unwrap();
+        assert_eq!(webhook.expose(), "https://hooks.example.com/x");
+        assert!(reader.finish(()).is_ok());
+    }
 }

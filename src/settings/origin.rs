@@ -9,9 +9,6 @@ use super::catalog::{Entry, entries};
 use super::secret_file::{Place, file_variable, places};
 use super::{MigrateSettings, OpsSettings, Settings, WorkerSettings};
 
-/// May hold a secret, and is not read as one.
-const HIDDEN: [&str; 1] = ["ALERT_WEBHOOK_URL"];
-
 /// A setting as it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -108,7 +105,7 @@ pub fn secrets() -> BTreeSet<String> {
     drop((MigrateSettings::read(lookup), OpsSettings::read(lookup)));
     let asked = asked.into_inner();
     let is_secret = |name: &&String| asked.contains(&file_variable(name));
-    asked.iter().filter(is_secret).cloned().chain(HIDDEN.map(str::to_owned)).collect()
+    asked.iter().filter(is_secret).cloned().collect()
 }
 
 /// The settings as a table, with the heading of each section.

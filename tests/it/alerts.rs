@@ -148,7 +148,9 @@ async fn a_database_that_is_away_is_told_all_the_same_and_a_webhook_that_hangs_d
     let alert =
         page["alerts"].as_array().unwrap().iter().find(|alert| alert["rule"] == "database-unavailable");
     let id = alert.unwrap()["id"].as_str().unwrap().to_owned();
-    assert_eq!(acknowledge(&app, &id).await, 204);
+    assert_eq!(acknowledge(&app, &id).await, 202, "it is kept in memory");
+    let here = open(&app).await.into_iter().find(|alert| alert["id"] == id.as_str()).unwrap();
+    assert_eq!(here["acknowledgedBy"], "local");
     let back = away.end();
     eventually("the alert and its end are stored", async || {
         let rows = back.query("SELECT acknowledged_by FROM alerts WHERE cleared_at IS NOT NULL AND rule = 'database-unavailable'");
@@ -192,4 +194,22 @@ async fn two_instances_with_one_alert_send_one_message_and_a_new_process_sends_n
         .await;
     assert!(stored(2).await, "the row goes on");
     assert_eq!(messages(&world, "realtime-refused").len(), 1);
+}
+
+#[actix_rt::test]
+async fn each_instance_tells_its_own_alert_about_itself() {
+    let database = TestDatabase::create().await;
+    let mut world = World::around(&database.url).await;
+    world.setup = quick(world.setup).with("ALERT_THRESHOLDS", "memory=-/0.001").with("INSTANCE_ID", "first");
+    let _first = world.start();
+    let _second = world.setup.anew().with("INSTANCE_ID", "second").start();
+    eventually("each has told its own", async || {
+        let told = messages(&world, "memory");
+        ["first", "second"]
+            .iter()
+            .all(|name| told.iter().any(|text| text.contains(&format!("memory on {name}"))))
+    })
+    .await;
+    let claims = database.query("SELECT kind FROM alert_notices WHERE rule = 'memory' ORDER BY kind").await;
+    assert_eq!(claims, ["critical:sms@first", "critical:sms@second"]);
 }
