@@ -207,7 +207,10 @@ impl Desk {
             ("GET", ["Messages"]) => messages::list(net, &params()?),
             ("POST", ["Messages"]) => messages::create(net, &params()?),
             ("GET", ["Messages", sid]) => messages::fetch(net, sid, &params()?),
-            ("GET", ["IncomingPhoneNumbers"]) => numbers::list(&params()?),
+            ("GET", []) => numbers::account(&params()?),
+            ("GET", ["IncomingPhoneNumbers"]) => numbers::list(net, &params()?),
+            ("GET", ["IncomingPhoneNumbers", sid]) => numbers::fetch(net, sid, &params()?),
+            ("POST", ["IncomingPhoneNumbers", sid]) => numbers::update(net, sid, &params()?),
             ("GET", ["Queues"]) => {
                 let params = params()?;
                 params.check(&params::PAGING, &[])?;
@@ -220,8 +223,9 @@ impl Desk {
             }
             (
                 _,
-                ["Calls" | "Conferences" | "Messages" | "Recordings" | "Queues" | "IncomingPhoneNumbers"]
-                | ["Calls" | "Recordings" | "Conferences" | "Messages", _]
+                []
+                | ["Calls" | "Conferences" | "Messages" | "Recordings" | "Queues" | "IncomingPhoneNumbers"]
+                | ["Calls" | "Recordings" | "Conferences" | "Messages" | "IncomingPhoneNumbers", _]
                 | ["Calls", _, "Recordings"]
                 | ["Calls", _, "Recordings", _]
                 | ["Conferences", _, "Participants"]

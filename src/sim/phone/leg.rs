@@ -10,6 +10,7 @@ use url::Url;
 use super::ledger::{CallRecord, Status};
 use super::line::{End, Event, Line, Order};
 use super::network::Inner;
+use super::number::Hook;
 use super::stream::{Media, StreamEnd};
 use super::twiml::{self, Dialled, Method, Room, Target, Verb};
 use super::{AfterDrop, Person};
@@ -76,13 +77,11 @@ impl Leg {
     /// `first`, an incoming one asks the number's voice URL.
     pub async fn run(mut self, first: Option<Order>) {
         let first = match first {
-            None => Document::Fetch(Request {
-                url: self.net.voice_url.clone(),
-                method: Method::Post,
-                call_status: "ringing",
-                extra: Vec::new(),
-                is_fallback: false,
-            }),
+            None => {
+                let Hook { url, method } = self.net.number.borrow().voice.clone();
+                let (call_status, extra, is_fallback) = ("ringing", Vec::new(), false);
+                Document::Fetch(Request { url, method, call_status, extra, is_fallback })
+            }
             Some(order) => {
                 self.is_answered_elsewhere();
                 match ordered(order) {
@@ -316,9 +315,10 @@ impl Leg {
     fn fallback(&self, code: u32, failed: &Url) -> Request {
         self.net.fallbacks.update(|count| count + 1);
         self.line.event(Event::Fallback(code));
+        let Hook { url, method } = self.net.number.borrow().fallback.clone();
         Request {
-            url: self.net.fallback_url.clone(),
-            method: Method::Post,
+            url,
+            method,
             call_status: "in-progress",
             extra: vec![("ErrorCode", code.to_string()), ("ErrorUrl", failed.to_string())],
             is_fallback: true,

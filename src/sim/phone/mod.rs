@@ -49,6 +49,7 @@ pub mod ear;
 pub mod ledger;
 pub mod line;
 pub mod network;
+pub mod number;
 pub mod playback;
 pub mod reach;
 pub mod report;
@@ -93,8 +94,8 @@ pub struct Options {
     /// The simulated Realtime service, whose report is read at the end
     #[arg(long, value_name = "ORIGIN", value_parser = Origin::Loopback)]
     pub realtime: Option<Url>,
-    /// How many calls
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    /// How many calls; with 0, nobody calls, and --api-listen is served until the program is ended
+    #[arg(long, value_name = "N", default_value_t = 20)]
     pub calls: u16,
     /// How long each call lasts
     #[arg(long, value_name = "S", default_value = "60", value_parser = seconds)]
@@ -206,6 +207,9 @@ pub fn run(options: Options) -> u8 {
     }
     let json = options.json.clone();
     let system = actix_rt::System::new();
+    if options.calls == 0 {
+        return system.block_on(serves_api(options));
+    }
     let permitted = options.reach.permits(&options.url).map_err(|refusal| refusal.to_string());
     if let Err(why) = permitted.and_then(|()| system.block_on(options.reach.tries_tls(&options.url))) {
         eprintln!("{why}");
@@ -230,6 +234,35 @@ pub fn run(options: Options) -> u8 {
         return FAILED;
     }
     if outcome.is_fine() { FINE } else { FAILED }
+}
+
+/// Nobody calls: the REST API alone, until Ctrl-C.
+async fn serves_api(options: Options) -> u8 {
+    if options.api_listen.is_none() {
+        eprintln!("--calls 0 does nothing without --api-listen");
+        return USAGE;
+    }
+    let net = match Network::start(options) {
+        Ok(net) => net,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return USAGE;
+        }
+    };
+    tells_where(&net);
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => FINE,
+        Err(error) => {
+            eprintln!("no signals: {error}");
+            INTERNAL
+        }
+    }
+}
+
+fn tells_where(net: &Network) {
+    if let Some(address) = net.api_addr() {
+        eprintln!("the REST API of account {} listens on http://{address}", network::ACCOUNT_SID);
+    }
 }
 
 /// Makes all the calls and sums up. To be called within an actix system.
@@ -259,9 +292,7 @@ pub async fn simulate_observed(
         None => None,
     };
     let net = Network::start(options)?;
-    if let Some(address) = net.api_addr() {
-        eprintln!("the REST API of account {} listens on http://{address}", network::ACCOUNT_SID);
-    }
+    tells_where(&net);
     let (shared, progress) = (net.shared().clone(), Progress::default());
     let Options { calls, seconds, ramp, together, quiet, .. } = shared.options;
     let bridge = bridge::Watch::start(&shared.options).await?;

@@ -19,6 +19,7 @@ use super::caller::Caller;
 use super::ledger::{CallRecord, Direction, Ledger, Message};
 use super::leg::{Leg, StatusCallback};
 use super::line::{Line, Order};
+use super::number::{Hook, Number};
 use super::twiml::Method;
 use super::webhook::Webhooks;
 use crate::sim::report::Violation;
@@ -46,9 +47,8 @@ pub struct Network {
 pub struct Inner {
     pub options: Options,
     pub webhooks: Webhooks,
-    pub voice_url: Url,
-    pub status_url: Url,
-    pub fallback_url: Url,
+    /// Where the number sends its calls.
+    pub number: RefCell<Number>,
     /// Requests for the fallback URL.
     pub fallbacks: Cell<u64>,
     /// Calls that are on the line.
@@ -87,9 +87,11 @@ impl Network {
         };
         let inner = Inner {
             webhooks: Webhooks::new(options.auth_token.clone(), options.retry_gap, options.reach.clone()),
-            voice_url: at("/api/voice/incoming")?,
-            status_url: at("/api/voice/call-status")?,
-            fallback_url,
+            number: RefCell::new(Number {
+                voice: Hook::post(at("/api/voice/incoming")?),
+                fallback: Hook::post(fallback_url),
+                status: Hook::post(at("/api/voice/call-status")?),
+            }),
             fallbacks: Cell::new(0),
             live: Cell::new(0),
             ledger: Ledger::default(),
@@ -174,7 +176,7 @@ impl Inner {
         let (from, to, direction, status_callback, first) = match outgoing {
             None => {
                 let from = format!("+1415555{:04}", number % 10_000);
-                let (url, method) = (self.status_url.clone(), Method::Post);
+                let Hook { url, method } = self.number.borrow().status.clone();
                 let callback = StatusCallback { url, method, events: vec!["completed".to_owned()] };
                 (from, NUMBER.to_owned(), Direction::Inbound, Some(callback), None)
             }

@@ -305,3 +305,8 @@ impl Agent {
         let _ = self.socket.send(Message::text(message.to_string())).await;
     }
 }
+
+#[test]
+fn without_calls_there_is_nothing_to_do_but_to_serve_the_rest_api() {
+    assert_eq!(run(Options { calls: 0, ..Options::default() }), USAGE);
+}

@@ -39,6 +39,7 @@ mod error;
 mod fields;
 mod inline;
 mod messages;
+mod numbers;
 mod recordings;
 mod tokens;
 mod transport;
@@ -46,6 +47,7 @@ mod transport;
 pub use calls::{Call, CallFilter, CallStatus, Instructions, NewCall};
 pub use error::{BadBaseUrl, Refusal, RestError};
 pub use messages::{Message, NewMessage, Sender};
+pub use numbers::{Account, Capabilities, NumberUrls, PhoneNumber};
 pub use recordings::{Channels, NewRecording, Recording, RecordingChange};
 
 use tokens::Tokens;

@@ -20,6 +20,7 @@ use crate::sim::phone::tests::{Bridge, Manner, SECOND, TOKEN};
 use crate::sim::phone::{AfterDrop, Caller, End, Event, Network, Options};
 
 mod calls;
+mod numbers;
 mod resources;
 mod retries;
 mod strictness;

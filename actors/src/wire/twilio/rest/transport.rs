@@ -92,12 +92,16 @@ impl TwilioApi {
 
     fn request(&self, method: Method, path: &[&str], form: String) -> Request {
         let mut url = self.base_url.clone();
-        let (last, folders) = path.split_last().expect("a path has at least one segment");
-        url.path_segments_mut()
-            .expect("an http URL has a path")
-            .extend(["2010-04-01", "Accounts", &self.account_sid])
-            .extend(folders)
-            .push(&format!("{last}.json"));
+        // Without a path, it is the account itself that is asked about.
+        let (last, folders) = path.split_last().unwrap_or((&"", &[]));
+        let mut segments = url.path_segments_mut().expect("an http URL has a path");
+        segments.extend(["2010-04-01", "Accounts"]);
+        if last.is_empty() {
+            segments.push(&format!("{}.json", self.account_sid));
+        } else {
+            segments.push(&self.account_sid).extend(folders).push(&format!("{last}.json"));
+        }
+        drop(segments);
         Request { method, url, form, repeatable: false }
     }
 

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const NUMBER_PATH: &str = "IncomingPhoneNumbers/PN00000000000000000000000000000001.json";
+
 #[actix_rt::test]
 async fn a_refusal_has_twilios_code_and_neither_number_nor_token() {
     let (_bridge, net) = waiting().await;
@@ -60,6 +62,10 @@ async fn what_the_real_api_would_not_take_is_refused_and_a_violation() {
         ("POST", "Calls.json", "To=%2B14155550123&From=%2B15005550006&MachineDetection=Maybe", (400, 20001)),
         ("GET", "Recordings.json?DateCreated=soon", "", (400, 20001)),
         ("GET", "Accounts.json", "", (404, 20404)),
+        ("POST", NUMBER_PATH, "VoiceUrl=%2Frelative", (400, 21205)),
+        ("POST", NUMBER_PATH, "VoiceMethod=PUT", (400, 20001)),
+        ("POST", NUMBER_PATH, "Voice_Url=https%3A%2F%2Fh%2F", (400, 20001)),
+        ("DELETE", "IncomingPhoneNumbers.json", "", (405, 20004)),
         ("GET", "Calls", "", (404, 20404)),
     ];
     for (count, (method, path, form, expected)) in cases.into_iter().enumerate() {
@@ -68,7 +74,7 @@ async fn what_the_real_api_would_not_take_is_refused_and_a_violation() {
     }
     assert_eq!(by_hand(&net, "GET", "Calls/CA1.json", "").await, (404, 20404));
     assert_eq!(by_hand(&net, "POST", &call, "Status=canceled").await, (400, 21220));
-    assert_eq!(net.violations().0, 20, "what is over is no breach of protocol");
+    assert_eq!(net.violations().0, 24, "what is over is no breach of protocol");
     assert!(caller.end().is_none());
 }
 
