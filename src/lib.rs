@@ -22,6 +22,7 @@ pub mod loadtest;
 pub mod logging;
 mod memory_limit;
 mod nearest;
+pub mod preflight;
 pub mod private_postgres;
 pub mod process_metrics;
 pub mod rate_limit;

@@ -42,10 +42,11 @@ mod unread;
 mod values;
 
 pub use agent_file::{Agent, read_agent_file};
-pub use env_file::EnvFile;
+pub use env_file::{EnvFile, quoted};
 pub use origin::{Shown, shown, table};
 pub use reader::{Fault, Faults};
 pub use remarks::{Environment, Remark};
+pub use secret_file::file_variable;
 
 use reader::Reader;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -136,6 +137,11 @@ pub struct TestAlertSettings {
 /// characters.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// Whether a variable, or a secret in a file, is set in the real environment.
+pub fn is_set(name: &str) -> bool {
+    !secret_file::places(name, &environment).is_empty()
 }
 
 impl Settings {

@@ -16,6 +16,7 @@ mod environment;
 mod loadtest;
 mod migrate;
 mod ops;
+mod preflight;
 mod print_config;
 mod serve;
 mod shell;
@@ -52,6 +53,11 @@ enum Command {
     Loadtest(Box<loadtest::Command>),
     /// Bring the database's schema up to date
     Migrate,
+    /// Check a deployment before its first call: what is wrong, and how to mend it
+    ///
+    /// The check takes less than 5 s. The exit status is 0 if all lines pass, 1 for a warning, 2 for a
+    /// failure, and 64 if the settings cannot be read.
+    Preflight(preflight::Arguments),
     /// What an operator does beside the program that serves
     #[command(subcommand)]
     Ops(ops::Command),
@@ -126,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Loadtest(command) => loadtest::run(*command),
         Command::Migrate => migrate::run(),
+        Command::Preflight(arguments) => preflight::run(&arguments),
         Command::Ops(command) => ops::run(command),
         Command::User(command) => user::run(command),
         Command::Token(command) => token::run(command),

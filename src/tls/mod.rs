@@ -83,6 +83,11 @@ impl Shown {
     }
 }
 
+/// Until when a certificate in DER holds; none if it cannot be read.
+pub(crate) fn holds_until(certificate: &[u8]) -> Option<DateTime<Utc>> {
+    validity::of(certificate).map(|(_, until)| until)
+}
+
 fn is_ending(pair: &Pair, now: DateTime<Utc>) -> bool {
     now < pair.from || now + RENEWED_BEFORE >= pair.until
 }

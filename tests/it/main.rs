@@ -29,6 +29,7 @@ mod media_stream;
 mod metrics;
 mod outage;
 mod panics;
+mod preflight;
 mod private_postgres;
 mod realtime_tls;
 mod report_page;

@@ -15,6 +15,7 @@ mod doors;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod handles;
+mod inspection;
 mod log;
 mod metrics;
 mod operations;
@@ -50,6 +51,7 @@ pub use self::connect::migrate;
 pub use self::connect::pool::PoolStats;
 pub use self::connect::url::BadUrl;
 pub use self::handles::{Doors, LogReader, Operations, Records, Status};
+pub use self::inspection::{Address, Inspection, inspect};
 pub use self::log::{
     BadCursor, BadSort, CallFilter, CallLog, CallLogPage, CallQuery, Cursor, Sort, SortKey, Start,
 };

@@ -17,6 +17,7 @@ use super::{Class, Client, Decision, InMemory, Quotas, Store};
 
 mod key;
 mod link;
+pub mod probe;
 mod script;
 mod settings;
 #[cfg(test)]

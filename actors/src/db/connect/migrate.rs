@@ -105,6 +105,17 @@ async fn migrate_here(target: Target) -> Result<Vec<String>, MigrateError> {
     Ok(known().into_iter().filter(|(version, _)| applied.contains(version)).map(|(_, name)| name).collect())
 }
 
+/// Whether a transaction pooler is seen at work between this connection and the server.
+pub(in crate::db) async fn leads_through_a_pooler(
+    connection: &mut Connection,
+    target: &Target,
+) -> Result<bool, DbError> {
+    is_transaction_pooler(connection, target).await.map_err(|error| match error {
+        MigrateError::Unavailable(cause) => DbError::Unavailable(cause),
+        error => DbError::Refused(error.to_string()),
+    })
+}
+
 async fn connect(target: &Target) -> Result<Connection, MigrateError> {
     match tokio::time::timeout(CONNECT_DEADLINE, Connection::open(target)).await {
         Ok(connection) => connection.map_err(MigrateError::Unavailable),

@@ -1,0 +1,135 @@
+//! What the check knows, as plain data: it is gathered once and then judged.
+
+use std::net::IpAddr;
+
+use actors::db::{Address, Inspection};
+use actors::wire::twilio::rest::{Account, PhoneNumber, RestError};
+use chrono::{DateTime, Utc};
+use url::Url;
+
+/// The answer of whoever was asked, or why there is none.
+pub type Asked<T> = Result<T, String>;
+
+/// Everything that is judged.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    pub now: DateTime<Utc>,
+    pub said: Said,
+    pub database: Asked<Inspection>,
+    /// None: `REDIS_URL` is not set.
+    pub redis: Option<Asked<()>>,
+    /// None: `TWILIO_ACCOUNT_SID` is not set.
+    pub twilio: Option<Twilio>,
+    /// None: `PUBLIC_URL` is not set.
+    pub public: Option<Public>,
+    pub realtime: Realtime,
+    /// By how many milliseconds the clock of Twilio's REST API is ahead of ours.
+    pub twilio_ahead_ms: Asked<i64>,
+    /// The same of the database's.
+    pub database_ahead_ms: Option<i64>,
+    pub disk: Asked<Disk>,
+    /// File descriptors that a process may have here.
+    pub descriptors: u64,
+    pub load_test: Asked<LoadTested>,
+}
+
+/// What the settings say.
+#[derive(Debug, Clone)]
+pub struct Said {
+    pub instance_id: String,
+    pub database: Address,
+    pub has_direct_url: bool,
+    pub pool_max: u32,
+    pub calls: usize,
+    pub has_secret_key: bool,
+    pub bypasses_validation: bool,
+    pub api_is_open: bool,
+    pub public_url: Option<Url>,
+    /// The REST API is a simulated one on this machine.
+    pub twilio_is_local: bool,
+    pub ends_tls: bool,
+    pub trusts_proxies: bool,
+    pub from_number: Option<String>,
+    pub urgent_number: Option<String>,
+    pub human_number: Option<String>,
+    pub has_alert_webhook: bool,
+    pub model: String,
+    /// What the agent of `AGENT_FILE` calls itself; none: the built-in one answers.
+    pub agent: Option<String>,
+    /// Names that are probably misspelt, and names without effect.
+    pub remarks: Vec<String>,
+}
+
+/// What Twilio says of the account and of `TWILIO_FROM_NUMBER`.
+#[derive(Debug, Clone)]
+pub struct Twilio {
+    pub account: Result<Account, RestError>,
+    /// None: the setting is not set. None inside: the account has no such number.
+    pub number: Option<Result<Option<PhoneNumber>, RestError>>,
+}
+
+/// How `PUBLIC_URL` answers.
+#[derive(Debug, Clone)]
+pub struct Public {
+    pub addresses: Asked<Vec<IpAddr>>,
+    /// Until when the certificate holds; none without TLS.
+    pub certificate: Option<Result<DateTime<Utc>, Broken>>,
+    /// `GET /healthz`.
+    pub health: Result<Answer, Broken>,
+    /// The status of the answer to a signed upgrade of `/api/voice/stream`.
+    pub stream: Result<u16, Broken>,
+}
+
+/// An answer by HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// The host to which it redirects.
+    pub leads_to: Option<String>,
+    /// This program has written it.
+    pub is_ours: bool,
+}
+
+/// Why there is no answer by HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    #[error("no answer within 4 s")]
+    Silent,
+    #[error("the answer is no HTTP")]
+    NotHttp,
+}
+
+/// What the Realtime service says of the key, the model and the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Realtime {
+    Answers,
+    /// It will say the same again: what, and the setting it is about, if that is known.
+    Refuses {
+        said: String,
+        setting: String,
+    },
+    Fails(String),
+}
+
+/// Where records wait while the database is away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    pub folder: String,
+    /// For whoever runs the check.
+    pub is_writable: bool,
+    pub free_bytes: u64,
+}
+
+/// What the last load test has measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadTested {
+    pub at: DateTime<Utc>,
+    /// The most calls at once that were all completed.
+    pub calls: u64,
+    /// The slowest P95 of its scenarios.
+    pub p95_ms: Option<f64>,
+}

@@ -1,0 +1,180 @@
+//! The database, and what several processes share.
+
+use actors::db::{Inspection, SchemaState};
+
+use super::processes;
+use crate::preflight::Line;
+use crate::preflight::facts::{Facts, Said};
+
+/// Where Supabase has its transaction pooler.
+const POOLER_PORT: u16 = 6543;
+/// The document's pool of one process.
+const POOL: u32 = 20;
+/// Connections that all processes may have together.
+const MOST_CONNECTIONS: u32 = 25;
+
+pub(super) fn lines(facts: &Facts) -> Vec<Line> {
+    let database = facts.database.as_ref();
+    let said = &facts.said;
+    let is_pooler = is_pooler(said, database.ok());
+    let known = |name, judge: fn(&Inspection) -> Line| match database {
+        Ok(found) => judge(found),
+        Err(_) => Line::unknown(name, "database"),
+    };
+    vec![
+        reachable(database),
+        pooler(said, is_pooler),
+        direct_url(said, is_pooler),
+        tls(said),
+        known("schema", schema),
+        known("database-writable", writable),
+        pool_size(facts),
+        rate_limits(facts),
+        secret_key(facts),
+        known("first-user", first_user),
+    ]
+}
+
+/// Whether the database answers.
+pub fn reachable<T>(database: Result<T, &String>) -> Line {
+    match database {
+        Ok(_) => Line::pass("database", "PostgreSQL answers"),
+        Err(why) => Line::fail("database", why.as_str(), "check DATABASE_URL, and whether the server runs"),
+    }
+}
+
+fn is_pooler(said: &Said, found: Option<&Inspection>) -> bool {
+    said.database.ports.contains(&POOLER_PORT) || found.is_some_and(|found| found.is_transaction_pooler)
+}
+
+fn ports(said: &Said) -> String {
+    let ports: Vec<_> = said.database.ports.iter().map(u16::to_string).collect();
+    format!("port {}", ports.join(", "))
+}
+
+fn pooler(said: &Said, is_pooler: bool) -> Line {
+    if is_pooler {
+        return Line::pass("pooler", format!("a transaction pooler, {}", ports(said)));
+    }
+    Line::warn(
+        "pooler",
+        format!("{} is a direct or session connection", ports(said)),
+        "give DATABASE_URL the port of a transaction pooler: 6543 at Supabase",
+    )
+}
+
+fn direct_url(said: &Said, is_pooler: bool) -> Line {
+    if is_pooler && !said.has_direct_url {
+        return Line::warn(
+            "direct-url",
+            "DIRECT_DATABASE_URL is not set, and `switchboard migrate` refuses a transaction pooler",
+            "set DIRECT_DATABASE_URL to the direct connection: port 5432 at Supabase",
+        );
+    }
+    Line::pass("direct-url", "`switchboard migrate` has a direct connection")
+}
+
+fn tls(said: &Said) -> Line {
+    let name = "database-tls";
+    if said.database.is_local {
+        Line::pass(name, "the database is on this machine")
+    } else if said.database.is_encrypted {
+        Line::pass(name, "connections are encrypted")
+    } else {
+        let seen = "DATABASE_URL leads to another machine and allows a connection without TLS";
+        Line::fail(name, seen, "add sslmode=require, or better sslmode=verify-full")
+    }
+}
+
+fn schema(found: &Inspection) -> Line {
+    let name = "schema";
+    match &found.schema {
+        SchemaState::Fits => Line::pass(name, "all migrations are applied"),
+        SchemaState::Newer => {
+            let seen = "the database has migrations that this program does not know";
+            Line::warn(name, seen, "update the program")
+        }
+        SchemaState::Older { missing } => {
+            let seen = match missing.as_slice() {
+                [one] => format!("the migration {one} is missing"),
+                _ => format!("{} migrations are missing", missing.len()),
+            };
+            Line::fail(name, seen, "run `switchboard migrate`")
+        }
+        SchemaState::Hidden { role } => {
+            let seen = format!("the role `{role}` does not own the tables, whose rows are hidden from it");
+            Line::fail(name, seen, format!("connect as the owner, or run `GRANT owner TO {role}`"))
+        }
+        SchemaState::Unknown => Line::unknown(name, "database"),
+    }
+}
+
+fn writable(found: &Inspection) -> Line {
+    let name = "database-writable";
+    if found.is_read_only {
+        let remedy = "connect to the primary; at a provider, look for a full disk or a quota";
+        return Line::fail(name, "the database takes no writes", remedy);
+    }
+    Line::pass(name, "the database takes writes")
+}
+
+fn pool_size(facts: &Facts) -> Line {
+    let (name, size) = ("pool-size", facts.said.pool_max);
+    let processes = u32::try_from(processes(facts)).unwrap_or(u32::MAX);
+    let sum = size.saturating_mul(processes);
+    let seen = match processes {
+        1 => format!("{size} connections"),
+        _ => format!("{processes} processes with {size} connections each are {sum}"),
+    };
+    if sum > MOST_CONNECTIONS {
+        let fits = (MOST_CONNECTIONS / processes).clamp(1, POOL);
+        let seen = format!("{seen}, and the most is {MOST_CONNECTIONS}");
+        Line::fail(name, seen, format!("set DB_POOL_MAX={fits} for each process"))
+    } else if processes == 1 && size < POOL {
+        Line::warn(name, format!("{seen}, and {POOL} are meant for 20 calls"), "set DB_POOL_MAX=20")
+    } else {
+        Line::pass(name, seen)
+    }
+}
+
+fn rate_limits(facts: &Facts) -> Line {
+    let name = "rate-limits";
+    let processes = processes(facts);
+    match &facts.redis {
+        Some(Ok(())) => Line::pass(name, "Redis counts requests for all processes"),
+        Some(Err(why)) => {
+            let seen = format!("Redis does not answer: {why}");
+            Line::fail(name, seen, "check REDIS_URL, and whether Redis runs")
+        }
+        None if processes > 1 => Line::fail(
+            name,
+            format!("{processes} processes count requests, each by itself"),
+            "set REDIS_URL, the same for all processes",
+        ),
+        None => Line::pass(name, "the only process counts requests in memory"),
+    }
+}
+
+fn secret_key(facts: &Facts) -> Line {
+    let name = "secret-key";
+    if facts.said.has_secret_key {
+        Line::pass(name, "SECRET_KEY is set")
+    } else if processes(facts) > 1 {
+        let seen =
+            "SECRET_KEY is not set: when the auth token changes, processes do not accept each other's tokens";
+        Line::warn(name, seen, "set SECRET_KEY, the same for all processes: `openssl rand -hex 32`")
+    } else {
+        Line::pass(name, "one process has a key derived from TWILIO_AUTH_TOKEN")
+    }
+}
+
+fn first_user(found: &Inspection) -> Line {
+    let name = "first-user";
+    let remedy = "run `switchboard user add NAME --role admin`";
+    match found.admins {
+        None => Line::unknown(name, "schema"),
+        Some(0) => Line::fail(name, "no administrator can log in", remedy),
+        Some(1) => Line::pass(name, "one administrator can log in"),
+        Some(count) => Line::pass(name, format!("{count} administrators can log in")),
+    }
+}
