@@ -29,6 +29,7 @@ pub mod rate_limit;
 mod resume;
 pub mod serve;
 pub mod settings;
+pub mod setup;
 mod signals;
 pub mod sim;
 mod sockets;

@@ -19,6 +19,7 @@ mod ops;
 mod preflight;
 mod print_config;
 mod serve;
+mod setup;
 mod shell;
 mod sim;
 mod span;
@@ -58,6 +59,12 @@ enum Command {
     /// The check takes less than 5 s. The exit status is 0 if all lines pass, 1 for a warning, 2 for a
     /// failure, and 64 if the settings cannot be read.
     Preflight(preflight::Arguments),
+    /// Ask for the settings of a deployment, check each answer, and write the files
+    ///
+    /// Writes a file of settings for --env-file, which only its owner can read, and an agent file to begin
+    /// with. Nothing that exists is replaced without asking. At the end it enters the number's URLs at
+    /// Twilio and runs `preflight`, whose exit status it has.
+    Setup(Box<setup::Arguments>),
     /// What an operator does beside the program that serves
     #[command(subcommand)]
     Ops(ops::Command),
@@ -133,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Loadtest(command) => loadtest::run(*command),
         Command::Migrate => migrate::run(),
         Command::Preflight(arguments) => preflight::run(&arguments),
+        Command::Setup(arguments) => setup::run(&arguments),
         Command::Ops(command) => ops::run(command),
         Command::User(command) => user::run(command),
         Command::Token(command) => token::run(command),

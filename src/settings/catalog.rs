@@ -119,6 +119,11 @@ const OF_OTHERS: [&str; 5] =
 
 /// The text of deploy/switchboard.env.example.
 pub fn example() -> String {
+    filled(&|_| None)
+}
+
+/// The same with these values: `value` gives the line of a setting that is set.
+pub fn filled(value: &dyn Fn(&str) -> Option<String>) -> String {
     let mut example = "# The settings of Switchboard, one NAME=value a line. Fill in those without `#`; remove the `#` of others.\n\
          # `switchboard serve --env-file FILE`, systemd's EnvironmentFile and Compose's env_file read this file.\n\
          # `docker --env-file` reads it too, and keeps quotes as part of the value: leave them out there.\n\
@@ -135,9 +140,12 @@ pub fn example() -> String {
             entry.default.as_ref().map(|default| format!(" Default: {default}.")).unwrap_or_default();
         let what = entry.what.trim_end_matches('.');
         example = example + "\n" + &wrapped(&format!("{what}.{default}"), 100, "# ");
-        let value = entry.default.as_deref().filter(|_| entry.is_value).unwrap_or_default();
-        let mark = if entry.is_required { "" } else { "#" };
-        example += &format!("{mark}{}={value}\n", entry.name);
+        example += &value(entry.name).unwrap_or_else(|| {
+            let value = entry.default.as_deref().filter(|_| entry.is_value).unwrap_or_default();
+            let mark = if entry.is_required { "" } else { "#" };
+            format!("{mark}{}={value}", entry.name)
+        });
+        example += "\n";
     }
     example
 }

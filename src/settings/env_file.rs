@@ -150,9 +150,47 @@ fn double_quoted(rest: &str) -> Result<String, Wrong> {
     if characters.as_str().is_empty() { Ok(value) } else { Err(AFTER_QUOTE) }
 }
 
+/// A value as it stands behind `=`; none if no line can have it.
+pub fn quoted(value: &str) -> Option<String> {
+    if value.chars().any(|c| c.is_control() && c != '\t') {
+        return None;
+    }
+    let is_plain = !value.contains(['"', '\'', '\\', '$', '`', ' ', '\t', '#']);
+    if is_plain {
+        return Some(value.to_owned());
+    }
+    if !value.contains('\'') && !value.ends_with('\\') {
+        return Some(format!("'{value}'"));
+    }
+    let escaped = value.chars().fold(String::new(), |mut text, c| {
+        if matches!(c, '"' | '\\' | '$' | '`') {
+            text.push('\\');
+        }
+        text.push(c);
+        text
+    });
+    Some(format!("\"{escaped}\""))
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_value_is_read_as_it_was_written(value in "[ -~\täß]{0,12}") {
+            let line = format!("A={}\n", quoted(&value).unwrap());
+            prop_assert_eq!(parsed(&line), [("A".to_owned(), value)]);
+        }
+    }
+
+    #[test]
+    fn a_value_of_several_lines_cannot_be_written() {
+        assert_eq!(quoted("a\nb"), None);
+        assert_eq!(quoted("postgresql://u:p%24@h/d?a=b").as_deref(), Some("postgresql://u:p%24@h/d?a=b"));
+    }
 
     fn parsed(text: &str) -> Vec<(String, String)> {
         let file = EnvFile::parse("a.env", text).unwrap_or_else(|faults| panic!("{faults}"));

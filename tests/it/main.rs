@@ -33,6 +33,7 @@ mod preflight;
 mod private_postgres;
 mod realtime_tls;
 mod report_page;
+mod setup;
 mod support;
 mod survival;
 mod tls;
