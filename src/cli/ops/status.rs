@@ -12,7 +12,6 @@ use self::screen::screen;
 use super::server::{Answer, Server, Way, clean};
 use crate::cli::{FAILED, FINE, USAGE};
 
-mod advice;
 mod screen;
 
 /// How often the picture is drawn anew.

@@ -96,7 +96,7 @@ pub const RULES: &[Rule] = &[
         "ms",
         thresholds::RESPONSE_MS,
         "The API answers slowly (P95).",
-        "Look at the pool and at slow queries in the log; pause jobs with `switchboard ops jobs`.",
+        "See `switchboard ops slow-queries` and `switchboard ops pool`; pause jobs with `switchboard ops jobs`.",
     ),
     rule(
         "webhook-response-time",
@@ -104,7 +104,7 @@ pub const RULES: &[Rule] = &[
         "ms",
         thresholds::RESPONSE_MS,
         "Twilio's webhooks are answered slowly (P95).",
-        "Look at the machine's CPU and at slow queries in the log; pause jobs with `switchboard ops jobs`.",
+        "Look at the machine's CPU; see `switchboard ops slow-queries`; pause jobs with `switchboard ops jobs`.",
     ),
     rule(
         "api-errors",
@@ -130,7 +130,7 @@ pub const RULES: &[Rule] = &[
             "%",
             thresholds::POOL_PERCENT,
             "The database's connections are nearly used up.",
-            "End idle transactions; pause jobs with `switchboard ops jobs`; raise `DB_POOL_MAX`.",
+            "See `switchboard ops idle-transactions` and `switchboard ops slow-queries`; enlarge `switchboard ops pool`.",
         )
     },
     Rule {
@@ -141,7 +141,7 @@ pub const RULES: &[Rule] = &[
             "%",
             thresholds::MEMORY_PERCENT,
             "The process uses much of the memory that it may have.",
-            "Let another instance take new calls and drain this one with SIGTERM; raise the limit.",
+            "Let other instances take new calls with `switchboard ops drain` here; raise the limit.",
         )
     },
     rule(
@@ -212,7 +212,7 @@ pub const RULES: &[Rule] = &[
             "s",
             Levels::of(60.0, 900.0),
             "Records have waited on disk for the database for long.",
-            "Repair the database; see `The spool` in docs/operating.md.",
+            "Repair the database; see `switchboard ops status` and `The spool` in docs/operating.md.",
         )
     },
     state(
@@ -244,7 +244,7 @@ pub const RULES: &[Rule] = &[
             "callbacks",
             Levels::of(500.0, 5_000.0),
             "Status callbacks wait to be processed.",
-            "Look at the database's load; start a `switchboard worker` beside the program.",
+            "See `switchboard ops webhooks` and `switchboard ops slow-queries`; start a `switchboard worker`.",
         )
     },
     rule(
@@ -253,7 +253,7 @@ pub const RULES: &[Rule] = &[
         "ms",
         thresholds::WEBHOOK_DELAY_MS,
         "Status callbacks are processed late (P95).",
-        "Look at the database's load; start a `switchboard worker` beside the program.",
+        "See `switchboard ops webhooks` and `switchboard ops slow-queries`; start a `switchboard worker`.",
     ),
     state(
         "dead-letters",
@@ -333,21 +333,21 @@ pub const RULES: &[Rule] = &[
         Figure::DatabaseUnavailable,
         CRITICAL,
         "PostgreSQL does not answer. Calls go on, and records wait on disk.",
-        "Repair the database; see `The spool` in docs/operating.md.",
+        "Repair the database; see `switchboard ops status` and `The spool` in docs/operating.md.",
     ),
     state(
         "database-read-only",
         Figure::DatabaseReadOnly,
         CRITICAL,
         "PostgreSQL takes no writes. Calls go on, and records wait on disk.",
-        "Repair the database or wait for its failover; see `The spool` in docs/operating.md.",
+        "Repair the database or wait for its failover; see `switchboard ops status`.",
     ),
     state(
         "records-wait",
         Figure::RecordsWait,
         WARNING,
         "The oldest record has waited for 10 s or longer.",
-        "Look at the database's load and locks; the log names slow queries.",
+        "See `switchboard ops slow-queries` and `switchboard ops idle-transactions`.",
     ),
     state(
         "realtime-refused",

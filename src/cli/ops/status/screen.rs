@@ -1,8 +1,8 @@
 //! The screen: a line a part, then what is wrong and what helps.
 
+use actors::health::explain;
 use serde_json::Value;
 
-use super::advice::advice;
 use crate::cli::ops::orders::pool_line;
 
 /// So many alerts are shown, the newest.
@@ -141,7 +141,8 @@ fn advised(picture: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     for (kind, names) in [("cause", &health["causes"]), ("warning", &health["warnings"])] {
         for name in list(names).iter().filter_map(Value::as_str) {
-            lines.push(format!("{kind:<10} {name}: {}", advice(name)));
+            let remedy = explain(name).map_or("", |explained| explained.remedy);
+            lines.push(format!("{kind:<10} {name}: {remedy}"));
         }
     }
     let mut note = |text: String| lines.push(format!("{:<10} {text}", "note"));
@@ -219,8 +220,8 @@ realtime   healthy; last 5 min: 12 answered, 1 failed, 0 refused, 0 not connecte
 restarts   call 1 (1 panics)
 log        info
 alert      critical database-pool since T, acknowledged by cli:anna  0a
-cause      records-wait: `switchboard ops slow-queries`, `switchboard ops idle-transactions`
-warning    full-house: raise MAX_CONCURRENT_CALLS, or start another instance
+cause      records-wait: See `switchboard ops slow-queries` and `switchboard ops idle-transactions`.
+warning    full-house: Raise `MAX_CONCURRENT_CALLS` if machine and OpenAI account allow it, or start another instance.
 note       queries wait for a connection: `switchboard ops idle-transactions --kill`, `switchboard ops slow-queries`, `switchboard ops pool --size N`
 note       callbacks were given up: `switchboard ops dead-letters`
 note       callbacks wait: `switchboard ops webhooks`, `switchboard ops slow-queries`";
