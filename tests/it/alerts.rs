@@ -120,6 +120,11 @@ async fn a_service_that_refuses_is_an_urgent_alert_until_it_answers_again() {
     app.signal(rustix::process::Signal::HUP); // the agent is tried again
     let over = hook.hears_of("realtime-refused").await;
     assert!(over.starts_with("Switchboard OK"), "{over}");
+    eventually("the next critical one may be told at once, by any instance", async || {
+        let claims = "SELECT kind FROM alert_notices WHERE rule = 'realtime-refused'";
+        database.query(claims).await.is_empty()
+    })
+    .await;
     eventually("nothing is open", async || !is_open(&app, "realtime-refused").await).await;
     eventually("its end is stored", async || {
         database

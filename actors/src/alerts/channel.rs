@@ -245,9 +245,7 @@ impl Channel {
         claims: &Claims,
         board: &Board,
     ) -> (Vec<Waiting>, Vec<Waiting>) {
-        // Whoever takes care of an alert need not hear that it goes on.
-        let is_wanted = |one: &Waiting| !(one.notice.is_repeat && board.is_acknowledged(&one.notice.id));
-        let batch: Vec<_> = batch.into_iter().filter(is_wanted).collect();
+        let batch: Vec<_> = batch.into_iter().filter(|one| is_wanted(&one.notice, board)).collect();
         let mut is_ours =
             join_all(batch.iter().map(|one| self.is_ours(one, claims, board))).await.into_iter();
         batch.into_iter().partition(|_| is_ours.next().unwrap_or(true))
@@ -335,6 +333,11 @@ impl Channel {
         }
         Outcome::Failed
     }
+}
+
+/// Whoever takes care of an alert need not hear that it goes on.
+fn is_wanted(notice: &Notice, board: &Board) -> bool {
+    !(notice.is_repeat && board.is_acknowledged(&notice.id))
 }
 
 /// Of each rule the newest notice, in the order of the rules' first ones.

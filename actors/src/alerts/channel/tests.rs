@@ -1,3 +1,5 @@
+use call_control::alerts::{Change, Turn};
+
 use super::super::way::Format;
 use super::*;
 use crate::metrics::MetricSet as _;
@@ -104,4 +106,18 @@ fn alerts_about_one_process_are_claimed_for_it_alone() {
     let kind = |rule| channel.kind(CRITICAL, &notice(rule, CRITICAL));
     assert_eq!(kind("memory").as_deref(), Some("critical:sms@a"));
     assert_eq!(kind("database-unavailable").as_deref(), Some("critical:sms"));
+}
+
+#[test]
+fn a_repetition_that_waits_is_not_told_once_somebody_has_acknowledged_the_alert() {
+    let (board, rule) = (Board::default(), &RULES[position("memory").unwrap()]);
+    let (turn, severity) = (Turn::Raised, Severity::Critical);
+    let raised = Change { rule, turn, severity, value: None, is_told: true };
+    let id = board.apply(&raised, "a", Utc::now()).unwrap().row.id;
+    let first = Notice { id: id.clone(), ..notice("memory", CRITICAL) };
+    let repeated = Notice { is_repeat: true, ..first.clone() };
+    assert!(is_wanted(&repeated, &board));
+    board.acknowledge(&id, "user:anna", Utc::now()).unwrap();
+    assert!(!is_wanted(&repeated, &board));
+    assert!(is_wanted(&first, &board), "nobody has heard of it this way");
 }
