@@ -2,7 +2,8 @@
 //! sees then.
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use actors::access::Scope;
 use actors::db::Accounts;
@@ -13,10 +14,11 @@ use tokio_postgres::Client;
 use crate::support::accounts::{Visitor, add_token};
 use crate::support::app::{Setup, TestApp};
 use crate::support::eventually;
+use crate::support::hang::Hang;
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{TestDatabase, client};
 use crate::support::twilio::{call_sid, webhook};
-use crate::support::world::World;
+use crate::support::world::{World, is_answered};
 
 const PERSON: &str = "+14155550123";
 const NUMBER: &str = "+14155550199";
@@ -76,14 +78,19 @@ impl House {
     }
 
     async fn types_with(&self, arguments: &str, token: &str) -> Said {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-        command.arg("ops").args(arguments.split(' ')).env_clear();
-        command.env("DATABASE_URL", &self.database.url).env("SWITCHBOARD_TOKEN", token);
-        command.env("PORT", self.app.origin.rsplit(':').next().unwrap());
+        let mut command = self.command(arguments, token);
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let status = output.status.code().unwrap();
         Said { status, output: text(output.stdout), error: text(output.stderr) }
+    }
+
+    fn command(&self, arguments: &str, token: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        command.arg("ops").args(arguments.split(' ')).env_clear();
+        command.env("DATABASE_URL", &self.database.url).env("SWITCHBOARD_TOKEN", token);
+        command.env("PORT", self.app.origin.rsplit(':').next().unwrap());
+        command
     }
 
     /// Who did what, the oldest first.
@@ -107,6 +114,8 @@ async fn connections_that_are_used_up_by_idle_transactions_are_seen_and_freed() 
         house.get("status").await["missing"].is_string()
     })
     .await;
+    let screen = house.types("status").await;
+    assert!(screen.output.contains("webhooks   not known"), "{screen:?}");
     let found = house.get("idle-transactions").await;
     let sessions = found["sessions"].as_array().unwrap();
     assert_eq!(sessions.len(), 3, "{found}");
@@ -338,4 +347,68 @@ async fn sessions_are_ended_by_way_of_the_pooler_and_those_of_other_roles_are_le
         "an ordinary role is told what it cannot see: {seen:?}"
     );
     ours.batch_execute("COMMIT").await.unwrap();
+}
+
+#[actix_rt::test]
+async fn the_picture_is_drawn_anew_as_long_as_somebody_watches() {
+    let house = House::new().await;
+    let mut command = house.command("status --watch", &house.token);
+    let screens = tokio::task::spawn_blocking(move || {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let heads = lines.filter(|line| line.contains("  version ")).take(2).count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        heads
+    });
+    assert_eq!(screens.await.unwrap(), 2);
+}
+
+#[actix_rt::test]
+async fn during_a_drain_calls_go_on_and_a_caller_who_was_sent_elsewhere_is_answered_when_it_is_over() {
+    let database = TestDatabase::create().await;
+    let world = World::around(&database.url).await;
+    let app = world.start();
+    let before = world.in_conversation(&[]).await;
+    let operator = Visitor::of(&app);
+    let drained = operator.post("/api/ops/drain", None).await;
+    assert_eq!((drained.status, &drained.body["active"]), (200, &json!(1)));
+    let caller = world.network.rings().unwrap();
+    eventually("the caller is sent elsewhere", async || {
+        app.metric(r#"switchboard_admissions_total{result="draining"}"#).await >= 1.0
+    })
+    .await;
+    assert_eq!(app.capacity().await, (1, 0), "the call from before goes on");
+    assert_eq!(operator.post("/api/ops/resume", None).await.status, 200);
+    is_answered(&caller).await;
+    for caller in [before, caller] {
+        caller.hangs_up().await;
+        assert_eq!(app.logged(caller.call_sid()).await["call"]["outcome"], "completed");
+    }
+    world.is_content();
+    app.empties().await;
+}
+
+#[actix_rt::test]
+async fn a_database_that_hangs_is_said_to_be_away_and_delays_nothing_else() {
+    let database = TestDatabase::create().await;
+    let hang = Hang::before(&database).await;
+    let app = Setup::new(&hang.url, "http://127.0.0.1:1").start();
+    let operator = Visitor::of(&app);
+    eventually("it has a database", async || app.get("/healthz").await["database"] == "healthy").await;
+    hang.begins();
+    let asked = async { operator.get("/api/ops/slow-queries").await.status };
+    let (mut asked, others) = (std::pin::pin!(asked), async {
+        assert_eq!(app.get("/api/call-monitor").await["draining"], false);
+        let resized = Visitor::of(&app).get("/api/ops/pool").await;
+        assert_eq!(resized.status, 200);
+    });
+    tokio::select! {
+        biased;
+        status = &mut asked => panic!("others have waited for the database: {status}"),
+        () = others => {}
+    }
+    assert_eq!(asked.await, 503);
+    hang.ends();
+    eventually("it answers again", async || operator.get("/api/ops/slow-queries").await.status == 200).await;
 }
