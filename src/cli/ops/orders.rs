@@ -67,8 +67,8 @@ pub fn pool(PoolArguments { size, server }: &PoolArguments) -> u8 {
         let line = pool_line(now);
         match size {
             Some(_) => format!(
-                "{line}\nall processes together share what the database's account allows (25 with the smallest one); the \
-                 next start has DB_POOL_MAX={}\nnext: `switchboard ops status --watch` until nobody waits",
+                "{line}\n{} (DB_POOL_MAX={})\nnext: `switchboard ops status --watch` until nobody waits",
+                now["note"].as_str().unwrap_or_default(),
                 now["configured"]
             ),
             None => line,

@@ -13,6 +13,8 @@ use crate::http::problem::ApiError;
 
 /// No operator needs more: the account's limit is far below.
 const LARGEST: u32 = 100;
+const NOTE: &str = "all processes together share what the database's account allows, 25 connections with the \
+    smallest one; the next start has DB_POOL_MAX again";
 
 /// The pool now.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,6 +45,16 @@ impl Pool {
             waiting: stats.waiting,
         }
     }
+}
+
+/// What `POST /api/ops/pool` answers.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ResizedPool)]
+pub struct Resized {
+    #[serde(flatten)]
+    pool: Pool,
+    /// What the new size means for others, and how long it holds.
+    note: &'static str,
 }
 
 /// What `POST /api/ops/pool` is sent.
@@ -80,10 +92,10 @@ pub async fn read_pool(app: Data<App>, request: HttpRequest) -> Result<Json<Pool
     description = "All processes together share the connections that the database's account allows, 25 with the smallest one.",
     request_body(content = Wanted, description = "1 to 100 connections", example = json!({"size": 25})),
     responses(
-        (status = 200, description = "The pool of this process", body = Pool),
+        (status = 200, description = "The pool of this process", body = Resized),
     ),
 )]
-pub async fn resize(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<Json<Pool>, ApiError> {
+pub async fn resize(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<Json<Resized>, ApiError> {
     query::only(request.query_string(), &[])?;
     let Wanted { size } = read(&body, "must be JSON with the number `size`")?;
     if !(1..=LARGEST).contains(&size) {
@@ -98,5 +110,5 @@ pub async fn resize(app: Data<App>, request: HttpRequest, body: Bytes) -> Result
     })
     .await?;
     tracing::info!(size, "an operator has resized the database's pool");
-    Ok(Json(Pool::of(&app)))
+    Ok(Json(Resized { pool: Pool::of(&app), note: NOTE }))
 }

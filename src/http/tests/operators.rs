@@ -63,6 +63,7 @@ async fn the_pool_gets_another_size_within_bounds() {
     }
     let (status, now) = told(&app, "pool", Some(json!({"size": 25}))).await;
     assert_eq!((status, &now["size"], &now["configured"]), (200, &json!(25), &json!(7)));
+    assert!(now["note"].as_str().unwrap().contains("share"), "{now}");
     assert_eq!(app.db.status().pool_size(), 25);
 }
 
