@@ -11,11 +11,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::acknowledged::difference;
+use super::audio;
+pub use super::audio::AudioDelta;
 use super::lenient::{from_objects, optional, or_default, without_lone_surrogates};
 use super::requests::request_number;
 use super::transcription::Transcription;
 use super::usage::Usage;
-use crate::scan::{self, Raw, Unusual};
 
 /// One event of the service, as far as a call needs it.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,16 +98,6 @@ impl ServerEvent<'_> {
             | Self::Other => false,
         }
     }
-}
-
-/// A piece of the agent's voice.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AudioDelta<'a> {
-    pub response_id: &'a str,
-    pub item_id: &'a str,
-    pub content_index: u32,
-    /// Base64 of μ-law, a slice of the message.
-    pub payload: Bytes,
 }
 
 /// An item, as far as a call needs it.
@@ -219,12 +210,12 @@ from_objects!(Item, Content, Response, StatusDetails, Metadata, ServiceError);
 /// # Errors
 /// What `serde_json` says of a message that is no JSON, or whose known event lacks what it needs.
 pub fn parse(message: &Bytes) -> Result<ServerEvent<'_>, serde_json::Error> {
-    if let Ok(delta) = scan_audio(message) {
+    if let Some(delta) = audio::quick(message) {
         return Ok(ServerEvent::Audio(delta));
     }
     let Kind { kind } = serde_json::from_slice(message)?;
     match &*kind {
-        "response.output_audio.delta" => audio(message),
+        "response.output_audio.delta" => audio::read(message),
         "session.created" => Ok(ServerEvent::SessionCreated),
         "session.updated" => Ok(session_updated(message)),
         "input_audio_buffer.speech_started" => Ok(ServerEvent::SpeechStarted),
@@ -323,59 +314,6 @@ fn understood(kind: &str, fields: Fields) -> Result<ServerEvent<'static>, serde_
     })
 }
 
-#[derive(Deserialize)]
-struct Audio<'a> {
-    response_id: &'a str,
-    item_id: &'a str,
-    #[serde(default, deserialize_with = "or_default")]
-    content_index: u32,
-    #[serde(borrow)]
-    delta: Cow<'a, str>,
-}
-
-/// An audio delta that the scan left: its payload goes into Twilio's JSON as it is, so one that had escapes
-/// is checked.
-fn audio(message: &Bytes) -> Result<ServerEvent<'_>, serde_json::Error> {
-    let Audio { response_id, item_id, content_index, delta } = serde_json::from_slice(message)?;
-    let payload = match delta {
-        Cow::Borrowed(delta) => message.slice_ref(delta.as_bytes()),
-        Cow::Owned(delta) if delta.bytes().all(is_base64) => Bytes::from(delta),
-        Cow::Owned(_) => return Err(serde::de::Error::custom("the delta is not base64")),
-    };
-    Ok(ServerEvent::Audio(AudioDelta { response_id, item_id, content_index, payload }))
-}
-
-fn is_base64(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
-}
-
-fn scan_audio(message: &Bytes) -> Result<AudioDelta<'_>, Unusual> {
-    let (mut is_audio, mut response_id, mut item_id, mut content_index, mut delta) =
-        (false, None, None, 0, None);
-    scan::members(message, |place, value| {
-        match place {
-            (None, b"type") if value == Raw::Text(b"response.output_audio.delta") => is_audio = true,
-            (None, b"type") => return Err(Unusual),
-            (None, b"response_id") => response_id = Some(value.text()?),
-            (None, b"item_id") => item_id = Some(value.text()?),
-            (None, b"content_index") => {
-                let Raw::Bare(digits) = value else { return Err(Unusual) };
-                content_index = u32::try_from(scan::number(digits)?).map_err(|_| Unusual)?;
-            }
-            (None, b"delta") => delta = Some(value.text()?),
-            _ => {}
-        }
-        Ok(())
-    })?;
-    let (true, Some(delta)) = (is_audio, delta) else { return Err(Unusual) };
-    let payload = message.slice_ref(delta);
-    Ok(AudioDelta { response_id: utf8(response_id)?, item_id: utf8(item_id)?, content_index, payload })
-}
-
-fn utf8(bytes: Option<&[u8]>) -> Result<&str, Unusual> {
-    std::str::from_utf8(bytes.ok_or(Unusual)?).map_err(|_| Unusual)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -395,16 +333,6 @@ mod tests {
             }
         }
         assert!(known > 25 && other > 20, "{known} known, {other} other");
-    }
-
-    #[test]
-    fn an_audio_delta_is_scanned_and_its_payload_is_not_copied() {
-        let line =
-            recorded().into_iter().find(|line| line.windows(18).any(|w| w == b"output_audio.delta")).unwrap();
-        let delta = scan_audio(&line).unwrap();
-        assert_eq!((delta.response_id, delta.item_id, delta.content_index), ("resp_0001", "item_A001", 0));
-        assert!(line.as_ptr_range().contains(&delta.payload.as_ptr()));
-        assert_eq!(audio(&line).unwrap(), ServerEvent::Audio(delta));
     }
 
     #[test]
@@ -470,19 +398,5 @@ mod tests {
         let message = Bytes::from(json);
         let Ok(ServerEvent::TranscriptDelta { delta, .. }) = parse(&message) else { panic!("unreadable") };
         assert_eq!(delta, "a\u{fffd} b\u{1f600} c\u{fffd} \\ud83d");
-    }
-
-    #[test]
-    fn an_escaped_delta_is_taken_only_if_it_is_base64() {
-        let event = |delta: &str| {
-            let open = r#"{"type":"response.output_audio.delta","response_id":"r","item_id":"i","content_index":null"#;
-            Bytes::from(format!(r#"{open},"delta":"{delta}"}}"#))
-        };
-        let good = event(r"\/\/8=");
-        let Ok(ServerEvent::Audio(delta)) = parse(&good) else { panic!("unreadable") };
-        assert_eq!((&delta.payload[..], delta.content_index), (&b"//8="[..], 0));
-        for wrong in [r#"AA\"},\"x\":{\"a\":\""#, r"AA\\", r"AA\n", r"AA\u0000", r"AA\u00e9"] {
-            assert!(parse(&event(wrong)).is_err(), "{wrong}");
-        }
     }
 }

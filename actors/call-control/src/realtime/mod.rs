@@ -1,6 +1,7 @@
 //! The OpenAI Realtime service: its events and our requests.
 
 mod acknowledged;
+mod audio;
 pub mod events;
 pub mod holes;
 mod lenient;

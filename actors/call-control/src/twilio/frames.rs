@@ -58,10 +58,16 @@ impl<'a> Inbound<'a> {
     ///
     /// # Errors
     /// What `serde_json` says of a message that is no JSON or lacks what its event needs.
+    #[inline]
     pub fn parse(text: &'a [u8]) -> Result<Self, serde_json::Error> {
-        if let Some(media) = usual_media(text) {
-            return Ok(Self::Media(media));
+        match usual_media(text) {
+            Some(media) => Ok(Self::Media(media)),
+            None => Self::parse_unusual(text),
         }
+    }
+
+    #[cold]
+    fn parse_unusual(text: &'a [u8]) -> Result<Self, serde_json::Error> {
         if let Ok(media) = scan_media(text) {
             return Ok(Self::Media(media));
         }
@@ -136,6 +142,7 @@ fn is_base64(byte: u8) -> bool {
 
 /// A `media` message written as Twilio writes it, whose audio is the caller's: the same members in the same
 /// order, without spaces. Any other is left to [`scan_media`].
+#[inline]
 fn usual_media(text: &[u8]) -> Option<Media<'_>> {
     let (_, text) = digits(text.strip_prefix(br#"{"event":"media","sequenceNumber":""#)?);
     let (_, text) = digits(text.strip_prefix(br#"","media":{"track":"inbound","chunk":""#)?);
