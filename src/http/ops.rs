@@ -8,6 +8,7 @@ pub mod pool;
 pub mod sessions;
 pub mod status;
 pub mod webhooks;
+mod whole;
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Gathers the facts: everybody is asked at once, and nobody is waited for longer than
-//! [`DEADLINE`](super::DEADLINE).
+//! [`DEADLINE`].
 
 use std::path::PathBuf;
 

@@ -145,6 +145,10 @@ fn telephone_number(text: &str) -> Option<String> {
     (number.chars().count() <= LONGEST_TEXT).then_some(number)
 }
 
+/// The years 1 to 9999. The offset of a time may lead out of them; it is then the first or the last.
+const FIRST: DateTime<Utc> = DateTime::from_timestamp(-62_135_596_800, 0).expect("1 January of the year 1");
+const LAST: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("the last second of 9999");
+
 /// A time; or midnight so many days after a day's.
 pub(in crate::http) fn moment(text: &str, days_after: u64) -> Option<DateTime<Utc>> {
     if let Ok(day) = text.parse::<NaiveDate>() {
@@ -152,7 +156,7 @@ pub(in crate::http) fn moment(text: &str, days_after: u64) -> Option<DateTime<Ut
         return Some(midnight).filter(in_the_calendar);
     }
     let text = text.replace(' ', "+"); // of the offset; the same
-    DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc()).filter(in_the_calendar)
+    DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc().clamp(FIRST, LAST))
 }
 
 /// Four digits of a year: the database has no others that matter.
@@ -223,6 +227,13 @@ mod tests {
         assert_eq!(query.filter, CallFilter::default());
         assert_eq!((query.start, query.page_size), (Start::Page(1, Sort::NEWEST_FIRST), 50));
         assert_eq!(page("from=&urgent=&page=&cursor=").unwrap().filter, CallFilter::default());
+    }
+
+    #[test]
+    fn a_time_whose_offset_leads_out_of_the_calendar_is_the_first_or_the_last() {
+        let first = filter("since=0001-01-01T01:01:00%2B03:04").since;
+        assert_eq!(first, time("0001-01-01T00:00:00Z"));
+        assert_eq!(filter("until=9999-12-31T23:59:00-01:00").until, time("9999-12-31T23:59:59Z"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{audited, read};
+use super::{audited, read, whole};
 use crate::app::App;
 use crate::http::auth::audit::Deed;
 use crate::http::call_logs::query;
@@ -48,6 +48,7 @@ pub(crate) struct Wanted {
     /// `error`, `warn`, `info`, `debug`, or a filter as `RUST_LOG` has it.
     #[schema(min_length = 1, max_length = 500)]
     level: String,
+    #[serde(default, deserialize_with = "whole::optional")]
     #[schema(minimum = 1, maximum = 1440)]
     minutes: Option<u32>,
 }

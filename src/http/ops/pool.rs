@@ -5,7 +5,7 @@ use actix_web::web::{Bytes, Data, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{audited, read};
+use super::{audited, read, whole};
 use crate::app::App;
 use crate::http::auth::audit::Deed;
 use crate::http::call_logs::query;
@@ -62,6 +62,7 @@ pub struct Resized {
 #[serde(deny_unknown_fields)]
 #[schema(as = PoolSize)]
 pub(crate) struct Wanted {
+    #[serde(deserialize_with = "whole::number")]
     #[schema(minimum = 1, maximum = 100)]
     size: u32,
 }

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::read;
+use super::{read, whole};
 use crate::app::App;
 use crate::http::auth::audit::{self, Deed};
 use crate::http::call_logs::query;
@@ -38,6 +38,7 @@ static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schema(as = KillIdleTransactions)]
 pub(crate) struct Wanted {
+    #[serde(default, deserialize_with = "whole::optional")]
     #[schema(minimum = 1, maximum = 86400)]
     older_than_seconds: Option<u32>,
 }

@@ -6,7 +6,7 @@ use actors::db::webhooks::{DeadLetter, WebhookState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{audited, read};
+use super::{audited, read, whole};
 use crate::app::App;
 use crate::http::auth::audit::Deed;
 use crate::http::call_logs::query;
@@ -36,6 +36,7 @@ pub(crate) struct Backlog {
 #[schema(as = RetryWebhooks)]
 pub(crate) struct Wanted {
     /// The one to be processed again; without it, all.
+    #[serde(default, deserialize_with = "whole::optional")]
     id: Option<i64>,
 }
 

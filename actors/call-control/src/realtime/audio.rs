@@ -53,8 +53,8 @@ pub(super) fn quick(message: &Bytes) -> Option<AudioDelta<'_>> {
     usual_audio(message).or_else(|| scan_audio(message).ok())
 }
 
-/// An audio delta with its members in the order in which the service writes them, without spaces. Any other is
-/// left to [`scan_audio`].
+/// An audio delta with its members in the order in which the service writes them, without spaces. Any other
+/// is left to [`scan_audio`].
 #[inline]
 fn usual_audio(message: &Bytes) -> Option<AudioDelta<'_>> {
     let text = message.strip_prefix(br#"{"type":"response.output_audio.delta","event_id":""#)?;
