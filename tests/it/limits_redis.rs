@@ -161,7 +161,9 @@ async fn a_wrong_password_is_told_once_and_never_shown() {
         String::from_utf8(answer.body().await.unwrap().to_vec()).unwrap().contains("\"redis-away\"")
     })
     .await;
-    program.kill().unwrap();
+    // It is asked to end, and writes what it has to say before.
+    let pid = rustix::process::Pid::from_child(&program);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     program.wait().unwrap();
     let said = said.join().unwrap();
     assert_eq!(said.matches("Redis is away").count(), 1, "{said}");

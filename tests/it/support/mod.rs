@@ -20,7 +20,7 @@ pub mod toll;
 pub mod twilio;
 pub mod world;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -45,5 +45,6 @@ pub fn free_address() -> SocketAddr {
     let start = (std::process::id() % u32::from(COUNT)) as u16; // other tests have another process
     let next = || FIRST + (start + TAKEN.fetch_add(1, Relaxed)) % COUNT;
     let mut addresses = std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], next())));
-    addresses.find(|address| TcpListener::bind(address).is_ok()).expect("there is no end of them")
+    // Bound to try it, it would be in use for as long as a child that is just being started has a copy.
+    addresses.find(|address| TcpStream::connect(address).is_err()).expect("there is no end of them")
 }
