@@ -114,12 +114,21 @@ async fn a_service_that_refuses_is_an_urgent_alert_until_it_answers_again() {
     })
     .await;
 
+    // An instance that is gone, and left the same alert open, keeps nobody from hearing of the end.
+    let gone =
+        "INSERT INTO instances (instance_id, heartbeat_at) VALUES ('gone', now() - INTERVAL '1 minute')
+        RETURNING instance_id";
+    let left = "INSERT INTO alerts (id, rule, instance, severity, raised_at, text)
+        VALUES ('01', 'realtime-refused', 'gone', 'critical', now(), '') RETURNING rule";
+    assert_eq!([database.value(gone).await, database.value(left).await], ["gone", "realtime-refused"]);
+
     let listen = world.realtime.addr();
     world.realtime.stop().await;
     world.realtime = realtime::start(Options { listen, ..Options::default() }).await.unwrap();
     app.signal(rustix::process::Signal::HUP); // the agent is tried again
     let over = hook.hears_of("realtime-refused").await;
     assert!(over.starts_with("Switchboard OK"), "{over}");
+    assert_eq!(database.value("DELETE FROM alerts WHERE id = '01' RETURNING instance").await, "gone");
     eventually("the next critical one may be told at once, by any instance", async || {
         let claims = "SELECT kind FROM alert_notices WHERE rule = 'realtime-refused'";
         database.query(claims).await.is_empty()

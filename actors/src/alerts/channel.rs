@@ -1,7 +1,8 @@
 //! A way to notify a person, with a queue of the notices that are still to be sent.
 //!
-//! A webhook gets each notice by itself. A number gets few text messages: what waits when the [next one may
-//! go](Pace) is one text. A text that may have been sent is looked up before it is sent once more.
+//! A webhook gets each notice by itself. A number gets few text messages: all notices in the queue are one
+//! text when the [next one may go](Pace). A text that may have been sent is looked up before it is sent once
+//! more, and later notices of its alerts wait for that.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -109,7 +110,7 @@ impl Channel {
         waiting.remove(index.unwrap_or(0))
     }
 
-    /// How long what waits has to wait. None: nothing waits.
+    /// The time until a notice of the queue may be told. None: the queue is empty.
     fn wait(&self) -> Option<Duration> {
         let waiting = self.waiting.borrow();
         if waiting.is_empty() {
@@ -120,16 +121,18 @@ impl Channel {
         }
         let due = waiting.iter().map(|one| {
             let due = self.pace.get().due(one.notice.kind == CRITICAL);
-            one.doubt.as_ref().map_or(due, |doubt| due.max(doubt.due))
+            due.max(doubtful_until(&waiting, &one.notice.rule))
         });
         Some(Duration::from_millis(due.min().unwrap_or_default().saturating_sub(self.now())))
     }
 
-    /// What waits, without what is to be looked up later.
+    /// What waits, without the notices of alerts of which a text is to be looked up later.
     fn take(&self) -> Vec<Waiting> {
         let (mut waiting, now) = (self.waiting.borrow_mut(), self.now());
-        let is_later = |one: &Waiting| one.doubt.as_ref().is_some_and(|doubt| doubt.due > now);
-        let (later, batch): (Vec<_>, Vec<_>) = waiting.drain(..).partition(is_later);
+        let until: Vec<_> = waiting.iter().map(|one| doubtful_until(&waiting, &one.notice.rule)).collect();
+        let mut until = until.into_iter();
+        let (later, batch): (Vec<_>, Vec<_>) =
+            waiting.drain(..).partition(|_| until.next().is_some_and(|until| until > now));
         waiting.extend(later);
         batch
     }
@@ -155,24 +158,32 @@ impl Channel {
         }
     }
 
-    /// Tells what waits, for ever. `missed` hears of each notice that reached nobody, or perhaps nobody, and
-    /// of each end that another instance tells.
+    /// Tells what waits, for ever. `became` hears what became of each notice, except of those that another
+    /// instance tells and that are no ends.
     pub(super) async fn work(
         &self,
         claims: &Claims,
         board: &Board,
         metrics: &Metrics,
-        missed: impl Fn(&Notice, Outcome),
+        became: impl Fn(&Notice, Outcome),
     ) {
         loop {
             let batch = self.batch().await;
-            let batch = self.without_told(batch, board, metrics).await;
+            let batch = self.without_told(batch, |notice| {
+                metrics.noticed(self.way.name(), Outcome::Sent);
+                became(notice, Outcome::Sent);
+            });
+            let batch = batch.await;
             let (batch, others) = self.ours(newest(batch), claims, board).await;
             for Waiting { notice, .. } in others {
-                metrics.noticed(self.way.name(), Outcome::Elsewhere);
-                match notice.kind {
-                    Kind::Cleared => missed(&notice, Outcome::Elsewhere),
-                    _ => board.was_told_elsewhere(&notice.id),
+                let is_end = notice.kind == Kind::Cleared;
+                if !is_end || board.known(&notice.id).is_some() {
+                    metrics.noticed(self.way.name(), Outcome::Elsewhere);
+                }
+                if is_end {
+                    became(&notice, Outcome::Elsewhere);
+                } else {
+                    board.was_told_elsewhere(&notice.id);
                 }
             }
             let Some(message) = message(&batch) else { continue };
@@ -187,10 +198,7 @@ impl Channel {
                 if outcome == Outcome::Unknown { self.put_back(batch, message.text, since) } else { batch };
             for Waiting { notice, .. } in &batch {
                 metrics.noticed(self.way.name(), outcome);
-                match outcome {
-                    Outcome::Sent => board.was_told(&notice.id, Utc::now()),
-                    _ => missed(notice, outcome),
-                }
+                became(notice, outcome);
             }
             match outcome {
                 Outcome::Sent => self.release(&batch, claims).await,
@@ -201,7 +209,7 @@ impl Channel {
     }
 
     /// The notices without those of texts that were sent, as a look-up shows.
-    async fn without_told(&self, batch: Vec<Waiting>, board: &Board, metrics: &Metrics) -> Vec<Waiting> {
+    async fn without_told(&self, batch: Vec<Waiting>, was_sent_after_all: impl Fn(&Notice)) -> Vec<Waiting> {
         let mut texts: Vec<Rc<Doubt>> = Vec::new();
         for doubt in batch.iter().filter_map(|one| one.doubt.as_ref()) {
             if !texts.iter().any(|known| Rc::ptr_eq(known, doubt)) {
@@ -220,8 +228,7 @@ impl Channel {
         let (told, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(was_sent);
         for Waiting { notice, .. } in told {
             tracing::info!(way = self.way.name(), rule = notice.rule, "a notice was sent after all");
-            metrics.noticed(self.way.name(), Outcome::Sent);
-            board.was_told(&notice.id, Utc::now());
+            was_sent_after_all(&notice);
         }
         batch
     }
@@ -335,9 +342,15 @@ impl Channel {
     }
 }
 
-/// Whoever takes care of an alert need not hear that it goes on.
+/// That an alert goes on is told until somebody has acknowledged it.
 fn is_wanted(notice: &Notice, board: &Board) -> bool {
     !(notice.is_repeat && board.is_acknowledged(&notice.id))
+}
+
+/// When the last text with a notice of this rule that may have been sent is looked up; 0 if there is none.
+fn doubtful_until(waiting: &VecDeque<Waiting>, rule: &str) -> Millis {
+    let doubts = waiting.iter().filter(|one| one.notice.rule == rule).filter_map(|one| one.doubt.as_ref());
+    doubts.map(|doubt| doubt.due).max().unwrap_or(0)
 }
 
 /// Of each rule the newest notice, in the order of the rules' first ones.

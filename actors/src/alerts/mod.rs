@@ -7,9 +7,8 @@
 //!
 //! It depends on nothing that it reports on. Telling comes first and has [queues](channel) of its own, 32
 //! notices each, of which the oldest that is not critical gives way. A number gets one text message a minute,
-//! which sums up what waited. The database is asked whether another
-//! instance has told the same, for 1 s at most; without its answer the notice is sent. What cannot be stored
-//! waits on the board.
+//! which sums up what waited. The database is asked whether another instance has told the same, for 1 s at
+//! most; without its answer the notice is sent. What cannot be stored waits on the board.
 //!
 //! A panic restarts the actor after a second, however often. The board is its checkpoint: what is open stays
 //! open. A new process takes up the open alerts of an earlier one of its name from the database.
@@ -179,8 +178,8 @@ impl Desk {
     async fn work(&self, mut stopped: watch::Receiver<()>) {
         self.begin();
         let (claims, board, metrics) = (&self.claims, &self.board, &self.metrics);
-        let missed = |notice: &Notice, outcome| self.missed(notice, outcome);
-        let channels = self.channels.iter().map(|way| way.work(claims, board, metrics, missed));
+        let became = |notice: &Notice, outcome| self.became(notice, outcome);
+        let channels = self.channels.iter().map(|way| way.work(claims, board, metrics, became));
         let channels = join_all(channels);
         tokio::select! {
             () = self.watch() => {}
@@ -285,7 +284,8 @@ impl Desk {
         let open = (change.turn != Turn::Cleared).then_some(change.severity);
         self.metrics.open(change.rule.name, open);
         log_of(change);
-        if change.is_told {
+        // Whether a person knows of an alert that is over is seen when its end is to be told.
+        if change.is_told || change.turn == Turn::Cleared {
             let Change { rule, turn, severity, value, .. } = change;
             let text = text::notice(rule, *turn, *severity, *value, &self.instance);
             let text = text::with_id(&text, &told.row.id);
@@ -307,19 +307,24 @@ impl Desk {
                 at: Utc::now(),
             };
             if let Some(dropped) = channel.push(notice, &self.metrics) {
-                self.missed(&dropped, Outcome::Dropped);
+                self.became(&dropped, Outcome::Dropped);
             }
         }
     }
 
-    /// A notice did not reach anybody by one way, or perhaps not. If none did, it is told again: after a
-    /// minute, or after five where it may have. An end that nobody was told is none for the next alert.
-    fn missed(&self, notice: &Notice, outcome: Outcome) {
+    /// What became of a notice by one way. If it reached nobody by any, it is told again: after a minute, or
+    /// after five where it may have. An end that nobody was told is none for the next alert.
+    fn became(&self, notice: &Notice, outcome: Outcome) {
+        if outcome == Outcome::Sent {
+            self.board.was_told(&notice.id, Utc::now());
+        }
         let Some(position) = position(&notice.rule) else { return };
         let has_reached = self.board.notified_at(&notice.id).is_some_and(|at| at >= notice.at);
         let (mut state, now) = (self.state.borrow_mut(), self.now());
         match (notice.kind, outcome) {
+            (Kind::Cleared, Outcome::Sent) => state.end_told(position),
             (Kind::Cleared, Outcome::Unknown) => {}
+            (Kind::Bad(severity), Outcome::Sent) => state.told(position, severity, now),
             (Kind::Cleared, _) => state.end_untold(position),
             (Kind::Bad(_), _) if has_reached => {}
             (Kind::Bad(_), Outcome::Unknown) => state.perhaps_told(position, now),

@@ -31,6 +31,8 @@ struct Answers {
     tells: UnboundedSender<(String, String)>,
     /// What was sent so far, where a look-up shows it.
     sent: Option<Mutex<Vec<String>>>,
+    /// No message is answered before it is open.
+    gate: watch::Receiver<bool>,
 }
 
 type Script = web::Data<Answers>;
@@ -48,18 +50,23 @@ fn list(sent: Option<&Mutex<Vec<String>>>) -> HttpResponse {
 
 impl Person {
     fn answering(script: &[u16]) -> Self {
-        Self::with(script, None)
+        Self::with(script, None, watch::channel(true).1)
+    }
+
+    /// Answers with 200, once the gate is open.
+    fn behind(gate: watch::Receiver<bool>) -> Self {
+        Self::with(&[], None, gate)
     }
 
     /// A service that takes every message, whatever it answers, and lists them.
     fn listing(script: &[u16]) -> Self {
-        Self::with(script, Some(Mutex::default()))
+        Self::with(script, Some(Mutex::default()), watch::channel(true).1)
     }
 
-    fn with(script: &[u16], sent: Option<Mutex<Vec<String>>>) -> Self {
+    fn with(script: &[u16], sent: Option<Mutex<Vec<String>>>, gate: watch::Receiver<bool>) -> Self {
         let (tells, told) = unbounded_channel();
         let script = Mutex::new(script.iter().copied().collect());
-        let shared: Script = web::Data::new(Answers { script, tells, sent });
+        let shared: Script = web::Data::new(Answers { script, tells, sent, gate });
         let answer = |request: actix_web::HttpRequest, body: String, script: Script| async move {
             if request.method() == "GET" {
                 script.tells.send((request.path().to_owned(), "a look-up".to_owned())).unwrap();
@@ -73,6 +80,7 @@ impl Person {
                 let text = fields.into_iter().find(|(name, _)| name == "Body").unwrap().1;
                 sent.lock().unwrap().push(text);
             }
+            script.gate.clone().wait_for(|is_open| *is_open).await.ok();
             if status == 0 {
                 std::future::pending::<()>().await;
             }
@@ -236,6 +244,34 @@ async fn what_reached_nobody_is_told_again_as_what_goes_on() {
     world.wrong.set(0.0);
     assert!(phone.hears().await.1.contains("Switchboard+OK"));
     assert_eq!(world.metrics.count("sms", metrics::Outcome::Refused), 1);
+    world.alerts.stop().await;
+}
+
+#[actix_rt::test]
+async fn an_alert_that_one_way_refuses_and_another_tells_later_is_told_once_and_so_is_its_end() {
+    let (opens, gate) = watch::channel(false);
+    let (mut hook, mut phone) = (Person::behind(gate), Person::answering(&[400; 9]));
+    let world = world(vec![hook.webhook(), phone.sms()]);
+    world.wrong.set(1.0);
+    assert!(hook.hears_text().await.starts_with("Switchboard CRITICAL"));
+    assert!(phone.hears().await.1.contains("CRITICAL"));
+    let deadline = Instant::now() + DEADLINE;
+    while world.metrics.count("sms", metrics::Outcome::Refused) == 0 {
+        assert!(Instant::now() < deadline, "it is refused");
+        sleep(TICK).await;
+    }
+    // It is over before the webhook has answered.
+    world.wrong.set(0.0);
+    while !world.board.open().is_empty() {
+        assert!(Instant::now() < deadline, "it is over");
+        sleep(TICK).await;
+    }
+    opens.send(true).unwrap();
+    let mut said = hook.hears_text().await;
+    while said.contains("still CRITICAL") {
+        said = hook.hears_text().await; // one that went on for a minute of the rules
+    }
+    assert!(said.starts_with("Switchboard OK"), "{said}");
     world.alerts.stop().await;
 }
 

@@ -85,7 +85,7 @@ impl AlertLog {
         timeout(CLAIM_DEADLINE, unclaim).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
     }
 
-    /// Ends a claim, whoever has it. Answers within 1 s.
+    /// Deletes the claim on a notice, whichever instance made it. Answers within 1 s.
     pub async fn release(&self, rule: &str, kind: &str) -> Result<(), DbError> {
         let release =
             self.0.ask("release_notice", async |connection| alerts::release(connection, rule, kind).await);

@@ -187,11 +187,28 @@ impl State {
         }
     }
 
+    /// What was to be told of it has reached a person, perhaps after it had reached nobody by another way.
+    pub fn told(&mut self, position: usize, severity: Severity, now: Millis) {
+        let Some(watched) = self.watched.get_mut(position) else { return };
+        watched.told = watched.told.max(Some(severity));
+        watched.quiet_until = watched.quiet_until.max(now + COOL_DOWN);
+        if let Some(open) = watched.open.as_mut() {
+            open.was_told = true;
+        }
+    }
+
     /// Nobody knows whether what was told of it has reached a person: if it is critical, it is told again
     /// after [`PERHAPS_AGAIN`].
     pub fn perhaps_told(&mut self, position: usize, now: Millis) {
         if let Some(watched) = self.watched.get_mut(position) {
             watched.quiet_until = watched.quiet_until.min(now + PERHAPS_AGAIN);
+        }
+    }
+
+    /// A person was told of the end.
+    pub fn end_told(&mut self, position: usize) {
+        if let Some(watched) = self.watched.get_mut(position) {
+            watched.end_was_told = true;
         }
     }
 

@@ -360,6 +360,20 @@ fn what_reached_nobody_is_told_again_after_a_minute() {
 }
 
 #[test]
+fn what_reached_a_person_by_another_way_is_not_told_again_and_its_end_is() {
+    let mut process = Process::new();
+    let away = rule("database-unavailable");
+    let at = position(away.name).unwrap();
+    process.hold(away, 1.0, MINUTE);
+    process.state.untold(at, process.now);
+    process.state.told(at, Severity::Critical, process.now);
+    assert_eq!(process.hold(away, 1.0, COOL_DOWN / 2), []);
+    let over = process.hold(away, 0.0, 10 * MINUTE);
+    let over: Vec<_> = over.iter().map(|change| (change.turn, change.is_told)).collect();
+    assert_eq!(over, [(Turn::Cleared, true)]);
+}
+
+#[test]
 fn what_may_have_reached_nobody_is_told_again_after_five_minutes() {
     let mut process = Process::new();
     let away = rule("database-unavailable");

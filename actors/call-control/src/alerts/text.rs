@@ -20,8 +20,8 @@ pub fn notice(rule: &Rule, turn: Turn, severity: Severity, value: Option<f64>, i
     }
 }
 
-/// A notice with the identifier of its alert: whoever gets it twice sees that it is one alert, and can
-/// acknowledge it by that.
+/// A notice with the identifier of its alert. The alert is acknowledged by it. A person who gets the notice
+/// twice sees by it that there is one alert.
 pub fn with_id(notice: &str, id: &str) -> String {
     format!("{notice} ID {id}")
 }

@@ -265,7 +265,7 @@ impl CallFlows {
         }
     }
 
-    /// Whoever was sent elsewhere and has not been taken there gets an agent here.
+    /// A caller who was sent to another instance, and was not taken there, gets an agent here.
     fn resume(&mut self) {
         self.draining = false;
         self.without_agent.retain(|_, call| !call.waits_elsewhere());

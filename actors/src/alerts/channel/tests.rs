@@ -87,6 +87,20 @@ fn what_may_have_been_sent_waits_longer_and_delays_no_other_critical_alert() {
 }
 
 #[test]
+fn the_end_of_an_alert_waits_with_its_text_that_may_have_been_sent() {
+    let (channel, metrics) = number();
+    channel.push(notice("memory", CRITICAL), &metrics);
+    channel.put_back(channel.take(), "text".to_owned(), Utc::now());
+    channel.push(notice("memory", Kind::Cleared), &metrics);
+    channel.push(notice("redis-away", CRITICAL), &metrics);
+    let taken: Vec<_> = channel.take().into_iter().map(|one| one.notice.rule).collect();
+    assert_eq!(taken, ["redis-away"]);
+    assert!(channel.wait().unwrap() > Duration::from_secs(3_500), "both wait for the look-up");
+    let together = newest(channel.waiting.borrow_mut().drain(..).collect());
+    assert_eq!((together.len(), together[0].notice.kind, together[0].is_whole), (1, Kind::Cleared, true));
+}
+
+#[test]
 fn of_an_alert_the_newest_notice_is_told_and_one_that_came_and_went_as_well() {
     let waiting = |notice| Waiting { notice, doubt: None, is_whole: false };
     let batch = vec![

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use call_control::alerts::is_local;
 use chrono::{DateTime, Utc};
-use diesel::dsl::now;
+use diesel::dsl::{exists, now};
 use diesel::prelude::*;
 use diesel::sql_types::{Double, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::schema::alerts;
+use super::instances::gone_after;
+use super::schema::{alerts, instances};
 use super::text::text;
 use crate::db::connect::connection::Connection;
 use crate::db::connect::error::DbError;
@@ -193,7 +194,7 @@ pub(in crate::db) async fn unclaim(
     Ok(())
 }
 
-/// Ends a claim, whoever has it: a person was told that the alert is over.
+/// Deletes the claim on a notice, whichever instance made it: a person was told that the alert is over.
 pub(in crate::db) async fn release(
     connection: &mut Connection,
     rule: &str,
@@ -207,14 +208,18 @@ pub(in crate::db) async fn release(
     Ok(())
 }
 
-/// Whether an alert of this rule goes on at another instance.
+/// Whether an alert of this rule goes on at another instance that is alive. One that is gone ends nothing.
 pub(in crate::db) async fn is_open_elsewhere(
     connection: &mut Connection,
     rule: &str,
     instance: &str,
 ) -> Result<bool, DbError> {
+    let alive = instances::table
+        .filter(instances::instance_id.eq(alerts::instance))
+        .filter((instances::heartbeat_at + gone_after()).ge(now));
     let open = alerts::table
         .filter(alerts::rule.eq(text(rule)))
+        .filter(exists(alive))
         .filter(alerts::instance.ne(text(instance)).and(alerts::cleared_at.is_null()));
     let count: i64 = open.count().get_result(connection).await?;
     Ok(count > 0)
