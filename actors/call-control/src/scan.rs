@@ -59,13 +59,31 @@ pub fn members<'a>(
 
 /// The number that `digits` spell: Twilio writes its numbers as texts.
 pub fn number(digits: &[u8]) -> Result<u64, Unusual> {
-    if digits.is_empty() || digits.len() > 18 {
-        return Err(Unusual);
-    }
-    digits.iter().try_fold(0u64, |sum, digit| match digit {
-        b'0'..=b'9' => Ok(sum * 10 + u64::from(digit - b'0')),
+    match leading_number(digits) {
+        Some((number, [])) => Ok(number),
         _ => Err(Unusual),
-    })
+    }
+}
+
+/// The number that `text` begins with, of at most 18 digits, and what follows it.
+#[inline]
+pub fn leading_number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut number, mut digits) = (0, 0);
+    while let Some(digit @ b'0'..=b'9') = text.get(digits) {
+        number = number * 10 + u64::from(digit - b'0');
+        digits += 1;
+        if digits > 18 {
+            return None;
+        }
+    }
+    (digits > 0).then(|| (number, &text[digits..]))
+}
+
+/// The text up to its closing quote, if nothing in it is escaped, and what follows the quote.
+#[inline]
+pub fn until_quote(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr2(b'"', b'\\', text)?;
+    (text[end] == b'"').then(|| (&text[..end], &text[end + 1..]))
 }
 
 fn skip_space(json: &[u8]) -> &[u8] {
@@ -77,9 +95,7 @@ fn expect(json: &[u8], byte: u8) -> Result<&[u8], Unusual> {
 }
 
 fn text(json: &[u8]) -> Result<(&[u8], &[u8]), Unusual> {
-    let inside = expect(json, b'"')?;
-    let end = memchr2(b'"', b'\\', inside).ok_or(Unusual)?;
-    if inside[end] == b'"' { Ok((&inside[..end], &inside[end + 1..])) } else { Err(Unusual) }
+    until_quote(expect(json, b'"')?).ok_or(Unusual)
 }
 
 fn value(json: &[u8]) -> Result<(Raw<'_>, &[u8]), Unusual> {

@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use memchr::memchr2;
 use serde::Deserialize;
 
 use super::events::ServerEvent;
@@ -58,28 +57,18 @@ pub(super) fn quick(message: &Bytes) -> Option<AudioDelta<'_>> {
 #[inline]
 fn usual_audio(message: &Bytes) -> Option<AudioDelta<'_>> {
     let text = message.strip_prefix(br#"{"type":"response.output_audio.delta","event_id":""#)?;
-    let (_, text) = until_quote(text)?;
-    let (response_id, text) = until_quote(text.strip_prefix(br#","response_id":""#)?)?;
-    let (item_id, text) = until_quote(text.strip_prefix(br#","item_id":""#)?)?;
-    let (_, text) = number(text.strip_prefix(br#","output_index":"#)?)?;
-    let (content_index, text) = number(text.strip_prefix(br#","content_index":"#)?)?;
-    let (delta, end) = until_quote(text.strip_prefix(br#","delta":""#)?)?;
+    let (_, text) = scan::until_quote(text)?;
+    let (response_id, text) = scan::until_quote(text.strip_prefix(br#","response_id":""#)?)?;
+    let (item_id, text) = scan::until_quote(text.strip_prefix(br#","item_id":""#)?)?;
+    let (_, text) = scan::leading_number(text.strip_prefix(br#","output_index":"#)?)?;
+    let (content_index, text) = scan::leading_number(text.strip_prefix(br#","content_index":"#)?)?;
+    let (delta, end) = scan::until_quote(text.strip_prefix(br#","delta":""#)?)?;
     if end != b"}" {
         return None;
     }
+    let content_index = content_index.try_into().ok()?;
     let (response_id, item_id) = (utf8(Some(response_id)).ok()?, utf8(Some(item_id)).ok()?);
     Some(AudioDelta { response_id, item_id, content_index, payload: message.slice_ref(delta) })
-}
-
-/// The text up to its closing quote, if nothing in it is escaped, and what follows the quote.
-fn until_quote(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = memchr2(b'"', b'\\', text)?;
-    (text[end] == b'"').then(|| (&text[..end], &text[end + 1..]))
-}
-
-fn number(text: &[u8]) -> Option<(u32, &[u8])> {
-    let (digits, rest) = text.split_at(text.iter().position(|byte| !byte.is_ascii_digit())?);
-    Some((u32::try_from(scan::number(digits).ok()?).ok()?, rest))
 }
 
 fn scan_audio(message: &Bytes) -> Result<AudioDelta<'_>, Unusual> {

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use bytes::{BufMut, BytesMut};
-use memchr::memchr2;
 use serde::Deserialize;
 
 use super::sid::{CallSid, StreamSid};
@@ -144,34 +143,13 @@ fn is_base64(byte: u8) -> bool {
 /// order, without spaces. Any other is left to [`scan_media`].
 #[inline]
 fn usual_media(text: &[u8]) -> Option<Media<'_>> {
-    let (_, text) = digits(text.strip_prefix(br#"{"event":"media","sequenceNumber":""#)?);
-    let (_, text) = digits(text.strip_prefix(br#"","media":{"track":"inbound","chunk":""#)?);
-    let (timestamp_ms, text) = number(text.strip_prefix(br#"","timestamp":""#)?)?;
-    let text = text.strip_prefix(br#"","payload":""#)?;
-    let (payload, text) = text.split_at(memchr2(b'"', b'\\', text)?);
-    let text = text.strip_prefix(br#""},"streamSid":""#)?;
-    let (stream_sid, end) = text.split_at(memchr2(b'"', b'\\', text)?);
+    let (_, text) = scan::leading_number(text.strip_prefix(br#"{"event":"media","sequenceNumber":""#)?)?;
+    let (_, text) = scan::leading_number(text.strip_prefix(br#"","media":{"track":"inbound","chunk":""#)?)?;
+    let (timestamp_ms, text) = scan::leading_number(text.strip_prefix(br#"","timestamp":""#)?)?;
+    let (payload, text) = scan::until_quote(text.strip_prefix(br#"","payload":""#)?)?;
+    let (stream_sid, end) = scan::until_quote(text.strip_prefix(br#"},"streamSid":""#)?)?;
     let (stream_sid, payload) = (Cow::Borrowed(stream_sid), Cow::Borrowed(payload));
-    (end == br#""}"#).then_some(Media { stream_sid, timestamp_ms, payload })
-}
-
-/// The number that `text` begins with, of at most 18 digits.
-#[inline]
-fn number(text: &[u8]) -> Option<(u64, &[u8])> {
-    let (mut sum, mut length) = (0, 0);
-    while let Some(digit @ b'0'..=b'9') = text.get(length) {
-        sum = sum * 10 + u64::from(digit - b'0');
-        length += 1;
-        if length > 18 {
-            return None;
-        }
-    }
-    (length > 0).then(|| (sum, &text[length..]))
-}
-
-fn digits(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-    text.split_at(end)
+    (end == b"}").then_some(Media { stream_sid, timestamp_ms, payload })
 }
 
 fn scan_media(text: &[u8]) -> Result<Media<'_>, Unusual> {
