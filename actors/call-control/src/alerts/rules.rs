@@ -141,7 +141,7 @@ pub const RULES: &[Rule] = &[
             "%",
             thresholds::MEMORY_PERCENT,
             "The process uses much of the memory that it may have.",
-            "Let other instances take new calls with `switchboard ops drain` here; raise the limit.",
+            "If another instance takes calls, drain this one with `switchboard ops drain`; raise the limit.",
         )
     },
     rule(

@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(
             notice(memory, Turn::Raised, Severity::Warning, Some(71.6), "a:8080"),
             "Switchboard WARNING: memory on a:8080. The process uses much of the memory that it may have. \
-             Now 72 %. Let other instances take new calls with `switchboard ops drain` here; raise the limit."
+             Now 72 %. If another instance takes calls, drain this one with `switchboard ops drain`; raise the limit."
         );
         let said = notice(memory, Turn::Repeat, Severity::Critical, None, "a");
         assert!(said.starts_with("Switchboard still CRITICAL: memory on a. The process"), "{said}");
