@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod monitor;
 pub(crate) mod openapi;
 mod ops;
+mod past_pool;
 mod pieces;
 pub mod problem;
 pub mod requests;

@@ -1,8 +1,7 @@
 //! What keeps the database busy: idle transactions, which can be ended, and slow queries.
 //!
-//! These questions go over a connection of their own, past the pool, which may be used up by what is asked
-//! about: to `DIRECT_DATABASE_URL` if it is set, past a pooler as well. Where that leads nowhere, the pool is
-//! asked.
+//! These questions go over a connection of their own, [past the pool](past_pool), which may be used up by
+//! what is asked about. Where no such connection can be opened, the pool is asked.
 
 use std::time::Duration;
 
@@ -18,16 +17,17 @@ use super::{read, whole};
 use crate::app::App;
 use crate::http::auth::audit::{self, Deed};
 use crate::http::call_logs::query;
+use crate::http::past_pool;
 use crate::http::pieces::Pieces;
 use crate::http::problem::ApiError;
 use crate::http::worker::Kind;
 
 /// So many connections past the pool at once.
 const AT_ONCE: usize = 2;
-/// One that is not open by then is no help.
-const OPEN_WITHIN: Duration = Duration::from_secs(4);
-/// The answer of one; with the pool's after it within the worker's 15 s.
+/// The answer of one.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// The entry of the audit after it; all together stays below the worker's 15 s.
+const NOTED_WITHIN: Duration = Duration::from_secs(2);
 const IDLE_SECONDS: u32 = 30;
 const MOST_SECONDS: u32 = 24 * 3_600;
 
@@ -68,7 +68,7 @@ pub async fn idle(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, 
     operation_id = "killIdleTransactions",
     tag = "ops",
     summary = "Ends sessions that are idle within a transaction",
-    description = "Those of the role of this program, `isOurs`. Others are listed and left alone.",
+    description = "Those of the same role as this program, `isOurs`, whoever opened them. Others are listed and left alone.",
     request_body(content = Wanted, description = "Idle for 30 s or longer, or for as long as it says", example = json!({"olderThanSeconds": 30})),
     responses(
         (status = 200, description = "What was found, and what of it was `ended`", body = IdleTransactions),
@@ -124,7 +124,8 @@ async fn in_json<T: Serialize + Send + 'static>(app: &App, found: T) -> Result<H
     Ok(encoded.map_err(ApiError::unavailable)?.into_json())
 }
 
-/// Asks on the API's thread, past the pool if there is a way; the entry of the audit goes the same way.
+/// Asks on the API's thread, past the pool if there is a way. The entry of the audit is written afterwards:
+/// the same way if that is still open, else as [any other](audit::keep).
 async fn asked<T: Send + 'static>(
     app: &App,
     entry: Option<AuditEntry>,
@@ -133,48 +134,82 @@ async fn asked<T: Send + 'static>(
     let turn = TURNS
         .try_acquire()
         .map_err(|_| ApiError::NotReady("somebody else looks into the database at this moment: try again"))?;
-    let settings = &app.settings;
-    let url = settings.direct_database_url.clone().unwrap_or_else(|| settings.db.url.clone());
-    let pool = app.db.accounts().operator();
-    let noted = entry.clone();
+    let url = past_pool::url(&app.settings);
+    let (pool, noted) = (app.db.accounts(), entry.clone());
     let answered = app.api.run(Kind::Query, async move || {
-        let answered = match past_the_pool(url.expose(), noted.as_ref(), &question).await {
-            Ok((answer, is_noted)) => (Ok(answer), is_noted),
-            Err(cause) => {
-                tracing::warn!(cause, "the database is asked by the pool: there is no way past it");
-                (question(&pool).await.map_err(ApiError::unavailable), false)
-            }
+        let opened = past_pool::open(&url).await;
+        let asks = async |way: &Accounts| question(&way.operator()).await;
+        let (answer, way) = once(opened, pool, ANSWERED_WITHIN, asks).await;
+        let is_noted = match (way, noted) {
+            (Some(way), Some(entry)) => note(&way, of(entry, answer.is_ok())).await,
+            _ => false,
         };
         drop(turn);
-        answered
+        (answer, is_noted)
     });
-    let (answer, is_noted) = answered.await?;
-    if let Some(mut entry) = entry.filter(|_| !is_noted) {
-        if answer.is_err() {
-            entry.outcome = "failed".to_owned();
-        }
-        audit::keep(app, entry).await;
+    // A worker that refuses or panics may have ended sessions before.
+    let (answer, is_noted) = answered.await.unwrap_or_else(|refused| (Err(refused), false));
+    if let Some(entry) = entry.filter(|_| !is_noted) {
+        audit::keep(app, of(entry, answer.is_ok())).await;
     }
     answer
 }
 
-/// The answer, and whether the entry is written.
-async fn past_the_pool<T>(
-    url: &str,
-    entry: Option<&AuditEntry>,
-    question: &impl AsyncFn(&Operator) -> Result<T, DbError>,
-) -> Result<(T, bool), String> {
-    let opened = timeout(OPEN_WITHIN, Accounts::connect(url)).await;
-    let connected = opened.map_err(|_| format!("no connection within {OPEN_WITHIN:?}"))?;
-    let accounts = connected.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    let answer = timeout(ANSWERED_WITHIN, async {
-        let answer = question(&accounts.operator()).await?;
-        let is_noted = match entry {
-            Some(entry) => accounts.audit(entry).await.is_ok(),
-            None => true,
+/// The entry with what came of the deed.
+fn of(mut entry: AuditEntry, is_done: bool) -> AuditEntry {
+    if !is_done {
+        entry.outcome = "failed".to_owned();
+    }
+    entry
+}
+
+/// Whether the entry is written.
+async fn note(way: &Accounts, entry: AuditEntry) -> bool {
+    matches!(timeout(NOTED_WITHIN, way.audit(&entry)).await, Ok(Ok(())))
+}
+
+/// Asks past the pool, or by the pool if no connection was opened. A question that was sent is never
+/// repeated: it may have been carried out without an answer. Also returns the way past the pool, if it can be
+/// used again.
+async fn once<W, T>(
+    opened: Result<W, String>,
+    pool: W,
+    within: Duration,
+    ask: impl AsyncFn(&W) -> Result<T, DbError>,
+) -> (Result<T, ApiError>, Option<W>) {
+    match opened {
+        Ok(way) => match timeout(within, ask(&way)).await {
+            Ok(answer) => (answer.map_err(ApiError::unavailable), Some(way)),
+            Err(_) => (Err(ApiError::unavailable(format!("no answer within {within:?}"))), None),
+        },
+        Err(cause) => {
+            tracing::warn!(cause, "the database is asked by the pool: there is no way past it");
+            (ask(&pool).await.map_err(ApiError::unavailable), None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[actix_rt::test]
+    async fn a_question_that_was_sent_past_the_pool_is_never_repeated_over_the_pool() {
+        let asked = RefCell::new(Vec::new());
+        let asks = async |way: &&'static str| {
+            asked.borrow_mut().push(*way);
+            if *way == "hangs" { std::future::pending().await } else { Ok::<_, DbError>(()) }
         };
-        Ok::<_, DbError>((answer, is_noted))
-    });
-    let answer = answer.await.map_err(|_| format!("no answer within {ANSWERED_WITHIN:?}"))?;
-    answer.map_err(|error| error.to_string())
+        let (answer, way) = once(Ok("hangs"), "pool", Duration::ZERO, asks).await;
+        assert!(answer.is_err() && way.is_none());
+        assert_eq!(asked.take(), ["hangs"]);
+
+        let (answer, way) = once(Ok("past"), "pool", Duration::MAX, asks).await;
+        assert!(answer.is_ok() && way == Some("past"));
+        let (answer, way) = once(Err("refused".to_owned()), "pool", Duration::MAX, asks).await;
+        assert!(answer.is_ok() && way.is_none());
+        assert_eq!(asked.take(), ["past", "pool"]);
+    }
 }
