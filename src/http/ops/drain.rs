@@ -2,7 +2,9 @@
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
+use actors::registry::RegistryDown;
 use serde::Serialize;
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::audited;
@@ -12,6 +14,12 @@ use crate::http::call_logs::query;
 use crate::http::problem::ApiError;
 
 const ENDS: &str = "this process is about to end: it takes no new calls any more";
+const UNANSWERED: &str = "the registry does not answer: `/readyz` answers 503 already, but a call that \
+    still comes may be taken; repeat the drain, or take this process out of the load balancer and restart it";
+
+/// One drain or resume at a time: the registry and `/readyz` say the same after each. The registry's own
+/// deadline bounds both.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// Whether new calls are taken.
 #[derive(Debug, Serialize, ToSchema)]
@@ -36,7 +44,7 @@ fn draining(app: &App) -> Json<Draining> {
     operation_id = "drain",
     tag = "ops",
     summary = "Takes no new calls, until it resumes or restarts",
-    description = "Calls on the line go on, and the process does not end. `/readyz` answers 503.",
+    description = "Calls on the line go on, and the process does not end. `/readyz` answers 503. Without another instance, new callers hear that all lines are busy.",
     responses(
         (status = 200, description = "No new calls are taken", body = Draining),
     ),
@@ -46,9 +54,10 @@ pub async fn drain(app: Data<App>, request: HttpRequest) -> Result<Json<Draining
     let deed = Deed { action: "drain", object: Some(&app.settings.instance_id), outcome: "ok" };
     let drained = app.clone();
     audited(&app, &request, &deed, async move {
+        let _turn = ONE_AT_A_TIME.lock().await;
         // First: the load balancer stops sending calls even if the registry does not answer.
         drained.pauses(true);
-        drained.registry.drain().await.map_err(ApiError::unavailable)
+        drained.registry.drain().await.map_err(unanswered)
     })
     .await?;
     tracing::info!(calls = app.registry.capacity().active, "an operator wants no new calls here");
@@ -76,8 +85,14 @@ pub async fn resume(app: Data<App>, request: HttpRequest) -> Result<Json<Drainin
     Ok(draining(&app))
 }
 
+fn unanswered(error: RegistryDown) -> ApiError {
+    tracing::warn!(%error, "the registry does not answer a drain");
+    ApiError::NotReady(UNANSWERED)
+}
+
 /// A signal to end may come at any time: it prevails.
 async fn take_calls_again(app: &App) -> Result<(), ApiError> {
+    let _turn = ONE_AT_A_TIME.lock().await;
     if app.is_ending() {
         return Err(ApiError::Conflict(ENDS));
     }
@@ -88,4 +103,18 @@ async fn take_calls_again(app: &App) -> Result<(), ApiError> {
     }
     app.pauses(false);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_without_an_answer_of_the_registry_says_what_holds_already_and_what_to_do() {
+        let ApiError::NotReady(told) = unanswered(RegistryDown) else { panic!("the reason is told") };
+        assert!(
+            told.contains("`/readyz` answers 503 already") && told.contains("repeat the drain"),
+            "{told}"
+        );
+    }
 }

@@ -78,22 +78,24 @@ pub async fn set(app: Data<App>, request: HttpRequest, body: Bytes) -> Result<Js
     let lasts = Duration::from_secs(u64::from(minutes) * 60);
     let deed = Deed { action: "log-level-set", object: Some(&level), outcome: "ok" };
     let wanted = level.clone();
-    let logged = audited(&app, &request, &deed, async move {
-        level::change(&wanted, lasts).map_err(|error| match error {
-            NotChanged::BadFilter => {
-                let wrong =
-                    "must be `error`, `warn`, `info`, `debug`, or a filter such as `info,actors=debug`";
-                ApiError::BadRequest { field: "level", wrong }
-            }
-            NotChanged::NoLog => ApiError::Conflict("this process does not log by a filter"),
-        })
-    });
-    let logged = logged.await?;
+    let logged = audited(&app, &request, &deed, async move { change(&wanted, lasts) }).await?;
     tracing::info!(filter = logged.filter, minutes, "an operator has changed what is logged");
+    Ok(Json(logged.into()))
+}
+
+/// The timer that ends the change starts with the change. A client that leaves stops neither.
+fn change(wanted: &str, lasts: Duration) -> Result<Logged, ApiError> {
+    let logged = level::change(wanted, lasts).map_err(|error| match error {
+        NotChanged::BadFilter => {
+            let wrong = "must be `error`, `warn`, `info`, `debug`, or a filter such as `info,actors=debug`";
+            ApiError::BadRequest { field: "level", wrong }
+        }
+        NotChanged::NoLog => ApiError::Conflict("this process does not log by a filter"),
+    })?;
     let number = logged.number;
     actix_rt::spawn(async move {
         actix_rt::time::sleep(lasts).await;
         level::back(number);
     });
-    Ok(Json(logged.into()))
+    Ok(logged)
 }

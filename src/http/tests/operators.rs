@@ -53,6 +53,18 @@ async fn an_operator_has_no_new_calls_taken_and_taken_again_until_the_process_en
 }
 
 #[actix_rt::test]
+async fn a_drain_and_a_resume_at_the_same_time_leave_a_process_that_does_what_it_says() {
+    let app = app(&[("API_AUTH", "off")]);
+    for number in 1..=4 {
+        told(&app, "drain", None).await;
+        let both = futures_util::join!(told(&app, "resume", None), told(&app, "drain", None));
+        assert_eq!((both.0.0, both.1.0), (200, 200));
+        let is_refused = rings(&app, number).await == Answer::Next(NextStep::HandedOver);
+        assert_eq!(is_refused, app.is_draining());
+    }
+}
+
+#[actix_rt::test]
 async fn the_pool_gets_another_size_within_bounds() {
     let app = app(&[("API_AUTH", "off"), ("DB_POOL_MAX", "7")]);
     let (_, now) = asked(&app, "pool").await;
