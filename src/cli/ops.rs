@@ -14,6 +14,7 @@ mod status;
 mod webhooks;
 
 use self::server::Server;
+use super::USAGE;
 use super::database::{self, Door};
 
 #[derive(Debug, Subcommand)]
@@ -21,6 +22,9 @@ pub enum Command {
     /// Show how a process that serves is, with what helps
     Status(status::Arguments),
     /// Take no new calls until it resumes or restarts; calls on the line go on
+    ///
+    /// Another instance takes the new calls. Without one, new callers hear that all lines are busy, and a
+    /// call that comes back after its stream was lost elsewhere goes to a person.
     Drain(Server),
     /// Take new calls again
     Resume(Server),
@@ -67,6 +71,10 @@ pub fn run(command: Command) -> u8 {
         Command::Health(arguments) => health::run(&arguments),
         Command::TestAlert => alerts::test(),
         Command::IdleTransactions(arguments) => {
+            if let Err(wrong) = arguments.seconds() {
+                eprintln!("switchboard ops idle-transactions: {wrong}");
+                return USAGE;
+            }
             database::run_by(Door::Direct, "ops", async |url| sessions::idle(url, arguments).await)
         }
         Command::SlowQueries(arguments) => {

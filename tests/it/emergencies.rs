@@ -250,7 +250,7 @@ async fn an_operator_drains_and_resumes_from_the_command_line_and_without_the_ri
     eventually("it is ready", async || Visitor::of(&house.app).get("/readyz").await.status == 200).await;
     let said = house.types("drain").await;
     assert_eq!(said.status, 0, "{said:?}");
-    assert!(said.output.contains("no new calls are taken; 0 go on"), "{said:?}");
+    assert!(said.output.contains("no new calls are taken; 0 calls go on, 0 are expected"), "{said:?}");
     assert_eq!(Visitor::of(&house.app).get("/readyz").await.status, 503);
     let screen = house.types("status").await;
     assert!(screen.output.contains("draining: no new calls until"), "{screen:?}");
@@ -267,9 +267,14 @@ async fn an_operator_drains_and_resumes_from_the_command_line_and_without_the_ri
     }
     let said = house.types_with("status", &viewer).await;
     assert!(said.status == 0 && said.output.contains("more with a token"), "{said:?}");
-    for arguments in
-        ["pool --size 0", "log-level info,actors=loud", "hang-up CA1", "drain --url here", "nonsense"]
-    {
+    for arguments in [
+        "pool --size 0",
+        "log-level info,actors=loud",
+        "hang-up CA1",
+        "drain --url here",
+        "idle-transactions --kill --older-than 0",
+        "nonsense",
+    ] {
         assert_eq!(house.types(arguments).await.status, 64, "{arguments}");
     }
     let said = house.types("status --url http://127.0.0.1:1").await;

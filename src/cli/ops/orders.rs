@@ -20,7 +20,7 @@ pub struct PoolArguments {
 pub struct LogLevelArguments {
     /// `error`, `warn`, `info`, `debug`, or a filter such as `info,actors::db=debug`
     level: String,
-    /// For how long, up to 1440
+    /// For so many minutes, up to 1440
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1_440))]
     minutes: u32,
     #[command(flatten)]
@@ -44,11 +44,18 @@ fn call_sid(text: &str) -> Result<String, String> {
 pub fn drain(server: &Server) -> u8 {
     order("drain", server, (Method::POST, "/api/ops/drain", None), |now| {
         format!(
-            "no new calls are taken; {} go on, {} are expected\n\
+            "no new calls are taken; {}\n\
+             without another instance, new callers hear that all lines are busy; a call that comes back after \
+             its stream was lost elsewhere goes to a person\n\
              next: `switchboard ops status --watch` until no call is left; `switchboard ops resume` takes calls again",
-            now["active"], now["reserved"]
+            going_on(now)
         )
     })
+}
+
+/// The calls of a process that drains.
+fn going_on(now: &Value) -> String {
+    format!("{} calls go on, {} are expected", now["active"], now["reserved"])
 }
 
 pub fn resume(server: &Server) -> u8 {

@@ -12,10 +12,10 @@ use crate::cli::shell::print_line;
 
 #[derive(Debug, Args)]
 pub struct IdleArguments {
-    /// End those of our own role; others are listed and left alone
+    /// End those of the same role as this program, whoever opened them; others are listed and left alone
     #[arg(long)]
     kill: bool,
-    /// Only those that are idle for so many seconds or longer [default: 0, with --kill 30]
+    /// Only those that are idle for so many seconds or longer [default: 0; with --kill 30, at least 1]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
     older_than: Option<u32>,
     /// Print JSON
@@ -30,19 +30,34 @@ pub struct SlowArguments {
     json: bool,
 }
 
+impl IdleArguments {
+    /// For how long a session must be idle.
+    ///
+    /// # Errors
+    /// Each session that is between two statements would be ended.
+    pub fn seconds(&self) -> Result<u32, &'static str> {
+        match (self.kill, self.older_than) {
+            (true, Some(0)) => Err("--older-than must be from 1 to 86400 with --kill"),
+            (true, seconds) => Ok(seconds.unwrap_or(30)),
+            (false, seconds) => Ok(seconds.unwrap_or(0)),
+        }
+    }
+}
+
+/// With arguments whose [seconds](IdleArguments::seconds) are right.
 pub async fn idle(url: &str, arguments: IdleArguments) -> Result<Result<u8, DbError>, BadUrl> {
-    let IdleArguments { kill, older_than, json } = arguments;
+    let seconds = arguments.seconds().unwrap_or(30);
+    let IdleArguments { kill, json, .. } = arguments;
     let show = |found: &IdleTransactions| {
         if json { print_json(found) } else { print_line(clean(&idle_text(found, kill))) }
     };
     if !kill {
         return look(url, async |accounts| {
-            show(&accounts.operator().idle_transactions(older_than.unwrap_or(0)).await?);
+            show(&accounts.operator().idle_transactions(seconds).await?);
             Ok(Done::Fine)
         })
         .await;
     }
-    let seconds = older_than.unwrap_or(30);
     let object = format!("{seconds} s");
     act(url, Deed { action: "idle-transactions-ended", object: Some(&object) }, async |accounts| {
         show(&accounts.operator().end_idle_transactions(seconds).await?);
@@ -73,7 +88,8 @@ fn idle_text(found: &IdleTransactions, kill: bool) -> String {
         (true, false) => {
             lines.push(format!("{ended} ended\nnext: `switchboard ops pool` until connections are idle"));
         }
-        (false, false) => lines.push("next: `switchboard ops idle-transactions --kill` ends ours".to_owned()),
+        (false, false) => lines
+            .push("next: `switchboard ops idle-transactions --kill` ends those of the same role".to_owned()),
     }
     if foreign > 0 {
         lines.push(format!("{foreign} are of other roles, which this role may not end: ask their owners"));
@@ -89,12 +105,12 @@ fn idle_line(session: &IdleTransaction) -> String {
         session;
     let state = match (session.ended, session.is_ours) {
         (true, _) => "ended",
-        (false, true) => "ours",
-        (false, false) => "not ours",
+        (false, true) => "same role",
+        (false, false) => "other role",
     };
     let application = if application.is_empty() { "-" } else { application };
     format!(
-        "{pid}  {state:<8}  {role}  {application}  idle {idle_seconds} s, in a transaction for {transaction_seconds} s  \
+        "{pid}  {state:<10}  {role}  {application}  idle {idle_seconds} s, in a transaction for {transaction_seconds} s  \
          {last_query}"
     )
 }
@@ -152,8 +168,8 @@ mod tests {
         assert_eq!(
             idle_text(&found, true).lines().collect::<Vec<_>>(),
             [
-                "7  ended     app  -  idle 40 s, in a transaction for 41 s  SELECT ?",
-                "7  not ours  app  -  idle 40 s, in a transaction for 41 s  SELECT ?",
+                "7  ended       app  -  idle 40 s, in a transaction for 41 s  SELECT ?",
+                "7  other role  app  -  idle 40 s, in a transaction for 41 s  SELECT ?",
                 "1 ended",
                 "next: `switchboard ops pool` until connections are idle",
                 "1 are of other roles, which this role may not end: ask their owners",
@@ -162,6 +178,14 @@ mod tests {
         );
         let none = IdleTransactions { sessions: vec![], hidden: 0 };
         assert_eq!(idle_text(&none, true), "no session is idle within a transaction");
+    }
+
+    #[test]
+    fn sessions_between_two_statements_are_listed_and_never_ended() {
+        let seconds = |kill, older_than| IdleArguments { kill, older_than, json: false }.seconds();
+        assert!(seconds(true, Some(0)).is_err());
+        assert_eq!((seconds(true, None), seconds(true, Some(1))), (Ok(30), Ok(1)));
+        assert_eq!((seconds(false, None), seconds(false, Some(0))), (Ok(0), Ok(0)));
     }
 
     #[test]
