@@ -62,7 +62,6 @@ pub fn run(arguments: &Arguments) -> u8 {
         }
     };
     let beside = Beside {
-        has_direct_url: is_set("DIRECT_DATABASE_URL"),
         has_secret_key: is_set("SECRET_KEY"),
         remarks: environment.remarks(),
         report: arguments.report.clone().unwrap_or_else(|| data_home().join("loadtest")),

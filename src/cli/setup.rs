@@ -284,12 +284,8 @@ impl Dialogue<'_> {
 
     async fn checks(&self, settings: &Settings) -> Result<u8, End> {
         let database = Address::of(settings.db.url.expose()).map_err(|error| usage(error.to_string()))?;
-        let beside = Beside {
-            has_direct_url: self.has("DIRECT_DATABASE_URL"),
-            has_secret_key: true,
-            remarks: Vec::new(),
-            report: data_home().join("loadtest"),
-        };
+        let beside =
+            Beside { has_secret_key: true, remarks: Vec::new(), report: data_home().join("loadtest") };
         let Arguments { yes, fallback_url, .. } = self.arguments;
         let arguments = super::preflight::Arguments::fixing(*yes, fallback_url.clone());
         Ok(check(settings, database, &beside, &arguments).await)

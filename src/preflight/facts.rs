@@ -7,6 +7,8 @@ use actors::wire::twilio::rest::{Account, PhoneNumber, RestError};
 use chrono::{DateTime, Utc};
 use url::Url;
 
+use crate::loadtest::result::Verdict;
+
 /// The answer of whoever was asked, or why there is none.
 pub type Asked<T> = Result<T, String>;
 
@@ -16,6 +18,8 @@ pub struct Facts {
     pub now: DateTime<Utc>,
     pub said: Said,
     pub database: Asked<Inspection>,
+    /// None: `DIRECT_DATABASE_URL` is not set.
+    pub direct: Option<Direct>,
     /// None: `REDIS_URL` is not set.
     pub redis: Option<Asked<()>>,
     /// None: `TWILIO_ACCOUNT_SID` is not set.
@@ -28,7 +32,9 @@ pub struct Facts {
     /// The same of the database's.
     pub database_ahead_ms: Option<i64>,
     pub disk: Asked<Disk>,
-    /// File descriptors that a process may have here.
+    /// The check runs as root, who may more than the program's user.
+    pub is_root: bool,
+    /// File descriptors that whoever runs the check may have.
     pub descriptors: u64,
     pub load_test: Asked<LoadTested>,
 }
@@ -36,9 +42,7 @@ pub struct Facts {
 /// What the settings say.
 #[derive(Debug, Clone)]
 pub struct Said {
-    pub instance_id: String,
     pub database: Address,
-    pub has_direct_url: bool,
     pub pool_max: u32,
     pub calls: usize,
     pub has_secret_key: bool,
@@ -48,7 +52,8 @@ pub struct Said {
     /// The REST API is a simulated one on this machine.
     pub twilio_is_local: bool,
     pub ends_tls: bool,
-    pub trusts_proxies: bool,
+    /// As `TRUSTED_PROXIES` has them.
+    pub trusted_proxies: Vec<String>,
     pub from_number: Option<String>,
     pub urgent_number: Option<String>,
     pub human_number: Option<String>,
@@ -58,6 +63,14 @@ pub struct Said {
     pub agent: Option<String>,
     /// Names that are probably misspelt, and names without effect.
     pub remarks: Vec<String>,
+}
+
+/// Where `DIRECT_DATABASE_URL` leads.
+#[derive(Debug, Clone)]
+pub struct Direct {
+    pub address: Asked<Address>,
+    /// Whether a transaction pooler answers there.
+    pub is_transaction_pooler: Asked<bool>,
 }
 
 /// What Twilio says of the account and of `TWILIO_FROM_NUMBER`.
@@ -132,4 +145,7 @@ pub struct LoadTested {
     pub calls: u64,
     /// The slowest P95 of its scenarios.
     pub p95_ms: Option<f64>,
+    pub verdict: Verdict,
+    /// The scenarios that have this verdict.
+    pub scenarios: Vec<String>,
 }

@@ -11,6 +11,7 @@ use actors::wire::roots;
 use actors::wire::twilio::rest::RestError;
 use actors::wire::twilio::settings::TwilioSettings;
 use chrono::Utc;
+use rustix::process::geteuid;
 use tokio::time::timeout;
 
 use super::DEADLINE;
@@ -27,13 +28,12 @@ mod public;
 mod realtime;
 mod web;
 
-pub use database::look as look_at_database;
+pub use database::{direct as look_at_direct, look as look_at_database};
 pub use realtime::try_once as try_realtime;
 
 /// What is not in the settings of `serve`.
 #[derive(Debug, Clone)]
 pub struct Beside {
-    pub has_direct_url: bool,
     pub has_secret_key: bool,
     pub remarks: Vec<Remark>,
     /// Where the last load test was reported.
@@ -44,8 +44,9 @@ pub struct Beside {
 pub async fn gather(settings: &Settings, database: Address, beside: &Beside) -> Facts {
     let said = said(settings, database, beside);
     let tls = tls(said.twilio_is_local);
-    let (found, redis, twilio, twilio_ahead_ms, public, realtime, disk, load_test) = tokio::join!(
+    let (found, direct, redis, twilio, twilio_ahead_ms, public, realtime, disk, load_test) = tokio::join!(
         look_at_database(settings.db.url.expose()),
+        database::direct(settings.direct_database_url.as_ref()),
         redis(settings),
         twilio(&settings.twilio),
         public::clock(&settings.twilio.api_base_url),
@@ -59,12 +60,14 @@ pub async fn gather(settings: &Settings, database: Address, beside: &Beside) -> 
         said,
         database_ahead_ms: found.as_ref().ok().map(|(_, ahead_ms)| *ahead_ms),
         database: found.map(|(inspection, _)| inspection),
+        direct,
         redis,
         twilio,
         public,
         realtime,
         twilio_ahead_ms,
         disk,
+        is_root: geteuid().is_root(),
         descriptors: descriptors::raise(),
         load_test,
     }
@@ -78,9 +81,7 @@ fn tls(twilio_is_local: bool) -> Tls {
 fn said(settings: &Settings, database: Address, beside: &Beside) -> Said {
     let Settings { http, twilio, alerts, .. } = settings;
     Said {
-        instance_id: settings.instance_id.clone(),
         database,
-        has_direct_url: beside.has_direct_url,
         pool_max: settings.db.pool_max,
         calls: settings.registry.max_concurrent_calls,
         has_secret_key: beside.has_secret_key,
@@ -89,7 +90,7 @@ fn said(settings: &Settings, database: Address, beside: &Beside) -> Said {
         public_url: http.public_url.clone(),
         twilio_is_local: is_loopback(&twilio.api_base_url),
         ends_tls: settings.tls.is_some(),
-        trusts_proxies: !http.trusted_proxies.is_empty(),
+        trusted_proxies: http.trusted_proxies.iter().map(ToString::to_string).collect(),
         from_number: twilio.from_number.clone(),
         urgent_number: alerts.number.clone(),
         human_number: twilio.human_fallback_number.clone(),

@@ -260,10 +260,11 @@ async fn a_bad_deployment_has_a_line_for_everything_that_is_wrong() {
         ("human-fallback", "warn"),
         ("spool", "fail"),
         ("load-test", "warn"),
+        ("load-test-verdict", "warn"),
         ("load-test-p95", "warn"),
     ];
     assert_eq!((checked.bad(), checked.status), (wanted.to_vec(), 2), "{}", checked.all);
-    assert!(checked.seen("pool-size").starts_with("3 processes with 20"), "{}", checked.all);
+    assert!(checked.seen("pool-size").starts_with("2 processes with 20"), "{}", checked.all);
     assert!(checked.seen("public-stream").contains("signed correctly is refused (403)"), "{}", checked.all);
     assert!(checked.seen("realtime").contains("invalid_api_key"), "{}", checked.all);
     assert!(!checked.all.contains("hush"), "no secret is shown: {}", checked.all);

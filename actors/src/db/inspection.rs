@@ -18,6 +18,8 @@ use super::tables::schema::{instances, users};
 /// What a database URL says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
+    /// Names and addresses; none for a socket of this machine.
+    pub hosts: Vec<String>,
     pub ports: Vec<u16>,
     /// The way to it does not leave this machine.
     pub is_local: bool,
@@ -56,12 +58,22 @@ impl Address {
             }
         };
         let addresses = config.get_hostaddrs();
+        let named = config.get_hosts().iter().filter_map(|host| match host {
+            Host::Tcp(name) => Some(name.clone()),
+            Host::Unix(_) => None,
+        });
         let mut ports = config.get_ports().to_vec();
         if ports.is_empty() {
             ports.push(5432);
         }
         ports.dedup();
         Ok(Self {
+            // An address goes before the name that it stands for.
+            hosts: if addresses.is_empty() {
+                named.collect()
+            } else {
+                addresses.iter().map(ToString::to_string).collect()
+            },
             ports,
             is_local: config.get_hosts().iter().all(is_local)
                 && addresses.iter().all(|address| address.is_loopback()),
@@ -124,17 +136,31 @@ mod tests {
 
     #[test]
     fn a_url_says_whether_the_way_leaves_the_machine_and_whether_it_is_encrypted() {
-        for (url, ports, is_local, is_encrypted) in [
-            ("postgres://u@db.example.com:6543/d?sslmode=require", vec![6543], false, true),
-            ("postgres://u@db.example.com/d", vec![5432], false, false),
-            ("postgres://u@db.example.com/d?sslmode=prefer", vec![5432], false, false),
-            ("postgres://u@localhost/d", vec![5432], true, false),
-            ("postgres://u@127.0.0.1:6432/d?sslmode=disable", vec![6432], true, false),
-            ("postgres://u@[::1]/d", vec![5432], true, false),
-            ("postgres://u@%2Ftmp:6432/d", vec![6432], true, false),
-            ("postgres://u@localhost,db.example.com/d", vec![5432], false, false),
+        for (url, hosts, ports, is_local, is_encrypted) in [
+            (
+                "postgres://u@db.example.com:6543/d?sslmode=require",
+                &["db.example.com"][..],
+                vec![6543],
+                false,
+                true,
+            ),
+            ("postgres://u@db.example.com/d", &["db.example.com"], vec![5432], false, false),
+            ("postgres://u@db.example.com/d?sslmode=prefer", &["db.example.com"], vec![5432], false, false),
+            ("postgres://u@db/d?hostaddr=10.0.0.5", &["10.0.0.5"], vec![5432], false, false),
+            ("postgres://u@localhost/d", &["localhost"], vec![5432], true, false),
+            ("postgres://u@127.0.0.1:6432/d?sslmode=disable", &["127.0.0.1"], vec![6432], true, false),
+            ("postgres://u@[::1]/d", &["::1"], vec![5432], true, false),
+            ("postgres://u@%2Ftmp:6432/d", &[], vec![6432], true, false),
+            (
+                "postgres://u@localhost,db.example.com/d",
+                &["localhost", "db.example.com"],
+                vec![5432],
+                false,
+                false,
+            ),
         ] {
-            let wanted = Address { ports, is_local, is_encrypted };
+            let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+            let wanted = Address { hosts, ports, is_local, is_encrypted };
             assert_eq!(Address::of(url), Ok(wanted), "{url}");
         }
         assert!(Address::of("mysql://u@h/d").is_err());

@@ -8,7 +8,7 @@ use actix_rt::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::late;
-use crate::loadtest::result::{LoadTest, Scenario};
+use crate::loadtest::result::{LoadTest, Scenario, Verdict};
 use crate::preflight::DEADLINE;
 use crate::preflight::facts::{Asked, LoadTested};
 
@@ -40,7 +40,13 @@ fn summary(test: &LoadTest) -> LoadTested {
     let counted =
         test.scenarios.iter().filter(|scenario| scenario.calls.is_none() || completed_all(scenario));
     let p95_ms = counted.filter_map(|scenario| scenario.response_ms.p95).max_by(f64::total_cmp);
-    LoadTested { at: test.started_at, calls: completed, p95_ms }
+    // A search for the limit has a verdict of its own: its steps are meant to give way.
+    let verdict =
+        test.scenarios.iter().map(|scenario| scenario.verdict).filter(|is| *is == Verdict::Critical);
+    let verdict = verdict.max().unwrap_or(test.verdict);
+    let has_it = test.scenarios.iter().filter(|scenario| scenario.verdict == verdict);
+    let scenarios = has_it.map(|scenario| scenario.name.clone()).collect();
+    LoadTested { at: test.started_at, calls: completed, p95_ms, verdict, scenarios }
 }
 
 fn completed_all(scenario: &Scenario) -> bool {
@@ -58,7 +64,6 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::loadtest::result::Verdict;
     use crate::sim::report::CallsReport;
 
     fn scenario(calls: Option<(u64, u64)>, p95: f64) -> Scenario {
@@ -92,10 +97,30 @@ mod tests {
             scenario(None, 950.0),
             limit,
         ]);
-        let wanted = LoadTested { at: DateTime::UNIX_EPOCH, calls: 20, p95_ms: Some(950.0) };
+        let wanted = LoadTested {
+            at: DateTime::UNIX_EPOCH,
+            calls: 20,
+            p95_ms: Some(950.0),
+            verdict: Verdict::Fine,
+            scenarios: vec![String::new(); 4],
+        };
         assert_eq!(summary(&test), wanted);
-        let none = LoadTested { calls: 0, p95_ms: None, ..wanted };
+        let none = LoadTested { calls: 0, p95_ms: None, scenarios: vec![String::new()], ..wanted };
         assert_eq!(summary(&tested(vec![scenario(Some((5, 4)), 900.0)])), none);
+    }
+
+    #[test]
+    fn the_worst_verdict_counts_with_its_scenarios_though_they_made_no_calls() {
+        let named = |name: &str, verdict| Scenario { name: name.to_owned(), verdict, ..Scenario::default() };
+        let mut test = tested(vec![named("calls", Verdict::Fine), named("webhooks", Verdict::Warning)]);
+        test.verdict = Verdict::Warning;
+        let found = summary(&test);
+        assert_eq!((found.verdict, found.scenarios), (Verdict::Warning, vec!["webhooks".to_owned()]));
+        test.verdict = Verdict::Fine;
+        assert_eq!(summary(&test).verdict, Verdict::Fine, "a step of a search for the limit gave way");
+        test.scenarios.push(named("database", Verdict::Critical));
+        let found = summary(&test);
+        assert_eq!((found.verdict, found.scenarios), (Verdict::Critical, vec!["database".to_owned()]));
     }
 
     #[test]

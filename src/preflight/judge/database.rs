@@ -1,13 +1,15 @@
 //! The database, and what several processes share.
 
-use actors::db::{Inspection, SchemaState};
+use actors::db::{Address, Inspection, SchemaState};
 
 use super::processes;
-use crate::preflight::Line;
-use crate::preflight::facts::{Facts, Said};
+use super::public::is_private;
+use crate::preflight::facts::{Direct, Facts, Said};
+use crate::preflight::{Level, Line};
 
 /// Where Supabase has its transaction pooler.
 const POOLER_PORT: u16 = 6543;
+const DIRECT: &str = "direct-url";
 /// The document's pool of one process.
 const POOL: u32 = 20;
 /// Connections that all processes may have together.
@@ -24,8 +26,8 @@ pub(super) fn lines(facts: &Facts) -> Vec<Line> {
     vec![
         reachable(database),
         pooler(said, is_pooler),
-        direct_url(said, is_pooler),
-        tls(said),
+        direct_url(facts.direct.as_ref(), is_pooler),
+        tls("database-tls", "DATABASE_URL", &said.database),
         known("schema", schema),
         known("database-writable", writable),
         pool_size(facts),
@@ -47,42 +49,90 @@ fn is_pooler(said: &Said, found: Option<&Inspection>) -> bool {
     said.database.ports.contains(&POOLER_PORT) || found.is_some_and(|found| found.is_transaction_pooler)
 }
 
-fn ports(said: &Said) -> String {
-    let ports: Vec<_> = said.database.ports.iter().map(u16::to_string).collect();
+fn ports(address: &Address) -> String {
+    let ports: Vec<_> = address.ports.iter().map(u16::to_string).collect();
     format!("port {}", ports.join(", "))
 }
 
 fn pooler(said: &Said, is_pooler: bool) -> Line {
     if is_pooler {
-        return Line::pass("pooler", format!("a transaction pooler, {}", ports(said)));
+        return Line::pass("pooler", format!("a transaction pooler, {}", ports(&said.database)));
     }
     Line::warn(
         "pooler",
-        format!("{} is a direct or session connection", ports(said)),
+        format!("{} is a direct or session connection", ports(&said.database)),
         "give DATABASE_URL the port of a transaction pooler: 6543 at Supabase",
     )
 }
 
-fn direct_url(said: &Said, is_pooler: bool) -> Line {
-    if is_pooler && !said.has_direct_url {
-        return Line::warn(
-            "direct-url",
+fn direct_url(direct: Option<&Direct>, is_pooler: bool) -> Line {
+    match direct {
+        Some(direct) => direct_connection(direct),
+        None if is_pooler => Line::warn(
+            DIRECT,
             "DIRECT_DATABASE_URL is not set, and `switchboard migrate` refuses a transaction pooler",
             "set DIRECT_DATABASE_URL to the direct connection: port 5432 at Supabase",
-        );
+        ),
+        None => Line::pass(DIRECT, "`switchboard migrate` uses DATABASE_URL, which is no transaction pooler"),
     }
-    Line::pass("direct-url", "`switchboard migrate` has a direct connection")
 }
 
-fn tls(said: &Said) -> Line {
-    let name = "database-tls";
-    if said.database.is_local {
+/// Whether `switchboard migrate` can use `DIRECT_DATABASE_URL`.
+pub fn direct_connection(direct: &Direct) -> Line {
+    let Direct { address, is_transaction_pooler } = direct;
+    let address = match address {
+        Ok(address) => address,
+        Err(why) => return Line::fail(DIRECT, why.as_str(), "give DIRECT_DATABASE_URL a PostgreSQL URL"),
+    };
+    let is_pooler = address.ports.contains(&POOLER_PORT);
+    match is_transaction_pooler {
+        Ok(seen) if *seen || is_pooler => pooled(address),
+        Err(_) if is_pooler => pooled(address),
+        Err(why) => {
+            let seen = format!("DIRECT_DATABASE_URL cannot be reached: {why}");
+            let remedy = "check DIRECT_DATABASE_URL; at Supabase, a network without IPv6 needs the session \
+                          pooler, port 5432 of the pooler's host";
+            Line::fail(DIRECT, seen, remedy)
+        }
+        Ok(_) => match tls(DIRECT, "DIRECT_DATABASE_URL", address) {
+            Line { level: Level::Pass, .. } => Line::pass(
+                DIRECT,
+                format!("`switchboard migrate` has a direct connection, {}", ports(address)),
+            ),
+            line => line,
+        },
+    }
+}
+
+fn pooled(address: &Address) -> Line {
+    let seen = format!(
+        "DIRECT_DATABASE_URL leads to a transaction pooler, {}, which `switchboard migrate` refuses",
+        ports(address)
+    );
+    Line::fail(DIRECT, seen, "give DIRECT_DATABASE_URL the direct connection: port 5432 at Supabase")
+}
+
+/// How the way to this address is encrypted; `setting` has the address.
+fn tls(name: &'static str, setting: &str, address: &Address) -> Line {
+    let remedy = "add sslmode=require, or better sslmode=verify-full";
+    if address.is_local {
         Line::pass(name, "the database is on this machine")
-    } else if said.database.is_encrypted {
+    } else if address.is_encrypted {
         Line::pass(name, "connections are encrypted")
+    } else if address.hosts.iter().all(|host| is_nearby(host)) {
+        let seen = format!("{setting} allows a connection without TLS, inside a private network");
+        Line::warn(name, seen, remedy)
     } else {
-        let seen = "DATABASE_URL leads to another machine and allows a connection without TLS";
-        Line::fail(name, seen, "add sslmode=require, or better sslmode=verify-full")
+        let seen = format!("{setting} leads to another machine and allows a connection without TLS");
+        Line::fail(name, seen, remedy)
+    }
+}
+
+/// A name without a dot, which only a private network resolves, or a private address.
+fn is_nearby(host: &str) -> bool {
+    match host.parse() {
+        Ok(address) => is_private(&address),
+        Err(_) => !host.contains('.'),
     }
 }
 

@@ -32,10 +32,13 @@ fn file_descriptors(facts: &Facts) -> Line {
     let (name, allowed) = ("file-descriptors", facts.descriptors);
     let needed = descriptors::needed(facts.said.calls, facts.said.pool_max);
     if allowed < needed {
-        let seen = format!("{allowed} are allowed, and {needed} are needed for {} calls", facts.said.calls);
+        let seen = format!(
+            "whoever runs this check is allowed {allowed}, and {needed} are needed for {} calls",
+            facts.said.calls
+        );
         return Line::fail(name, seen, format!("raise the hard limit: `LimitNOFILE={needed}` for systemd"));
     }
-    Line::pass(name, format!("{needed} are needed, and more are allowed"))
+    Line::pass(name, format!("{needed} are needed, and whoever runs this check is allowed {allowed}"))
 }
 
 fn disk(facts: &Facts) -> Line {
@@ -52,6 +55,9 @@ fn disk(facts: &Facts) -> Line {
         Line::fail(name, format!("{free}, and the spool may take 256"), "free some space, or move SPOOL_DIR")
     } else if *free_bytes < 2 * SPOOL_BYTES {
         Line::warn(name, format!("{free}, and the spool may take 256"), "free some space, or move SPOOL_DIR")
+    } else if facts.is_root {
+        let unknown = "root may write; whether the program's user may is not known";
+        Line::pass(name, format!("{free}; {unknown}"))
     } else {
         Line::pass(name, free)
     }

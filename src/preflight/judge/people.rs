@@ -2,6 +2,7 @@
 
 use actors::wire::twilio::number::can_be_caller_id;
 
+use super::twilio;
 use crate::preflight::Line;
 use crate::preflight::facts::{Facts, Twilio};
 
@@ -35,6 +36,9 @@ fn alerts(facts: &Facts) -> Line {
     {
         let seen = "the number in TWILIO_FROM_NUMBER cannot send text messages";
         return Line::fail(name, seen, "set ALERT_WEBHOOK_URL, or buy a number with the capability `SMS`");
+    }
+    if let Some(decides) = facts.twilio.as_ref().and_then(twilio::refuses) {
+        return Line::unknown(name, decides);
     }
     Line::pass(name, "critical alerts are texted; try it with `switchboard ops test-alert`")
 }

@@ -52,7 +52,7 @@ fn address(url: &Url, said: &Said, public: &Public) -> Line {
 }
 
 /// Whether only a network of one's own leads there.
-fn is_private(address: &IpAddr) -> bool {
+pub(super) fn is_private(address: &IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(ip) => {
             let [first, second, ..] = ip.octets();
@@ -137,11 +137,18 @@ fn stream(public: &Public) -> Line {
 
 fn proxies(url: &Url, said: &Said) -> Line {
     let name = "trusted-proxies";
-    if url.scheme() == "https" && !said.ends_tls && !said.trusts_proxies {
+    if url.scheme() == "https" && !said.ends_tls && said.trusted_proxies.is_empty() {
         let seen = "TLS ends in a proxy that is not trusted, so that all clients share one rate limit";
         return Line::warn(name, seen, "set TRUSTED_PROXIES to the address of the proxy");
     }
-    Line::pass(name, if said.trusts_proxies { "the proxy is named" } else { "there is no proxy to name" })
+    if said.trusted_proxies.is_empty() {
+        return Line::pass(
+            name,
+            "TRUSTED_PROXIES is not set: clients are known by the address they come from",
+        );
+    }
+    let set = said.trusted_proxies.join(", ");
+    Line::pass(name, format!("TRUSTED_PROXIES is {set}; whether the proxy is there is not known"))
 }
 
 fn clock(facts: &Facts) -> Line {

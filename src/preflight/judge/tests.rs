@@ -5,12 +5,15 @@ use actors::wire::twilio::rest::{Account, Capabilities, PhoneNumber, Refusal, Re
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::judge;
+use crate::loadtest::result::Verdict;
 use crate::preflight::Level::{self, Fail, Warn};
-use crate::preflight::facts::{Answer, Broken, Disk, Facts, LoadTested, Public, Realtime, Said, Twilio};
+use crate::preflight::facts::{
+    Answer, Broken, Direct, Disk, Facts, LoadTested, Public, Realtime, Said, Twilio,
+};
 use crate::preflight::worst;
 
 const OWN: &str = "+15005550006";
-const NONE: [(&str, Level, String); 0] = [];
+pub(super) const NONE: [(&str, Level, String); 0] = [];
 
 fn now() -> DateTime<Utc> {
     "2026-11-30T12:00:00Z".parse().unwrap()
@@ -19,9 +22,7 @@ fn now() -> DateTime<Utc> {
 /// A deployment in which nothing is wrong.
 pub(in crate::preflight) fn good() -> Facts {
     let said = Said {
-        instance_id: "a:8080".to_owned(),
-        database: Address { ports: vec![6543], is_local: false, is_encrypted: true },
-        has_direct_url: true,
+        database: address(6543),
         pool_max: 20,
         calls: 20,
         has_secret_key: true,
@@ -30,7 +31,7 @@ pub(in crate::preflight) fn good() -> Facts {
         public_url: Some("https://voice.example.com".parse().unwrap()),
         twilio_is_local: false,
         ends_tls: false,
-        trusts_proxies: true,
+        trusted_proxies: vec!["10.0.0.9/32".to_owned()],
         from_number: Some(OWN.to_owned()),
         urgent_number: Some("+14155550100".to_owned()),
         human_number: Some("+14155550101".to_owned()),
@@ -50,6 +51,7 @@ pub(in crate::preflight) fn good() -> Facts {
             instances: Some(vec!["a:8080".to_owned()]),
             admins: Some(1),
         }),
+        direct: Some(Direct { address: Ok(address(5432)), is_transaction_pooler: Ok(false) }),
         redis: Some(Ok(())),
         twilio: Some(Twilio {
             account: Ok(Account { status: "active".to_owned(), kind: "Full".to_owned() }),
@@ -65,8 +67,25 @@ pub(in crate::preflight) fn good() -> Facts {
         twilio_ahead_ms: Ok(400),
         database_ahead_ms: Some(-20),
         disk: Ok(Disk { folder: "/var/lib/switchboard".to_owned(), is_writable: true, free_bytes: 10 << 30 }),
+        is_root: false,
         descriptors: 65_536,
-        load_test: Ok(LoadTested { at: now() - TimeDelta::days(3), calls: 20, p95_ms: Some(900.0) }),
+        load_test: Ok(LoadTested {
+            at: now() - TimeDelta::days(3),
+            calls: 20,
+            p95_ms: Some(900.0),
+            verdict: Verdict::Fine,
+            scenarios: vec![],
+        }),
+    }
+}
+
+/// On another machine, with TLS.
+pub(super) fn address(port: u16) -> Address {
+    Address {
+        hosts: vec!["db.example.com".to_owned()],
+        ports: vec![port],
+        is_local: false,
+        is_encrypted: true,
     }
 }
 
@@ -90,7 +109,7 @@ fn number() -> PhoneNumber {
 }
 
 /// The lines that do not pass after this change of a good deployment: name, level, and what is seen.
-fn after(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, Level, String)> {
+pub(super) fn after(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, Level, String)> {
     let mut facts = good();
     change(&mut facts);
     let lines = judge(&facts).into_iter().filter(|line| line.level != Level::Pass);
@@ -103,14 +122,14 @@ fn after(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, Level, String)> 
 }
 
 /// One change leads to one line, which says this among others.
-fn one(name: &str, level: Level, says: &str, change: impl FnOnce(&mut Facts)) {
+pub(super) fn one(name: &str, level: Level, says: &str, change: impl FnOnce(&mut Facts)) {
     let lines = after(change);
     let [(found, at, seen)] = &lines[..] else { panic!("{name}: {lines:?}") };
     assert_eq!((*found, *at), (name, level), "{seen}");
     assert!(seen.contains(says), "{name}: {seen}");
 }
 
-fn names(lines: &[(&'static str, Level, String)]) -> Vec<(&'static str, Level)> {
+pub(super) fn names(lines: &[(&'static str, Level, String)]) -> Vec<(&'static str, Level)> {
     lines.iter().map(|(name, level, _)| (*name, *level)).collect()
 }
 
@@ -140,12 +159,10 @@ fn the_database_is_judged_by_its_port_its_encryption_and_what_it_says() {
         NONE,
         "a busy one is known by its port"
     );
-    one("direct-url", Warn, "refuses a transaction pooler", |facts| facts.said.has_direct_url = false);
+    one("direct-url", Warn, "refuses a transaction pooler", |facts| facts.direct = None);
     one("database-tls", Fail, "without TLS", |facts| facts.said.database.is_encrypted = false);
     assert_eq!(
-        after(
-            |facts| facts.said.database = Address { ports: vec![6543], is_local: true, is_encrypted: false }
-        ),
+        after(|facts| facts.said.database = Address { is_local: true, is_encrypted: false, ..address(6543) }),
         NONE
     );
     one(
@@ -176,7 +193,8 @@ fn the_database_is_judged_by_its_port_its_encryption_and_what_it_says() {
 #[test]
 fn all_processes_together_stay_within_the_limit_of_the_database_and_share_what_they_must() {
     let three = |facts: &mut Facts| {
-        facts.database.as_mut().unwrap().instances = Some(vec!["b:1".to_owned(), "c:1".to_owned()]);
+        let alive = ["b:1", "c:1", "d:1"].map(str::to_owned);
+        facts.database.as_mut().unwrap().instances = Some(alive.into());
     };
     one("pool-size", Fail, "3 processes with 20 connections each are 60, and the most is 25", three);
     assert_eq!(
@@ -292,10 +310,10 @@ fn the_certificate_and_the_answers_of_the_proxy_are_judged() {
     }
     one("public-stream", Fail, "signed correctly is refused", public(|public| public.stream = Ok(403)));
     one("public-stream", Fail, "no answer", public(|public| public.stream = Err(Broken::Silent)));
-    one("trusted-proxies", Warn, "share one rate limit", |facts| facts.said.trusts_proxies = false);
+    one("trusted-proxies", Warn, "share one rate limit", |facts| facts.said.trusted_proxies.clear());
     assert_eq!(
         after(|facts| {
-            facts.said.trusts_proxies = false;
+            facts.said.trusted_proxies.clear();
             facts.said.ends_tls = true;
         }),
         NONE
@@ -327,13 +345,14 @@ fn twilio_is_judged_by_its_answers() {
             twilio.number = Some(error.clone().map(|_: Account| None));
             twilio.account = error;
         });
-        assert_eq!(names(&lines), [("twilio-account", Fail), ("number", Warn)]);
+        let wanted = [("twilio-account", Fail), ("number", Warn), ("alert-number", Warn)];
+        assert_eq!(names(&lines), wanted);
         assert!(lines[0].2.contains(says), "{lines:?}");
     }
     let account = |status: &str, kind: &str| Ok(Account { status: status.to_owned(), kind: kind.to_owned() });
-    one("twilio-account", Fail, "suspended", |facts| {
-        facts.twilio.as_mut().unwrap().account = account("suspended", "Full");
-    });
+    let suspended = after(|facts| facts.twilio.as_mut().unwrap().account = account("suspended", "Full"));
+    assert_eq!(names(&suspended), [("twilio-account", Fail), ("alert-number", Warn)]);
+    assert!(suspended[0].2.contains("suspended"), "{suspended:?}");
     one("twilio-account", Warn, "trial", |facts| {
         facts.twilio.as_mut().unwrap().account = account("active", "Trial")
     });
@@ -387,7 +406,9 @@ fn the_number_leads_to_the_program_and_its_fallback_leads_elsewhere() {
     );
     one("number", Fail, "a SIP trunk", of_number(|number| number.trunk_sid = "TK1".to_owned()));
     one("number", Fail, "takes no calls", of_number(|number| number.capabilities.voice = false));
-    one("number", Fail, "does not have", |facts| facts.twilio.as_mut().unwrap().number = Some(Ok(None)));
+    let gone = after(|facts| facts.twilio.as_mut().unwrap().number = Some(Ok(None)));
+    assert_eq!(names(&gone), [("number", Fail), ("alert-number", Warn)]);
+    assert!(gone[0].2.contains("does not have"), "{gone:?}");
 }
 
 #[test]
@@ -432,7 +453,9 @@ fn the_machine_and_its_settings_are_judged() {
         facts.said.remarks = vec!["PROT is not a setting: is PORT meant?".to_owned()];
     });
     one("api-auth", Fail, "API_AUTH is off", |facts| facts.said.api_is_open = true);
-    one("file-descriptors", Fail, "123 are allowed, and 124 are needed", |facts| facts.descriptors = 123);
+    one("file-descriptors", Fail, "whoever runs this check is allowed 123, and 124 are needed", |facts| {
+        facts.descriptors = 123
+    });
     let disk = |is_writable, free_bytes| Ok(Disk { folder: "/spool".to_owned(), is_writable, free_bytes });
     one("spool", Fail, "may not write in /spool", |facts| facts.disk = disk(false, 10 << 30));
     one("spool", Fail, "255 MiB are free", |facts| facts.disk = disk(true, 255 << 20));
@@ -450,5 +473,6 @@ fn a_load_test_counts_for_thirty_days_if_it_was_large_and_fast() {
     one("load-test-p95", Fail, "P95 is 2000 ms", tested(|test| test.p95_ms = Some(2_000.0)));
     one("load-test-p95", Warn, "no response times", tested(|test| test.p95_ms = None));
     let none = after(|facts| facts.load_test = Err("no load test was reported in x".to_owned()));
-    assert_eq!(names(&none), [("load-test", Warn), ("load-test-p95", Warn)]);
+    let wanted = [("load-test", Warn), ("load-test-verdict", Warn), ("load-test-p95", Warn)];
+    assert_eq!(names(&none), wanted);
 }

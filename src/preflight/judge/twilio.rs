@@ -56,6 +56,14 @@ pub fn account(twilio: &Twilio) -> Line {
     }
 }
 
+/// The line that says why nothing can be sent; none if the account and the number are there.
+pub(super) fn refuses(twilio: &Twilio) -> Option<&'static str> {
+    if account(twilio).level == Level::Fail {
+        return Some("twilio-account");
+    }
+    (!matches!(twilio.number, Some(Ok(Some(_))))).then_some("number")
+}
+
 /// Whether the account has the number, and takes calls on it for us.
 pub fn number(twilio: &Twilio) -> Line {
     let name = "number";
