@@ -3,7 +3,8 @@
 //! People log in and have a session's cookie; programs show a bearer token. With API_AUTH=off whoever sits at
 //! this machine is let in as well. [`identify`] finds out who asks, the limits count that, and [`admit`] lets
 //! in by the [table of needs](access). Each request asks the database, so an ended session is out at once;
-//! [`Seen`] helps out while the database is away.
+//! [`Seen`] helps out while the database is away. An operator is known even while the pool is used up: by a
+//! connection [past it](past_pool).
 
 mod access;
 pub mod audit;
@@ -13,6 +14,8 @@ mod identity;
 mod local;
 pub mod login;
 mod seen;
+
+use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -24,6 +27,7 @@ use actors::db::{Accounts, Db, DbError};
 use actors::secret::Secret;
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 #[cfg(test)]
 pub(crate) use self::access::NEEDS;
@@ -32,9 +36,9 @@ use self::cookie::Cookies;
 pub use self::identity::{Identity, Kind};
 use self::login::Refusals;
 use self::seen::{Now, Seen};
-use super::limits;
 use super::problem::ApiError;
 use super::settings::MetricsAuth;
+use super::{limits, past_pool, worker};
 use crate::app::App;
 use crate::auth::password::Passwords;
 use crate::auth::token;
@@ -45,10 +49,17 @@ use crate::settings::Settings;
 /// pool has connections. A storm of guesses leaves the others to the calls, and whoever is known does not
 /// notice. A session cannot be guessed: our signature is checked before.
 const STRANGERS: usize = 8;
+/// So many are looked up past the pool at once.
+const PAST_THE_POOL: usize = 2;
+/// A connection past the pool that has not told by then who asks is no help.
+const TOLD_WITHIN: Duration = Duration::from_secs(4);
+/// The routes for an emergency are below this.
+const FOR_OPERATORS: &str = "/api/ops/";
 
 /// What the doors need to know who asks.
 pub struct Auth {
     strangers: Semaphore,
+    past_the_pool: Semaphore,
     accounts: Accounts,
     cookies: Cookies,
     seen: Seen,
@@ -60,6 +71,7 @@ impl Auth {
     pub fn new(settings: &Settings, db: &Db) -> Self {
         Self {
             strangers: Semaphore::new(STRANGERS.min(settings.db.pool_max as usize / 4).max(1)),
+            past_the_pool: Semaphore::new(PAST_THE_POOL),
             accounts: db.accounts(),
             cookies: Cookies::new(&settings.secret_key, settings.http.is_https() || settings.tls.is_some()),
             seen: Seen::default(),
@@ -82,6 +94,9 @@ enum Asker {
     /// Shows a token that would be [one too many](STRANGERS) to look up.
     OneTooMany,
 }
+
+/// Who shows something valid, and until when it is.
+type Known = (DateTime<Utc>, Identity);
 
 /// What a request shows.
 #[derive(Debug, Clone, Copy)]
@@ -172,8 +187,15 @@ async fn asker(app: &App, request: &HttpRequest) -> Asker {
     if let Some(Err(_)) = turn {
         return Asker::OneTooMany;
     }
-    let found = look_up(&app.auth.accounts, credential, hash).await;
+    let mut found = look_up(&app.auth.accounts, credential, hash).await;
     drop(turn);
+    if found.is_err()
+        && request.path().starts_with(FOR_OPERATORS)
+        && app.auth.seen.lately(&hash, now).is_none()
+        && let Some(told) = past_the_pool(app, credential, hash).await
+    {
+        found = Ok(told);
+    }
     match found {
         Ok(Some((expires_at, identity))) => {
             app.auth.seen.is_valid(hash, identity.clone(), expires_at, now);
@@ -192,13 +214,28 @@ async fn look_up(
     accounts: &Accounts,
     credential: Credential,
     hash: [u8; 32],
-) -> Result<Option<(DateTime<Utc>, Identity)>, DbError> {
+) -> Result<Option<Known>, DbError> {
     if let Credential::Session(_) = credential {
         let user = accounts.session(&hash).await?;
         return Ok(user.map(|user| (user.expires_at, user.into())));
     }
     let token = accounts.token(&hash).await?;
     Ok(token.map(|token| (token.expires_at, token.into())))
+}
+
+/// The same over a connection of its own. None: there is no answer, or too many ask.
+async fn past_the_pool(app: &App, credential: Credential, hash: [u8; 32]) -> Option<Option<Known>> {
+    let _turn = app.auth.past_the_pool.try_acquire().ok()?;
+    let url = past_pool::url(&app.settings);
+    let asks = async move || {
+        let told = timeout(TOLD_WITHIN, async {
+            let accounts = past_pool::open(&url).await?;
+            look_up(&accounts, credential, hash).await.map_err(|error| error.to_string())
+        });
+        told.await.unwrap_or_else(|_| Err(format!("no answer within {TOLD_WITHIN:?}")))
+    };
+    let told = app.api.run(worker::Kind::Query, asks).await.ok()?;
+    told.inspect_err(|cause| tracing::debug!(cause, "nor past the pool")).ok()
 }
 
 /// Whoever was let in lately still is, while the database is away.
@@ -267,7 +304,7 @@ impl Auth {
                 (token::hash(&token), ("Authorization", format!("Bearer {}", token.expose())))
             }
         };
-        let expires_at = Utc::now() + std::time::Duration::from_secs(3_600);
+        let expires_at = Utc::now() + Duration::from_secs(3_600);
         self.seen.is_valid(hash, identity, expires_at, Now::read());
         header
     }
