@@ -46,7 +46,7 @@ pub use env_file::{EnvFile, quoted};
 pub use origin::{Shown, shown, table};
 pub use reader::{Fault, Faults};
 pub use remarks::{Environment, Remark};
-pub use secret_file::file_variable;
+pub use secret_file::{Place, file_variable, places};
 
 use reader::Reader;
 #[cfg(any(test, feature = "fuzzing"))]

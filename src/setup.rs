@@ -57,6 +57,23 @@ pub const QUESTIONS: [Question; 11] = [
 /// The settings that are answered, by name.
 pub type Answers = BTreeMap<String, String>;
 
+/// The value of a setting: as it was answered, as the environment has it, or as the file had it before. An
+/// answer hides the file of a secret.
+pub fn value(
+    name: &str,
+    answers: &Answers,
+    environment: &dyn Fn(&str) -> Option<String>,
+    before: &dyn Fn(&str) -> Option<String>,
+) -> Option<String> {
+    if let Some(answer) = answers.get(name) {
+        return Some(answer.clone());
+    }
+    if name.strip_suffix("_FILE").is_some_and(|secret| answers.contains_key(secret)) {
+        return None;
+    }
+    environment(name).filter(|value| !value.is_empty()).or_else(|| before(name))
+}
+
 /// What is wrong with the answer to a question, in view of those before it.
 pub fn fault(name: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Option<Fault> {
     let faults = Settings::read(lookup).err()?;
@@ -64,11 +81,16 @@ pub fn fault(name: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Option<Faul
     faults.iter().find(|fault| fault.name == name || fault.name == file).cloned()
 }
 
-/// The text of the file of settings. `given` is what the environment has besides the answers.
+/// The text of the file of settings. `given` is what there is besides the answers. What the file had
+/// `before` and is no setting of ours stays.
 ///
 /// # Errors
 /// The name of a setting whose value no file can have.
-pub fn env_file(answers: &Answers, given: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+pub fn env_file(
+    answers: &Answers,
+    given: &dyn Fn(&str) -> Option<String>,
+    before: Option<&Answers>,
+) -> Result<String, String> {
     let value = |name: &str| {
         let given = || given(name).filter(|value| !value.is_empty());
         answers.get(name).cloned().or_else(given).filter(|value| !value.is_empty())
@@ -79,7 +101,24 @@ pub fn env_file(answers: &Answers, given: &dyn Fn(&str) -> Option<String>) -> Re
             return Err(entry.name.to_owned());
         }
     }
-    Ok(catalog::filled(&|name| line(name).or_else(|| line(&file_variable(name)))))
+    let mut text = catalog::filled(&|name| line(name).or_else(|| line(&file_variable(name))));
+    let is_ours = |name: &str| {
+        let has = |name: &str| text.lines().any(|line| variable(line) == Some(name));
+        has(name) || name.strip_suffix("_FILE").is_some_and(has)
+    };
+    let others = before.into_iter().flatten().filter(|(name, _)| !is_ours(name));
+    let others: Vec<_> =
+        others.filter_map(|(name, value)| Some(format!("{name}={}\n", quoted(value)?))).collect();
+    if !others.is_empty() {
+        text += "\n# ---- Others, as they were ----\n\n";
+        text += &others.concat();
+    }
+    Ok(text)
+}
+
+/// The name of the variable that a line sets, or sets without its `#`.
+fn variable(line: &str) -> Option<&str> {
+    Some(line.trim_start_matches('#').split_once('=')?.0)
 }
 
 /// The text of an agent file to begin with.
@@ -143,14 +182,44 @@ mod tests {
         ]);
         let given =
             lookup(&[("PORT", "9000"), ("OPENAI_API_KEY_FILE", "/run/key"), ("DATABASE_URL", "other")]);
-        let text = env_file(&answers, &given).unwrap();
+        let text = env_file(&answers, &given, None).unwrap();
         let file = EnvFile::parse("a.env", &text).unwrap();
         let value = |name: &str| file.variables.get(name).map(|variable| variable.value.as_str());
         assert_eq!(value("DATABASE_URL"), Some("postgresql://u:p a#b@h/d"));
         assert_eq!((value("PORT"), value("OPENAI_API_KEY_FILE")), (Some("9000"), Some("/run/key")));
         assert_eq!((value("REDIS_URL"), value("OPENAI_API_KEY")), (None, None));
         let broken = Answers::from([("OPENAI_API_KEY".to_owned(), "a\nb".to_owned())]);
-        assert_eq!(env_file(&broken, &|_| None), Err("OPENAI_API_KEY".to_owned()));
+        assert_eq!(env_file(&broken, &|_| None, None), Err("OPENAI_API_KEY".to_owned()));
+    }
+
+    #[test]
+    fn an_answer_goes_before_the_environment_and_that_before_the_file_that_was_there() {
+        let answers = Answers::from([
+            ("OPENAI_API_KEY".to_owned(), "typed".to_owned()),
+            ("REDIS_URL".to_owned(), String::new()),
+        ]);
+        let environment = lookup(&[("OPENAI_API_KEY_FILE", "/run/key"), ("PORT", "9000"), ("BIND_ADDR", "")]);
+        let before =
+            lookup(&[("PORT", "1"), ("BIND_ADDR", "::1"), ("REDIS_URL", "old"), ("SECRET_KEY", "k")]);
+        let value = |name| value(name, &answers, &environment, &before);
+        assert_eq!(value("OPENAI_API_KEY").as_deref(), Some("typed"));
+        assert_eq!(value("OPENAI_API_KEY_FILE"), None, "the answer hides it");
+        assert_eq!(value("REDIS_URL").as_deref(), Some(""), "it was answered with nothing");
+        for (name, wanted) in [("PORT", "9000"), ("BIND_ADDR", "::1"), ("SECRET_KEY", "k")] {
+            assert_eq!(value(name).as_deref(), Some(wanted), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_added_by_hand_stays_in_the_file() {
+        let before = [("XDG_DATA_HOME", "/srv/data"), ("HOME", "/srv/a b"), ("PORT", "9000")];
+        let before = before.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let answers = Answers::from([("PORT".to_owned(), "8000".to_owned())]);
+        let text = env_file(&answers, &|_| None, Some(&before)).unwrap();
+        let file = EnvFile::parse("a.env", &text).unwrap_or_else(|faults| panic!("{faults}"));
+        let value = |name: &str| file.variables.get(name).map(|variable| variable.value.as_str());
+        assert_eq!((value("XDG_DATA_HOME"), value("HOME")), (Some("/srv/data"), Some("/srv/a b")));
+        assert_eq!(value("PORT"), Some("8000"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use actors::db::migrate::migrate;
 use actors::db::{Address, SchemaState};
@@ -15,9 +15,13 @@ use crate::preflight::gather::{self, Beside};
 use crate::preflight::{Level, Line, judge};
 use crate::private_postgres::data_home;
 use crate::settings::{
-    MigrateSettings, OpsSettings, Settings, TestAlertSettings, environment, file_variable,
+    Fault, MigrateSettings, OpsSettings, Place, Settings, TestAlertSettings, environment, places,
 };
-use crate::setup::{Answers, QUESTIONS, Question, agent_file, env_file, fault};
+use crate::setup::{Answers, QUESTIONS, Question, agent_file, env_file, fault, value};
+
+mod before;
+
+use before::{Before, folder};
 
 /// How often a question is asked.
 const TRIES: u32 = 3;
@@ -63,7 +67,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// The exit status is that of `preflight`; 64 if nothing was written.
 pub fn run(arguments: &Arguments) -> u8 {
     let answers = arguments.set.iter().cloned().collect();
-    let mut dialogue = Dialogue { arguments, answers, is_pooler: false };
+    let mut dialogue = Dialogue { arguments, answers, before: Before::Nothing, is_pooler: false };
     let system = actix_rt::System::new();
     let status = system.block_on(dialogue.run()).unwrap_or_else(|End { status, why }| {
         eprintln!("switchboard setup: {why}");
@@ -87,6 +91,7 @@ fn usage(why: impl Into<String>) -> End {
 struct Dialogue<'a> {
     arguments: &'a Arguments,
     answers: Answers,
+    before: Before,
     /// `DATABASE_URL` leads to a transaction pooler.
     is_pooler: bool,
 }
@@ -109,26 +114,29 @@ impl Dialogue<'_> {
     }
 
     fn lookup(&self, name: &str) -> Option<String> {
-        self.answers.get(name).cloned().or_else(|| environment(name))
+        value(name, &self.answers, &environment, &|name| self.before.get(name))
     }
 
     fn has(&self, name: &str) -> bool {
-        [name.to_owned(), file_variable(name)]
-            .iter()
-            .any(|name| self.lookup(name).is_some_and(|value| !value.is_empty()))
+        !places(name, &|name| self.lookup(name)).is_empty()
     }
 
     /// Before anybody answers in vain.
-    fn may_write(&self) -> Result<(), End> {
+    fn may_write(&mut self) -> Result<(), End> {
         let Arguments { out, yes, overwrite, .. } = self.arguments;
-        if *overwrite || !out.exists() {
+        let shown = out.display();
+        tempfile::NamedTempFile::new_in(folder(out))
+            .map_err(|error| usage(format!("{shown} cannot be written: {error}")))?;
+        self.before = Before::of(out).map_err(usage)?;
+        let Some(says) = self.before.says(out) else { return Ok(()) };
+        if *overwrite {
+            eprintln!("{says}");
             return Ok(());
         }
-        let shown = out.display();
         if *yes {
             return Err(usage(format!("{shown} exists: give --overwrite, or another --out")));
         }
-        if agrees(&format!("{shown} exists. Replace it? [y/N] "), &mut io::stdin().lock()) {
+        if agrees(&format!("{says} Replace it? [y/N] "), &mut io::stdin().lock()) {
             Ok(())
         } else {
             Err(usage("nothing was written"))
@@ -150,12 +158,9 @@ impl Dialogue<'_> {
         let name = question.name;
         let mut is_given = self.has(name);
         for _ in 0..TRIES {
-            if self.arguments.yes {
-                if !is_given && !question.default.is_empty() {
-                    self.answers.insert(name.to_owned(), question.default.to_owned());
-                }
-            } else if !is_given {
-                let answer = answer(question).map_err(|error| usage(format!("{name}: {error}")))?;
+            if !self.arguments.yes && !is_given {
+                let answer =
+                    answer(question, question.default).map_err(|error| usage(format!("{name}: {error}")))?;
                 if answer.is_empty() && question.is_required {
                     eprintln!("  it is required");
                     continue;
@@ -165,8 +170,10 @@ impl Dialogue<'_> {
             if !self.has(name) {
                 return Ok(()); // what is missing is told with all other faults
             }
-            let wrong = match fault(name, &|name| self.lookup(name)) {
-                Some(fault) => Some(format!("  {} {}: {}", fault.name, fault.wrong, fault.remedy)),
+            let fault = fault(name, &|name| self.lookup(name));
+            let is_well_formed = fault.is_none();
+            let wrong = match fault {
+                Some(fault) => Some(told(&fault)),
                 None => self.is_wrong_live(name).await,
             };
             let Some(wrong) = wrong else { return Ok(()) };
@@ -174,8 +181,37 @@ impl Dialogue<'_> {
             if self.arguments.yes || agrees("  Keep it all the same? [y/N] ", &mut io::stdin().lock()) {
                 return Ok(());
             }
+            self.may_replace(name)?;
+            if name == "TWILIO_AUTH_TOKEN" && is_well_formed {
+                self.asks_for_the_account()?;
+            }
             self.answers.remove(name);
             is_given = false;
+        }
+        Err(usage(format!("{name} has no answer that will do")))
+    }
+
+    /// An answer hides a variable and a file, but no credential.
+    fn may_replace(&self, name: &str) -> Result<(), End> {
+        let places = places(name, &|name| self.lookup(name));
+        match places.into_iter().find(|place| matches!(place, Place::Credential(_))) {
+            Some(Place::Credential(path)) => {
+                Err(usage(format!("{name} is the credential {}: correct it there", path.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Twilio does not say which of the two it refuses. An empty answer keeps the SID.
+    fn asks_for_the_account(&mut self) -> Result<(), End> {
+        let name = "TWILIO_ACCOUNT_SID";
+        let Some(question) = QUESTIONS.iter().find(|question| question.name == name) else { return Ok(()) };
+        let kept = self.lookup(name).unwrap_or_default();
+        for _ in 0..TRIES {
+            let answer = answer(*question, &kept).map_err(|error| usage(format!("{name}: {error}")))?;
+            self.answers.insert(name.to_owned(), answer);
+            let Some(fault) = fault(name, &|name| self.lookup(name)) else { return Ok(()) };
+            eprintln!("{}", told(&fault));
         }
         Err(usage(format!("{name} has no answer that will do")))
     }
@@ -204,6 +240,10 @@ impl Dialogue<'_> {
                 self.is_pooler = address.ports.contains(&POOLER_PORT)
                     || found.as_ref().is_ok_and(|(found, _)| found.is_transaction_pooler);
                 Some(judge::reachable(found.as_ref()))
+            }
+            "DIRECT_DATABASE_URL" => {
+                let url = OpsSettings::read(lookup).ok()?.direct_url;
+                Some(judge::direct_connection(&gather::look_at_direct(url.as_ref()).await?))
             }
             "TWILIO_AUTH_TOKEN" | "TWILIO_FROM_NUMBER" => {
                 let twilio = gather::twilio(&TestAlertSettings::read(lookup).ok()?.twilio).await?;
@@ -252,11 +292,11 @@ impl Dialogue<'_> {
 
     /// For its owner alone, and whole or not at all.
     fn writes_the_settings(&self) -> Result<(), End> {
-        let text = env_file(&self.answers, &environment)
+        let text = env_file(&self.answers, &|name| self.lookup(name), self.before.settings())
             .map_err(|name| usage(format!("{name} has a line break, which no file of settings can have")))?;
         let out = &self.arguments.out;
-        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        let written = self.before.keep(out).and_then(|()| {
+            let mut file = tempfile::NamedTempFile::new_in(folder(out))?;
             file.write_all(text.as_bytes())?;
             file.persist(out).map_err(|error| error.error)
         });
@@ -269,8 +309,13 @@ impl Dialogue<'_> {
     async fn migrates(&self) -> Result<(), End> {
         let lookup = |name: &str| self.lookup(name);
         let Ok(MigrateSettings { url, .. }) = MigrateSettings::read(lookup) else { return Ok(()) };
-        let found = gather::look_at_database(url.expose()).await;
-        let is_older = found.is_ok_and(|(found, _)| matches!(found.schema, SchemaState::Older { .. }));
+        let is_older = match gather::look_at_database(url.expose()).await {
+            Ok((found, _)) => matches!(found.schema, SchemaState::Older { .. }),
+            Err(error) => {
+                eprintln!("whether the database lacks tables is not known: {error}");
+                false
+            }
+        };
         let offer = "The database lacks tables. Create them now? [y/N] ";
         if !is_older || !(self.arguments.yes || agrees(offer, &mut io::stdin().lock())) {
             return Ok(());
@@ -292,9 +337,13 @@ impl Dialogue<'_> {
     }
 }
 
-/// What somebody types; a secret is not shown.
-fn answer(question: Question) -> io::Result<String> {
-    let Question { name, text, default, is_required, .. } = question;
+fn told(fault: &Fault) -> String {
+    format!("  {} {}: {}", fault.name, fault.wrong, fault.remedy)
+}
+
+/// What somebody types; a secret is not shown. An empty answer means `default`.
+fn answer(question: Question, default: &str) -> io::Result<String> {
+    let Question { name, text, is_required, .. } = question;
     let more = match (default, is_required) {
         ("", true) => String::new(),
         ("", false) => " [none]".to_owned(),

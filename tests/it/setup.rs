@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use actors::wire::twilio::rest::NumberUrls;
-use switchboard::sim::phone::network::NUMBER;
+use switchboard::sim::phone::network::{ACCOUNT_SID, NUMBER};
 
 use crate::preflight::{Deployment, check, run, with};
 use crate::support::app::AUTH_TOKEN;
@@ -52,7 +52,23 @@ async fn a_wrong_answer_is_told_at_once_and_asked_for_again() {
     let environment = without(good.environment.clone(), &names);
     let [out, agent] =
         ["new.env", "new.toml"].map(|name| good.folder.path().join(name).display().to_string());
-    let typed = ["hush", "n", AUTH_TOKEN, "555", "n", NUMBER, "", "Harbor Clinic", ""].join("\n");
+    let other = format!("AC{}", "9".repeat(32));
+    let typed = [
+        "hush",
+        "n",
+        &other,
+        AUTH_TOKEN,
+        "n",
+        ACCOUNT_SID,
+        AUTH_TOKEN,
+        "555",
+        "n",
+        NUMBER,
+        "",
+        "Harbor Clinic",
+        "",
+    ]
+    .join("\n");
     let set = run(&environment, &["setup", "--out", &out, "--agent", &agent], &typed).await;
     for told in [
         "Twilio refuses the credentials",
@@ -90,4 +106,34 @@ async fn an_empty_database_gets_its_tables_and_what_is_missing_is_all_told_at_on
         assert!(none.all.contains(&format!("\n  {name} is not set")), "{name}: {}", none.all);
     }
     assert!(!std::path::Path::new(&other).exists());
+}
+
+#[actix_rt::test]
+async fn a_second_run_takes_what_the_file_has_and_keeps_a_copy_of_one_that_it_cannot_read() {
+    let good = Deployment::good().await;
+    let [out, agent] =
+        ["new.env", "new.toml"].map(|name| good.folder.path().join(name).display().to_string());
+    let arguments = ["setup", "--out", &out, "--agent", &agent];
+    let first = run(&good.environment, &[&arguments[..], &["--yes"]].concat(), "").await;
+    assert!(first.status <= 1, "{}", first.all);
+    let written = std::fs::read_to_string(&out).unwrap() + "OF_OTHERS=kept\n";
+    std::fs::write(&out, &written).unwrap();
+    let key = written.lines().find(|line| line.starts_with("SECRET_KEY=")).unwrap();
+
+    let authority = good.environment.iter().filter(|(name, _)| name == "SSL_CERT_FILE").cloned().collect();
+    let second: Vec<(String, String)> = authority;
+    let again = run(&second, &arguments, "y\n").await;
+    assert!(again.all.contains("its settings are taken") && again.status <= 1, "{}", again.all);
+    let rewritten = std::fs::read_to_string(&out).unwrap();
+    assert!(rewritten.lines().any(|line| line == key), "the key is the same");
+    assert!(rewritten.contains("\nOF_OTHERS=kept\n"), "{rewritten}");
+
+    std::fs::write(&out, "half\n").unwrap();
+    let more = ["--yes", "--overwrite"];
+    let replaced = run(&good.environment, &[&arguments[..], &more].concat(), "").await;
+    assert!(replaced.all.contains("cannot be taken") && replaced.status <= 1, "{}", replaced.all);
+    assert_eq!(std::fs::read_to_string(format!("{out}.before")).unwrap(), "half\n");
+    let nowhere = run(&[], &["setup", "--out", "/proc/a.env"], "").await;
+    assert!(nowhere.status == 64 && nowhere.all.contains("cannot be written"), "{}", nowhere.all);
+    assert!(!nowhere.all.contains("DATABASE_URL"), "nothing was asked: {}", nowhere.all);
 }
