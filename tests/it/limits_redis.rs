@@ -166,7 +166,7 @@ async fn a_wrong_password_is_told_once_and_never_shown() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     program.wait().unwrap();
     let said = said.join().unwrap();
-    assert_eq!(said.matches("Redis is away").count(), 1, "{said}");
+    assert_eq!(said.matches("Redis is away:").count(), 1, "{said}");
     assert!(said.contains("Password authentication failed") && !said.contains("swordfish"), "{said}");
 }
 
