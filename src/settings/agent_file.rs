@@ -12,6 +12,11 @@
 //! moment = "One moment please."
 //! still_here = "I am still here, one moment."
 //! transfer = "I am sorry, I am connecting you to a colleague."
+//!
+//! [[destinations]]
+//! name = "reception"
+//! description = "Appointments, and everything that nobody else takes."
+//! number = "+14155550101"
 //! ```
 //!
 //! Each key is optional; one that is not known is a fault, so that a misspelt key does not pass unseen.
@@ -24,9 +29,13 @@ use actors::call::phrases::{Phrase, PhraseTexts};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::environment;
 use super::reader::{Faults, Reader};
 
-const KEYS: &str = "name, instructions, greeting, voice, language, emergency_number or [phrases]";
+mod destinations;
+
+const KEYS: &str =
+    "name, instructions, greeting, voice, language, emergency_number, [phrases] or [[destinations]]";
 const PHRASE_KEYS: &str = "moment, still_here or transfer";
 
 /// Who answers, and where that is said.
@@ -46,7 +55,7 @@ impl Agent {
     /// # Errors
     /// All that is wrong with it.
     pub fn read(path: &str, bytes: io::Result<Vec<u8>>) -> Result<Self, Faults> {
-        let mut reader = Reader::new(&|_| None);
+        let mut reader = Reader::new(&environment);
         let agent = Self::parse(path, bytes, &mut reader);
         reader.finish(agent)
     }
@@ -120,6 +129,10 @@ fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona {
                 if let DeValue::Table(table) = value.into_inner() {
                     read_phrases(table, &mut phrases, &place, reader);
                 }
+                continue;
+            }
+            "destinations" => {
+                persona.destinations = destinations::read(value, &place, reader);
                 continue;
             }
             unknown => {

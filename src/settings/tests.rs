@@ -11,6 +11,8 @@ use crate::http::settings::{ApiAuth, MetricsAuth};
 use crate::logging::LogFormat;
 use crate::rate_limit::Quota;
 
+mod destinations;
+
 const REQUIRED: [(&str, &str); 3] = [
     ("TWILIO_AUTH_TOKEN", "token-of-twilio"),
     ("OPENAI_API_KEY", "sk-key-of-openai"),

@@ -38,6 +38,12 @@ pub(super) fn read(reader: &mut Reader<'_>) -> TwilioSettings {
             default_url
         }),
     };
+    let from_number = telephone_number(reader, "TWILIO_FROM_NUMBER");
+    let human_fallback_number = telephone_number(reader, "HUMAN_FALLBACK_NUMBER");
+    if human_fallback_number.is_some() && human_fallback_number == from_number {
+        let wrong = "is our own number (TWILIO_FROM_NUMBER)";
+        reader.fault("HUMAN_FALLBACK_NUMBER", wrong, "give the number of a person");
+    }
     TwilioSettings {
         account_sid,
         auth_token,
@@ -45,7 +51,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> TwilioSettings {
         shared_keys: shared_keys::read(reader),
         bypass_validation,
         api_base_url,
-        from_number: telephone_number(reader, "TWILIO_FROM_NUMBER"),
-        human_fallback_number: telephone_number(reader, "HUMAN_FALLBACK_NUMBER"),
+        from_number,
+        human_fallback_number,
     }
 }

@@ -1,5 +1,6 @@
 //! What can be chosen about an agent, who may do what, and from where on a figure is bad.
 
 pub mod access;
+pub mod destinations;
 pub mod persona;
 pub mod thresholds;

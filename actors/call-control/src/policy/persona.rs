@@ -1,5 +1,6 @@
 //! Who answers the telephone: pure data.
 
+use super::destinations::Destination;
 use crate::conversation::phrases::PhraseTexts;
 
 /// The agent as the caller meets it.
@@ -20,6 +21,8 @@ pub struct Persona {
     pub emergency_number: String,
     /// What it says while the service is away.
     pub phrases: PhraseTexts,
+    /// The people it can give a caller to, in the order in which they are rung; without the person on duty.
+    pub destinations: Vec<Destination>,
 }
 
 impl Persona {
@@ -57,6 +60,7 @@ impl Default for Persona {
             language: "en".into(),
             emergency_number: "911".into(),
             phrases: PhraseTexts::english(),
+            destinations: Vec::new(),
         }
     }
 }
