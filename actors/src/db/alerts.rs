@@ -8,8 +8,9 @@ use super::accounts::Accounts;
 use super::connect::error::DbError;
 use super::tables::alerts::{self, Acknowledged, AlertRow};
 
-/// Nobody is told later than this for want of an answer.
-const CLAIM_DEADLINE: Duration = Duration::from_secs(1);
+/// Nobody is told later than this for want of an answer. A database that is slow is waited for, so that two
+/// instances do not tell the same person: a person is told within one evaluation, which takes 5 s.
+const CLAIM_DEADLINE: Duration = Duration::from_secs(4);
 
 /// The handle of the alerts. A cheap clone.
 #[derive(Clone)]
@@ -62,7 +63,7 @@ impl AlertLog {
     }
 
     /// Whether a notice is this instance's to tell: no other instance has told one of this kind within
-    /// `window`, nor this one within `own_window`. Answers within 1 s.
+    /// `window`, nor this one within `own_window`. Answers within 4 s.
     pub async fn claim(
         &self,
         rule: &str,
@@ -77,7 +78,7 @@ impl AlertLog {
         timeout(CLAIM_DEADLINE, claim).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
     }
 
-    /// Gives a claim of this instance back. Answers within 1 s.
+    /// Gives a claim of this instance back. Answers within 4 s.
     pub async fn unclaim(&self, rule: &str, kind: &str, instance: &str) -> Result<(), DbError> {
         let unclaim = self.0.ask("unclaim_notice", async |connection| {
             alerts::unclaim(connection, rule, kind, instance).await
@@ -85,7 +86,7 @@ impl AlertLog {
         timeout(CLAIM_DEADLINE, unclaim).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
     }
 
-    /// Deletes the claim on a notice, whichever instance made it. Answers within 1 s.
+    /// Deletes the claim on a notice, whichever instance made it. Answers within 4 s.
     pub async fn release(&self, rule: &str, kind: &str) -> Result<(), DbError> {
         let release =
             self.0.ask("release_notice", async |connection| alerts::release(connection, rule, kind).await);
@@ -93,7 +94,7 @@ impl AlertLog {
     }
 
     /// Writes an alert that is over. Whether one of its rule goes on at another instance: of several that end
-    /// at once, the last one finds none. Answers within 1 s.
+    /// at once, the last one finds none. Answers within 4 s.
     pub async fn goes_on_elsewhere(&self, row: &AlertRow) -> Result<bool, DbError> {
         let asked = self.0.ask("end_alert", async |connection| {
             alerts::store(connection, row).await?;

@@ -35,7 +35,9 @@ pub(super) async fn without_limits(connection: &mut Connection) -> QueryResult<(
         'statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout',
         'idle_session_timeout'
     )";
-    connection.batch_execute(lift).await
+    connection.batch_execute(lift).await?;
+    // Diesel makes its table before each migration, and the server notes each time that it is there.
+    connection.batch_execute("SET client_min_messages = warning").await
 }
 
 /// A migration that is missing.
