@@ -143,6 +143,8 @@ pub struct CallActor {
     restarted: u32,
     /// It failed more often than it may.
     worn_out: bool,
+    /// It has panicked, and starts again for that.
+    is_to_recover: bool,
     /// What the session said last is lost with a panic, and the conversation cannot go on in it without.
     out_of_step: bool,
     counted: UplinkCounts,
@@ -207,6 +209,7 @@ impl CallActor {
             restarts: Intensity::new(MAX_RESTARTS, RESTARTS_WITHIN),
             restarted: 0,
             worn_out: false,
+            is_to_recover: false,
             out_of_step: false,
             counted: UplinkCounts::default(),
             measure: Measure::new(&counts.handler_time),

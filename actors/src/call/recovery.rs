@@ -27,6 +27,7 @@ impl CallActor {
         );
         self.counts.panics.inc();
         self.restore();
+        self.is_to_recover = true;
         ctx.stop();
     }
 
@@ -53,9 +54,14 @@ impl CallActor {
 }
 
 impl Supervised for CallActor {
+    /// An actor that has stopped for good is started again, too, while somebody still holds its address: that
+    /// is no recovery.
     fn restarting(&mut self, _: &mut Self::Context) {
-        self.counts.restarts.inc();
         self.tick = None;
+        if !std::mem::take(&mut self.is_to_recover) {
+            return;
+        }
+        self.counts.restarts.inc();
         self.restarted += 1;
         self.worn_out |= !self.restarts.allows(self.clock.now());
     }

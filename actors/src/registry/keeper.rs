@@ -73,6 +73,12 @@ mod tests {
 
     /// A registry in which one call has a slot.
     async fn with_a_call() -> (Registry, CallSid) {
+        let (registry, call_sid, _) = counted_with_a_call().await;
+        (registry, call_sid)
+    }
+
+    async fn counted_with_a_call() -> (Registry, CallSid, Metrics) {
+        let metrics = Metrics::build().unwrap();
         let setup = CallSetup {
             instance: "test".into(),
             persona: Arc::default(),
@@ -84,13 +90,13 @@ mod tests {
             rules: Rules::default(),
             phrases: Arc::default(),
             ledger: Arc::new(Nowhere),
-            metrics: Metrics::build().unwrap(),
+            metrics: metrics.clone(),
         };
         let registry = Registry::start(1, Arc::new(setup));
         let call_sid = "CA00000000000000000000000000000001".parse().unwrap();
         let admission = registry.admit(call_sid, String::new(), String::new()).await;
         assert_eq!(admission, Ok(Answer::Connect { epoch: 1 }));
-        (registry, call_sid)
+        (registry, call_sid, metrics)
     }
 
     #[actix_rt::test]
@@ -122,5 +128,21 @@ mod tests {
         }
         let over = registry.after_stream(call_sid, Some(2)).await;
         assert_eq!(over, Ok(Some(Answer::Connect { epoch: 3 })));
+    }
+
+    #[actix_rt::test]
+    async fn a_call_that_has_ended_while_somebody_holds_its_address_has_not_been_restarted() {
+        let (registry, call_sid, metrics) = counted_with_a_call().await;
+        let claimed = registry.claim(call_sid, 1).await.unwrap().ok().unwrap();
+        let held = claimed.call.upgrade().unwrap();
+        registry.call_over(call_sid).await.unwrap();
+        while registry.capacity().available == 0 {
+            registry.picture().await.unwrap();
+        }
+        for _ in 0..50 {
+            registry.picture().await.unwrap(); // time for many a restart
+        }
+        assert!(held.connected());
+        assert_eq!(metrics.restarts.with_label_values(&["call"]).get(), 0);
     }
 }

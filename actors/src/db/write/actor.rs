@@ -60,13 +60,15 @@ pub(in crate::db) struct DbActor {
     /// Whose heartbeat is to be written.
     instance: Option<String>,
     life: Life,
+    /// It has panicked, and starts again for that.
+    is_to_recover: bool,
     /// In the metrics.
     lives: Option<Counted>,
 }
 
 impl DbActor {
     pub(in crate::db) fn new(shared: Arc<Shared>, handles: watch::Receiver<()>, life: Life) -> Self {
-        Self { shared, handles, writing: false, instance: None, life, lives: None }
+        Self { shared, handles, writing: false, instance: None, life, is_to_recover: false, lives: None }
     }
 
     fn write(&mut self, ctx: &mut Context<Self>) {
@@ -122,8 +124,10 @@ impl Actor for DbActor {
 
 impl Supervised for DbActor {
     fn restarting(&mut self, _ctx: &mut Self::Context) {
-        self.shared.counts.restarts.inc();
-        tracing::warn!("the database's actor starts again");
+        if std::mem::take(&mut self.is_to_recover) {
+            self.shared.counts.restarts.inc();
+            tracing::warn!("the database's actor starts again");
+        }
     }
 }
 
@@ -158,6 +162,7 @@ fn run(
         Err(panic) => {
             actor.life.panicked(&message(&*panic));
             actor.shared.counts.panics.inc();
+            actor.is_to_recover = true;
             ctx.run_later(RESTART_PAUSE, |_, ctx| ctx.stop());
         }
     }));
