@@ -141,7 +141,7 @@ pub async fn recording_status(
         let (recording_sid, status) = (required(form, "RecordingSid")?, required(form, "RecordingStatus")?);
         let is_message = status == "completed" && form.told("RecordingSource") == Some("RecordVerb");
         if is_message && let Some(message) = Message::of(form) {
-            let left = last_resort::left(call_sid(form)?, &message);
+            let left = last_resort::left(call_sid(form)?, &message, form);
             app.db.doors().store_aftermath(left).await.map_err(ApiError::unavailable)?;
         }
         let key = own_key([recording_sid, status], None);

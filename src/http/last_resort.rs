@@ -75,7 +75,10 @@ pub async fn transfer_done(
         tracing::info!(call.sid = %call_sid, status, "a transfer is over");
         let event = transfer(call_sid, status, form);
         let kept = if is_answered(status) {
-            app.db.doors().store_aftermath(Aftermath { event, outcome: Outcome::Transferred }).await
+            app.db
+                .doors()
+                .store_aftermath(Aftermath { event, outcome: Outcome::Transferred, from: None })
+                .await
         } else {
             app.db.doors().store_event(event).await
         };
@@ -106,7 +109,11 @@ pub async fn voicemail(app: Data<App>, request: HttpRequest, body: Bytes) -> Res
         let call_sid = call_sid(form)?;
         let message = Message::of(form);
         if let Some(message) = &message {
-            app.db.doors().store_aftermath(left(call_sid, message)).await.map_err(ApiError::unavailable)?;
+            app.db
+                .doors()
+                .store_aftermath(left(call_sid, message, form))
+                .await
+                .map_err(ApiError::unavailable)?;
             tracing::info!(call.sid = %call_sid, "a message was left");
         }
         Ok(steer(&app.voice.documents.meets(after_message(message.as_ref(), Caller::of(form)))))
@@ -115,7 +122,7 @@ pub async fn voicemail(app: Data<App>, request: HttpRequest, body: Bytes) -> Res
 }
 
 /// The message as it is kept. Equal recordings are one message.
-pub fn left(call_sid: CallSid, message: &Message<'_>) -> Aftermath {
+pub fn left(call_sid: CallSid, message: &Message<'_>, form: &Form) -> Aftermath {
     let Message { recording_sid: sid, recording_url: url, seconds } = message;
     let event = Event {
         call_sid,
@@ -124,7 +131,7 @@ pub fn left(call_sid: CallSid, message: &Message<'_>) -> Aftermath {
         data: json!({"recordingSid": sid, "recordingUrl": url, "durationSeconds": seconds}),
         dedupe_key: Some(format!("voicemail {sid}")),
     };
-    Aftermath { event, outcome: Outcome::Voicemail }
+    Aftermath { event, outcome: Outcome::Voicemail, from: form.told("From").map(str::to_owned) }
 }
 
 fn transfer(call_sid: CallSid, status: &str, form: &Form) -> Event {

@@ -1,6 +1,7 @@
 //! Background jobs: shared by processes, paused, failing, given back; and what each of them does.
 
 mod accounts;
+mod retention;
 mod runner;
 mod work;
 

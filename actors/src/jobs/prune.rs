@@ -53,7 +53,8 @@ fn days(rows: OldRows, keep: &Retentions) -> Option<u32> {
         | OldRows::CallEvents
         | OldRows::Deletions
         | OldRows::Instances
-        | OldRows::Alerts => keep.event_days,
+        | OldRows::Alerts
+        | OldRows::Inbox => keep.event_days,
         OldRows::Sessions => Some(SESSION_DAYS),
         OldRows::Audit => keep.audit_days,
     }

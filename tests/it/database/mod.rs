@@ -2,6 +2,7 @@
 
 mod call_log;
 mod connections;
+mod inbox;
 mod load;
 mod log_queries;
 mod migrations;

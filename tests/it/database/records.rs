@@ -110,7 +110,7 @@ async fn the_records_of_two_epochs_make_the_same_row_in_whatever_order_they_arri
 }
 
 fn aftermath(kind: &str, outcome: Outcome) -> Record {
-    Record::Aftermath(Aftermath { event: event(1, kind, Some(kind)), outcome })
+    Record::Aftermath(Aftermath { event: event(1, kind, Some(kind)), outcome, from: None })
 }
 
 #[actix_rt::test]

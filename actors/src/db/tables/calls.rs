@@ -16,7 +16,7 @@ use super::text::{int, json, text};
 use crate::call::end::{CallEnd, Outcome};
 use crate::db::connect::connection::Connection;
 use crate::db::connect::statement::Statement;
-use crate::db::write::record::{Aftermath, CallClosed, CallOpened, Decision};
+use crate::db::write::record::{Aftermath, CallClosed, CallOpened, Decision, InboxItem};
 use crate::schemas;
 use crate::wire::twilio::sid::CallSid;
 
@@ -205,7 +205,7 @@ pub(in crate::db) fn close(closed: &CallClosed) -> QueryResult<Statement> {
 pub(in crate::db) fn resolve(aftermath: &Aftermath) -> QueryResult<Statement> {
     use diesel::query_dsl::methods::FilterDsl; // the WHERE of an upsert
 
-    let Aftermath { event, outcome } = aftermath;
+    let Aftermath { event, outcome, from: _ } = aftermath;
     Statement::of(
         &diesel::insert_into(calls::table)
             .values((
@@ -222,6 +222,25 @@ pub(in crate::db) fn resolve(aftermath: &Aftermath) -> QueryResult<Statement> {
                 calls::outcome.eq(excluded(calls::outcome)),
             ))
             .filter(calls::outcome.is_distinct_from(Outcome::Voicemail.as_str())),
+    )
+}
+
+/// Marks the call as urgent; one that is not written yet is inserted with what is known.
+pub(in crate::db) fn flag_urgent(item: &InboxItem) -> QueryResult<Statement> {
+    use diesel::query_dsl::methods::FilterDsl; // the WHERE of an upsert
+
+    Statement::of(
+        &diesel::insert_into(calls::table)
+            .values((
+                calls::call_sid.eq(item.call_sid.as_str()),
+                calls::epoch.eq(1),
+                calls::started_at.eq(item.at),
+                calls::urgent.eq(true),
+            ))
+            .on_conflict(calls::call_sid)
+            .do_update()
+            .set(calls::urgent.eq(true))
+            .filter(diesel::dsl::not(calls::urgent)),
     )
 }
 

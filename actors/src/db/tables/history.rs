@@ -63,7 +63,7 @@ pub(in crate::db) fn overlay(rows: Option<Rows>, waiting: &[Arc<Record>]) -> Wri
             Record::Opened(opened) => opened.epoch,
             Record::Decided(decision) => decision.epoch,
             Record::Closed(closed) => closed.epoch,
-            Record::Event(_) | Record::Aftermath(_) | Record::Webhook(_) => continue,
+            Record::Event(_) | Record::Aftermath(_) | Record::Inbox(_) | Record::Webhook(_) => continue,
             Record::Turn(turn) => {
                 let written = rows.turns.get(&turn.ordinal).map_or((0, 0), |(written, _)| *written);
                 let waits = (turn.epoch, turn.version);

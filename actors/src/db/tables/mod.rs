@@ -7,6 +7,7 @@ pub(super) mod calls;
 pub(super) mod conferences;
 pub(super) mod events;
 pub(super) mod history;
+pub(super) mod inbox;
 pub(super) mod instances;
 pub(super) mod jobs;
 pub(super) mod left_behind;

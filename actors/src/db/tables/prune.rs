@@ -1,6 +1,6 @@
 //! Rows that nobody needs once they are old: callbacks that were dealt with, events of calls, notes of what
-//! was deleted, instances that were not heard of since, sessions that have expired, the audit, and
-//! alerts that are over.
+//! was deleted, instances that were not heard of since, sessions that have expired, the audit, alerts
+//! that are over, and items of the inbox.
 //!
 //! Most rows come about in the order of time, so what is old is among those with the lowest numbers: as many
 //! as a batch has are looked at, and no further index is needed.
@@ -22,10 +22,12 @@ pub enum OldRows {
     Audit,
     /// Only those that are over.
     Alerts,
+    /// Also those that nobody has marked as done.
+    Inbox,
 }
 
 impl OldRows {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Webhooks,
         Self::CallEvents,
         Self::Deletions,
@@ -33,6 +35,7 @@ impl OldRows {
         Self::Sessions,
         Self::Audit,
         Self::Alerts,
+        Self::Inbox,
     ];
 
     /// The table's name.
@@ -45,6 +48,7 @@ impl OldRows {
             Self::Sessions => "sessions",
             Self::Audit => "audit",
             Self::Alerts => "alerts",
+            Self::Inbox => "inbox",
         }
     }
 
@@ -82,6 +86,10 @@ impl OldRows {
             Self::Alerts => {
                 "DELETE FROM alerts USING (SELECT id FROM alerts ORDER BY id LIMIT $2) AS oldest
                  WHERE alerts.id = oldest.id AND cleared_at < $1"
+            }
+            Self::Inbox => {
+                "DELETE FROM inbox USING (SELECT id FROM inbox ORDER BY id LIMIT $2) AS oldest
+                 WHERE inbox.id = oldest.id AND at < $1"
             }
         }
     }

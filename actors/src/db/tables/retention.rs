@@ -36,6 +36,25 @@ const TRANSCRIPTS: &str = "
     gone AS (DELETE FROM turns USING old WHERE turns.call_sid = old.call_sid RETURNING turns.call_sid)
     INSERT INTO deletions (kind, call_sid, count) SELECT 'transcript', call_sid, count(*) FROM gone GROUP BY call_sid";
 
+/// What callers asked for in the inbox. The item itself stays.
+const TEXTS_OF_INBOX: &str = "
+    WITH old AS (
+        SELECT id FROM inbox WHERE at < $1 AND text <> '' ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ),
+    gone AS (UPDATE inbox SET text = '' FROM old WHERE inbox.id = old.id RETURNING inbox.call_sid)
+    INSERT INTO deletions (kind, call_sid, count) SELECT 'transcript', call_sid, count(*) FROM gone GROUP BY call_sid";
+
+/// The callers' numbers and names in the inbox. The condition is that of the index.
+const NUMBERS_OF_INBOX: &str = "
+    WITH old AS (
+        SELECT id FROM inbox WHERE at < $1 AND (from_number IS NOT NULL OR name IS NOT NULL)
+        ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ),
+    gone AS (
+        UPDATE inbox SET from_number = NULL, name = NULL FROM old WHERE inbox.id = old.id RETURNING inbox.call_sid
+    )
+    INSERT INTO deletions (kind, call_sid, count) SELECT 'number', call_sid, count(*) FROM gone GROUP BY call_sid";
+
 /// The callers' numbers in the calls that began before.
 const NUMBERS_OF_CALLS: &str = "
     WITH old AS (
@@ -115,18 +134,22 @@ pub struct OldRecording {
 
 impl Operations {
     /// Deletes the transcripts of calls in which nothing was said since `before`, those of at most `batch`
-    /// turns' calls and the oldest first, within 10 s. Answers how many calls lost theirs: none means that
-    /// none is left.
+    /// turns' calls and the oldest first, and the texts of at most as many items of the inbox, within 20 s.
+    /// Answers how many deletions that were: none means that none is left.
     pub async fn delete_transcripts(&self, before: DateTime<Utc>, batch: u32) -> Result<usize, DbError> {
-        self.delete("delete_transcripts", TRANSCRIPTS, before, batch).await
+        let mut deletions = 0;
+        for sql in [TRANSCRIPTS, TEXTS_OF_INBOX] {
+            deletions += self.delete("delete_transcripts", sql, before, batch).await?;
+        }
+        Ok(deletions)
     }
 
     /// Deletes the callers' numbers of at most `batch` calls that began before, the oldest first, and as many
-    /// in what Twilio told of them, within 30 s. Answers how many deletions that were: none means that none
-    /// is left.
+    /// in what Twilio told of them and in the inbox, within 40 s. Answers how many deletions that were: none
+    /// means that none is left.
     pub async fn delete_numbers(&self, before: DateTime<Utc>, batch: u32) -> Result<usize, DbError> {
         let mut deletions = 0;
-        for sql in [NUMBERS_OF_CALLS, NUMBERS_OF_EVENTS, NUMBERS_OF_WEBHOOKS] {
+        for sql in [NUMBERS_OF_CALLS, NUMBERS_OF_EVENTS, NUMBERS_OF_WEBHOOKS, NUMBERS_OF_INBOX] {
             deletions += self.delete("delete_numbers", sql, before, batch).await?;
         }
         Ok(deletions)

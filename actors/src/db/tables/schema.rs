@@ -140,6 +140,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    inbox (id) {
+        id -> Int8,
+        call_sid -> Text,
+        dedupe_key -> Text,
+        kind -> Text,
+        at -> Timestamptz,
+        from_number -> Nullable<Text>,
+        name -> Nullable<Text>,
+        text -> Text,
+        language -> Nullable<Text>,
+        recording_sid -> Nullable<Text>,
+        duration_seconds -> Nullable<Int4>,
+        done_at -> Nullable<Timestamptz>,
+        done_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     instances (instance_id) {
         instance_id -> Text,
         started_at -> Timestamptz,
@@ -250,6 +268,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     conference_participants,
     conferences,
     deletions,
+    inbox,
     instances,
     jobs,
     recordings,

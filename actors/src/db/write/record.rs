@@ -25,6 +25,7 @@ pub enum Record {
     Decided(Decision),
     Closed(CallClosed),
     Aftermath(Aftermath),
+    Inbox(InboxItem),
     Webhook(Webhook),
 }
 
@@ -46,6 +47,7 @@ impl Record {
             Self::Decided(decision) => Some(decision.call_sid),
             Self::Closed(closed) => Some(closed.call_sid),
             Self::Aftermath(aftermath) => Some(aftermath.event.call_sid),
+            Self::Inbox(item) => Some(item.call_sid),
             Self::Webhook(_) => None, // not before it is processed
         }
     }
@@ -59,6 +61,7 @@ impl Record {
             Self::Decided(_) => "decided",
             Self::Closed(_) => "closed",
             Self::Aftermath(_) => "aftermath",
+            Self::Inbox(_) => "inbox",
             Self::Webhook(_) => "webhook",
         }
     }
@@ -150,4 +153,102 @@ pub struct CallClosed {
 pub struct Aftermath {
     pub event: Event,
     pub outcome: Outcome,
+    /// The caller's number, if it is told: a voicemail can come without the call's row.
+    #[serde(default)]
+    pub from: Option<String>,
+}
+
+impl Aftermath {
+    /// The item of the inbox that it is: a voicemail, by its recording.
+    pub(in crate::db) fn inbox_item(&self) -> Option<InboxItem> {
+        if self.outcome != Outcome::Voicemail {
+            return None;
+        }
+        let recording_sid = self.event.data.get("recordingSid")?.as_str()?;
+        let seconds = self.event.data.get("durationSeconds").and_then(Value::as_u64);
+        Some(InboxItem {
+            call_sid: self.event.call_sid,
+            at: self.event.at,
+            kind: InboxKind::Voicemail,
+            dedupe_key: format!("voicemail {recording_sid}"),
+            from: self.from.clone(),
+            name: None,
+            text: String::new(),
+            language: None,
+            recording_sid: Some(recording_sid.to_owned()),
+            duration_seconds: seconds.and_then(|seconds| seconds.try_into().ok()),
+        })
+    }
+}
+
+/// Something that a caller left for the staff.
+///
+/// It may be written before the call, and in any order. Of equal items the earliest time, the longer text and
+/// whatever else is known stand; a mark that one is done stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxItem {
+    pub call_sid: CallSid,
+    pub at: DateTime<Utc>,
+    pub kind: InboxKind,
+    /// Equal keys of one call are the same item.
+    pub dedupe_key: String,
+    /// The caller's number as Twilio gives it. None: that of the call's row.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The caller's name, as the caller told it.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// What the caller asks for, or said. The table keeps 4,000 characters.
+    #[serde(default)]
+    pub text: String,
+    /// The language of the call, as `en` or `de-CH`.
+    #[serde(default)]
+    pub language: Option<String>,
+    #[serde(default)]
+    pub recording_sid: Option<String>,
+    #[serde(default)]
+    pub duration_seconds: Option<u32>,
+}
+
+impl InboxItem {
+    /// An item that the caller left by word of mouth. A call has one item a kind, unless the key is another.
+    pub fn said(call_sid: CallSid, at: DateTime<Utc>, kind: InboxKind, text: impl Into<String>) -> Self {
+        Self {
+            call_sid,
+            at,
+            kind,
+            dedupe_key: kind.as_str().to_owned(),
+            from: None,
+            name: None,
+            text: text.into(),
+            language: None,
+            recording_sid: None,
+            duration_seconds: None,
+        }
+    }
+}
+
+/// What an item of the inbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InboxKind {
+    Message,
+    Voicemail,
+    /// The call is then urgent, too.
+    Urgent,
+    CallBack,
+}
+
+impl InboxKind {
+    pub const ALL: [Self; 4] = [Self::Message, Self::Voicemail, Self::Urgent, Self::CallBack];
+
+    /// The word used in answers and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Voicemail => "voicemail",
+            Self::Urgent => "urgent",
+            Self::CallBack => "call-back",
+        }
+    }
 }

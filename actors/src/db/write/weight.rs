@@ -14,7 +14,11 @@ pub(super) fn of(record: &Record) -> usize {
         Record::Event(event) => of_event(event),
         Record::Decided(_) => 0,
         Record::Closed(closed) => of_json(&closed.usage),
-        Record::Aftermath(aftermath) => of_event(&aftermath.event),
+        Record::Aftermath(aftermath) => of_event(&aftermath.event) + text(&aftermath.from),
+        Record::Inbox(item) => {
+            let optional = [&item.from, &item.name, &item.language, &item.recording_sid];
+            item.dedupe_key.len() + item.text.len() + optional.into_iter().map(text).sum::<usize>()
+        }
         Record::Webhook(webhook) => {
             let names = webhook.dedupe_key.len() + text(&webhook.call_sid) + text(&webhook.conference_sid);
             names + of_json(&webhook.body)
@@ -45,6 +49,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::db::write::record::{InboxItem, InboxKind};
 
     #[test]
     fn a_record_weighs_at_least_what_its_texts_do() {
@@ -61,5 +66,8 @@ mod tests {
         assert!((size_of::<Record>()..1_000).contains(&small), "{small}");
         assert_eq!(of(&event(&"x".repeat(10_001), Value::Null)), small + 10_000);
         assert!(of(&event("x", json!({"a": ["b".repeat(10_000)]}))) > small + 10_000);
+        let sid = "CA00000000000000000000000000000001".parse().unwrap();
+        let item = InboxItem::said(sid, Utc::now(), InboxKind::Message, "x".repeat(10_000));
+        assert!(of(&Record::Inbox(item)) > 10_000);
     }
 }

@@ -15,12 +15,12 @@ use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
 use super::pace::Pace;
-use super::record::Record;
+use super::record::{InboxKind, Record};
 use super::spool::{Front, SpoolFailure};
 use crate::db::connect::error::{DbError, Fault};
 use crate::db::connect::statement::Statement;
 use crate::db::log::search;
-use crate::db::tables::{calls, events, recordings, turns};
+use crate::db::tables::{calls, events, inbox, recordings, turns};
 use crate::db::{Shared, spans, webhooks};
 use crate::wire::twilio::sid::CallSid;
 
@@ -333,7 +333,21 @@ fn rows_of(record: &Record) -> QueryResult<Vec<Statement>> {
         Record::Decided(decision) => vec![calls::decide(decision)?],
         Record::Closed(closed) => vec![calls::close(closed)?, recordings::count(closed.call_sid.as_str())?],
         Record::Webhook(webhook) => vec![webhooks::insert(std::iter::once(webhook))?],
-        Record::Aftermath(aftermath) => vec![events::write(&aftermath.event)?, calls::resolve(aftermath)?],
+        Record::Aftermath(aftermath) => {
+            let mut statements = vec![events::write(&aftermath.event)?];
+            if let Some(item) = aftermath.inbox_item() {
+                statements.push(inbox::write(&item)?);
+            }
+            statements.push(calls::resolve(aftermath)?);
+            statements
+        }
+        Record::Inbox(item) => {
+            let mut statements = vec![inbox::write(item)?];
+            if item.kind == InboxKind::Urgent {
+                statements.push(calls::flag_urgent(item)?);
+            }
+            statements
+        }
     })
 }
 
@@ -345,7 +359,11 @@ fn last_turns<'a>(records: impl Iterator<Item = &'a Record>) -> BTreeMap<CallSid
             Record::Opened(opened) => (opened.call_sid, 0),
             Record::Turn(turn) => (turn.call_sid, turn.ordinal),
             Record::Closed(closed) => (closed.call_sid, 0),
-            Record::Event(_) | Record::Decided(_) | Record::Webhook(_) | Record::Aftermath(_) => continue,
+            Record::Event(_)
+            | Record::Decided(_)
+            | Record::Webhook(_)
+            | Record::Aftermath(_)
+            | Record::Inbox(_) => continue,
         };
         let known = last.entry(call_sid).or_insert(ordinal);
         *known = ordinal.max(*known);

@@ -9,7 +9,9 @@ use super::super::folder::Folder;
 use super::value::FORMAT;
 use super::*;
 use crate::call::end::{CallEnd, Outcome, Reason};
-use crate::db::write::record::{Aftermath, CallClosed, CallOpened, Decision, Event, NextStep, Speaker, Turn};
+use crate::db::write::record::{
+    Aftermath, CallClosed, CallOpened, Decision, Event, InboxItem, InboxKind, NextStep, Speaker, Turn,
+};
 
 fn sid(call: u32) -> CallSid {
     format!("CA{call:032x}").parse().unwrap()
@@ -95,16 +97,21 @@ fn records_come_out_as_they_went_in_and_outlive_the_process() {
                 dedupe_key: Some("CA2".to_owned()),
             },
             outcome: Outcome::Transferred,
+            from: None,
+        }),
+        Record::Inbox(InboxItem {
+            from: Some("+15550100".to_owned()),
+            ..InboxItem::said(sid(1), at, InboxKind::CallBack, "Tomorrow\0")
         }),
     ]
     .map(Arc::new)
     .into();
     let before = Utc::now();
-    assert_eq!(open(&folder, 1 << 20).append(&records), Ok(6));
+    assert_eq!(open(&folder, 1 << 20).append(&records), Ok(7));
 
     let mut store = open(&folder, 1 << 20);
     let backlog = store.backlog();
-    assert_eq!(backlog.records, 6);
+    assert_eq!(backlog.records, 7);
     assert!(backlog.oldest.is_some_and(|oldest| oldest >= before && oldest <= Utc::now()));
     let front = store.front(10).unwrap();
     assert_eq!(front.records.iter().map(|(_, record)| Arc::clone(record)).collect::<Vec<_>>(), records);
