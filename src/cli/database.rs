@@ -17,12 +17,12 @@ pub enum Door {
     Direct,
 }
 
-/// Runs `work` with the URL of the database; the exit status.
+/// Runs `work` with `DATABASE_URL`; the exit status.
 pub fn run(name: &str, work: impl AsyncFnOnce(&str) -> Result<Result<u8, DbError>, BadUrl>) -> u8 {
     run_by(Door::Usual, name, work)
 }
 
-/// The same, by this way.
+/// Runs `work` with the URL of this way; the exit status.
 pub fn run_by(
     door: Door,
     name: &str,
@@ -37,10 +37,11 @@ pub fn run_by(
     };
     logging::start(&settings.log);
     let direct = settings.direct_url.filter(|_| door == Door::Direct);
+    let setting = if direct.is_some() { "DIRECT_DATABASE_URL" } else { "DATABASE_URL" };
     match actix_rt::System::new().block_on(work(direct.unwrap_or(settings.url).expose())) {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => {
-            eprintln!("switchboard {name} failed: {error}{}", remedy(&error));
+            eprintln!("switchboard {name} failed: {error}{}", remedy(&error, setting));
             super::FAILED
         }
         Err(error) => {
@@ -50,10 +51,25 @@ pub fn run_by(
     }
 }
 
-/// What to do about it, if that is known.
-fn remedy(error: &DbError) -> &'static str {
+/// What to do about it, if that is known. `setting` has the URL that was used.
+fn remedy(error: &DbError, setting: &str) -> String {
     match error {
-        DbError::Refused(said) if said.starts_with(NO_TABLE) => "; run `switchboard migrate`",
-        _ => "",
+        DbError::Refused(said) if said.starts_with(NO_TABLE) => "; run `switchboard migrate`".to_owned(),
+        DbError::Unavailable(_) => format!(" (asked by {setting})"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_does_not_answer_is_told_with_the_setting_that_leads_there() {
+        let away = DbError::Unavailable("refused".to_owned());
+        assert_eq!(remedy(&away, "DIRECT_DATABASE_URL"), " (asked by DIRECT_DATABASE_URL)");
+        let no_table = DbError::Refused("42P01 relation".to_owned());
+        assert_eq!(remedy(&no_table, "DATABASE_URL"), "; run `switchboard migrate`");
+        assert_eq!(remedy(&DbError::Refused("42703 column".to_owned()), "DATABASE_URL"), "");
     }
 }

@@ -1,6 +1,7 @@
 //! `switchboard ops …`: what an operator does, in an emergency and otherwise. What acts on a process that
 //! serves asks that process by HTTP; what acts on the database goes to the database, and needs no process.
 
+use actors::db::{BadUrl, DbError};
 use clap::Subcommand;
 
 mod alerts;
@@ -75,20 +76,29 @@ pub fn run(command: Command) -> u8 {
                 eprintln!("switchboard ops idle-transactions: {wrong}");
                 return USAGE;
             }
-            database::run_by(Door::Direct, "ops", async |url| sessions::idle(url, arguments).await)
+            at_the_database("idle-transactions", async |url| sessions::idle(url, arguments).await)
         }
         Command::SlowQueries(arguments) => {
-            database::run_by(Door::Direct, "ops", async |url| sessions::slow(url, arguments).await)
+            at_the_database("slow-queries", async |url| sessions::slow(url, arguments).await)
         }
-        Command::Webhooks(arguments) => database::run("ops", async |url| webhooks::run(url, arguments).await),
+        Command::Webhooks(arguments) => {
+            at_the_database("webhooks", async |url| webhooks::run(url, arguments).await)
+        }
         Command::DeadLetters(arguments) => {
-            database::run("ops", async |url| webhooks::dead_letters(url, arguments).await)
+            at_the_database("dead-letters", async |url| webhooks::dead_letters(url, arguments).await)
         }
-        Command::Jobs(arguments) => database::run("ops", async |url| jobs::run(url, arguments).await),
-        Command::Audit(arguments) => database::run("ops", async |url| audit::run(url, arguments).await),
-        Command::Alerts(arguments) => database::run("ops", async |url| alerts::run(url, arguments).await),
+        Command::Jobs(arguments) => at_the_database("jobs", async |url| jobs::run(url, arguments).await),
+        Command::Audit(arguments) => at_the_database("audit", async |url| audit::run(url, arguments).await),
+        Command::Alerts(arguments) => {
+            at_the_database("alerts", async |url| alerts::run(url, arguments).await)
+        }
         Command::Acknowledge(arguments) => {
-            database::run("ops", async |url| alerts::acknowledge(url, arguments).await)
+            at_the_database("acknowledge", async |url| alerts::acknowledge(url, arguments).await)
         }
     }
+}
+
+/// Past a pooler, whose connections may be used up; the exit status.
+fn at_the_database(name: &str, work: impl AsyncFnOnce(&str) -> Result<Result<u8, DbError>, BadUrl>) -> u8 {
+    database::run_by(Door::Direct, &format!("ops {name}"), work)
 }

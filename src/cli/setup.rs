@@ -40,6 +40,9 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     agent_name: Option<String>,
     /// Answer a question that is not about a secret; may be repeated
+    ///
+    /// NAME is PUBLIC_URL, TRUSTED_PROXIES, TWILIO_ACCOUNT_SID, TWILIO_FROM_NUMBER, HUMAN_FALLBACK_NUMBER or
+    /// URGENT_NOTIFICATION_NUMBER. Export any other setting before: setup takes it over.
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     set: Vec<(String, String)>,
     /// Ask nothing, and do what would be offered: answers come from --set and from the environment
@@ -60,8 +63,16 @@ fn pair(text: &str) -> Result<(String, String), String> {
             Err("a secret is not given here, where others see it: put it into the environment".to_owned())
         }
         Some(_) => Ok((name.to_owned(), value.to_owned())),
-        None => Err(format!("{name} is not asked for")),
+        None => Err(format!(
+            "{name} is not asked for; expected one of {}. Export {name} instead: setup takes it over",
+            names().collect::<Vec<_>>().join(", ")
+        )),
     }
+}
+
+/// What `--set` takes.
+fn names() -> impl Iterator<Item = &'static str> {
+    QUESTIONS.iter().filter(|question| !question.is_secret).map(|question| question.name)
 }
 
 /// The exit status is that of `preflight`; 64 if nothing was written.
@@ -373,11 +384,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_help_lists_the_names_that_set_takes() {
+        let mut command = crate::cli::command();
+        let help = command.find_subcommand_mut("setup").unwrap().render_long_help().to_string();
+        for name in names() {
+            assert!(help.contains(name), "{name}: {help}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_not_taken_from_the_command_line() {
         assert_eq!(pair("TRUSTED_PROXIES=10.0.0.1").unwrap().1, "10.0.0.1");
         for (text, told) in [
             ("OPENAI_API_KEY=hush", "a secret"),
-            ("PORT=80", "PORT is not asked for"),
+            ("PORT=80", "URGENT_NOTIFICATION_NUMBER. Export PORT instead"),
             ("hush", "NAME=VALUE"),
         ] {
             let refused = pair(text).unwrap_err();

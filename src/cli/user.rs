@@ -8,6 +8,7 @@ use actors::secret::Secret;
 use clap::{Args, Subcommand};
 
 use super::accounts::{Deed, Done, act, if_found, name, print_json, time};
+use super::shell::print_line;
 use super::{USAGE, database};
 use crate::auth::password;
 
@@ -97,7 +98,10 @@ fn add(name: &str, role: Role) -> u8 {
     let deed = Deed { action: "user-added", object: Some(name) };
     database::run("user add", async |url| {
         act(url, deed, async |accounts| match accounts.add_user(name, &hash, role).await {
-            Ok(()) => Ok(Done::Fine),
+            Ok(()) => {
+                print_line(added(name, role));
+                Ok(Done::Fine)
+            }
             Err(AddError::NameTaken) => Ok(Done::Refused(format!(
                 "there is a user named {name:?} already; capitals make no difference"
             ))),
@@ -105,6 +109,10 @@ fn add(name: &str, role: Role) -> u8 {
         })
         .await
     })
+}
+
+fn added(name: &str, role: Role) -> String {
+    format!("{name} can log in, as {}", role.as_str())
 }
 
 fn passwd(name: &str) -> u8 {

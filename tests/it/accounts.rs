@@ -109,7 +109,7 @@ fn columns(text: &str, count: usize) -> Vec<Vec<&str>> {
 async fn a_user_is_added_listed_and_found_whatever_the_capitals() {
     let world = World::new().await;
     let added = world.does("user add Anna --role operator", &format!("{PASSWORD}\nmore\n"));
-    assert_eq!((added.output.as_str(), added.error.as_str()), ("", ""));
+    assert_eq!((added.output.as_str(), added.error.as_str()), ("Anna can log in, as operator\n", ""));
     world.does("user add bert --role viewer", PASSWORD);
     let db = Db::start(settings(&world.pooler.url), &Registry::new()).unwrap();
     for accounts in [world.accounts().await, db.accounts()] {

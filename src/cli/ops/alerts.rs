@@ -50,14 +50,24 @@ pub async fn acknowledge(
     url: &str,
     AcknowledgeArguments { id }: AcknowledgeArguments,
 ) -> Result<Result<u8, DbError>, BadUrl> {
-    act(url, Deed { action: "alert-acknowledged", object: Some(&id) }, async |accounts| {
+    let acknowledged = act(url, Deed { action: "alert-acknowledged", object: Some(&id) }, async |accounts| {
         let Some(row) = accounts.alerts().acknowledge(&id, &who()).await? else {
             return Ok(Done::Refused(format!("there is no alert with the ID {id:?}")));
         };
         print_line(line(&row));
         Ok(Done::Fine)
-    })
-    .await
+    });
+    Ok(acknowledged.await?.map_err(with_the_way_out))
+}
+
+/// A process that serves takes an acknowledgement without the database; this command does not.
+fn with_the_way_out(error: DbError) -> DbError {
+    match error {
+        DbError::Unavailable(said) => DbError::Unavailable(format!(
+            "{said}; meanwhile, acknowledge on the dashboard or by `POST /api/alerts/ID/acknowledge`"
+        )),
+        error => error,
+    }
 }
 
 /// One line.
@@ -121,6 +131,14 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
+
+    #[test]
+    fn who_cannot_acknowledge_without_the_database_hears_where_that_is_possible() {
+        let told = with_the_way_out(DbError::Unavailable("refused".to_owned())).to_string();
+        assert!(told.contains("refused; meanwhile, acknowledge on the dashboard"), "{told}");
+        let refused = DbError::Refused("42501 denied".to_owned());
+        assert_eq!(with_the_way_out(refused.clone()), refused);
+    }
 
     #[test]
     fn a_line_says_whether_an_alert_goes_on_and_who_takes_care() {
