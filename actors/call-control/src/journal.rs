@@ -62,6 +62,11 @@ impl<M: Replay + Clone + PartialEq> Journal<M> {
         &self.entries
     }
 
+    /// The last entry, if its input is not completed.
+    pub fn pending(&self) -> Option<&Entry<M::Kept>> {
+        self.entries.last().filter(|_| self.pending)
+    }
+
     /// What the entries hold besides themselves.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -11,6 +11,7 @@ pub mod journal;
 pub mod machine;
 pub mod policy;
 pub mod realtime;
+pub mod recorder;
 pub mod scan;
 pub mod secret;
 pub mod twilio;

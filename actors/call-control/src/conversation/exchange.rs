@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::end::CallEnd;
-use super::phrases::Phrases;
+use super::phrases::{self, Phrases};
 use super::turns::TurnUpdate;
 use crate::Millis;
 use crate::call_flow::NextStep;
@@ -17,18 +18,21 @@ use crate::realtime::usage::Usage;
 use crate::twilio::frames::Mark;
 
 /// What can be chosen about a conversation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)] // an older recording lacks what is newer
 pub struct Rules {
     /// Speech shorter than this does not interrupt the agent.
     pub barge_in_min_ms: Millis,
     /// Spreads the retries of many calls; any number.
     pub jitter_seed: u64,
     /// What can be said while the service is away.
+    #[serde(with = "phrases::shared")]
     pub phrases: Arc<Phrases>,
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Input<'a> {
     /// The caller's media stream was accepted.
     StreamOpened,
@@ -62,8 +66,10 @@ pub enum Input<'a> {
     /// The service answered a ping.
     Pong,
     /// The Realtime socket could not be opened, or is gone.
+    #[serde(skip)] // it is kept and recorded in a form of its own
     ServiceLost {
         fatal: bool,
+        #[serde(skip)]
         cause: &'a str,
         /// What the service says of when to try again.
         wait: Option<Millis>,
@@ -73,7 +79,8 @@ pub enum Input<'a> {
 }
 
 /// What is to be done about it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Effect {
     /// Open a Realtime socket, after a while.
     Connect {
@@ -87,6 +94,7 @@ pub enum Effect {
     /// The session understands μ-law: the caller's audio may flow.
     OpenGate,
     /// Base64 of μ-law for the caller.
+    #[serde(skip)] // a recording has its length
     Play(Bytes),
     Mark(Mark),
     /// Twilio is to forget what it has not played.
@@ -105,7 +113,7 @@ pub enum Effect {
 }
 
 /// What is known of a call when it is over.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct CallResult {
     pub barge_ins: u32,
     pub first_audio_ms: Option<u32>,

@@ -39,7 +39,7 @@ fn may_part(before: char, after: char) -> bool {
 
 /// Of a script that is written without spaces between words, with its punctuation: Thai, Lao, Myanmar, Khmer,
 /// Chinese and Japanese.
-fn is_unspaced(c: char) -> bool {
+pub(crate) fn is_unspaced(c: char) -> bool {
     matches!(c,
         '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}' | '\u{19E0}'..='\u{19FF}'
         | '\u{2E80}'..='\u{312F}' | '\u{3190}'..='\u{9FFF}' | '\u{A9E0}'..='\u{A9FF}' | '\u{AA60}'..='\u{AA7F}'
@@ -48,7 +48,7 @@ fn is_unspaced(c: char) -> bool {
 
 /// A mark that belongs to the character before it: a vowel or tone sign, a voicing mark, a variant. Closing
 /// punctuation, such as a full stop, belongs to it as well.
-fn is_joined_to_what_precedes(c: char) -> bool {
+pub(crate) fn is_joined_to_what_precedes(c: char) -> bool {
     matches!(c,
         '\u{0300}'..='\u{036F}' | '\u{0E30}'..='\u{0E3A}' | '\u{0E45}'..='\u{0E4E}' | '\u{0EB0}'..='\u{0EBC}'
         | '\u{0EC8}'..='\u{0ECE}' | '\u{102B}'..='\u{103E}' | '\u{1056}'..='\u{1059}' | '\u{17B4}'..='\u{17D3}'

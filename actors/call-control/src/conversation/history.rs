@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::turns::TurnUpdate;
 use crate::conversation::speaker::Speaker;
 
@@ -17,7 +19,7 @@ const EPOCHS_WITH_ROOM: u32 = 100_000;
 pub struct History(VecDeque<Said>);
 
 /// What is known of a call that another process began.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
     /// The highest epoch that was used.
     pub epoch: u32,
@@ -44,7 +46,7 @@ impl Past {
 }
 
 /// One turn, as it is known now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
     pub ordinal: u32,
     pub speaker: Speaker,

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::{Conversation, Effect, Input, Stream};
 use crate::Millis;
@@ -55,18 +56,18 @@ pub enum Kept {
 }
 
 /// The response and the item to which sound and words belong. All of an item share them.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ids {
-    response_id: Box<str>,
-    item_id: Box<str>,
+    pub response_id: Box<str>,
+    pub item_id: Box<str>,
 }
 
 /// Of [`Input::ServiceLost`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Loss {
-    fatal: bool,
-    cause: Box<str>,
-    wait: Option<Millis>,
+    pub fatal: bool,
+    pub cause: Box<str>,
+    pub wait: Option<Millis>,
 }
 
 impl Kept {
@@ -190,7 +191,7 @@ impl Conversation {
             ServerEvent::SessionCreated => ServerEvent::SessionCreated,
             ServerEvent::SessionUpdated => ServerEvent::SessionUpdated,
             ServerEvent::SessionDiffers { part, told } => {
-                ServerEvent::SessionDiffers { part, told: told.clone() }
+                ServerEvent::SessionDiffers { part: part.clone(), told: told.clone() }
             }
             ServerEvent::SpeechStarted => ServerEvent::SpeechStarted,
             ServerEvent::SpeechStopped => ServerEvent::SpeechStopped,

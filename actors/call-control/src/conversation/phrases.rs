@@ -4,11 +4,15 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::Millis;
+use crate::twilio::frames::payload_bytes;
 
 /// μ-law in a piece, 200 ms: as much as is played between two marks.
 const PIECE_BYTES: usize = 1_600;
+/// The longest phrase that a recording of a call may name, a minute.
+const LONGEST_BYTES: u32 = 60 * 8_000;
 
 /// The closed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +68,10 @@ impl PhraseTexts {
     }
 }
 
-/// A rendered phrase, in base64 pieces of 200 ms: saying it costs no encoding.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A rendered phrase, in base64 pieces of 200 ms: saying it costs no encoding. Written down, it is its length
+/// in bytes of μ-law; one that is read is silence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u32", try_from = "u32")]
 pub struct Recording {
     pieces: Vec<Bytes>,
     ms: Millis,
@@ -88,8 +94,26 @@ impl Recording {
     }
 }
 
+impl From<Recording> for u32 {
+    fn from(recording: Recording) -> Self {
+        let bytes = recording.pieces.iter().map(|piece| payload_bytes(piece)).sum::<u64>();
+        Self::try_from(bytes).unwrap_or(Self::MAX)
+    }
+}
+
+impl TryFrom<u32> for Recording {
+    type Error = String;
+
+    fn try_from(bytes: u32) -> Result<Self, String> {
+        if bytes > LONGEST_BYTES {
+            return Err(format!("a phrase of {bytes} bytes: expected at most {LONGEST_BYTES}"));
+        }
+        Ok(Self::new(&vec![0xFF; bytes as usize]))
+    }
+}
+
 /// The phrases that are at hand.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phrases([Option<Recording>; Phrase::ALL.len()]);
 
 impl Phrases {
@@ -117,10 +141,26 @@ impl Phrases {
     }
 }
 
+/// For `serde(with)`: phrases that calls share.
+pub(super) mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::Phrases;
+
+    pub fn serialize<S: Serializer>(phrases: &Arc<Phrases>, serializer: S) -> Result<S::Ok, S::Error> {
+        (**phrases).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Phrases>, D::Error> {
+        Phrases::deserialize(deserializer).map(Arc::new)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::twilio::frames::payload_bytes;
 
     #[test]
     fn a_recording_is_cut_into_pieces_of_200_ms_and_nothing_of_it_is_lost() {

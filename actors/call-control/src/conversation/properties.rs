@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 
 mod model;
 
-use model::{Act, Connection, Ending, Part, Plan, Property, Scenario, Utterance, play};
+use model::{Act, Connection, Ending, Part, Plan, Property, Scenario, Utterance, play, play_recorded};
 
 fn part() -> impl Strategy<Value = Part> {
     let gap = prop_oneof![4 => Just(0), 4 => 1..250u64, 1 => 250..1_500u64];
@@ -127,7 +127,8 @@ fn any_scenario() -> impl Strategy<Value = Scenario> {
 }
 
 fn holds(property: Property, scenario: &Scenario) -> Result<(), TestCaseError> {
-    let faults = play(scenario).faults;
+    let played = if property == Property::Recorded { play_recorded(scenario) } else { play(scenario) };
+    let faults = played.faults;
     let first = faults.into_iter().find(|(broken, _)| *broken == property);
     prop_assert!(first.is_none(), "{}", first.map(|(_, what)| what).unwrap_or_default());
     Ok(())
@@ -224,6 +225,11 @@ proptest! {
     #[test]
     fn the_same_inputs_have_the_same_effects(call in any_scenario()) {
         holds(Property::Determinism, &call)?;
+    }
+
+    #[test]
+    fn a_recording_taken_again_has_the_effects_of_the_call(call in any_scenario()) {
+        holds(Property::Recorded, &call)?;
     }
 }
 

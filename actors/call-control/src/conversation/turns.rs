@@ -2,6 +2,8 @@
 //! utterance became an item; the agent's first sound goes out), and a text that is known later, or cut back
 //! to what was heard.
 
+use serde::Serialize;
+
 use super::heard_part::heard_part;
 use super::playback::Cut;
 use super::unheard::Unheard;
@@ -53,7 +55,7 @@ struct CallerTurn {
 }
 
 /// A turn as it is known now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TurnUpdate {
     pub ordinal: u32,
     pub speaker: Speaker,

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::acknowledged::difference;
@@ -19,14 +19,16 @@ use super::transcription::Transcription;
 use super::usage::Usage;
 
 /// One event of the service, as far as a call needs it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ServerEvent<'a> {
+    #[serde(skip)] // a recording has its length
     Audio(AudioDelta<'a>),
     SessionCreated,
     SessionUpdated,
     /// The session was configured otherwise than we asked: which part, and its value.
     SessionDiffers {
-        part: &'static str,
+        part: Cow<'static, str>,
         told: String,
     },
     SpeechStarted,
@@ -101,7 +103,7 @@ impl ServerEvent<'_> {
 }
 
 /// An item, as far as a call needs it.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Item {
     #[serde(deserialize_with = "or_default")]
@@ -118,7 +120,7 @@ pub struct Item {
 }
 
 /// A part of a message.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Content {
     #[serde(deserialize_with = "optional")]
@@ -133,7 +135,7 @@ impl Item {
 }
 
 /// A finished response.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Response {
     #[serde(deserialize_with = "or_default")]
@@ -152,14 +154,14 @@ pub struct Response {
 }
 
 /// What our request put into its response, to know it again.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Metadata {
     #[serde(deserialize_with = "optional")]
     pub request: Option<String>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StatusDetails {
     #[serde(deserialize_with = "optional")]
@@ -167,7 +169,7 @@ pub struct StatusDetails {
 }
 
 /// A refusal or a fault, from an `error` event or a failed response.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServiceError {
     #[serde(deserialize_with = "optional")]
@@ -238,7 +240,7 @@ pub fn parse(message: &Bytes) -> Result<ServerEvent<'_>, serde_json::Error> {
 fn session_updated(message: &[u8]) -> ServerEvent<'static> {
     let event: Value = serde_json::from_slice(message).unwrap_or_default();
     match event.get("session").and_then(difference) {
-        Some((part, told)) => ServerEvent::SessionDiffers { part, told },
+        Some((part, told)) => ServerEvent::SessionDiffers { part: part.into(), told },
         None => ServerEvent::SessionUpdated,
     }
 }

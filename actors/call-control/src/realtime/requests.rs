@@ -1,6 +1,7 @@
 //! What we say to the Realtime service (reference: OpenAI Realtime, "`session.update` (GA shape)" and "All
 //! client events"). Requests that can be refused carry an event id of ours, which the refusal echoes.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::transcription;
@@ -17,7 +18,8 @@ pub const RESPOND_PREFIX: &str = "respond-";
 pub const SILENCE_MS: u64 = 500;
 
 /// One event of ours. The audio has a path of its own: `Uplink`, in the crate `actors`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Request {
     /// Configures the whole session.
     Configure,

@@ -3,7 +3,7 @@
 
 use std::ops::{AddAssign, Sub};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::usage::undated;
@@ -18,7 +18,7 @@ const PER_MINUTE: [(&str, f64); 3] =
     [("gpt-transcribe", 0.0045), ("gpt-live-transcribe", 0.017), ("gpt-realtime-whisper", 0.017)];
 
 /// The sum over many transcripts. The service counts each in tokens or in seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Transcription {
     /// Tokens of what went in; without details, all are audio's.

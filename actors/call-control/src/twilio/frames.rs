@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use bytes::{BufMut, BytesMut};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::sid::{CallSid, StreamSid};
 use crate::scan::{self, Raw, Unusual};
@@ -187,7 +187,7 @@ pub fn payload_bytes(payload: &[u8]) -> u64 {
 }
 
 /// Where the caller's ear is asked to report: sent as a mark's name, echoed when playback has come so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// Raised at every clear: Twilio also echoes marks that were cleared, and those were not heard.
     pub generation: u32,

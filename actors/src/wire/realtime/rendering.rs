@@ -2,6 +2,7 @@
 //! nobody, and each text is a response outside of any conversation (reference: OpenAI Realtime,
 //! "`response.create`").
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub enum RenderError {
     #[error("the service did not say what it was asked to")]
     OtherWords,
     #[error("the session has {part} = {told:?}, which was not asked for")]
-    OtherSession { part: &'static str, told: String },
+    OtherSession { part: Cow<'static, str>, told: String },
     #[error("the length of it is not that of a phrase")]
     Length,
 }

@@ -58,7 +58,7 @@ fn whatever_the_service_or_the_line_tell_is_kept_as_it_was() {
         Input::Pong,
         Input::ServiceLost { fatal: true, cause: "closed", wait: Some(7) },
         Input::Tick,
-        Input::Service(ServerEvent::SessionDiffers { part: "voice", told: "other".into() }),
+        Input::Service(ServerEvent::SessionDiffers { part: "voice".into(), told: "other".into() }),
         Input::Service(ServerEvent::TranscriptFailed { item_id: "u".into(), code: Some("c".into()) }),
         Input::Service(ServerEvent::TranscriptCompleted {
             item_id: "u".into(),

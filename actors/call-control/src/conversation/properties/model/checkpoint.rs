@@ -27,6 +27,7 @@ impl World<'_> {
     ) {
         if let Some(before) = before {
             self.journal.step(input, self.now, &mut vec![]);
+            self.recorded(None);
             self.check_bounds(LARGEST);
             self.journal.restore();
             if self.journal.live() != before {
@@ -38,6 +39,7 @@ impl World<'_> {
         }
         let mut again = vec![];
         self.journal.step(input, self.now, &mut again);
+        self.recorded(Some(effects));
         if effects != again || self.conversation != *self.journal.live() {
             self.fault(Property::Determinism, "the same input was taken in two ways");
         }
@@ -47,6 +49,31 @@ impl World<'_> {
         replay(&mut replayed, self.journal.entries());
         if replayed != self.conversation {
             self.fault(Property::Checkpoint, "snapshot and journal are not the state");
+        }
+    }
+
+    /// From here on the call is recorded anew, as a process does that begins it or takes it up.
+    pub(super) fn records(&mut self, past: Option<&Past>, effects: &[Effect]) {
+        self.play_the_recording();
+        if self.is_recorded {
+            self.tape = Some(Tape::begin(&self.scenario.rules(), past, self.now, effects));
+        }
+    }
+
+    /// The last input of the journal, with its effects or lost in a panic.
+    fn recorded(&mut self, effects: Option<&[Effect]>) {
+        let (Some(tape), Some(entry)) = (&mut self.tape, self.journal.entries().last()) else { return };
+        match effects {
+            Some(effects) => tape.taken(self.now, &entry.input, effects),
+            None => tape.lost(self.now, &entry.input),
+        }
+    }
+
+    /// What was recorded, taken again, has the same effects.
+    pub(super) fn play_the_recording(&mut self) {
+        let differences = self.tape.take().map(Tape::differences).unwrap_or_default();
+        if let Some(first) = differences.into_iter().next() {
+            self.fault(Property::Recorded, format!("the recording differs: {first}"));
         }
     }
 

@@ -17,6 +17,7 @@ use super::super::*;
 use crate::conversation::phrases::{Phrase, Phrases, Recording};
 use crate::conversation::speaker::Speaker;
 use crate::journal::Journal;
+use crate::recorder::tests::Tape;
 use crate::twilio::frames::payload_bytes;
 
 mod checkpoint;
@@ -33,7 +34,19 @@ const QUIET_MS: Millis = 200_000;
 
 /// Plays a scenario to its end.
 pub fn play(scenario: &Scenario) -> Report {
+    played(World::new(scenario))
+}
+
+/// Plays a scenario, and what was recorded of it.
+pub fn play_recorded(scenario: &Scenario) -> Report {
     let mut world = World::new(scenario);
+    world.is_recorded = true;
+    world.records(None, &[Effect::Connect { after: 0 }]);
+    played(world)
+}
+
+fn played(mut world: World<'_>) -> Report {
+    let scenario = world.scenario;
     let mut at = 0;
     for (after, act) in &scenario.acts {
         at += after;
@@ -45,6 +58,7 @@ pub fn play(scenario: &Scenario) -> Report {
     world.now += 1;
     world.act(Act::CallOver);
     world.run_until(rests_at + 2_000);
+    world.play_the_recording();
     world.judged()
 }
 
@@ -77,6 +91,8 @@ struct World<'a> {
     agenda: BTreeMap<(Millis, u64), Happening>,
     conversation: Conversation,
     journal: Journal<Conversation>,
+    is_recorded: bool,
+    tape: Option<Tape>,
     gate: bool,
     /// The stream in use, as our side sees it.
     stream: Option<u32>,
@@ -122,6 +138,8 @@ impl<'a> World<'a> {
             agenda: BTreeMap::new(),
             journal: Journal::new(conversation.clone(), LIMITS),
             conversation,
+            is_recorded: false,
+            tape: None,
             gate: false,
             stream: None,
             streams: 0,

@@ -38,6 +38,7 @@ impl World<'_> {
             self.fault(Property::Determinism, "a call was taken up in two ways");
         }
         self.journal = Journal::new(twin, LIMITS);
+        self.records(Some(&past), &effects);
         self.carry_out(effects);
         self.service.owe(self.now); // the caller has heard nothing since
         self.later(self.now + back_after, Happening::Act(Act::OpenStream));

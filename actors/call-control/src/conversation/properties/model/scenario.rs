@@ -118,6 +118,8 @@ pub enum Property {
     Fillers,
     Liveness,
     Determinism,
+    /// A recording, taken again, has the effects of the call.
+    Recorded,
     Checkpoint,
 }
 
