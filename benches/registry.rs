@@ -62,6 +62,7 @@ fn actor(criterion: &mut Criterion) {
         phrases: Arc::default(),
         ledger: Arc::new(Nowhere),
         metrics: Metrics::build().expect("names and labels are valid"),
+        recorder: None,
     };
     let registry = system.block_on(async { Registry::start(20, Arc::new(setup)) });
     let mut number = 0;

@@ -172,6 +172,7 @@ impl House {
             phrases: Arc::default(),
             ledger: ledger.clone(),
             metrics: metrics.clone(),
+            recorder: None,
         };
         let registry = Registry::start(2, Arc::new(setup));
         let tokens = TokenKey::new(Secret::new("key".into()));

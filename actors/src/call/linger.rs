@@ -40,11 +40,12 @@ impl CallActor {
             let Some(conversation) = self.conversation.as_mut() else { return };
             let known = conversation.live().summary().usage;
             conversation.step(&input, now, &mut self.effects);
+            if let (Some(tape), Some(entry)) = (&mut self.tape, conversation.pending()) {
+                tape.taken(entry, &self.effects);
+            }
             let usage = conversation.live().summary().usage;
             self.carry_out(began, ctx);
-            if let Some(conversation) = self.conversation.as_mut() {
-                conversation.complete();
-            }
+            self.complete();
             if usage != known {
                 self.publish();
                 self.write_usage();

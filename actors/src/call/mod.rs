@@ -27,6 +27,7 @@ use self::measure::Measure;
 use self::persona::Persona;
 use self::phrases::Phrases;
 use self::phrases::book::PhraseBook;
+use self::recorder::{Recorder, Tape};
 use self::session::connect_later;
 use self::slot::SlotKeeper;
 use crate::db::record::CallClosed;
@@ -46,6 +47,7 @@ mod linger;
 mod measure;
 pub mod phrases;
 pub mod pump;
+pub mod recorder;
 mod recovery;
 mod session;
 pub mod slot;
@@ -71,6 +73,8 @@ pub struct CallSetup {
     pub phrases: Arc<PhraseBook>,
     pub ledger: Arc<dyn Ledger>,
     pub metrics: Metrics,
+    /// None: nothing is recorded.
+    pub recorder: Option<Recorder>,
 }
 
 /// Which call this is.
@@ -127,6 +131,8 @@ pub struct CallActor {
     phrases: Arc<Phrases>,
     keeper: Arc<dyn SlotKeeper>,
     conversation: Option<Journal<Conversation>>,
+    /// What the flight recorder is told.
+    tape: Option<Tape>,
     effects: Vec<Effect>,
     clock: Clock,
     uplink: Arc<Uplink>,
@@ -197,6 +203,7 @@ impl CallActor {
             setup,
             keeper,
             conversation: None,
+            tape: None,
             effects: Vec::with_capacity(8),
             clock: Clock { began_at, began: Instant::now() },
             uplink,
@@ -254,15 +261,26 @@ impl CallActor {
         self.measure_input(input, began);
         let Some(conversation) = self.conversation.as_mut() else { return };
         conversation.step(input, now, &mut self.effects);
+        if let (Some(tape), Some(entry)) = (&mut self.tape, conversation.pending()) {
+            tape.taken(entry, &self.effects);
+        }
         fault_point!(self.identity.call_sid, input); // where it costs most: the effects are lost, too
         self.carry_out(began, ctx);
-        if let Some(conversation) = self.conversation.as_mut() {
-            conversation.complete();
-        }
+        self.complete();
         if !is_audio {
             self.publish();
         }
         self.set_tick(now, ctx);
+    }
+
+    /// The effects of the last input are carried out.
+    fn complete(&mut self) {
+        if let Some(conversation) = self.conversation.as_mut() {
+            conversation.complete();
+        }
+        if let Some(tape) = self.tape.as_mut() {
+            tape.complete();
+        }
     }
 
     /// Begins the call, or goes on with it after a restart: timers and readers are gone with the old context.
@@ -280,11 +298,16 @@ impl CallActor {
                 let phrases = self.phrases.clone();
                 // The calls of an instance lose their sessions together, but do not come back all at once.
                 let rules = Rules { jitter_seed: rand::random(), phrases, ..self.setup.rules.clone() };
+                let recorder = self.setup.recorder.as_ref();
+                self.tape = recorder.map(|to| to.begin(&self.identity, &rules, self.past.as_ref(), now));
                 let effects = &mut self.effects;
                 let conversation = match &self.past {
                     Some(past) => Conversation::resume(rules, past, now, effects),
                     None => Conversation::begin(rules, now, effects),
                 };
+                if let Some(tape) = &mut self.tape {
+                    tape.begun(effects);
+                }
                 self.conversation = Some(Journal::new(conversation, LIMITS));
                 self.carry_out(began, ctx);
             }

@@ -36,6 +36,9 @@ impl CallActor {
     pub(super) fn restore(&mut self) {
         self.effects.clear();
         let Some(mut conversation) = self.conversation.take() else { return };
+        if let (Some(tape), Some(entry)) = (&mut self.tape, conversation.pending()) {
+            tape.lost(entry);
+        }
         let restored = caught(|| {
             fault_point!("call-restore");
             conversation.restore();

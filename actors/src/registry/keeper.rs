@@ -91,6 +91,7 @@ mod tests {
             phrases: Arc::default(),
             ledger: Arc::new(Nowhere),
             metrics: metrics.clone(),
+            recorder: None,
         };
         let registry = Registry::start(1, Arc::new(setup));
         let call_sid = "CA00000000000000000000000000000001".parse().unwrap();
