@@ -1,6 +1,7 @@
 //! Settings -> App: the only place where parts are wired together.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -11,6 +12,7 @@ use actors::call::conversation::Rules;
 use actors::call::current::CurrentPersona;
 use actors::call::phrases::book::PhraseBook;
 use actors::call::pump::Pump;
+use actors::call::recorder::Recorder;
 use actors::db::{BadUrl, Db, DbStartError, Records, SpoolError};
 use actors::metrics::{MetricSet as _, Metrics, Registrar};
 use actors::registry::Registry;
@@ -48,6 +50,8 @@ pub struct App {
     pub(crate) auth: Auth,
     pub api: ApiWorker,
     pub(crate) phrases: Arc<PhraseBook>,
+    /// None: nothing is recorded.
+    pub(crate) recorder: Option<Recorder>,
     /// Who answers new calls.
     pub(crate) persona: Arc<CurrentPersona>,
     /// The agent file is not what new calls have.
@@ -106,6 +110,11 @@ pub enum StartError {
     InstanceTaken(String),
     #[error(transparent)]
     Spool(SpoolError),
+    #[error(
+        "the folder {} of the flight recorder cannot be used: {cause}; set FLIGHT_RECORDER_DIR to one that this user \
+         can write to", .folder.display()
+    )]
+    Recorder { folder: PathBuf, cause: std::io::Error },
     #[error("DATABASE_URL: {0}")]
     DatabaseUrl(BadUrl),
     /// It did, until a permanent actor had used up its restarts.
@@ -160,7 +169,8 @@ impl App {
         tasks.count(Handle::current());
         tasks.count(db.runtime());
         db.process_webhooks();
-        let setup = call_setup(&settings, db.records(), call_metrics.clone());
+        let recorder = recorder(&settings, metrics)?;
+        let setup = call_setup(&settings, db.records(), call_metrics.clone(), recorder.clone());
         let (phrases, persona) = (setup.phrases.clone(), setup.persona.clone());
         let calls = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
         let voice = voice(&settings, &public_url, calls.clone(), call_metrics);
@@ -180,6 +190,7 @@ impl App {
             auth,
             api,
             phrases,
+            recorder,
             persona,
             agent_is_stale: AtomicBool::new(false),
             has_no_users: AtomicBool::new(false),
@@ -232,7 +243,18 @@ impl App {
     }
 }
 
-fn call_setup(settings: &Settings, records: Records, metrics: Metrics) -> CallSetup {
+fn recorder(settings: &Settings, metrics: &dyn Registrar) -> Result<Option<Recorder>, StartError> {
+    let Some(settings) = &settings.recorder else { return Ok(None) };
+    let started = Recorder::start(settings, metrics);
+    started.map(Some).map_err(|cause| StartError::Recorder { folder: settings.folder.clone(), cause })
+}
+
+fn call_setup(
+    settings: &Settings,
+    records: Records,
+    metrics: Metrics,
+    recorder: Option<Recorder>,
+) -> CallSetup {
     CallSetup {
         instance: settings.instance_id.clone(),
         persona: Arc::new(settings.agent.persona.clone().into()),
@@ -241,6 +263,7 @@ fn call_setup(settings: &Settings, records: Records, metrics: Metrics) -> CallSe
         phrases: Arc::new(PhraseBook::default()),
         ledger: Arc::new(records),
         metrics,
+        recorder,
     }
 }
 

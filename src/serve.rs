@@ -26,6 +26,8 @@ mod metrics_door;
 const WORKERS: usize = 1;
 /// How long requests under way, and then unwritten records, are waited for at the very end.
 pub(crate) const FINISH_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the last recordings of the flight recorder are waited for.
+const RECORDER_DEADLINE: Duration = Duration::from_secs(1);
 /// How long a process takes to stop at most: for the files in deploy/. The last second is that of `leave`.
 #[cfg(test)]
 pub(crate) const LONGEST_STOP: Duration = Duration::from_secs(
@@ -33,6 +35,7 @@ pub(crate) const LONGEST_STOP: Duration = Duration::from_secs(
         + drain::HAND_OVER_DEADLINE.as_secs()
         + 2 * FINISH_DEADLINE.as_secs()
         + actors::jobs::STOP_DEADLINE.as_secs()
+        + RECORDER_DEADLINE.as_secs()
         + 1,
 );
 
@@ -96,6 +99,9 @@ pub async fn run_on(settings: Settings, workers: usize) -> Result<(), StartError
         door.stop(false).await;
     }
     let unwritten = app.db.finish(FINISH_DEADLINE).await;
+    if app.recorder.as_ref().is_some_and(|recorder| !recorder.close(RECORDER_DEADLINE)) {
+        tracing::warn!("the last recordings of the flight recorder are not whole");
+    }
     let operations = app.db.operations();
     if operations.has_claimed()
         && let Err(error) = operations.leave(&app.settings.instance_id).await

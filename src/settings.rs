@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use actors::alerts::AlertSettings;
+use actors::call::recorder::RecorderSettings;
 use actors::db::DbSettings;
 use actors::jobs::Retentions;
 use actors::secret::Secret;
@@ -31,6 +32,7 @@ mod log;
 mod origin;
 mod reader;
 mod realtime;
+mod recorder;
 mod redis;
 mod remarks;
 mod secret_file;
@@ -84,6 +86,8 @@ pub struct Settings {
     /// Where the agent's phrases are kept, as the service has spoken them (`PHRASES_DIR`); processes may
     /// share it.
     pub phrases_dir: PathBuf,
+    /// What is recorded of the calls for a replay; none: nothing (`FLIGHT_RECORDER`).
+    pub recorder: Option<RecorderSettings>,
     pub log: LogSettings,
     pub traces: TraceSettings,
 }
@@ -155,6 +159,7 @@ impl Settings {
         exposure::check_bypass(twilio.bypass_validation, &http, &mut reader);
         unread::check(&mut reader);
         let instance_id = instance_id(&mut reader, &http.bind.port().to_string());
+        let retention = retention(&mut reader);
         let settings = Self {
             secret_key: secret_key(&mut reader, twilio.auth_token.as_ref()),
             quotas: quotas(&mut reader),
@@ -165,7 +170,8 @@ impl Settings {
             db: db::read(instance_id.clone(), &mut reader),
             realtime: realtime::read(&mut reader),
             alerts: alerts::read(&mut reader),
-            retention: retention(&mut reader),
+            recorder: recorder::read(&mut reader, &retention),
+            retention,
             agent,
             agent_file: reader.optional("AGENT_FILE"),
             phrases_dir: folder(&mut reader, "PHRASES_DIR", "phrases"),

@@ -18,6 +18,7 @@ mod migrate;
 mod ops;
 mod preflight;
 mod print_config;
+mod replay;
 mod serve;
 mod setup;
 mod shell;
@@ -74,6 +75,12 @@ enum Command {
     /// Add, list and revoke the tokens that programs show instead of a password
     #[command(subcommand)]
     Token(token::Command),
+    /// Replay a recorded call: print what was done, or the first difference to what was recorded
+    ///
+    /// The setting FLIGHT_RECORDER records every call to a file. The replay takes its inputs again at
+    /// their times and compares what comes of them with what was recorded. The exit status is 0 if it is
+    /// the same, 1 if it is different, and 64 if the file is no recording.
+    Replay(replay::Arguments),
     /// The simulated telephone network and the simulated Realtime service
     #[command(subcommand)]
     Sim(sim::Command),
@@ -99,6 +106,7 @@ fn status_of(error: &StartError) -> u8 {
         | StartError::NotTheOwner { .. }
         | StartError::InstanceTaken(_)
         | StartError::Spool(_)
+        | StartError::Recorder { .. }
         | StartError::DatabaseUrl(_) => USAGE,
         StartError::WornOut(_) | StartError::Internal(_) => INTERNAL,
     }
@@ -144,6 +152,7 @@ pub fn main() -> ExitCode {
         Command::Ops(command) => ops::run(command),
         Command::User(command) => user::run(command),
         Command::Token(command) => token::run(command),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Sim(command) => sim::run(command),
         Command::PrintConfig(arguments) => print_config::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, command()),

@@ -57,7 +57,8 @@ async fn the_page_lists_every_metric() {
     let spools = tempfile::tempdir().unwrap();
     let settings = Settings::read(|name| {
         let value = match name {
-            "SPOOL_DIR" => spools.path().to_str().unwrap(),
+            "SPOOL_DIR" | "FLIGHT_RECORDER_DIR" => spools.path().to_str().unwrap(),
+            "FLIGHT_RECORDER" => "redacted",
             "DATABASE_URL" => "postgres://app@127.0.0.1:1/app",
             "REDIS_URL" => "redis://127.0.0.1:1",
             "TWILIO_AUTH_TOKEN" | "OPENAI_API_KEY" | "INSTANCE_ID" => "any",

@@ -48,6 +48,8 @@ pub struct Said {
     pub has_secret_key: bool,
     pub bypasses_validation: bool,
     pub api_is_open: bool,
+    /// The flight recorder keeps what is said.
+    pub keeps_words: bool,
     pub public_url: Option<Url>,
     /// The REST API is a simulated one on this machine.
     pub twilio_is_local: bool,

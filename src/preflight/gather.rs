@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use actors::call::recorder::Mode;
 use actors::db::Address;
 use actors::wire::https::{self, Tls};
 use actors::wire::is_loopback;
@@ -87,6 +88,7 @@ fn said(settings: &Settings, database: Address, beside: &Beside) -> Said {
         has_secret_key: beside.has_secret_key,
         bypasses_validation: twilio.bypass_validation,
         api_is_open: http.api_auth == ApiAuth::Off,
+        keeps_words: settings.recorder.as_ref().is_some_and(|recorder| recorder.mode == Mode::Full),
         public_url: http.public_url.clone(),
         twilio_is_local: is_loopback(&twilio.api_base_url),
         ends_tls: settings.tls.is_some(),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use actors::alerts::is_pagerduty;
+use actors::call::recorder::Mode;
 
 use super::secret_file::file_variable;
 use super::{Settings, environment, unread};
@@ -14,13 +15,12 @@ use crate::nearest::nearest;
 
 /// Settings of other commands, or of parts that a build may lack: they are misspelt as easily as those that
 /// are read.
-const OTHERS: [&str; 26] = [
+const OTHERS: [&str; 25] = [
     "ALERT_INTERVAL_MS",
     "ALERT_PAGERDUTY_KEY",
     "ALERT_THRESHOLDS",
     "ALERT_WEBHOOK_URL",
     "DIRECT_DATABASE_URL",
-    "FLIGHT_RECORDER",
     "HTTP_KEEP_ALIVE_MS",
     "OPENAI_REALTIME_FALLBACK_API_KEY",
     "OPENAI_REALTIME_FALLBACK_MODEL",
@@ -44,8 +44,7 @@ const OTHERS: [&str; 26] = [
 ];
 /// Those of them that somebody sets for an effect, and what is missing without it. Not said where the program
 /// asks for them, unless it only [checks](unread::CHECKED) them.
-const WITHOUT_EFFECT: [(&str, &str); 8] = [
-    ("FLIGHT_RECORDER", "nothing is recorded for a replay"),
+const WITHOUT_EFFECT: [(&str, &str); 7] = [
     ("HTTP_KEEP_ALIVE_MS", "idle connections are kept as long as always"),
     ("OPENAI_REALTIME_FALLBACK_URL", "there is no second engine"),
     ("RECORD_CALLS", "no call is recorded"),
@@ -55,7 +54,7 @@ const WITHOUT_EFFECT: [(&str, &str); 8] = [
     ("TWILIO_SHARED_KEYS", "only TWILIO_AUTH_TOKEN is believed"),
 ];
 /// Without them, those behind them have no effect.
-const DEPENDENT: [(&[&str], &[&str]); 4] = [
+const DEPENDENT: [(&[&str], &[&str]); 5] = [
     (
         &["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"],
         &[
@@ -68,6 +67,7 @@ const DEPENDENT: [(&[&str], &[&str]); 4] = [
     (&["TWILIO_ACCOUNT_SID"], &["TWILIO_API_BASE_URL"]),
     (&["TWILIO_FROM_NUMBER"], &["URGENT_NOTIFICATION_NUMBER"]),
     (&["ALERT_WEBHOOK_URL"], &["ALERT_PAGERDUTY_KEY"]),
+    (&["FLIGHT_RECORDER"], &["FLIGHT_RECORDER_DIR", "FLIGHT_RECORDER_MAX_MB", "FLIGHT_RECORDER_DAYS"]),
 ];
 /// Without effect where the one before is set.
 const OVERRIDDEN: [(&str, &str); 3] = [
@@ -158,6 +158,11 @@ impl Settings {
                 self.http.api_auth == ApiAuth::Off,
                 "API_AUTH",
                 "is off: whoever sits at this machine reads calls and transcripts",
+            ),
+            (
+                self.recorder.as_ref().is_some_and(|recorder| recorder.mode == Mode::Full),
+                "FLIGHT_RECORDER",
+                "is full: what callers and the agent say is kept in files of this machine",
             ),
             (limitless, "TRUSTED_PROXIES", "names every address: any client can say that it is another one"),
         ];
@@ -267,6 +272,8 @@ mod tests {
         let tests = [("BYPASS_TWILIO_VALIDATION", "true"), ("API_AUTH", "off")];
         assert_eq!(names(&tests), ["BYPASS_TWILIO_VALIDATION", "API_AUTH"]);
         assert_eq!(names(&[("TRUSTED_PROXIES", "10.0.0.0/8,::/0")]), ["TRUSTED_PROXIES"]);
+        assert_eq!(names(&[("FLIGHT_RECORDER", "full")]), ["FLIGHT_RECORDER"]);
+        assert_eq!(names(&[("FLIGHT_RECORDER", "redacted")]), [""; 0]);
         let hook = |url| [("ALERT_WEBHOOK_URL", url), ("ALERT_PAGERDUTY_KEY", "k")];
         assert_eq!(names(&hook("https://hooks.example.com/x")), ["ALERT_PAGERDUTY_KEY"]);
         assert_eq!(names(&hook("https://events.eu.pagerduty.com/v2/enqueue")), [""; 0]);

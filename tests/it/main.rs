@@ -17,6 +17,7 @@ mod doors;
 mod drain;
 mod emergencies;
 mod fillers;
+mod flight_recorder;
 mod jobs;
 mod kill;
 mod last_resort;

@@ -24,8 +24,17 @@ pub(super) fn api_auth(said: &Said) -> Line {
     Line::pass(name, "people log in, and programs show a token")
 }
 
-pub(super) fn lines(facts: &Facts) -> [Line; 2] {
-    [file_descriptors(facts), disk(facts)]
+pub(super) fn lines(facts: &Facts) -> [Line; 3] {
+    [flight_recorder(&facts.said), file_descriptors(facts), disk(facts)]
+}
+
+fn flight_recorder(said: &Said) -> Line {
+    let name = "flight-recorder";
+    if said.keeps_words {
+        let seen = "FLIGHT_RECORDER is full: what callers and the agent say is kept in files of this machine";
+        return Line::warn(name, seen, "set FLIGHT_RECORDER=redacted as soon as the fault is found");
+    }
+    Line::pass(name, "no file keeps what callers say")
 }
 
 fn file_descriptors(facts: &Facts) -> Line {

@@ -92,6 +92,11 @@ fn the_check_is_a_process_only_where_none_serves() {
 }
 
 #[test]
+fn a_flight_recorder_that_keeps_words_is_a_warning() {
+    one("flight-recorder", Warn, "what callers and the agent say", |facts| facts.said.keeps_words = true);
+}
+
+#[test]
 fn the_verdict_of_the_load_test_is_a_line() {
     for (verdict, level, says) in [
         (Verdict::Warning, Warn, "the load test is warning: webhooks"),

@@ -28,6 +28,7 @@ pub(in crate::preflight) fn good() -> Facts {
         has_secret_key: true,
         bypasses_validation: false,
         api_is_open: false,
+        keeps_words: false,
         public_url: Some("https://voice.example.com".parse().unwrap()),
         twilio_is_local: false,
         ends_tls: false,
