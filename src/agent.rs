@@ -184,7 +184,7 @@ impl Keeper {
     fn source(&self, agent: &Agent) -> Source {
         let settings = &self.app.settings;
         let mut texts = agent.persona.phrases.clone();
-        if settings.twilio.human_fallback_number.is_none() {
+        if settings.twilio.human_fallback_number.is_none() && agent.persona.destinations.is_empty() {
             texts.set(Phrase::Transfer, None);
         }
         let host = settings.realtime.url.host_str().unwrap_or_default();

@@ -10,6 +10,7 @@ use actors::alerts::{self, Board};
 use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::current::CurrentPersona;
+use actors::call::flow::person::seal::Seal;
 use actors::call::phrases::book::PhraseBook;
 use actors::call::pump::Pump;
 use actors::call::recorder::Recorder;
@@ -173,7 +174,7 @@ impl App {
         let setup = call_setup(&settings, db.records(), call_metrics.clone(), recorder.clone());
         let (phrases, persona) = (setup.phrases.clone(), setup.persona.clone());
         let calls = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
-        let voice = voice(&settings, &public_url, calls.clone(), call_metrics);
+        let voice = voice(&settings, &public_url, calls.clone(), call_metrics)?;
         let store = limit_store(&settings, metrics).context("the metrics of the shared limits")?;
         let limits = Limits::new(settings.quotas, settings.http.trusted_proxies.clone(), store, metrics)
             .context("the metrics of the limits")?;
@@ -273,9 +274,16 @@ fn limit_store(settings: &Settings, metrics: &dyn Registrar) -> prometheus::Resu
     Ok(Box::new(Shared::start(&settings.quotas, redis, &settings.secret_key, metrics)?))
 }
 
-fn voice(settings: &Settings, public_url: &Url, registry: Registry, metrics: Metrics) -> Voice {
+fn voice(
+    settings: &Settings,
+    public_url: &Url,
+    registry: Registry,
+    metrics: Metrics,
+) -> anyhow::Result<Voice> {
     let validator = settings.twilio.validator(public_url);
     let tokens = TokenKey::new(settings.secret_key.clone());
+    let seal = Seal::new(settings.secret_key.clone());
     let pump = Pump { keeper: Arc::new(registry), tokens: tokens.clone(), metrics };
-    Voice::new(public_url, validator, tokens, pump)
+    let rest = settings.twilio.api().context("the address of Twilio's REST API")?;
+    Ok(Voice::new(public_url, validator, (tokens, seal), pump, rest))
 }

@@ -26,6 +26,7 @@ pub mod problem;
 pub mod requests;
 mod security;
 pub mod settings;
+pub(crate) mod transfer;
 pub mod voice;
 pub mod worker;
 
@@ -80,7 +81,9 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(only("GET", "/stream", web::get().to(voice::stream)))
         .service(post("/after-stream", voice::after_stream))
         .service(post("/fallback", last_resort::fallback))
-        .service(post("/transfer-done", last_resort::transfer_done))
+        .service(post("/transfer-done", transfer::transfer_done))
+        .service(post("/queue-wait", transfer::queue_wait))
+        .service(post("/whisper", transfer::whisper))
         .service(post("/voicemail", last_resort::voicemail))
         .service(post("/call-status", callbacks::call_status))
         .service(post("/stream-status", callbacks::stream_status))
@@ -96,6 +99,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(get("/metrics", metrics::metrics))
         .service(twilio)
         .service(api)
+        .service(get("/hold-music.wav", transfer::music))
         .service(get("/", dashboard::dashboard))
         .default_service(web::to(async || Err::<&str, _>(ApiError::NotFound)));
     config.service(all);

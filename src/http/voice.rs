@@ -10,12 +10,16 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::backoff::jittered;
 use actors::call::flow::documents::{self, Documents, EPOCH};
+use actors::call::flow::person::seal::Seal;
+use actors::call::flow::person::steps::Wish;
 use actors::call::flow::person::{Caller, Meets};
 use actors::call::flow::resume::agent_goes_on;
 use actors::call::pump::Pump;
+use actors::call::sentences::Sentences;
 use actors::db::record::NextStep;
 use actors::registry::{Answer, RegistryDown};
 use actors::wire::twilio::form::Form;
+use actors::wire::twilio::rest::TwilioApi;
 use actors::wire::twilio::sid::CallSid;
 use actors::wire::twilio::signature::{HEADER, SETTINGS_HEADER, Signature, SignatureError, Tried, Validator};
 use actors::wire::twilio::stream;
@@ -26,9 +30,9 @@ use tokio::time::{sleep, timeout};
 use tracing::{Instrument as _, Span};
 use url::Url;
 
-use super::last_resort::without_agent;
 use super::openapi::forms;
 use super::problem::ApiError;
+use super::transfer;
 use crate::app::App;
 use crate::connections::Connection;
 use crate::resume;
@@ -45,12 +49,21 @@ pub struct Voice {
     pub tokens: TokenKey,
     pub pump: Pump,
     pub documents: Documents,
+    /// The way to the REST API, where an account is named; it answers in time for a webhook.
+    pub rest: Option<TwilioApi>,
 }
 
 impl Voice {
     /// `public_url` is the origin that Twilio sees; its scheme decides the stream's.
-    pub fn new(public_url: &Url, validator: Option<Validator>, tokens: TokenKey, pump: Pump) -> Self {
-        Self { validator, tokens, pump, documents: Documents::at(public_url) }
+    pub fn new(
+        public_url: &Url,
+        validator: Option<Validator>,
+        (tokens, seal): (TokenKey, Seal),
+        pump: Pump,
+        rest: Option<TwilioApi>,
+    ) -> Self {
+        let documents = Documents::at(public_url, seal);
+        Self { validator, tokens, pump, documents, rest: transfer::in_time(rest) }
     }
 
     /// The media stream of `epoch`, with its one-time token.
@@ -79,7 +92,7 @@ pub async fn incoming(app: Data<App>, request: HttpRequest, body: Bytes) -> Resu
         let answer = in_time(&app, form, async || {
             let [from, to] = from_and_to(form);
             let answer = app.registry.admit(call_sid, from, to).await?;
-            Ok(told(&app, call_sid, answer, form, app.voice.documents.incoming()))
+            Ok(told(&app, call_sid, answer, form, app.voice.documents.incoming()).await)
         });
         Ok(steer(&answer.await))
     })
@@ -115,7 +128,7 @@ pub async fn after_stream(
         let next = in_time(&app, form, async || {
             let answer = what_next(&app, call_sid, last_epoch, form).await?;
             tracing::info!(call.sid = %call_sid, ?answer, "what comes after the stream");
-            Ok(told(&app, call_sid, answer, form, here.as_str()))
+            Ok(told(&app, call_sid, answer, form, here.as_str()).await)
         });
         Ok(steer(&next.await))
     })
@@ -138,7 +151,7 @@ async fn in_time(app: &App, form: &Form, answer: impl AsyncFn() -> Result<Twiml,
         return answer;
     }
     tracing::error!("a call meets the last resort: the registry does not answer in time");
-    without_agent(app, form)
+    transfer::without_rest(app, form)
 }
 
 /// What the registry knows; of a call that it does not know, what another process decided. A call that
@@ -163,12 +176,15 @@ async fn what_next(
 }
 
 /// The answer as Twilio reads it. `here`: the door at which the call may ask again.
-fn told(app: &App, call_sid: CallSid, answer: Answer, form: &Form, here: &str) -> Twiml {
+async fn told(app: &App, call_sid: CallSid, answer: Answer, form: &Form, here: &str) -> Twiml {
     match answer {
         Answer::Connect { epoch } => app.voice.connect(call_sid, epoch),
         Answer::FullHouse => documents::full_house(),
-        Answer::Next(NextStep::Human) => without_agent(app, form),
-        Answer::Next(NextStep::Voicemail) => app.voice.documents.meets(Meets::VoicemailBox),
+        Answer::Next(NextStep::Human) => transfer::give(app, form, Wish::default()).await,
+        Answer::Next(NextStep::Voicemail) => {
+            let sentences = Sentences::of(&app.persona.now().language);
+            app.voice.documents.meets(Meets::VoicemailBox, sentences)
+        }
         Answer::Next(NextStep::HangUp) => Twiml::new().hangup(),
         Answer::Next(NextStep::HandedOver) => documents::ask_again(here),
     }

@@ -57,7 +57,7 @@ pub use call_control::Millis;
 pub use call_control::call_flow as flow;
 pub use call_control::conversation::{self, end, history, loudness, turns};
 pub use call_control::journal;
-pub use call_control::policy::{destinations, persona};
+pub use call_control::policy::{destinations, music, persona, sentences};
 
 const MAILBOX: usize = 64;
 const MAX_RESTARTS: usize = 3;

@@ -56,6 +56,19 @@ pub struct TransferDone {
     direction: Option<String>,
 }
 
+/// A caller who waits, or a person who is called.
+#[derive(ToSchema)]
+#[schema(rename_all = "PascalCase")]
+pub struct Waiting {
+    call_sid: Option<String>,
+    /// The key that was pressed.
+    digits: Option<String>,
+    call_status: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    direction: Option<String>,
+}
+
 /// A message that a caller has left, or has not.
 #[derive(ToSchema)]
 #[schema(rename_all = "PascalCase")]

@@ -10,21 +10,23 @@ use crate::http::auth::audit::Deed;
 use crate::http::call_logs::{query, sid};
 use crate::http::openapi::parameters::CallPath;
 use crate::http::problem::ApiError;
+use crate::http::transfer::has_people;
 
-/// `POST /api/ops/calls/{callSid}/transfer`: gives a live call of this instance to `HUMAN_FALLBACK_NUMBER`,
-/// and to no number of the request.
+/// `POST /api/ops/calls/{callSid}/transfer`: gives a live call of this instance to the destinations of the
+/// settings, and to no number of the request.
 #[utoipa::path(
     post,
     path = "/api/ops/calls/{callSid}/transfer",
     operation_id = "transfer",
     tag = "calls",
-    summary = "Gives a live call of this process to the human fallback",
-    description = "The agent's part ends, and HUMAN_FALLBACK_NUMBER is rung. The audit names who did it.",
+    summary = "Gives a live call of this process to a person",
+    description = "The agent's part ends. The destinations of the agent file are rung in its order, then \
+        HUMAN_FALLBACK_NUMBER. The audit names who did it.",
     params(CallPath),
     responses(
         (status = 204, description = "The person is about to be rung"),
         (status = 404, description = "This process has no such call on the line"),
-        (status = 409, description = "HUMAN_FALLBACK_NUMBER is not set, or the caller's stream is not open"),
+        (status = 409, description = "There is no destination, or the caller's stream is not open"),
     ),
 )]
 pub async fn transfer(
@@ -34,8 +36,10 @@ pub async fn transfer(
 ) -> Result<HttpResponse, ApiError> {
     query::only(request.query_string(), &[])?;
     let call_sid = sid(&call_sid)?;
-    if app.settings.twilio.human_fallback_number.is_none() {
-        return Err(ApiError::Conflict("there is no person to give the call to: set HUMAN_FALLBACK_NUMBER"));
+    if !has_people(&app) {
+        return Err(ApiError::Conflict(
+            "there is no person to give the call to: set HUMAN_FALLBACK_NUMBER, or give the agent file [[destinations]]",
+        ));
     }
     let picture = app.registry.picture().await.map_err(ApiError::unavailable)?;
     let call = picture.calls.iter().find(|call| call.call_sid == call_sid).ok_or(ApiError::NotFound)?;

@@ -121,7 +121,7 @@ async fn a_callback_that_is_too_many_is_refused_and_what_steers_a_call_is_not() 
         &RecordingSource=RecordVerb&RecordingDuration=4&RecordingUrl=https%3A%2F%2Fapi.twilio.com%2FRecordings%2FRE2";
     assert_eq!(status(&app, posted("recording-status", message)).await, 429);
     assert_eq!(app.db.status().spool_pending(), 3, "two callbacks, and the message all the same");
-    for door in ["fallback", "transfer-done", "voicemail"] {
+    for door in ["fallback", "transfer-done", "queue-wait", "whisper", "voicemail"] {
         steered(&app, door, "DialCallStatus=busy").await;
     }
     assert_eq!(app.db.status().spool_pending(), 4, "a transfer besides");

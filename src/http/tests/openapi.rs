@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::http::Method;
-use actors::call::flow::documents::{CALLER_ID, EPOCH};
+use actors::call::flow::documents::{EPOCH, TRANSFER};
 use serde_json::Map;
 
 use super::described::{DOCUMENT, fault, operation, resolved};
@@ -156,6 +156,7 @@ fn what_must_be_posted_is_what_the_routes_ask_for() {
         ("Ringing", json!(["CallSid"])),
         ("AfterStream", json!(["CallSid"])),
         ("LastResort", Value::Null),
+        ("Waiting", Value::Null),
         ("TransferDone", json!(["CallSid", "DialCallStatus"])),
         ("MessageLeft", json!(["CallSid"])),
         ("CallStatus", json!(["CallSid", "CallStatus"])),
@@ -201,7 +202,9 @@ async fn twilios_routes_ask_for_what_must_be_posted_and_for_nothing_else() {
 fn the_parameters_in_twilios_urls_are_those_that_the_program_hands_out() {
     let names = |path| query_of(operation("POST", path).unwrap()).into_keys().collect::<Vec<_>>();
     assert_eq!(names("/api/voice/after-stream"), [EPOCH]);
-    assert_eq!(names("/api/voice/transfer-done"), [CALLER_ID]);
+    for door in ["/api/voice/transfer-done", "/api/voice/queue-wait", "/api/voice/whisper"] {
+        assert_eq!(names(door), [TRANSFER]);
+    }
 }
 
 /// The routes of the API but for Twilio's, with a call in the path.

@@ -1,7 +1,7 @@
 //! `[[destinations]]` of the agent file: the people a caller can be given to.
 
 use actors::call::destinations::{
-    Destination, LEAST_RING_SECONDS, MAX_DESTINATIONS, MOST_RING_SECONDS, RING_SECONDS, Transfer,
+    Destination, LEAST_RING_SECONDS, MAX_DESTINATIONS, MOST_RING_SECONDS, Manner, RING_SECONDS,
     can_be_dialled, name_fault,
 };
 use toml::Spanned;
@@ -57,7 +57,7 @@ fn destination(
     reader: &mut Reader<'_>,
 ) -> Option<Destination> {
     let (mut name, mut description, mut number) = (None, None, None);
-    let (mut transfer, mut ring_seconds) = (Transfer::default(), RING_SECONDS);
+    let (mut manner, mut ring_seconds) = (Manner::default(), RING_SECONDS);
     for (key, value) in in_order(table) {
         let (key, place) = (key.get_ref().as_ref(), place(key.span().start));
         let field = match key {
@@ -65,12 +65,12 @@ fn destination(
             "description" => &mut description,
             "number" => &mut number,
             "transfer" => {
-                transfer = text_of(value.into_inner())
-                    .and_then(|word| Transfer::of_word(&word))
-                    .unwrap_or_else(|| {
+                manner = text_of(value.into_inner()).and_then(|word| Manner::of_word(&word)).unwrap_or_else(
+                    || {
                         reader.fault(&place, "has an unknown `transfer`", "give \"warm\" or \"cold\"");
-                        Transfer::default()
-                    });
+                        Manner::default()
+                    },
+                );
                 continue;
             }
             "ring_seconds" => {
@@ -105,7 +105,7 @@ fn destination(
         name: name?,
         description: description.unwrap_or_default(),
         number: number?,
-        transfer,
+        manner,
         ring_seconds,
     })
 }

@@ -1,6 +1,6 @@
 //! The people a caller can be given to, as the agent file names them.
 
-use actors::call::destinations::{Destination, Transfer};
+use actors::call::destinations::{Destination, Manner};
 
 use super::{REQUIRED, read, with_agent_file};
 
@@ -24,15 +24,12 @@ fn destinations_are_read_in_the_files_order_and_are_warm_unless_told_otherwise()
         name: "reception".into(),
         description: "Appointments.".into(),
         number: "+14155550101".into(),
-        transfer: Transfer::Warm,
+        manner: Manner::Warm,
         ring_seconds: 20,
     };
     assert_eq!(destinations[0], reception);
     let doctor = &destinations[1];
-    assert_eq!(
-        (doctor.name.as_str(), doctor.transfer, doctor.ring_seconds),
-        ("Dr. Müller", Transfer::Cold, 30)
-    );
+    assert_eq!((doctor.name.as_str(), doctor.manner, doctor.ring_seconds), ("Dr. Müller", Manner::Cold, 30));
 }
 
 #[test]

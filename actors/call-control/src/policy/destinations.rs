@@ -24,13 +24,13 @@ pub struct Destination {
     pub description: String,
     /// E.164.
     pub number: String,
-    pub transfer: Transfer,
+    pub manner: Manner,
     pub ring_seconds: u32,
 }
 
 /// How a caller is given to a destination.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Transfer {
+pub enum Manner {
     /// The person hears who is calling and why, and takes the call with a key.
     #[default]
     Warm,
@@ -38,7 +38,7 @@ pub enum Transfer {
     Cold,
 }
 
-impl Transfer {
+impl Manner {
     pub const ALL: [Self; 2] = [Self::Warm, Self::Cold];
 
     /// The word used in the agent file.
@@ -49,9 +49,9 @@ impl Transfer {
         }
     }
 
-    /// The transfer of that word.
+    /// The manner of that word.
     pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|transfer| transfer.as_str() == word)
+        Self::ALL.into_iter().find(|manner| manner.as_str() == word)
     }
 }
 
@@ -62,7 +62,7 @@ impl Destination {
             name: PERSON_ON_DUTY.to_owned(),
             description: "The person on duty, for everybody whom nobody else can help.".to_owned(),
             number: number.to_owned(),
-            transfer: Transfer::Warm,
+            manner: Manner::Warm,
             ring_seconds: RING_SECONDS,
         }
     }
@@ -71,10 +71,10 @@ impl Destination {
 /// Without the number.
 impl std::fmt::Debug for Destination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, transfer, ring_seconds, .. } = self;
+        let Self { name, manner, ring_seconds, .. } = self;
         f.debug_struct("Destination")
             .field("name", name)
-            .field("transfer", transfer)
+            .field("manner", manner)
             .field("ring_seconds", ring_seconds)
             .finish_non_exhaustive()
     }

@@ -2,5 +2,7 @@
 
 pub mod access;
 pub mod destinations;
+pub mod music;
 pub mod persona;
+pub mod sentences;
 pub mod thresholds;

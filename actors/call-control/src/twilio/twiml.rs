@@ -33,6 +33,35 @@ pub struct Dial<'a> {
     /// The number that is shown to whoever is dialled: one of ours, in E.164. Without it, the caller's;
     /// Twilio refuses to dial if the caller has none.
     pub caller_id: Option<&'a str>,
+    /// Whoever answers follows the document at this URL before both are connected, and are not if it hangs
+    /// up.
+    pub whisper: Option<&'a str>,
+}
+
+/// `<Dial>` into a conference. Whoever enters talks and listens at once, without a beep, and the conference
+/// ends with whoever leaves first.
+#[derive(Debug, Clone, Copy)]
+pub struct Conference<'a> {
+    /// Unguessable, and without personal data.
+    pub name: &'a str,
+    /// Who enters, unique in the conference.
+    pub label: &'a str,
+    /// Asked what comes next once the conference is over; without it the next verb runs.
+    pub action: Option<&'a str>,
+    /// What is heard alone: a document of `<Say>`, `<Play>`, `<Pause>` and `<Redirect>`.
+    pub wait: &'a str,
+    pub status_callback: &'a str,
+}
+
+/// `<Gather>` of one key. Its document is heard meanwhile, and is cut short by the key.
+#[derive(Debug, Clone, Copy)]
+pub struct Gather<'a> {
+    /// Told of the key, and asked what comes next.
+    pub action: &'a str,
+    /// How long a key is waited for when all was said.
+    pub timeout_seconds: u32,
+    /// Without a key, the action is asked as well, instead of the next verb.
+    pub asks_without_key: bool,
 }
 
 /// `<Record>`: the caller leaves a message after a beep. One that says nothing meets the next verb, without
@@ -77,8 +106,17 @@ impl Twiml {
         self
     }
 
-    pub fn say(mut self, text: &str) -> Self {
-        self.0.push_str("<Say>");
+    pub fn say(self, text: &str) -> Self {
+        self.say_in(None, text)
+    }
+
+    /// The same by a voice of this language, such as `de-DE`.
+    pub fn say_in(mut self, language: Option<&str>, text: &str) -> Self {
+        self.open("Say");
+        if let Some(language) = language {
+            self.attribute("language", language);
+        }
+        self.0.push('>');
         self.text(text);
         self.0.push_str("</Say>");
         self
@@ -91,6 +129,51 @@ impl Twiml {
         self
     }
 
+    /// Audio at this URL, which is fetched by GET and cached.
+    pub fn play(mut self, url: &str) -> Self {
+        self.0.push_str("<Play>");
+        self.text(url);
+        self.0.push_str("</Play>");
+        self
+    }
+
+    /// Waits for a key, while `heard` is heard: `<Say>`, `<Play>` and `<Pause>`.
+    pub fn gather(mut self, gather: Gather<'_>, heard: &Self) -> Self {
+        self.open("Gather");
+        self.attribute("input", "dtmf");
+        self.attribute("numDigits", "1");
+        self.attribute("timeout", &gather.timeout_seconds.to_string());
+        self.attribute("finishOnKey", ""); // every key is one
+        if gather.asks_without_key {
+            self.attribute("actionOnEmptyResult", "true");
+        }
+        self.webhook("action", "method", gather.action);
+        self.0.push('>');
+        self.0.push_str(&heard.0);
+        self.0.push_str("</Gather>");
+        self
+    }
+
+    pub fn conference(mut self, conference: Conference<'_>) -> Self {
+        self.open("Dial");
+        if let Some(action) = conference.action {
+            self.webhook("action", "method", action);
+        }
+        self.0.push('>');
+        self.open("Conference");
+        self.attribute("participantLabel", conference.label);
+        self.attribute("beep", "false");
+        self.attribute("startConferenceOnEnter", "true");
+        self.attribute("endConferenceOnExit", "true");
+        self.webhook("waitUrl", "waitMethod", conference.wait);
+        self.attribute("statusCallbackEvent", "start end join leave");
+        self.webhook("statusCallback", "statusCallbackMethod", conference.status_callback);
+        self.0.push('>');
+        self.text(conference.name);
+        self.0.push_str("</Conference></Dial>");
+        self
+    }
+
     pub fn dial(mut self, dial: Dial<'_>) -> Self {
         self.open("Dial");
         self.attribute("timeout", &dial.timeout_seconds.to_string());
@@ -100,7 +183,12 @@ impl Twiml {
         if let Some(caller_id) = dial.caller_id {
             self.attribute("callerId", caller_id);
         }
-        self.0.push_str("><Number>");
+        self.0.push('>');
+        self.open("Number");
+        if let Some(whisper) = dial.whisper {
+            self.webhook("url", "method", whisper);
+        }
+        self.0.push('>');
         self.text(dial.number);
         self.0.push_str("</Number></Dial>");
         self
@@ -228,7 +316,13 @@ mod tests {
         let twiml = Twiml::new()
             .say("One moment <please> & thanks")
             .pause(2)
-            .dial(Dial { number: "+14155550123", action: None, timeout_seconds: 20, caller_id: None })
+            .dial(Dial {
+                number: "+14155550123",
+                action: None,
+                timeout_seconds: 20,
+                caller_id: None,
+                whisper: None,
+            })
             .redirect("https://voice.example.com/next");
         let expected = concat!(
             r#"<?xml version="1.0" encoding="UTF-8"?><Response><Say>One moment &lt;please&gt; &amp; thanks</Say>"#,
@@ -237,6 +331,33 @@ mod tests {
             r#"#ct=1000&amp;rt=5000&amp;rc=5&amp;rp=ct,rt,5xx&amp;tt=15000</Redirect></Response>"#,
         );
         assert_eq!(twiml.render(), expected);
+    }
+
+    #[test]
+    fn a_person_is_asked_for_a_key_before_the_call_is_theirs() {
+        let heard = Twiml::new().say_in(Some("de-DE"), "Ein Anruf").play("https://h/music").pause(1);
+        let gather = Gather { action: "https://h/key", timeout_seconds: 10, asks_without_key: true };
+        let conference = Conference {
+            name: "room",
+            label: "person",
+            action: None,
+            wait: "https://h/wait?a=1&b=2",
+            status_callback: "https://h/events",
+        };
+        let fragment = "#ct=1000&amp;rt=5000&amp;rc=5&amp;rp=ct,rt,5xx&amp;tt=15000";
+        let expected = format!(
+            concat!(
+                r#"<?xml version="1.0" encoding="UTF-8"?><Response><Gather input="dtmf" numDigits="1" timeout="10""#,
+                r#" finishOnKey="" actionOnEmptyResult="true" action="https://h/key{0}" method="POST">"#,
+                r#"<Say language="de-DE">Ein Anruf</Say><Play>https://h/music</Play><Pause length="1"/></Gather>"#,
+                r#"<Dial><Conference participantLabel="person" beep="false" startConferenceOnEnter="true""#,
+                r#" endConferenceOnExit="true" waitUrl="https://h/wait?a=1&amp;b=2{0}" waitMethod="POST""#,
+                r#" statusCallbackEvent="start end join leave" statusCallback="https://h/events{0}""#,
+                r#" statusCallbackMethod="POST">room</Conference></Dial></Response>"#,
+            ),
+            fragment
+        );
+        assert_eq!(Twiml::new().gather(gather, &heard).conference(conference).render(), expected);
     }
 
     #[test]

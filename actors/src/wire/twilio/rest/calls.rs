@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Deserialize;
 use url::Url;
 
-use super::transport::{Params, page};
+use super::transport::{Params, Request, page};
 use super::{RestError, TwilioApi, fields, inline};
 use crate::wire::twilio::sid::CallSid;
 use crate::wire::twilio::twiml::Twiml;
@@ -123,17 +123,30 @@ impl TwilioApi {
     /// # Errors
     /// [`RestError::leaves_open`]: it may have been made all the same.
     pub async fn make_call(&self, call: NewCall<'_>) -> Result<Call, RestError> {
-        let params = Params::default().with("To", call.to).with("From", call.from);
-        let params = instruct(params, call.instructions)?
-            .maybe("StatusCallback", call.status_callback)
-            .maybe("Timeout", call.timeout.map(|timeout| timeout.as_secs()));
         let look_up = async |not_before| {
             // Not by date: `StartTime` is empty while a call is queued.
             let params = Params::default().with("To", call.to).with("From", call.from);
             let found = self.newest::<Calls>(&["Calls"], params).await?;
             Ok(found.into_iter().find(|call| call.created_at >= Some(not_before)))
         };
-        self.create(&self.post(&["Calls"], params), look_up).await
+        self.create(&self.new_call(call)?, look_up).await
+    }
+
+    /// Makes a call, and does not look it up after an unanswered request: for whoever has no time for that,
+    /// and can do without the call.
+    ///
+    /// # Errors
+    /// [`RestError::leaves_open`]: it may have been made all the same.
+    pub async fn make_call_once(&self, call: NewCall<'_>) -> Result<Call, RestError> {
+        self.ask(&self.new_call(call)?).await
+    }
+
+    fn new_call(&self, call: NewCall<'_>) -> Result<Request, RestError> {
+        let params = Params::default().with("To", call.to).with("From", call.from);
+        let params = instruct(params, call.instructions)?
+            .maybe("StatusCallback", call.status_callback)
+            .maybe("Timeout", call.timeout.map(|timeout| timeout.as_secs()));
+        Ok(self.post(&["Calls"], params))
     }
 
     /// Makes a live call follow other instructions: the document it follows, media stream included, is

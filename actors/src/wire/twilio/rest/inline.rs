@@ -36,8 +36,8 @@ mod tests {
     use crate::wire::twilio::twiml::Dial;
 
     fn dial(action: &str) -> Twiml {
-        let (number, caller_id) = ("+14155550123", None);
-        Twiml::new().dial(Dial { number, action: Some(action), timeout_seconds: 20, caller_id })
+        let (number, caller_id, whisper) = ("+14155550123", None, None);
+        Twiml::new().dial(Dial { number, action: Some(action), timeout_seconds: 20, caller_id, whisper })
     }
 
     #[test]
