@@ -21,6 +21,8 @@ const USUAL_CEILING: u32 = 20;
 const CALLBACKS_PER_CALL: u32 = 25;
 /// Within that time a caller hears an answer, a filler or a person, whatever the service does.
 const LONGEST_SILENCE_SECONDS: &str = "40";
+/// Who takes a call over.
+const PERSON: &str = "+14155550123";
 
 /// What the service does wrong where that is asked for. Each is something that a conversation gets over.
 const FAULTS: &[&str] = &[
@@ -164,7 +166,7 @@ impl Demo<'_> {
                     format!("{}/v1/realtime", realtime_origin.replacen("http", "ws", 1)),
                 )
                 .env("TWILIO_AUTH_TOKEN", &self.token)
-                .envs(faults.then_some(("HUMAN_FALLBACK_NUMBER", "+15005550006")));
+                .envs(faults.then_some(("HUMAN_FALLBACK_NUMBER", PERSON)));
         })
         .await
     }

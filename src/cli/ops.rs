@@ -35,7 +35,7 @@ pub enum Command {
     LogLevel(orders::LogLevelArguments),
     /// End a live call
     HangUp(orders::CallArguments),
-    /// Give a live call to HUMAN_FALLBACK_NUMBER
+    /// Give a live call to a person
     Transfer(orders::CallArguments),
     /// List sessions of the database that are idle within a transaction, or end them
     IdleTransactions(sessions::IdleArguments),

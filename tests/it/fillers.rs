@@ -26,7 +26,7 @@ async fn service(think_ms: u64, faults: &[&str]) -> Server {
 async fn app(realtime: &Server, phrases_dir: &Path) -> TestApp {
     let database = TestDatabase::create().await;
     Setup::new(&database.url, &format!("http://{}", realtime.addr()))
-        .with("HUMAN_FALLBACK_NUMBER", "+15005550006")
+        .with("HUMAN_FALLBACK_NUMBER", "+14155550123")
         .with("PHRASES_DIR", phrases_dir.to_str().unwrap())
         .start()
 }

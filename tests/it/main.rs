@@ -40,4 +40,5 @@ mod survival;
 mod tls;
 mod tls_proxy;
 mod traces;
+mod transfers;
 mod webhooks;

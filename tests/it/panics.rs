@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
-use switchboard::sim::phone::{Caller, Event};
+use switchboard::sim::phone::{Caller, Event, Heard};
 use switchboard::sim::speech::CALLER;
 
 use crate::support::app::TestApp;
@@ -51,8 +51,8 @@ impl House {
 
     /// The actor has failed, so a person is dialled, and the log says so.
     async fn gives_to_a_person(&self, caller: &Caller) {
-        let dialled = |(_, event): &(Duration, Event)| *event == Event::Dialled(HUMAN.into());
-        eventually("the person is dialled", async || caller.events().iter().any(dialled)).await;
+        let answered = |(_, event): &(Duration, Event)| *event == Event::Answered;
+        eventually("the person has the call", async || caller.events().iter().any(answered)).await;
         caller.hangs_up().await;
         let log = self.app.logged(caller.call_sid()).await;
         assert_eq!(
@@ -200,8 +200,8 @@ async fn hands_its_calls_over_and_ends_with_70(place: &str) {
         }
     }
     let worn_out_at = Instant::now();
-    let dialled = |(_, event): &(Duration, Event)| *event == Event::Dialled(HUMAN.into());
-    eventually("the person is dialled", async || caller.events().iter().any(dialled)).await;
+    let rung = |heard: &Heard| matches!(heard, Heard::Said(said) if said.starts_with("One moment please."));
+    eventually("a person is rung", async || caller.heard().iter().any(rung)).await;
     // No other instance is there: five times a second's pause. The sentence is included.
     assert!(worn_out_at.elapsed() < Duration::from_secs(12), "{:?}", worn_out_at.elapsed());
     assert_eq!(house.app.ends_with().await.code(), Some(70));

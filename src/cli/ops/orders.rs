@@ -108,7 +108,7 @@ pub fn transfer(CallArguments { call, server }: &CallArguments) -> u8 {
     let path = format!("/api/ops/calls/{call}/transfer");
     order("transfer", server, (Method::POST, path.as_str(), None), |_| {
         format!(
-            "{call} goes to HUMAN_FALLBACK_NUMBER\nnext: the log of calls has `transferred` once the person answers"
+            "{call} goes to a person\nnext: the log of calls has `transferred` once somebody has taken it"
         )
     })
 }

@@ -150,7 +150,7 @@ impl Caller {
 
     /// Presses a key (`0`-`9`, `*`, `#`); sent with the next frame, or heard by a recorder.
     pub fn presses(&self, key: char) {
-        self.line.with(|state| state.keys.push_back(key));
+        self.line.change(|state| state.keys.push_back(key));
     }
 
     /// Hangs up and waits until everybody has been told.

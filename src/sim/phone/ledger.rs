@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 
 use chrono::{DateTime, Utc};
 
+use super::ear::Heard;
 use super::line::{Line, Order};
 use super::sid;
 use super::twiml::{Room, Target};
@@ -37,6 +38,10 @@ pub struct CallRecord {
     pub ended: Cell<Option<DateTime<Utc>>>,
     /// Its log was deleted.
     pub deleted: Cell<bool>,
+    /// The call whose `<Dial>` made it.
+    pub parent: Option<String>,
+    /// What was heard at this end, when the leg is over.
+    pub heard: RefCell<Vec<Heard>>,
     /// The line to it, as long as there is a leg.
     line: Weak<Line>,
 }
@@ -45,6 +50,7 @@ pub struct CallRecord {
 pub enum Direction {
     Inbound,
     OutboundApi,
+    OutboundDial,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +73,19 @@ pub struct Conference {
     pub started: Cell<bool>,
     pub ended: Cell<bool>,
     pub participants: RefCell<Vec<Participant>>,
+    /// Who is told what happens, and of what.
+    pub callback: Option<(Target, Vec<String>)>,
+    /// What has happened, and was not told yet.
+    pub untold: RefCell<Vec<Happened>>,
+    /// Of the next message.
+    pub sequence: Cell<u32>,
+}
+
+/// Something that happened in a conference: Twilio's word for it, and whom it concerns.
+#[derive(Clone)]
+pub struct Happened {
+    pub event: &'static str,
+    pub participant: Option<Participant>,
 }
 
 #[derive(Clone)]
@@ -120,9 +139,21 @@ impl Ledger {
         direction: Direction,
         line: &Rc<Line>,
     ) -> Rc<CallRecord> {
+        self.add_leg(number, [from, to], direction, None, line)
+    }
+
+    /// The same, of a call that another one's `<Dial>` may have made.
+    pub fn add_leg(
+        &self,
+        number: u16,
+        [from, to]: [String; 2],
+        direction: Direction,
+        parent: Option<String>,
+        line: &Rc<Line>,
+    ) -> Rc<CallRecord> {
         let status = match direction {
             Direction::Inbound => Status::Ringing,
-            Direction::OutboundApi => Status::Queued,
+            Direction::OutboundApi | Direction::OutboundDial => Status::Queued,
         };
         let call = Rc::new(CallRecord {
             number,
@@ -134,6 +165,8 @@ impl Ledger {
             created: Utc::now(),
             ended: Cell::new(None),
             deleted: Cell::new(false),
+            parent,
+            heard: RefCell::default(),
             line: Rc::downgrade(line),
         });
         self.calls.borrow_mut().push(call.clone());
@@ -168,6 +201,9 @@ impl Ledger {
                 started: Cell::new(false),
                 ended: Cell::new(false),
                 participants: RefCell::default(),
+                callback: room.callback.clone(),
+                untold: RefCell::default(),
+                sequence: Cell::new(1),
             });
             self.conferences.borrow_mut().push(new.clone());
             new
@@ -179,17 +215,22 @@ impl Ledger {
         if conference.participants.borrow().iter().any(taken) {
             return None;
         }
-        conference.participants.borrow_mut().push(Participant {
+        let entered = Participant {
             call: call.clone(),
             label: room.label.clone(),
             muted: room.muted,
             hold: false,
             start_on_enter: room.start_on_enter,
             end_on_exit: room.end_on_exit,
-        });
+        };
+        conference.participants.borrow_mut().push(entered.clone());
+        conference.happened("participant-join", Some(entered));
         let participants = conference.participants.borrow();
-        if participants.len() > 1 && participants.iter().any(|participant| participant.start_on_enter) {
-            conference.started.set(true);
+        let may_start =
+            participants.len() > 1 && participants.iter().any(|participant| participant.start_on_enter);
+        if may_start && !conference.started.replace(true) {
+            conference.happened("conference-start", None);
+            participants.iter().for_each(|participant| participant.call.wakes());
         }
         drop(participants);
         conference.check();
@@ -274,6 +315,7 @@ impl Conference {
         };
         let Some(left) = left else { return };
         left.call.wakes();
+        self.happened("participant-leave", Some(left.clone()));
         if left.end_on_exit || self.participants.borrow().is_empty() {
             self.end();
         }
@@ -282,9 +324,19 @@ impl Conference {
 
     /// Puts everybody out.
     pub fn end(&self) {
-        self.ended.set(true);
+        let is_new = !self.ended.replace(true);
         for participant in self.participants.take() {
             participant.call.wakes();
+            self.happened("participant-leave", Some(participant));
+        }
+        if is_new {
+            self.happened("conference-end", None);
+        }
+    }
+
+    fn happened(&self, event: &'static str, participant: Option<Participant>) {
+        if self.callback.is_some() {
+            self.untold.borrow_mut().push(Happened { event, participant });
         }
     }
 
@@ -302,6 +354,7 @@ impl Direction {
         match self {
             Self::Inbound => "inbound",
             Self::OutboundApi => "outbound-api",
+            Self::OutboundDial => "outbound-dial",
         }
     }
 }

@@ -12,9 +12,11 @@ use super::line::{End, Event, Line, Order};
 use super::network::Inner;
 use super::number::Hook;
 use super::stream::{Media, StreamEnd};
-use super::twiml::{self, Dialled, Method, Room, Target, Verb};
+use super::twiml::{self, Method, Target, Verb};
 use super::{AfterDrop, Person};
 
+mod dial;
+mod gather;
 mod recorder;
 mod reports;
 #[cfg(test)]
@@ -25,7 +27,7 @@ const MAX_REDIRECTS: u32 = 10;
 /// The time a sentence takes is about this for each character, up to [`MAX_SAY`].
 const SAY_PER_CHARACTER: Duration = Duration::from_millis(60);
 const MAX_SAY: Duration = Duration::from_secs(5);
-/// How long a dialled party talks.
+/// How long a dialled party talks, and how long audio is that is played.
 const ELSEWHERE: Duration = Duration::from_secs(1);
 /// How long it takes to hear that a dialled party is busy.
 const BUSY_TONE: Duration = Duration::from_millis(500);
@@ -40,6 +42,10 @@ pub struct Leg {
     pub status_callback: Option<StatusCallback>,
     /// Callbacks under way.
     pub callbacks: Vec<JoinHandle<()>>,
+    /// Of a leg to somebody: who answers, and how long it rings for them.
+    pub person: Option<(Person, Duration)>,
+    /// A `<Hangup>` has ended it.
+    pub said_hangup: bool,
 }
 
 /// Who is told of a call's progress.
@@ -83,6 +89,10 @@ impl Leg {
                 Document::Fetch(Request { url, method, call_status, extra, is_fallback })
             }
             Some(order) => {
+                self.rings_elsewhere();
+                if let Some(end) = self.is_not_answered().await {
+                    return self.ends(end).await;
+                }
                 self.is_answered_elsewhere();
                 match ordered(order) {
                     Ok(document) => document,
@@ -102,7 +112,11 @@ impl Leg {
             End::Canceled => Status::Canceled,
             End::Lost => Status::Failed,
         };
-        self.line.with(|state| state.stops_listening(Instant::now()));
+        let heard = self.line.with(|state| {
+            state.stops_listening(Instant::now());
+            state.ear.heard().to_vec()
+        });
+        self.record.heard.replace(heard);
         self.record.ends(status);
         for recording in self.net.ledger.recordings_of(&self.record.sid) {
             self.callbacks.extend(self.net.completes(&recording));
@@ -200,99 +214,40 @@ impl Leg {
         if !matches!(verb, Verb::Reject { .. }) {
             self.record.status.set(Status::InProgress);
         }
-        let for_a_while = |length| line.unless_interrupted(sleep(length));
         match verb {
-            Verb::Say(text) => {
-                let length = SAY_PER_CHARACTER.saturating_mul(text.chars().count() as u32).min(MAX_SAY);
-                line.change(|state| {
-                    state.breaks_silence(Instant::now());
-                    state.ear.is_told(text);
-                });
-                let said = for_a_while(length).await;
+            Verb::Say(_) | Verb::Play(_) | Verb::Pause(_) => {
+                let heard = line.unless_interrupted(self.hears(&verb)).await;
                 line.change(|state| state.was_not_silent_until(Instant::now()));
-                said.map_or(Next::End(End::ByCaller), |()| Next::Verb)
-            }
-            Verb::Play(_) => for_a_while(ELSEWHERE).await.map_or(Next::End(End::ByCaller), |()| Next::Verb),
-            Verb::Pause(length) => {
-                for_a_while(length).await.map_or(Next::End(End::ByCaller), |()| Next::Verb)
+                heard.map_or(Next::End(End::ByCaller), |()| Next::Verb)
             }
             Verb::Redirect(target) => self.document(&target, base, Vec::new()),
-            Verb::Hangup => Next::End(End::ByBridge),
+            Verb::Hangup => {
+                self.said_hangup = true;
+                Next::End(End::ByBridge)
+            }
             Verb::Reject { busy } if first && !self.is_answered() => Next::End(End::Rejected { busy }),
             Verb::Reject { .. } => Next::Verb,
             Verb::Connect { action, stream } => self.connects(action, &stream, base).await,
             Verb::Dial { action, timeout, to } => self.dials(action, timeout, to, base).await,
+            Verb::Gather(gather) => self.gathers(&gather, base).await,
             Verb::Record { action, recorder } => self.records(action, &recorder, base).await,
         }
     }
 
-    async fn dials(&mut self, action: Option<Target>, timeout: Duration, to: Dialled, base: &Url) -> Next {
-        let line = self.line.clone();
-        line.change(|state| state.breaks_silence(Instant::now()));
-        let (interrupted, result) = match to {
-            Dialled::Number(number) => {
-                line.event(Event::Dialled(number));
-                let (length, status) = match self.net.options.person {
-                    Person::Answers => (ELSEWHERE, "completed"),
-                    Person::NoAnswer => (timeout, "no-answer"),
-                    Person::Busy => (BUSY_TONE, "busy"),
-                };
-                let interrupted = line.unless_interrupted(sleep(length)).await.is_none();
-                if self.net.options.person == Person::Answers {
-                    line.event(Event::Answered);
+    /// What is said or played, to its end.
+    async fn hears(&self, verb: &Verb) {
+        if !matches!(verb, Verb::Pause(_)) {
+            self.line.change(|state| {
+                state.breaks_silence(Instant::now());
+                if let Verb::Say(text) = verb {
+                    state.ear.is_told(text.clone());
                 }
-                (
-                    interrupted,
-                    dialled_number(if interrupted && status != "completed" { "canceled" } else { status }),
-                )
-            }
-            Dialled::Conference(room) => {
-                line.event(Event::Dialled(room.name.clone()));
-                line.event(Event::Answered);
-                (self.confers(&room).await.is_none(), vec![("DialCallStatus", "answered".to_owned())])
-            }
-        };
-        line.change(|state| state.was_not_silent_until(Instant::now()));
-        match action {
-            _ if interrupted => self.hangs_up_before(action, base, result),
-            Some(action) => self.document(&action, base, result),
-            None => Next::Verb,
+            });
         }
-    }
-
-    /// The caller hung up, or the REST API has an order: the action is told of a hang-up, and steers nothing.
-    fn hangs_up_before(
-        &mut self,
-        action: Option<Target>,
-        base: &Url,
-        extra: Vec<(&'static str, String)>,
-    ) -> Next {
-        let hung_up = self.line.with(|state| state.hang_up);
-        if let Some(action) = action.filter(|_| hung_up)
-            && let Next::Document(request) = self.document(&action, base, extra)
-        {
-            let mut params = self.params("completed");
-            params.extend(request.extra.into_iter().map(|(name, value)| (name.to_owned(), value)));
-            self.callback(request.url, request.method, params);
+        sleep(length(verb)).await;
+        if !matches!(verb, Verb::Pause(_)) {
+            self.line.change(|state| state.was_not_silent_until(Instant::now()));
         }
-        Next::End(End::ByCaller)
-    }
-
-    /// Stays in a conference until somebody ends that; without a REST API nobody can, so it is a short one.
-    /// None if the caller hung up or the REST API has an order.
-    async fn confers(&self, room: &Room) -> Option<()> {
-        let Some(conference) = self.net.ledger.join(room, &self.record) else {
-            self.violation("16025", format!("the participant label {:?} is taken", room.label));
-            return Some(());
-        };
-        let stayed = if self.net.options.api_listen.is_some() {
-            let over = self.line.until(|_| (!conference.has(&self.record.sid)).then_some(()));
-            self.line.unless_interrupted(over).await
-        } else {
-            self.line.unless_interrupted(sleep(ELSEWHERE)).await
-        };
-        conference.leave(&self.record.sid);
-        stayed
     }
 
     fn document(&self, target: &Target, base: &Url, extra: Vec<(&'static str, String)>) -> Next {
@@ -391,16 +346,14 @@ impl Leg {
     }
 }
 
-/// What the `action` of a `<Dial>` of a number is told (reference: twilio.md section 2.3).
-fn dialled_number(status: &'static str) -> Vec<(&'static str, String)> {
-    let answered = status == "completed";
-    let mut told = vec![
-        ("DialCallStatus", status.to_owned()),
-        ("DialCallSid", super::sid("CA")),
-        ("DialBridged", answered.to_string()),
-    ];
-    told.extend(answered.then(|| ("DialCallDuration", ELSEWHERE.as_secs().to_string())));
-    told
+/// How long it takes to say or play something.
+fn length(verb: &Verb) -> Duration {
+    match verb {
+        Verb::Say(text) => SAY_PER_CHARACTER.saturating_mul(text.chars().count() as u32).min(MAX_SAY),
+        Verb::Play(_) => ELSEWHERE,
+        Verb::Pause(length) => *length,
+        _ => Duration::ZERO,
+    }
 }
 
 /// An order as what to do next; the error ends the call.

@@ -115,9 +115,12 @@ pub struct Options {
     /// What happens when a media socket dies without the bridge's close
     #[arg(long, value_enum, default_value_t)]
     pub after_drop: AfterDrop,
-    /// What the person does whose number is dialled
+    /// What the person does whose number is dialled, or who is called by the REST API
     #[arg(long, value_enum, default_value_t)]
     pub person: Person,
+    /// What the person at this number does instead, such as `+14155550123=busy`; may be repeated
+    #[arg(long, value_name = "NUMBER=WHAT", value_parser = person_at)]
+    pub person_at: Vec<(String, Person)>,
     /// Where to be Twilio's REST API for these calls: a loopback address; port 0 is any free one
     #[arg(long, value_name = "ADDR", value_parser = loopback_address)]
     pub api_listen: Option<SocketAddr>,
@@ -160,13 +163,43 @@ pub enum AfterDrop {
 /// What a person does whose telephone rings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Person {
-    /// Talks for a second, and hangs up
+    /// Takes the call with the key 1 if there is a whisper, talks for a second, and hangs up
     #[default]
     Answers,
-    /// Lets it ring, for as long as the `<Dial>` does
+    /// Answers, and presses another key
+    Declines,
+    /// Answers, and presses no key
+    NoKey,
+    /// A machine answers: it talks, and presses no key
+    Machine,
+    /// Lets it ring, for as long as the network does
     NoAnswer,
     /// Speaks to somebody else
     Busy,
+}
+
+impl Person {
+    /// Whether somebody, or something, answers.
+    fn answers(self) -> bool {
+        !matches!(self, Self::NoAnswer | Self::Busy)
+    }
+
+    /// The key that they press when they are asked for one.
+    fn key(self) -> Option<char> {
+        match self {
+            Self::Answers => Some('1'),
+            Self::Declines => Some('2'),
+            Self::NoKey | Self::Machine | Self::NoAnswer | Self::Busy => None,
+        }
+    }
+}
+
+impl Options {
+    /// What the person at this number does.
+    fn person_of(&self, number: &str) -> Person {
+        let at_number = self.person_at.iter().rev().find(|(known, _)| known == number);
+        at_number.map_or(self.person, |(_, person)| *person)
+    }
 }
 
 impl Default for Options {
@@ -183,6 +216,7 @@ impl Default for Options {
             retry_gap: Duration::ZERO,
             after_drop: AfterDrop::default(),
             person: Person::default(),
+            person_at: Vec::new(),
             api_listen: None,
             api_throttled: 0,
             api_unanswered: 0,
@@ -375,6 +409,11 @@ impl Callers<'_> {
 /// A fresh identifier: `prefix` and 32 hexadecimal digits.
 pub(crate) fn sid(prefix: &str) -> String {
     format!("{prefix}{:032x}", rand::random::<u128>())
+}
+
+fn person_at(text: &str) -> Result<(String, Person), String> {
+    let (number, what) = text.split_once('=').ok_or("a number, `=`, and what the person there does")?;
+    Ok((number.to_owned(), <Person as clap::ValueEnum>::from_str(what, false)?))
 }
 
 fn millis(text: &str) -> Result<Duration, String> {

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
 use actix_web::dev::ServerHandle;
@@ -13,15 +14,16 @@ use anyhow::Context;
 use hdrhistogram::Histogram;
 use url::Url;
 
-use super::Options;
 use super::api::Api;
 use super::caller::Caller;
-use super::ledger::{CallRecord, Direction, Ledger, Message};
+use super::ear::Heard;
+use super::ledger::{CallRecord, Conference, Direction, Happened, Ledger, Message};
 use super::leg::{Leg, StatusCallback};
 use super::line::{Line, Order};
 use super::number::{Hook, Number};
 use super::twiml::Method;
 use super::webhook::Webhooks;
+use super::{Options, Person};
 use crate::sim::report::Violation;
 
 /// The account whose calls these are.
@@ -126,7 +128,7 @@ impl Network {
     }
 
     /// How long a silence the callers bear.
-    pub(super) fn patience(&self) -> std::time::Duration {
+    pub(super) fn patience(&self) -> Duration {
         self.inner.options.patience
     }
 
@@ -138,6 +140,14 @@ impl Network {
     /// Where the simulated REST API listens, if it does.
     pub fn api_addr(&self) -> Option<SocketAddr> {
         self.api.as_ref().map(Api::address)
+    }
+
+    /// The calls to this number that the bridge has made and that are over: how each ended, and what was
+    /// heard there.
+    pub fn calls_to(&self, number: &str) -> Vec<(&'static str, Vec<Heard>)> {
+        let calls = self.inner.ledger.calls.borrow();
+        let of_number = calls.iter().filter(|call| call.to == number && call.is_over());
+        of_number.map(|call| (call.status.get().as_str(), call.heard.borrow().clone())).collect()
     }
 
     /// The text messages that were sent, in order.
@@ -164,6 +174,8 @@ pub struct Outgoing {
     /// What the call does once it is answered.
     pub order: Order,
     pub status_callback: Option<StatusCallback>,
+    /// Who answers, and how long it rings for them; none answers at once and does nothing.
+    pub person: Option<(Person, Duration)>,
 }
 
 impl Inner {
@@ -173,6 +185,7 @@ impl Inner {
         let number = self.next_number.get().context("no call numbers left")?;
         self.next_number.set(number.checked_add(1));
         let line = Rc::new(Line::new(number));
+        let person = outgoing.as_ref().and_then(|outgoing| outgoing.person);
         let (from, to, direction, status_callback, first) = match outgoing {
             None => {
                 let from = format!("+1415555{:04}", number % 10_000);
@@ -180,7 +193,7 @@ impl Inner {
                 let callback = StatusCallback { url, method, events: vec!["completed".to_owned()] };
                 (from, NUMBER.to_owned(), Direction::Inbound, Some(callback), None)
             }
-            Some(Outgoing { from, to, order, status_callback }) => {
+            Some(Outgoing { from, to, order, status_callback, .. }) => {
                 (from, to, Direction::OutboundApi, status_callback, Some(order))
             }
         };
@@ -192,6 +205,8 @@ impl Inner {
             record: record_of_leg,
             status_callback,
             callbacks: Vec::new(),
+            person,
+            said_hangup: false,
         };
         self.live.update(|live| live + 1);
         actix_rt::spawn(async move {
@@ -215,6 +230,44 @@ impl Inner {
                 net.violation(number, "15003", format!("{}: {error}", url.path()));
             }
         })
+    }
+
+    /// Tells whoever wants to know what has happened in a conference.
+    pub fn tells_of(self: &Rc<Self>, conference: &Conference) -> Vec<JoinHandle<()>> {
+        let happened = conference.untold.take();
+        let Some((target, events)) = &conference.callback else { return Vec::new() };
+        let Ok(url) = Url::parse(&target.url) else { return Vec::new() };
+        let mut told = Vec::new();
+        for Happened { event, participant } in happened {
+            let wanted = event.split('-').next_back().unwrap_or_default();
+            if !events.iter().any(|known| known == wanted) {
+                continue;
+            }
+            let sequence = conference.sequence.replace(conference.sequence.get() + 1).to_string();
+            let number = participant.as_ref().map_or(u16::MAX, |one| one.call.number);
+            let mut params = vec![
+                ("AccountSid", ACCOUNT_SID.to_owned()),
+                ("ConferenceSid", conference.sid.clone()),
+                ("FriendlyName", conference.name.clone()),
+                ("SequenceNumber", sequence),
+                ("Timestamp", chrono::Utc::now().to_rfc2822()),
+                ("StatusCallbackEvent", event.to_owned()),
+            ];
+            if let Some(one) = participant {
+                params.extend([
+                    ("CallSid", one.call.sid.clone()),
+                    ("Muted", one.muted.to_string()),
+                    ("Hold", one.hold.to_string()),
+                    ("Coaching", "false".to_owned()),
+                    ("StartConferenceOnEnter", one.start_on_enter.to_string()),
+                    ("EndConferenceOnExit", one.end_on_exit.to_string()),
+                ]);
+                params.extend(one.label.map(|label| ("ParticipantLabel", label)));
+            }
+            let params = params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            told.push(self.callback(number, url.clone(), target.method, params));
+        }
+        told
     }
 
     /// Records something a real network would have complained of.

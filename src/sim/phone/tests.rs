@@ -132,7 +132,7 @@ impl Bridge {
                             .body("<Response><Say>Goodbye</Say><Hangup/></Response>"),
                         "/person" => HttpResponse::Ok()
                             .content_type("text/xml")
-                            .body("<Response><Dial>+15005550006</Dial></Response>"),
+                            .body("<Response><Dial>+14155550123</Dial></Response>"),
                         "/metrics" => HttpResponse::NotFound().finish(),
                         _ => HttpResponse::NoContent().finish(),
                     }

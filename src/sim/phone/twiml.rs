@@ -6,6 +6,10 @@ use std::time::Duration;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
+mod schema;
+
+use schema::attributes;
+
 /// A fault in a document, by Twilio's error code: 12100 cannot be parsed, 12200 breaks the schema (the call
 /// goes on), 12300 wrong content type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +40,7 @@ pub enum Verb {
         timeout: Duration,
         to: Dialled,
     },
+    Gather(Gather),
     Record {
         action: Option<Target>,
         recorder: Recorder,
@@ -67,8 +72,30 @@ pub struct Stream {
 /// Whom a `<Dial>` is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dialled {
-    Number(String),
+    Number(Number),
     Conference(Room),
+}
+
+/// `<Number>`, or the text of a `<Dial>`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Number {
+    pub number: String,
+    /// What whoever answers follows before both are connected.
+    pub whisper: Option<Target>,
+    /// `Dial@callerId`.
+    pub caller_id: Option<String>,
+}
+
+/// `<Gather>` of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gather {
+    pub action: Option<Target>,
+    pub digits: usize,
+    pub timeout: Duration,
+    /// The action is asked without a key, too.
+    pub asks_without_key: bool,
+    /// `<Say>`, `<Play>` and `<Pause>`.
+    pub heard: Vec<Verb>,
 }
 
 /// `<Conference>`, as far as the network has conferences.
@@ -80,11 +107,23 @@ pub struct Room {
     pub muted: bool,
     pub start_on_enter: bool,
     pub end_on_exit: bool,
+    /// What is heard alone; music by default.
+    pub wait: Option<Target>,
+    /// Of the first participant's: who is told what happens, and of what.
+    pub callback: Option<(Target, Vec<String>)>,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self { name: String::new(), label: None, muted: false, start_on_enter: true, end_on_exit: false }
+        Self {
+            name: String::new(),
+            label: None,
+            muted: false,
+            start_on_enter: true,
+            end_on_exit: false,
+            wait: None,
+            callback: None,
+        }
     }
 }
 
@@ -108,80 +147,6 @@ pub const RINGS: Duration = Duration::from_secs(30);
 const CONTENT_TYPES: [&str; 3] = ["text/xml", "application/xml", "text/html"];
 /// Name and value of a `<Parameter>` together stay below this.
 const PARAMETER_CHARS: usize = 500;
-
-const RECORDING: [&str; 3] =
-    ["recordingStatusCallback", "recordingStatusCallbackMethod", "recordingStatusCallbackEvent"];
-
-/// Attributes of `<Dial>`, `<Conference>` and `<Record>` beside those of their recordings.
-const DIAL: &[&str] = &[
-    "action",
-    "method",
-    "timeout",
-    "timeLimit",
-    "callerId",
-    "answerOnBridge",
-    "record",
-    "recordingTrack",
-    "trim",
-    "hangupOnStar",
-    "ringTone",
-    "sequential",
-    "referUrl",
-    "callReason",
-];
-const CONFERENCE: &[&str] = &[
-    "muted",
-    "beep",
-    "startConferenceOnEnter",
-    "endConferenceOnExit",
-    "participantLabel",
-    "waitUrl",
-    "waitMethod",
-    "maxParticipants",
-    "jitterBufferSize",
-    "record",
-    "statusCallback",
-    "statusCallbackMethod",
-    "statusCallbackEvent",
-    "coach",
-    "region",
-    "trim",
-];
-const RECORD: &[&str] = &[
-    "action",
-    "method",
-    "maxLength",
-    "timeout",
-    "finishOnKey",
-    "playBeep",
-    "trim",
-    "transcribe",
-    "transcribeCallback",
-];
-
-/// The attributes that an element may have; none for an unknown element.
-fn attributes(element: &str) -> Option<Vec<&'static str>> {
-    let (own, recording): (&[&'static str], bool) = match element {
-        "Response" | "Hangup" => (&[], false),
-        "Say" => (&["voice", "language", "loop"], false),
-        "Play" => (&["loop", "digits"], false),
-        "Pause" => (&["length"], false),
-        "Redirect" => (&["method"], false),
-        "Reject" => (&["reason"], false),
-        "Connect" => (&["action", "method"], false),
-        "Stream" => (&["url", "name", "track", "statusCallback", "statusCallbackMethod"], false),
-        "Parameter" => (&["name", "value"], false),
-        "Number" => (
-            &["statusCallback", "statusCallbackMethod", "statusCallbackEvent", "url", "method", "sendDigits"],
-            false,
-        ),
-        "Dial" => (DIAL, true),
-        "Conference" => (CONFERENCE, true),
-        "Record" => (RECORD, true),
-        _ => return None,
-    };
-    Some(own.iter().chain(recording.then_some(&RECORDING).into_iter().flatten()).copied().collect())
-}
 
 /// Reads an answer to a voice webhook: its verbs in order, and what in it breaks the schema without ending
 /// the call.
@@ -326,9 +291,15 @@ impl Element {
             "Dial" => {
                 let text_of = |element: &Self| element.text.trim().to_owned();
                 let to = child("Conference").map(|conference| Dialled::Conference(conference.room()));
-                let to = to.unwrap_or_else(|| Dialled::Number(child("Number").map_or_else(text, text_of)));
+                let to = to.unwrap_or_else(|| {
+                    let number = child("Number").map_or_else(text, text_of);
+                    let whisper = child("Number").and_then(|number| number.target("url", "method"));
+                    let caller_id = self.get("callerId").map(str::to_owned);
+                    Dialled::Number(Number { number, whisper, caller_id })
+                });
                 Verb::Dial { action: action(), timeout: self.seconds("timeout", RINGS, faults), to }
             }
+            "Gather" => Verb::Gather(self.gather(faults)),
             "Record" => Verb::Record { action: action(), recorder: self.recorder(faults) },
             _ => return None,
         };
@@ -367,6 +338,29 @@ impl Element {
         }
     }
 
+    fn gather(&self, faults: &mut Vec<Fault>) -> Gather {
+        let input = self.get("input").unwrap_or("dtmf");
+        if !input.split(' ').any(|kind| kind == "dtmf") {
+            faults.push(schema_fault(format!("Gather@input is {input:?}, and the network hears keys only")));
+        }
+        let digits = self.get("numDigits").map_or(Ok(usize::MAX), str::parse);
+        let digits = digits.ok().filter(|digits| *digits > 0).unwrap_or_else(|| {
+            faults.push(schema_fault("Gather@numDigits is no number above 0".into()));
+            1
+        });
+        let heard: Vec<_> = self.children.iter().filter_map(|child| child.verb(faults)).collect();
+        if heard.iter().any(|verb| !matches!(verb, Verb::Say(_) | Verb::Play(_) | Verb::Pause(_))) {
+            faults.push(schema_fault("<Gather> holds more than <Say>, <Play> and <Pause>".into()));
+        }
+        Gather {
+            action: self.target("action", "method"),
+            digits,
+            timeout: self.seconds("timeout", Duration::from_secs(5), faults),
+            asks_without_key: self.get("actionOnEmptyResult") == Some("true"),
+            heard,
+        }
+    }
+
     fn room(&self) -> Room {
         let flag = |name: &str, default| self.get(name).map_or(default, |value| value == "true");
         Room {
@@ -375,6 +369,11 @@ impl Element {
             muted: flag("muted", false),
             start_on_enter: flag("startConferenceOnEnter", true),
             end_on_exit: flag("endConferenceOnExit", false),
+            wait: self.target("waitUrl", "waitMethod").filter(|target| !target.url.is_empty()),
+            callback: self.target("statusCallback", "statusCallbackMethod").map(|target| {
+                let events = self.get("statusCallbackEvent").unwrap_or_default();
+                (target, events.split_whitespace().map(str::to_owned).collect())
+            }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `/Calls`.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use chrono::Utc;
 use serde_json::{Value, json};
@@ -16,6 +17,8 @@ use crate::sim::phone::twiml::Target;
 
 pub const STATUSES: &[&str] =
     &["queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled"];
+/// How long a call rings unless the request says so.
+const RINGS: Duration = Duration::from_secs(60);
 /// In dollars.
 const PRICE_OF_A_MINUTE: f64 = 0.0085;
 pub const PROGRESS: Kind = Kind::Several(&["initiated", "ringing", "answered", "completed"]);
@@ -95,7 +98,7 @@ pub fn list(net: &Inner, params: &Params) -> Result<Reply, Fault> {
             && params.admits("To", &call.to)
             && params.admits("From", &call.from)
             && params.admits("Status", call.status.get().as_str())
-            && params.get("ParentCallSid").is_none()
+            && params.get("ParentCallSid").is_none_or(|parent| call.parent.as_deref() == Some(parent))
             && params.admits_time(["StartTime", "StartTime>", "StartTime<"], call.created)
             && call.ended.get().map_or(!asks_for_end, |ended| params.admits_time(ends, ended))
     });
@@ -127,6 +130,7 @@ pub fn create(net: &Rc<Inner>, params: &Params) -> Result<Reply, Fault> {
         to: params.owned("To").unwrap_or_default(),
         order,
         status_callback: status_callback(params),
+        person: params.get("To").map(|to| (net.options.person_of(to), rings_for(params))),
     };
     let (_, call) = net.begins(Some(outgoing)).map_err(|_| Fault::new(429, 10004, "no call numbers left"))?;
     Ok(Reply::created(json(net, &call)))
@@ -159,6 +163,11 @@ pub fn update(net: &Inner, sid: &str, params: &Params) -> Result<Reply, Fault> {
         reply["status"] = json!(if waits { "canceled" } else { "completed" });
     }
     Ok(Reply::ok(reply))
+}
+
+/// How long it rings unless somebody answers.
+fn rings_for(params: &Params) -> Duration {
+    params.number("Timeout").map_or(RINGS, |seconds| Duration::from_secs(seconds.into()))
 }
 
 /// The document that a request gives, by URL or inline.
@@ -194,7 +203,7 @@ fn json(net: &Inner, call: &CallRecord) -> Value {
     let ended = call.ended.get();
     let seconds = ended.map(|ended| (ended - call.created).num_seconds().to_string());
     json!({
-        "sid": call.sid, "account_sid": ACCOUNT_SID, "api_version": "2010-04-01", "parent_call_sid": null,
+        "sid": call.sid, "account_sid": ACCOUNT_SID, "api_version": "2010-04-01", "parent_call_sid": call.parent,
         "from": call.from, "to": call.to, "direction": call.direction.as_str(), "status": call.status.get().as_str(),
         "date_created": time(call.created), "date_updated": time(ended.unwrap_or(call.created)),
         "start_time": time(call.created), "end_time": ended.map(time), "duration": seconds,

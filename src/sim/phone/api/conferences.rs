@@ -68,11 +68,12 @@ pub fn fetch(net: &Inner, sid: &str, params: &Params) -> Result<Reply, Fault> {
     Ok(Reply::ok(json(found)))
 }
 
-pub fn update(net: &Inner, sid: &str, params: &Params) -> Result<Reply, Fault> {
+pub fn update(net: &Rc<Inner>, sid: &str, params: &Params) -> Result<Reply, Fault> {
     params.check(UPDATE, &[])?;
     let conference = net.ledger.conference(sid).ok_or_else(Fault::not_found)?;
     if params.get("Status").is_some() {
         conference.end();
+        net.tells_of(&conference);
     }
     Ok(Reply::ok(json(&conference)))
 }
@@ -103,6 +104,7 @@ pub fn add(net: &Rc<Inner>, name: &str, params: &Params) -> Result<Reply, Fault>
         muted: params.flag("Muted").unwrap_or(false),
         start_on_enter: params.flag("StartConferenceOnEnter").unwrap_or(true),
         end_on_exit: params.flag("EndConferenceOnExit").unwrap_or(false),
+        ..Room::default()
     };
     let taken =
         |conference: Rc<Conference>| room.label.as_ref().and_then(|label| conference.participant(label));
@@ -118,10 +120,12 @@ pub fn add(net: &Rc<Inner>, name: &str, params: &Params) -> Result<Reply, Fault>
             to: Dialled::Conference(room.clone()),
         }]),
         status_callback: status_callback(params),
+        person: None,
     };
     let (_, call) = net.begins(Some(outgoing)).map_err(|_| Fault::new(429, 10004, "no call numbers left"))?;
     // The leg finds itself in the conference when it starts.
     let conference = net.ledger.join(&room, &call).ok_or_else(Fault::not_found)?;
+    net.tells_of(&conference);
     let participant = conference.participant(&call.sid).ok_or_else(Fault::not_found)?;
     Ok(Reply::created(participant_json(&conference, &participant)))
 }
@@ -146,11 +150,12 @@ pub fn change(net: &Inner, sid: &str, who: &str, params: &Params) -> Result<Repl
     Ok(Reply::ok(participant_json(&conference, participant)))
 }
 
-pub fn kick(net: &Inner, sid: &str, who: &str, params: &Params) -> Result<Reply, Fault> {
+pub fn kick(net: &Rc<Inner>, sid: &str, who: &str, params: &Params) -> Result<Reply, Fault> {
     params.check(&[], &[])?;
     let conference = net.ledger.conference(sid).ok_or_else(Fault::not_found)?;
     let participant = conference.participant(who).ok_or_else(Fault::not_found)?;
     conference.leave(&participant.call.sid);
+    net.tells_of(&conference);
     Ok(Reply::deleted())
 }
 

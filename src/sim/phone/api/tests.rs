@@ -21,6 +21,7 @@ use crate::sim::phone::{AfterDrop, Caller, End, Event, Network, Options};
 
 mod calls;
 mod numbers;
+mod persons;
 mod resources;
 mod retries;
 mod strictness;

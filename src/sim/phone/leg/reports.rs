@@ -33,14 +33,18 @@ impl Leg {
         self.callback(url, target.method, params);
     }
 
-    /// An outgoing call was dialled, has rung and is answered.
-    pub(super) fn is_answered_elsewhere(&mut self) {
-        for (event, status) in
-            [("initiated", Status::Queued), ("ringing", Status::Ringing), ("answered", Status::InProgress)]
-        {
+    /// An outgoing call was dialled, and rings.
+    pub(super) fn rings_elsewhere(&mut self) {
+        for (event, status) in [("initiated", Status::Queued), ("ringing", Status::Ringing)] {
             self.record.status.set(status);
             self.reports(event, Vec::new());
         }
+    }
+
+    /// It is answered.
+    pub(super) fn is_answered_elsewhere(&mut self) {
+        self.record.status.set(Status::InProgress);
+        self.reports("answered", Vec::new());
     }
 
     /// Tells whoever wants to know of `event`.
@@ -87,8 +91,9 @@ impl Leg {
 
     /// The parameters of every webhook of this call.
     pub(super) fn params(&self, call_status: &str) -> Vec<(String, String)> {
-        let CallRecord { sid, from, to, direction, .. } = &*self.record;
-        owned([
+        let CallRecord { sid, from, to, direction, parent, .. } = &*self.record;
+        let parent = parent.as_ref().map(|parent| ("ParentCallSid".to_owned(), parent.clone()));
+        let params = owned([
             ("AccountSid", ACCOUNT_SID),
             ("ApiVersion", "2010-04-01"),
             ("CallSid", sid),
@@ -111,7 +116,8 @@ impl Leg {
             ("ToCountry", "US"),
             ("ToState", ""),
             ("ToZip", ""),
-        ])
+        ]);
+        params.into_iter().chain(parent).collect()
     }
 }
 

@@ -43,8 +43,39 @@ fn a_transfer_is_read_as_whom_to_dial() {
     assert_eq!(faults, []);
     let room =
         Room { name: "room 1".into(), label: Some("caller".into()), end_on_exit: true, ..Room::default() };
+    let number = Number { number: "+1415".into(), ..Number::default() };
     let dials = |to| Verb::Dial { action: None, timeout: RINGS, to };
-    assert_eq!(verbs, [dials(Dialled::Conference(room)), dials(Dialled::Number("+1415".into()))]);
+    assert_eq!(verbs, [dials(Dialled::Conference(room)), dials(Dialled::Number(number))]);
+}
+
+#[test]
+fn a_whisper_and_a_question_for_a_key_are_read() {
+    let (verbs, faults) = read_xml(
+        r#"<Response><Gather numDigits="1" timeout="10" finishOnKey="" actionOnEmptyResult="true" action="/key">
+           <Say>Press 1</Say><Play>/music</Play></Gather>
+           <Dial callerId="+1500"><Number url="/whisper">+1415</Number></Dial></Response>"#,
+    )
+    .unwrap();
+    assert_eq!(faults, []);
+    let gather = Gather {
+        action: Some(post("/key")),
+        digits: 1,
+        timeout: Duration::from_secs(10),
+        asks_without_key: true,
+        heard: vec![Verb::Say("Press 1".into()), Verb::Play("/music".into())],
+    };
+    let number =
+        Number { number: "+1415".into(), whisper: Some(post("/whisper")), caller_id: Some("+1500".into()) };
+    let dial = Verb::Dial { action: None, timeout: RINGS, to: Dialled::Number(number) };
+    assert_eq!(verbs, [Verb::Gather(gather), dial]);
+    for wrong in ["numDigits='0'", "input='speech'", "timeout='0'"] {
+        assert_eq!(
+            read_xml(&format!("<Response><Gather {wrong}/></Response>")).unwrap().1.len(),
+            1,
+            "{wrong}"
+        );
+    }
+    assert_eq!(read_xml("<Response><Gather><Hangup/></Gather></Response>").unwrap().1.len(), 1);
 }
 
 #[test]
