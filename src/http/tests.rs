@@ -472,17 +472,6 @@ async fn steered(app: &web::Data<App>, door: &str, parameters: &str) -> String {
 }
 
 #[actix_rt::test]
-async fn the_last_resort_is_a_person_or_else_a_voicemail_box() {
-    let unsigned = ("BYPASS_TWILIO_VALIDATION", "true");
-    let alone = steered(&app(&[unsigned]), "fallback", "").await;
-    assert!(alone.contains(VOICEMAIL_BOX), "{alone}");
-    let staffed = app(&[unsigned, ("HUMAN_FALLBACK_NUMBER", "+14155550123")]);
-    let person = steered(&staffed, "fallback", "").await;
-    assert!(person.contains(">+14155550123</Number>"), "{person}");
-    assert!(person.contains("action=\"http://127.0.0.1:8080/api/voice/transfer-done?transfer="), "{person}");
-}
-
-#[actix_rt::test]
 async fn whoever_was_not_answered_may_leave_a_message_though_the_database_is_away() {
     let app = app(&[("BYPASS_TWILIO_VALIDATION", "true"), ("HUMAN_FALLBACK_NUMBER", "+14155550123")]);
     for status in ["busy", "no-answer", "failed", "canceled"] {

@@ -32,6 +32,16 @@ fn door_of(document: &str, attribute: &str) -> String {
 }
 
 #[actix_rt::test]
+async fn the_last_resort_is_a_person_or_else_a_voicemail_box() {
+    let alone = steered(&app(&[UNSIGNED]), "fallback", "").await;
+    assert!(alone.contains(VOICEMAIL_BOX), "{alone}");
+    let staffed = app(&[UNSIGNED, PERSON]);
+    let person = steered(&staffed, "fallback", "").await;
+    assert!(person.contains(">+14155550123</Number>"), "{person}");
+    assert!(person.contains("action=\"http://127.0.0.1:8080/api/voice/transfer-done?transfer="), "{person}");
+}
+
+#[actix_rt::test]
 async fn a_person_is_called_from_our_number_unless_the_caller_has_one() {
     let app = app(&[UNSIGNED, PERSON]);
     for none in [
