@@ -16,7 +16,7 @@ use crate::preflight::gather::{self, Beside};
 use crate::preflight::judge::judge;
 use crate::preflight::{Level, show, worst};
 use crate::private_postgres::data_home;
-use crate::settings::{Environment, Settings, is_set};
+use crate::settings::{Environment, Fault, Settings, is_set};
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct Arguments {
@@ -44,13 +44,17 @@ impl Arguments {
     }
 }
 
-/// The exit status is 0 if all lines pass, 1 for a warning, 2 for a failure, 64 for faulty settings.
+/// The exit status is 0 if all lines pass, 1 for a warning, 2 for a failure, 64 for faulty settings or
+/// arguments.
 pub fn run(arguments: &Arguments) -> u8 {
     let environment = Environment::default();
     let settings = match Settings::read(|name| environment.get(name)) {
         Ok(settings) => settings,
         Err(faults) => {
             eprintln!("switchboard preflight cannot start: {faults}");
+            if arguments.json {
+                print_json(&show::faults(faults.iter()));
+            }
             return USAGE;
         }
     };
@@ -58,6 +62,11 @@ pub fn run(arguments: &Arguments) -> u8 {
         Ok(database) => database,
         Err(error) => {
             eprintln!("switchboard preflight cannot start: the database URL is of no use: {error}");
+            if arguments.json {
+                let remedy = "give DATABASE_URL a PostgreSQL URL".to_owned();
+                let fault = Fault { name: "DATABASE_URL".to_owned(), wrong: error.to_string(), remedy };
+                print_json(&show::faults([&fault]));
+            }
             return USAGE;
         }
     };
@@ -77,8 +86,13 @@ pub fn run(arguments: &Arguments) -> u8 {
 pub async fn check(settings: &Settings, database: Address, beside: &Beside, arguments: &Arguments) -> u8 {
     let mut facts = gather::gather(settings, database, beside).await;
     let mut status = Level::Pass.exit_status();
-    if arguments.fix {
-        match fix::change(&facts, arguments.fallback_url.as_ref()) {
+    let fallback = arguments.fallback_url.as_ref();
+    let wrong = fallback.and_then(|url| fix::is_no_fallback(url, settings.http.public_url.as_ref()));
+    if let Some(wrong) = wrong {
+        eprintln!("{wrong}; nothing was changed at Twilio");
+        status = USAGE;
+    } else if arguments.fix {
+        match fix::change(&facts, fallback) {
             None => eprintln!("nothing is to be changed at Twilio"),
             Some(change) => status = mend(settings, &mut facts, &change, arguments.yes).await,
         }

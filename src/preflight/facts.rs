@@ -46,6 +46,8 @@ pub struct Said {
     pub pool_max: u32,
     pub calls: usize,
     pub has_secret_key: bool,
+    /// `SECRET_KEY` repeats so few characters that it can be guessed.
+    pub secret_key_is_weak: bool,
     pub bypasses_validation: bool,
     pub api_is_open: bool,
     /// The flight recorder keeps what is said.
@@ -54,6 +56,8 @@ pub struct Said {
     /// The REST API is a simulated one on this machine.
     pub twilio_is_local: bool,
     pub ends_tls: bool,
+    /// For how long an idle connection is kept.
+    pub keep_alive_seconds: u64,
     /// As `TRUSTED_PROXIES` has them.
     pub trusted_proxies: Vec<String>,
     pub from_number: Option<String>,
@@ -93,6 +97,8 @@ pub struct Public {
     pub health: Result<Answer, Broken>,
     /// The status of the answer to a signed upgrade of `/api/voice/stream`.
     pub stream: Result<u16, Broken>,
+    /// An unsigned `POST /api/voice/incoming`; none: it was not sent, because it might be believed.
+    pub webhook: Option<Result<Answer, Broken>>,
 }
 
 /// An answer by HTTP.
@@ -103,6 +109,8 @@ pub struct Answer {
     pub leads_to: Option<String>,
     /// This program has written it.
     pub is_ours: bool,
+    /// This program has written it, and says that it takes no new calls.
+    pub is_draining: bool,
 }
 
 /// Why there is no answer by HTTP.
@@ -111,11 +119,35 @@ pub enum Broken {
     #[error("{0}")]
     Unreachable(String),
     #[error("TLS failed: {0}")]
-    Tls(String),
+    Tls(TlsFault),
     #[error("no answer within 4 s")]
     Silent,
     #[error("the answer is no HTTP")]
     NotHttp,
+}
+
+/// Why a handshake of TLS failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TlsFault {
+    #[error(
+        "no CA that is trusted has issued the certificate, or the certificates of its issuers are missing"
+    )]
+    UnknownIssuer,
+    #[error("the certificate is that of a CA, as a self-signed one often is")]
+    OfACa,
+    #[error("the certificate has expired")]
+    Expired,
+    #[error("the certificate does not hold yet")]
+    NotYet,
+    #[error("the certificate is not valid for the name in PUBLIC_URL")]
+    OtherName,
+    #[error("the port speaks no TLS; it may speak plain HTTP")]
+    Plain,
+    #[error("the server takes neither TLS 1.2 nor TLS 1.3")]
+    OldVersion,
+    /// As the library says it.
+    #[error("{0}")]
+    Other(String),
 }
 
 /// What the Realtime service says of the key, the model and the agent.
@@ -124,9 +156,13 @@ pub enum Realtime {
     Answers,
     /// It will say the same again: what, and the setting it is about, if that is known.
     Refuses {
+        /// The service's name of the fault; empty where it has none.
+        code: String,
         said: String,
         setting: String,
     },
+    /// It answered, and has had too many requests of this account.
+    Limits(String),
     Fails(String),
 }
 

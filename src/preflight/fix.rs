@@ -60,6 +60,17 @@ pub fn change(facts: &Facts, fallback: Option<&Url>) -> Option<Change> {
     (!says.is_empty()).then_some(Change { sid, voice, fallback, status, says })
 }
 
+/// Why this is no fallback; none: it may be one.
+pub fn is_no_fallback(fallback: &Url, public_url: Option<&Url>) -> Option<String> {
+    let is_ours = public_url.is_some_and(|ours| ours.origin() == fallback.origin());
+    is_ours.then(|| {
+        format!(
+            "--fallback-url {} leads to the program itself, which may be what has failed: give the URL of a TwiML Bin",
+            shown(fallback.as_str())
+        )
+    })
+}
+
 /// Makes the change.
 ///
 /// # Errors
@@ -86,6 +97,20 @@ pub(super) fn shown(url: &str) -> String {
 mod tests {
     use super::*;
     use crate::preflight::judge::tests::good;
+
+    #[test]
+    fn a_fallback_leads_elsewhere_than_to_the_program() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let ours = url("https://voice.example.com");
+        let own = is_no_fallback(&url("https://voice.example.com/api/voice/fallback?key=hush"), Some(&ours));
+        let own = own.unwrap();
+        assert!(
+            own.contains("voice.example.com/api/voice/fallback leads to") && !own.contains("hush"),
+            "{own}"
+        );
+        let bin = url("https://handler.twilio.com/twiml/EH1");
+        assert_eq!((is_no_fallback(&bin, Some(&ours)), is_no_fallback(&bin, None)), (None, None));
+    }
 
     #[test]
     fn only_what_is_wrong_is_changed_and_no_secret_of_the_old_url_is_shown() {

@@ -1,6 +1,7 @@
 //! Gathers the facts: everybody is asked at once, and nobody is waited for longer than
 //! [`DEADLINE`].
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use actors::call::recorder::Mode;
@@ -81,17 +82,20 @@ fn tls(twilio_is_local: bool) -> Tls {
 
 fn said(settings: &Settings, database: Address, beside: &Beside) -> Said {
     let Settings { http, twilio, alerts, .. } = settings;
+    let secret_key_is_weak = beside.has_secret_key && is_weak(settings.secret_key.expose());
     Said {
         database,
         pool_max: settings.db.pool_max,
         calls: settings.registry.max_concurrent_calls,
         has_secret_key: beside.has_secret_key,
+        secret_key_is_weak,
         bypasses_validation: twilio.bypass_validation,
         api_is_open: http.api_auth == ApiAuth::Off,
         keeps_words: settings.recorder.as_ref().is_some_and(|recorder| recorder.mode == Mode::Full),
         public_url: http.public_url.clone(),
         twilio_is_local: is_loopback(&twilio.api_base_url),
         ends_tls: settings.tls.is_some(),
+        keep_alive_seconds: http.keep_alive.as_secs(),
         trusted_proxies: http.trusted_proxies.iter().map(ToString::to_string).collect(),
         from_number: twilio.from_number.clone(),
         urgent_number: alerts.number.clone(),
@@ -101,6 +105,11 @@ fn said(settings: &Settings, database: Address, beside: &Beside) -> Said {
         agent: settings.agent_file.as_ref().map(|_| settings.agent.persona.name.clone()),
         remarks: beside.remarks.iter().map(Remark::to_string).collect(),
     }
+}
+
+/// Whether a key repeats a few characters: one that was drawn has eight or more different ones.
+fn is_weak(key: &str) -> bool {
+    key.chars().collect::<BTreeSet<_>>().len() < 8
 }
 
 async fn redis(settings: &Settings) -> Option<Asked<()>> {
@@ -128,4 +137,16 @@ async fn in_time<T>(asked: impl Future<Output = Result<T, RestError>>) -> Result
 /// What is said of whoever has not answered.
 fn late() -> String {
     format!("no answer within {} s", DEADLINE.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_a_few_characters_is_weak_and_one_that_was_drawn_is_not() {
+        assert!(is_weak(&"a".repeat(32)) && is_weak(&"secret".repeat(6)));
+        assert!(!is_weak("0123456789abcdef0123456789abcdef"));
+        assert!((0..1_000).all(|_| !is_weak(&format!("{:032x}", rand::random::<u128>()))));
+    }
 }

@@ -12,8 +12,12 @@ mod people;
 mod public;
 mod realtime;
 #[cfg(test)]
+mod remedy_tests;
+#[cfg(test)]
 pub(super) mod tests;
 mod twilio;
+#[cfg(test)]
+mod webhook_tests;
 
 pub use database::{direct_connection, reachable};
 pub use realtime::trial;

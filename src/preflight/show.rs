@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Level, Line, worst};
+use crate::settings::Fault;
 
 /// Lines for a person: what was seen, and below it how to mend it.
 pub fn text(lines: &[Line]) -> String {
@@ -24,9 +25,27 @@ pub fn json(lines: &[Line]) -> Value {
     json!({"level": worst(lines), "lines": lines})
 }
 
+/// Settings that cannot be read, in the shape of lines.
+pub fn faults<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> Value {
+    let line = |Fault { name, wrong, remedy }: &Fault| json!({"name": name, "level": Level::Fail, "seen": wrong, "remedy": remedy});
+    json!({"level": Level::Fail, "lines": faults.into_iter().map(line).collect::<Vec<_>>()})
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_that_cannot_be_read_have_the_shape_of_lines() {
+        let fault =
+            |name: &str| Fault { name: name.to_owned(), wrong: "is odd".into(), remedy: "mend it".into() };
+        assert_eq!(
+            faults(&[fault("PORT")]),
+            json!({"level": "fail", "lines": [
+                {"name": "PORT", "level": "fail", "seen": "is odd", "remedy": "mend it"},
+            ]})
+        );
+    }
 
     #[test]
     fn a_person_sees_each_line_with_its_remedy_and_the_sum() {

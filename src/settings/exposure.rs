@@ -37,7 +37,8 @@ pub(super) fn check_api(http: &HttpSettings, reader: &mut Reader<'_>) {
 /// Refuses to believe unsigned webhooks where strangers can send them.
 pub(super) fn check_bypass(bypasses: bool, http: &HttpSettings, reader: &mut Reader<'_>) {
     if let (true, Some(wrong)) = (bypasses, reached_by(http)) {
-        let remedy = "keep the load test to this machine, or unset it";
+        let remedy =
+            "unset it; it is for tests on this machine, with a loopback PUBLIC_URL and no trusted proxies";
         reader.fault("BYPASS_TWILIO_VALIDATION", wrong, remedy);
     }
 }

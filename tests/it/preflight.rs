@@ -147,6 +147,12 @@ impl Deployment {
         TwilioApi::new(base, ACCOUNT_SID, Secret::new(AUTH_TOKEN.to_owned())).unwrap()
     }
 
+    /// The origin that Twilio sees.
+    fn origin(&self) -> &str {
+        let url = self.environment.iter().rev().find(|(name, _)| name == "PUBLIC_URL");
+        &url.expect("it is set").1
+    }
+
     /// With the last load test, and whatever else.
     async fn checked(&self, more: &[&str], input: &str) -> Checked {
         let report = ["--report", self.folder.path().to_str().unwrap()];
@@ -191,7 +197,7 @@ async fn a_good_deployment_passes_every_line_and_its_number_is_set_right() {
     let good = Deployment::good().await;
     let checked = good.checked(&[], "").await;
     assert_eq!((checked.bad(), checked.status), (vec![], 0), "{}", checked.all);
-    assert!(checked.lines.len() >= 30, "{}", checked.all);
+    assert_eq!(checked.lines.len(), 36, "{}", checked.all);
     assert!(!checked.all.contains(AUTH_TOKEN) && !checked.all.contains("hunter2"), "no secret is shown");
 
     let number = good.api().phone_number(NUMBER).await.unwrap().unwrap();
@@ -209,6 +215,13 @@ async fn a_good_deployment_passes_every_line_and_its_number_is_set_right() {
     let changed = good.api().phone_number(NUMBER).await.unwrap().unwrap();
     assert_eq!((changed.voice_url, changed.status_callback), (number.voice_url, number.status_callback));
 
+    let own = format!("{}/api/voice/fallback", good.origin());
+    let refused = good.checked(&["--fix", "--yes", "--fallback-url", &own], "").await;
+    assert!(
+        refused.status == 64 && refused.stderr.contains("leads to the program itself"),
+        "{}",
+        refused.all
+    );
     let bin = ["--fix", "--yes", "--fallback-url", "https://handler.example.com/twiml/EH1"];
     assert_eq!(good.checked(&bin, "").await.status, 0);
     let changed = good.api().phone_number(NUMBER).await.unwrap().unwrap();
@@ -253,6 +266,9 @@ async fn a_bad_deployment_has_a_line_for_everything_that_is_wrong() {
         ("trusted-proxies", "warn"),
         ("twilio-account", "fail"),
         ("number", "warn"),
+        ("number-voice", "warn"),
+        ("number-fallback", "warn"),
+        ("number-status", "warn"),
         ("realtime", "fail"),
         ("model", "warn"),
         ("agent", "warn"),
@@ -337,6 +353,8 @@ async fn whoever_is_not_there_redirects_or_fails_is_told_with_what_was_seen() {
     }
     assert_eq!(checked.seen("public-health"), "PUBLIC_URL redirects to https://www.example.com");
     assert_eq!(checked.seen("public-stream"), "a media stream is answered with 301");
+    let webhook = "POST /api/voice/incoming is redirected to https://www.example.com";
+    assert_eq!(checked.seen("public-webhook"), webhook);
     assert!(checked.seen("twilio-account").contains("status 500"), "{}", checked.all);
     assert!(!checked.all.contains("hush"), "{}", checked.all);
 
@@ -344,7 +362,7 @@ async fn whoever_is_not_there_redirects_or_fails_is_told_with_what_was_seen() {
     let stranger = says(moved, Some(&Authority::new().issue("127.0.0.1"))).await;
     let misnamed = says(moved, Some(&authority.issue("voice.example.com"))).await;
     for (at, told) in
-        [(expired, "xpired"), (stranger, "no CA that is trusted"), (misnamed, "not valid for name")]
+        [(expired, "xpired"), (stranger, "no CA that is trusted"), (misnamed, "not valid for the name")]
     {
         let environment = with(environment.clone(), &[("PUBLIC_URL", &format!("https://{at}"))]);
         let checked = check(&environment, &[], "").await;
@@ -371,12 +389,14 @@ async fn a_proxy_that_forwards_no_websocket_is_told_from_one_that_does() {
 async fn settings_that_cannot_be_read_are_all_named_at_once() {
     let checked =
         check(&owned(&[("PORT", "eighty"), ("PUBLIC_URL", "http://voice.example.com")]), &[], "").await;
-    assert_eq!((checked.status, checked.lines.len()), (64, 0));
+    assert_eq!(checked.status, 64, "{}", checked.all);
     for name in ["PORT", "PUBLIC_URL", "DATABASE_URL", "TWILIO_AUTH_TOKEN", "OPENAI_API_KEY"] {
         assert!(checked.stderr.contains(&format!("\n  {name} ")), "{name}: {}", checked.stderr);
+        assert!(checked.bad().contains(&(name, "fail")), "as JSON, too: {name}: {}", checked.all);
     }
     let odd = [("DATABASE_URL", "postgres://u:hush@h/d?sslmode=perhaps"), ("OPENAI_API_KEY", "k")];
     let checked = check(&with(owned(&odd), &[("TWILIO_AUTH_TOKEN", "t")]), &[], "").await;
     assert_eq!(checked.status, 64, "{}", checked.all);
     assert!(checked.stderr.contains("sslmode=perhaps") && !checked.all.contains("hush"), "{}", checked.all);
+    assert_eq!(checked.bad(), [("DATABASE_URL", "fail")]);
 }

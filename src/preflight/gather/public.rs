@@ -17,17 +17,22 @@ use crate::preflight::facts::{Answer, Asked, Broken, Public};
 use crate::settings::Settings;
 
 const STREAM: &str = "/api/voice/stream";
+const INCOMING: &str = "/api/voice/incoming";
+/// What the program says of a webhook that nobody has signed.
+const UNSIGNED: &str = "the request is not signed by Twilio";
 
 /// None: `PUBLIC_URL` is not set.
 pub(super) async fn look(settings: &Settings, tls: &Tls) -> Option<Public> {
     let url = settings.http.public_url.as_ref()?;
-    let (addresses, (certificate, health), stream) = tokio::join!(
+    let believes_all = settings.twilio.bypass_validation;
+    let (addresses, (certificate, health), stream, webhook) = tokio::join!(
         addresses(url),
         health(url, tls),
         stream(url, tls, settings.twilio.auth_token.as_ref()),
+        async { if believes_all { None } else { Some(webhook(url, tls).await) } },
     );
     let certificate = (url.scheme() == "https").then_some(certificate);
-    Some(Public { addresses, certificate, health, stream })
+    Some(Public { addresses, certificate, health, stream, webhook })
 }
 
 async fn addresses(url: &Url) -> Asked<Vec<IpAddr>> {
@@ -47,19 +52,34 @@ async fn health(url: &Url, tls: &Tls) -> (Result<DateTime<Utc>, Broken>, Result<
             Err(broken) => return (Err(broken.clone()), Err(broken)),
         };
         let until = connection.until.ok_or(Broken::NotHttp);
-        (until, connection.get("/healthz").await.map(|answer| judged(url, &answer)))
+        (until, connection.get("/healthz").await.map(|answer| of_health(url, &answer)))
     });
     asked.await.unwrap_or((Err(Broken::Silent), Err(Broken::Silent)))
 }
 
-fn judged(url: &Url, answer: &web::Answer) -> Answer {
-    let leads_to = answer.header("location").map(|target| match url.join(target) {
-        Ok(target) => target.origin().ascii_serialization(),
-        Err(_) => "something that is no URL".to_owned(),
-    });
+fn of_health(url: &Url, answer: &web::Answer) -> Answer {
     // Nobody else's health has both.
     let is_ours = ["\"poolStats\"", "\"uptimeSeconds\""].iter().all(|field| answer.body.contains(field));
-    Answer { status: answer.status, leads_to, is_ours }
+    let is_draining = is_ours && answer.body.contains("\"status\":\"draining\"");
+    Answer { status: answer.status, leads_to: leads_to(url, answer), is_ours, is_draining }
+}
+
+/// How a webhook that is not signed, and names no call, is answered.
+async fn webhook(url: &Url, tls: &Tls) -> Result<Answer, Broken> {
+    let asked = timeout(DEADLINE, async { web::open(url, tls).await?.post(INCOMING).await });
+    let answer = asked.await.unwrap_or(Err(Broken::Silent))?;
+    let is_problem =
+        answer.header("content-type").is_some_and(|kind| kind.starts_with("application/problem+json"));
+    let is_ours = is_problem && answer.body.contains(UNSIGNED);
+    Ok(Answer { status: answer.status, leads_to: leads_to(url, &answer), is_ours, is_draining: false })
+}
+
+/// The origin of a redirect.
+fn leads_to(url: &Url, answer: &web::Answer) -> Option<String> {
+    answer.header("location").map(|target| match url.join(target) {
+        Ok(target) => target.origin().ascii_serialization(),
+        Err(_) => "something that is no URL".to_owned(),
+    })
 }
 
 /// The status with which a media stream is answered; an open one is closed again.

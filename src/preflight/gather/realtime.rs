@@ -1,6 +1,8 @@
 //! Tries the agent at the Realtime service, as `serve` does at its start, but once.
 
 use actors::health::{Fault, short};
+use actors::wire::realtime::rendering::RenderError;
+use actors::wire::realtime::socket::ConnectError;
 use actors::wire::realtime::trial::{answers, is_refusal, value_at};
 use tokio::time::timeout;
 
@@ -16,6 +18,9 @@ pub async fn try_once(settings: &Settings) -> Realtime {
         Ok(Err(error)) => error,
         Err(_) => return Realtime::Fails(late()),
     };
+    if is_limit(&error) {
+        return Realtime::Limits(error.to_string());
+    }
     if !is_refusal(&error) {
         return Realtime::Fails(error.to_string());
     }
@@ -27,7 +32,19 @@ pub async fn try_once(settings: &Settings) -> Realtime {
             value_at(&fault.parameter, persona).unwrap_or_default()
         };
     }
-    Realtime::Refuses { said: told(&fault), setting: fault.place_in(&settings.places()) }
+    let (said, setting) = (told(&fault), fault.place_in(&settings.places()));
+    Realtime::Refuses { code: fault.code, said, setting }
+}
+
+/// The service is there, and has had too many requests of this account.
+fn is_limit(error: &RenderError) -> bool {
+    match error {
+        RenderError::Connect(error) => matches!(error, ConnectError::Busy { status: 429, .. }),
+        RenderError::Failed(error) => {
+            matches!(error.code(), "rate_limit_exceeded" | "inference_rate_limit_exceeded")
+        }
+        _ => false,
+    }
 }
 
 /// Without the service's own words, which may have a part of the key in them.
@@ -43,7 +60,20 @@ fn told(fault: &Fault) -> String {
 
 #[cfg(test)]
 mod tests {
+    use actors::wire::realtime::events::ServiceError;
+
     use super::*;
+
+    #[test]
+    fn a_limit_of_the_service_is_told_from_a_service_that_is_away() {
+        let busy = |status| RenderError::Connect(ConnectError::Busy { status, wait: None });
+        assert!(is_limit(&busy(429)) && !is_limit(&busy(503)));
+        assert!(
+            !is_limit(&RenderError::Connect(ConnectError::TimedOut)) && !is_limit(&RenderError::TimedOut)
+        );
+        let code = Some("rate_limit_exceeded".to_owned());
+        assert!(is_limit(&RenderError::Failed(ServiceError { code, ..ServiceError::default() })));
+    }
 
     #[test]
     fn a_refusal_is_told_without_the_words_of_the_service() {

@@ -2,16 +2,17 @@
 //! that is none. One request for each connection.
 
 use actors::wire::dial::dial;
-use actors::wire::https::{HandshakeFault, Tls, handshake_fault};
+use actors::wire::https::Tls;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-use crate::preflight::facts::Broken;
+use crate::preflight::facts::{Broken, TlsFault};
 use crate::tls;
 
 /// Bytes of an answer that are read at most.
@@ -49,17 +50,10 @@ pub(super) async fn open(origin: &Url, tls: &Tls) -> Result<Connection, Broken> 
         return Ok(Connection { socket: Box::new(tcp), host, until: None });
     }
     let bare = origin.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let name = ServerName::try_from(bare).map_err(|error| Broken::Tls(error.to_string()))?;
+    let other = |said: String| Broken::Tls(TlsFault::Other(said));
+    let name = ServerName::try_from(bare).map_err(|error| other(error.to_string()))?;
     let socket = TlsConnector::from(tls.clone()).connect(name, tcp).await;
-    let socket = socket.map_err(|error| {
-        Broken::Tls(match handshake_fault(&error) {
-            Some(HandshakeFault::UnknownIssuer) => {
-                "no CA that is trusted has issued the certificate".to_owned()
-            }
-            Some(HandshakeFault::Other(fault)) => fault,
-            None => error.to_string(),
-        })
-    })?;
+    let socket = socket.map_err(|error| tls_fault(&error).map_or(other(error.to_string()), Broken::Tls))?;
     let shown = socket.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let until = shown.and_then(|certificate| tls::holds_until(certificate));
     Ok(Connection { socket: Box::new(socket), host, until })
@@ -68,7 +62,19 @@ pub(super) async fn open(origin: &Url, tls: &Tls) -> Result<Connection, Broken> 
 impl Connection {
     /// Asks for a path, and reads the whole answer.
     pub(super) async fn get(mut self, path: &str) -> Result<Answer, Broken> {
-        self.asks(path, "Accept: application/json\r\nConnection: close\r\n").await?;
+        self.asks("GET", path, "Accept: application/json\r\nConnection: close\r\n").await?;
+        self.answer().await
+    }
+
+    /// Sends an empty form, and reads the whole answer.
+    pub(super) async fn post(mut self, path: &str) -> Result<Answer, Broken> {
+        let headers = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 0\r\n\
+                       Connection: close\r\n";
+        self.asks("POST", path, headers).await?;
+        self.answer().await
+    }
+
+    async fn answer(mut self) -> Result<Answer, Broken> {
         let mut bytes = Vec::new();
         while !is_whole(&bytes) && self.reads(&mut bytes).await? {}
         parsed(&bytes)
@@ -81,7 +87,7 @@ impl Connection {
         let upgrade = format!(
             "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
         );
-        self.asks(path, &(upgrade + &more)).await?;
+        self.asks("GET", path, &(upgrade + &more)).await?;
         let mut bytes = Vec::new();
         while head_length(&bytes).is_none() && self.reads(&mut bytes).await? {}
         let Answer { status, .. } = parsed(&bytes)?;
@@ -92,9 +98,9 @@ impl Connection {
         Ok(status)
     }
 
-    async fn asks(&mut self, path: &str, headers: &str) -> Result<(), Broken> {
+    async fn asks(&mut self, method: &str, path: &str, headers: &str) -> Result<(), Broken> {
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: switchboard-preflight\r\n{headers}\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: switchboard-preflight\r\n{headers}\r\n",
             self.host
         );
         let sent = async {
@@ -116,10 +122,36 @@ impl Connection {
 }
 
 fn broken(error: std::io::Error) -> Broken {
-    match handshake_fault(&error) {
-        Some(HandshakeFault::UnknownIssuer) => Broken::Tls("the certificate is not believed".to_owned()),
-        Some(HandshakeFault::Other(fault)) => Broken::Tls(fault),
-        None => Broken::Unreachable(error.to_string()),
+    tls_fault(&error).map_or_else(|| Broken::Unreachable(error.to_string()), Broken::Tls)
+}
+
+/// The fault of TLS behind this error; none where the connection itself failed.
+fn tls_fault(error: &std::io::Error) -> Option<TlsFault> {
+    use rustls::Error;
+    let fault = error.get_ref()?.downcast_ref::<Error>()?;
+    Some(match fault {
+        Error::InvalidCertificate(fault) => of_certificate(fault),
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => TlsFault::Plain,
+        Error::AlertReceived(AlertDescription::ProtocolVersion)
+        | Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => TlsFault::OldVersion,
+        other => TlsFault::Other(other.to_string()),
+    })
+}
+
+fn of_certificate(fault: &CertificateError) -> TlsFault {
+    match fault {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFault::UnknownIssuer,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFault::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsFault::NotYet,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            TlsFault::OtherName
+        }
+        // The library has no name of its own for it.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => TlsFault::OfACa,
+        other => TlsFault::Other(other.to_string()),
     }
 }
 
@@ -208,6 +240,6 @@ mod tests {
         let plain = says("HTTP/1.1 400 Bad Request\r\n\r\n").await;
         let plain = Url::parse(&plain.as_str().replacen("http", "https", 1)).unwrap();
         let refused = open(&plain, &actors::wire::lenient::of_any_certificate()).await;
-        assert!(matches!(refused, Err(Broken::Tls(_))));
+        assert_eq!(refused.err(), Some(Broken::Tls(TlsFault::Plain)));
     }
 }

@@ -41,12 +41,45 @@ pub(super) fn lines(facts: &Facts) -> Vec<Line> {
 pub fn reachable<T>(database: Result<T, &String>) -> Line {
     match database {
         Ok(_) => Line::pass("database", "PostgreSQL answers"),
-        Err(why) => Line::fail("database", why.as_str(), "check DATABASE_URL, and whether the server runs"),
+        Err(why) => Line::fail("database", why.as_str(), unreachable(why)),
     }
 }
 
-fn is_pooler(said: &Said, found: Option<&Inspection>) -> bool {
-    said.database.ports.contains(&POOLER_PORT) || found.is_some_and(|found| found.is_transaction_pooler)
+/// What helps against this.
+fn unreachable(why: &str) -> &'static str {
+    const KNOWN: [(&[&str], &str); 5] = [
+        (
+            &["password authentication failed", "SASL authentication failed", "no such user", "28P01"],
+            "check the user and the password in DATABASE_URL",
+        ),
+        (
+            &["3D000", "no such database", "\" does not exist"],
+            "check the name of the database, and the user, in DATABASE_URL",
+        ),
+        (
+            &["server_login_retry"],
+            "repair the server behind PgBouncer; once it is back, PgBouncer tries it again after up to 15 s",
+        ),
+        (
+            &["53300", "too many clients", "connection slots", "no more connections"],
+            "free connections with `switchboard ops idle-transactions --kill`, or allow more",
+        ),
+        (
+            &["no answer within"],
+            "check DATABASE_URL, and whether the server runs; if a pooler has no connection left, see `switchboard \
+             ops idle-transactions`",
+        ),
+    ];
+    let known = KNOWN.iter().find(|(signs, _)| signs.iter().any(|sign| why.contains(sign)));
+    known.map_or("check DATABASE_URL, and whether the server runs", |(_, remedy)| remedy)
+}
+
+/// None: the database does not say, and its port does not tell.
+fn is_pooler(said: &Said, found: Option<&Inspection>) -> Option<bool> {
+    if said.database.ports.contains(&POOLER_PORT) {
+        return Some(true);
+    }
+    found.map(|found| found.is_transaction_pooler)
 }
 
 fn ports(address: &Address) -> String {
@@ -54,26 +87,30 @@ fn ports(address: &Address) -> String {
     format!("port {}", ports.join(", "))
 }
 
-fn pooler(said: &Said, is_pooler: bool) -> Line {
-    if is_pooler {
-        return Line::pass("pooler", format!("a transaction pooler, {}", ports(&said.database)));
+fn pooler(said: &Said, is_pooler: Option<bool>) -> Line {
+    match is_pooler {
+        Some(true) => Line::pass("pooler", format!("a transaction pooler, {}", ports(&said.database))),
+        Some(false) => Line::warn(
+            "pooler",
+            format!("{} is a direct or session connection", ports(&said.database)),
+            "give DATABASE_URL the port of a transaction pooler: 6543 at Supabase",
+        ),
+        None => Line::unknown("pooler", "database"),
     }
-    Line::warn(
-        "pooler",
-        format!("{} is a direct or session connection", ports(&said.database)),
-        "give DATABASE_URL the port of a transaction pooler: 6543 at Supabase",
-    )
 }
 
-fn direct_url(direct: Option<&Direct>, is_pooler: bool) -> Line {
-    match direct {
-        Some(direct) => direct_connection(direct),
-        None if is_pooler => Line::warn(
+fn direct_url(direct: Option<&Direct>, is_pooler: Option<bool>) -> Line {
+    match (direct, is_pooler) {
+        (Some(direct), _) => direct_connection(direct),
+        (None, None) => Line::unknown(DIRECT, "database"),
+        (None, Some(true)) => Line::warn(
             DIRECT,
             "DIRECT_DATABASE_URL is not set, and `switchboard migrate` refuses a transaction pooler",
             "set DIRECT_DATABASE_URL to the direct connection: port 5432 at Supabase",
         ),
-        None => Line::pass(DIRECT, "`switchboard migrate` uses DATABASE_URL, which is no transaction pooler"),
+        (None, Some(false)) => {
+            Line::pass(DIRECT, "`switchboard migrate` uses DATABASE_URL, which is no transaction pooler")
+        }
     }
 }
 
@@ -183,7 +220,7 @@ fn pool_size(facts: &Facts) -> Line {
     } else if processes == 1 && size < POOL {
         Line::warn(name, format!("{seen}, and {POOL} are meant for 20 calls"), "set DB_POOL_MAX=20")
     } else {
-        Line::pass(name, seen)
+        Line::pass(name, format!("{seen}; a `switchboard worker` has its own, which are not counted"))
     }
 }
 
@@ -207,7 +244,10 @@ fn rate_limits(facts: &Facts) -> Line {
 
 fn secret_key(facts: &Facts) -> Line {
     let name = "secret-key";
-    if facts.said.has_secret_key {
+    if facts.said.secret_key_is_weak {
+        let seen = "SECRET_KEY repeats a few characters: who guesses it can make sessions and stream tokens";
+        Line::fail(name, seen, "draw another one: `openssl rand -hex 32`; everybody has to log in again then")
+    } else if facts.said.has_secret_key {
         Line::pass(name, "SECRET_KEY is set")
     } else if processes(facts) > 1 {
         let seen =

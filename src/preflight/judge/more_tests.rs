@@ -1,10 +1,12 @@
 //! Lines that have more to say than whether they pass.
 
+use chrono::TimeDelta;
+
 use super::judge;
-use super::tests::{NONE, address, after, good, names, one};
+use super::tests::{NONE, address, after, good, names, now, one};
 use crate::loadtest::result::Verdict;
 use crate::preflight::Level::{Fail, Warn};
-use crate::preflight::facts::{Direct, Disk, Facts};
+use crate::preflight::facts::{Direct, Disk, Facts, LoadTested};
 
 /// What a line says of these facts.
 fn seen(facts: &Facts, name: &str) -> String {
@@ -86,8 +88,9 @@ fn the_check_is_a_process_only_where_none_serves() {
             alive.map(|alive| alive.iter().map(|name| (*name).to_owned()).collect());
         seen(&facts, "pool-size")
     };
-    assert_eq!(pool(Some(&["b:1"])), "20 connections", "by whichever name it runs");
-    assert_eq!((pool(Some(&[])), pool(None)), ("20 connections".to_owned(), "20 connections".to_owned()));
+    let one = "20 connections; a `switchboard worker` has its own, which are not counted";
+    assert_eq!(pool(Some(&["b:1"])), one, "by whichever name it runs");
+    assert_eq!((pool(Some(&[])), pool(None)), (one.to_owned(), one.to_owned()));
     assert!(pool(Some(&["b:1", "c:1"])).starts_with("2 processes with 20"));
 }
 
@@ -138,4 +141,29 @@ fn whether_alerts_are_texted_is_not_known_where_twilio_refuses_the_number() {
     facts.twilio.as_mut().unwrap().account.as_mut().unwrap().status = "suspended".to_owned();
     let line = judge(&facts).into_iter().find(|line| line.name == "alert-number").unwrap();
     assert_eq!(line.remedy.as_deref(), Some("mend `twilio-account` first"));
+}
+
+#[test]
+fn a_clock_that_differs_by_more_than_thirty_seconds_is_a_warning() {
+    one("clock", Warn, "31 s behind Twilio's", |facts| facts.twilio_ahead_ms = Ok(31_000));
+    one("clock", Warn, "31 s ahead of the database's", |facts| facts.database_ahead_ms = Some(-31_000));
+    one("clock", Warn, "not known", |facts| {
+        facts.twilio_ahead_ms = Err("no answer".to_owned());
+        facts.database_ahead_ms = None;
+    });
+    assert_eq!(after(|facts| facts.twilio_ahead_ms = Ok(-30_000)), NONE);
+}
+
+#[test]
+fn a_load_test_counts_for_thirty_days_if_it_was_large_and_fast() {
+    fn tested(change: fn(&mut LoadTested)) -> impl FnOnce(&mut Facts) {
+        move |facts: &mut Facts| change(facts.load_test.as_mut().unwrap())
+    }
+    one("load-test", Fail, "9 calls at once", tested(|test| test.calls = 9));
+    one("load-test", Warn, "is of 2026-10-30", tested(|test| test.at = now() - TimeDelta::days(31)));
+    one("load-test-p95", Fail, "P95 is 2000 ms", tested(|test| test.p95_ms = Some(2_000.0)));
+    one("load-test-p95", Warn, "no response times", tested(|test| test.p95_ms = None));
+    let none = after(|facts| facts.load_test = Err("no load test was reported in x".to_owned()));
+    let wanted = [("load-test", Warn), ("load-test-verdict", Warn), ("load-test-p95", Warn)];
+    assert_eq!(names(&none), wanted);
 }

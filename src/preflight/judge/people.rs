@@ -17,7 +17,16 @@ fn alerts(facts: &Facts) -> Line {
         return if said.has_alert_webhook {
             Line::warn(name, "nobody gets a text message: alerts go to ALERT_WEBHOOK_URL alone", set)
         } else {
-            Line::fail(name, "nobody hears of an alert", set)
+            let missing: Vec<_> = [
+                (true, "URGENT_NOTIFICATION_NUMBER"),
+                (facts.twilio.is_none(), "TWILIO_ACCOUNT_SID"),
+                (said.from_number.is_none(), "TWILIO_FROM_NUMBER"),
+            ]
+            .into_iter()
+            .filter_map(|(is_missing, setting)| is_missing.then_some(setting))
+            .collect();
+            let remedy = format!("set ALERT_WEBHOOK_URL, or for text messages {}", missing.join(" and "));
+            Line::fail(name, "nobody hears of an alert", remedy)
         };
     };
     if !can_be_caller_id(number) {

@@ -13,17 +13,25 @@ pub fn trial(realtime: &Realtime) -> Line {
     let name = "realtime";
     match realtime {
         Realtime::Answers => Line::pass(name, "the service takes key, model and agent, and answers"),
-        Realtime::Refuses { said, setting } => {
-            let remedy = if setting.is_empty() {
-                "see the service's console for the key's project".to_owned()
-            } else {
-                format!("change {setting}")
+        Realtime::Refuses { code, said, setting } => {
+            let remedy = match code.as_str() {
+                "insufficient_quota" | "billing_hard_limit_reached" => {
+                    "add credit to the OpenAI account, or raise its limit".to_owned()
+                }
+                "account_deactivated" => "see the OpenAI account: it is deactivated".to_owned(),
+                _ if setting.is_empty() => "see the service's console for the key's project".to_owned(),
+                _ => format!("change {setting}"),
             };
             Line::fail(name, format!("the service refuses: {said}"), remedy)
         }
+        Realtime::Limits(said) => Line::fail(
+            name,
+            format!("the service answers, and the account has reached a rate limit: {said}"),
+            "run the check again in a minute; raise the rate limits of the OpenAI account if calls need more",
+        ),
         Realtime::Fails(why) => Line::fail(
             name,
-            format!("the service does not answer: {why}"),
+            format!("no session could be opened: {why}"),
             "check OPENAI_REALTIME_URL, the way out of this network, and status.openai.com",
         ),
     }

@@ -19,16 +19,23 @@ pub(super) fn lines(facts: &Facts) -> Vec<Line> {
         let seen = "TWILIO_ACCOUNT_SID is not set: calls of a dead process are not fetched back, and alerts are not \
                     texted";
         lines.push(Line::warn("twilio-account", seen, "set TWILIO_ACCOUNT_SID"));
+        lines.push(Line::unknown("number", "twilio-account"));
+        lines.extend(not_known("twilio-account"));
         return lines;
     };
     lines.extend([account(twilio), number(twilio)]);
-    if let Some(Ok(Some(found))) = &twilio.number {
-        match &facts.said.public_url {
-            None => lines.push(Line::unknown("number-voice", "public-url")),
-            Some(url) => lines.extend(hooks(found, &wanted(url), url)),
-        }
-    }
+    lines.extend(match (&twilio.number, &facts.said.public_url) {
+        (Some(Ok(Some(found))), Some(url)) => hooks(found, &wanted(url), url),
+        (Some(Ok(Some(_))), None) => not_known("public-url"),
+        (Some(Err(_)), _) if twilio.account.is_err() => not_known("twilio-account"),
+        _ => not_known("number"),
+    });
     lines
+}
+
+/// The lines of the number's URLs, where another line has to be mended first.
+fn not_known(first: &str) -> [Line; 3] {
+    ["number-voice", "number-fallback", "number-status"].map(|name| Line::unknown(name, first))
 }
 
 /// Whether Twilio accepts the credentials.
