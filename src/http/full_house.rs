@@ -1,5 +1,5 @@
-//! What the log says of a full house: one line when callers begin to meet it, and one when there is room
-//! again. What a caller hears is in `call_flow::documents`.
+//! What the log says of a full house: one line when no slot is free, one when the first caller is turned
+//! away, and one when there is room again. What a caller hears is in `call_flow::documents`.
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ struct Told {
 #[derive(Debug, PartialEq, Eq)]
 enum News {
     Full,
+    TurnedAway,
     Room { turned_away: u64, seconds: u64 },
 }
 
@@ -38,8 +39,14 @@ impl FullHouse {
     pub fn look(&mut self, is_full: bool, refused: u64, now: Instant) {
         match self.news(is_full, refused, now) {
             Some(News::Full) => {
+                tracing::info!("full house: no slot is free, and the next caller is turned away")
+            }
+            Some(News::TurnedAway) => {
                 let remedy = health::explain("full-house").map(|explained| explained.remedy);
-                tracing::warn!(remedy, "full house: no slot is free, and more callers are turned away")
+                tracing::warn!(remedy, "full house: callers are turned away");
+            }
+            Some(News::Room { turned_away: 0, seconds }) => {
+                tracing::info!(seconds, "there is room again after a full house; nobody was turned away");
             }
             Some(News::Room { turned_away, seconds }) => {
                 tracing::warn!(turned_away, seconds, "there is room again after a full house");
@@ -55,12 +62,13 @@ impl FullHouse {
         match &mut self.told {
             None => is_full.then(|| {
                 self.told = Some(Told { since: now, last: now, turned_away });
-                News::Full
+                if turned_away > 0 { News::TurnedAway } else { News::Full }
             }),
             Some(told) if is_full => {
+                let is_first = told.turned_away == 0 && turned_away > 0;
                 told.last = now;
                 told.turned_away += turned_away;
-                None
+                is_first.then_some(News::TurnedAway)
             }
             Some(told) if now.duration_since(told.last) < ROOM_FOR => None,
             Some(told) => {
@@ -84,13 +92,15 @@ mod tests {
             |seconds, is_full, refused| house.news(is_full, refused, start + Duration::from_secs(seconds));
         assert_eq!(look(0, false, 0), None);
         assert_eq!(look(1, true, 0), Some(News::Full));
-        assert_eq!(look(2, true, 3), None);
+        assert_eq!(look(2, true, 3), Some(News::TurnedAway), "the first ones");
         assert_eq!(look(3, false, 3), None, "a slot that is taken at once");
         assert_eq!(look(4, true, 4), None);
         assert_eq!(look(13, false, 4), None);
         assert_eq!(look(14, false, 4), Some(News::Room { turned_away: 4, seconds: 3 }));
         assert_eq!(look(60, false, 4), None);
-        assert_eq!(look(61, false, 5), Some(News::Full), "one was turned away between two looks");
+        assert_eq!(look(61, false, 5), Some(News::TurnedAway), "one was turned away between two looks");
         assert_eq!(look(71, false, 5), Some(News::Room { turned_away: 1, seconds: 0 }));
+        assert_eq!(look(80, true, 5), Some(News::Full), "nobody was turned away yet");
+        assert_eq!(look(90, false, 5), Some(News::Room { turned_away: 0, seconds: 0 }));
     }
 }

@@ -87,7 +87,8 @@ impl House {
     fn command(&self, arguments: &str, token: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
         command.arg("ops").args(arguments.split(' ')).env_clear();
-        command.env("DATABASE_URL", &self.database.url).env("SWITCHBOARD_TOKEN", token);
+        command.env("DATABASE_URL", &self.pooler.url).env("DIRECT_DATABASE_URL", &self.database.url);
+        command.env("SWITCHBOARD_TOKEN", token);
         command.env("PORT", self.app.origin.rsplit(':').next().unwrap());
         command
     }
@@ -116,6 +117,14 @@ async fn connections_that_are_used_up_by_idle_transactions_are_seen_and_freed() 
     .await;
     let screen = house.types("status").await;
     assert!(screen.output.contains("webhooks   not known"), "{screen:?}");
+    eventually("the screen names the cure", async || {
+        house.types("status").await.output.contains("`switchboard ops idle-transactions --kill`")
+    })
+    .await;
+    for arguments in ["webhooks", "jobs", "alerts --open", "dead-letters", "audit"] {
+        let said = house.types(arguments).await;
+        assert_eq!(said.status, 0, "{arguments} goes past the pooler: {said:?}");
+    }
     let found = house.get("idle-transactions").await;
     let sessions = found["sessions"].as_array().unwrap();
     assert_eq!(sessions.len(), 3, "{found}");
@@ -167,8 +176,10 @@ async fn a_slow_query_is_seen_with_whom_it_waits_for_and_jobs_are_paused_meanwhi
     let holder = client(&house.database.url).await;
     holder.batch_execute("BEGIN; LOCK TABLE conferences IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let waiting = client(&house.database.url).await;
+    waiting.batch_execute("SET lock_timeout = '700ms'").await.unwrap();
     let query = format!("SELECT count(*) FROM conferences WHERE friendly_name = '{NUMBER}'");
-    let waiting = tokio::spawn(async move { waiting.simple_query(&query).await.map(drop) });
+    // None runs for a second: they are ended before, as the program's deadlines end its own.
+    let waiting = tokio::spawn(async move { while waiting.simple_query(&query).await.is_err() {} });
     let mut running = Value::Null;
     eventually("the query is seen", async || {
         running = house.get("slow-queries").await["running"].clone();
@@ -178,6 +189,8 @@ async fn a_slow_query_is_seen_with_whom_it_waits_for_and_jobs_are_paused_meanwhi
     assert_eq!(running[0]["query"], "SELECT count(*) FROM conferences WHERE friendly_name = ?");
     assert_eq!(running[0]["blockedBy"].as_array().unwrap().len(), 1);
     assert!(!running.to_string().contains("14155550199"), "no caller's number: {running}");
+    let said = house.types("slow-queries").await;
+    assert!(said.output.contains("next: ") && said.output.contains("idle-transactions"), "{said:?}");
 
     let jobs = house.get("jobs").await;
     let name = jobs["jobs"][0]["name"].as_str().unwrap().to_owned();
@@ -186,7 +199,7 @@ async fn a_slow_query_is_seen_with_whom_it_waits_for_and_jobs_are_paused_meanwhi
     let screen = house.types("status").await;
     assert!(screen.output.contains(&is_paused), "{screen:?}");
     holder.batch_execute("ROLLBACK").await.unwrap();
-    waiting.await.unwrap().unwrap();
+    waiting.await.unwrap();
     let resumed = house.types(&format!("jobs --resume {name} --json")).await;
     let resumed: Value = serde_json::from_str(&resumed.output).unwrap();
     assert_eq!(resumed[0]["paused"], false);
@@ -242,6 +255,25 @@ async fn a_backlog_of_webhooks_is_seen_drained_and_what_was_given_up_is_tried_ag
     assert_eq!((said.status, said.output.trim()), (0, "0 to be processed again"), "{said:?}");
     let audit = house.audit("dead-letters-retried").await;
     assert!(audit[1].starts_with("cli:") && audit[1].ends_with("|all|ok"), "{audit:?}");
+}
+
+#[actix_rt::test]
+async fn callbacks_that_a_lock_keeps_in_the_spool_are_told_beside_those_in_the_database() {
+    let house = House::new().await;
+    let holder = client(&house.database.url).await;
+    holder.batch_execute("BEGIN; LOCK TABLE webhooks IN EXCLUSIVE MODE").await.unwrap();
+    let (call, recording) = (call_sid(1), format!("RE{:032x}", 1));
+    let told = [("CallSid", &*call), ("RecordingSid", &recording), ("RecordingStatus", "completed")];
+    assert_eq!(webhook(&house.app, "/api/voice/recording-status", &told).await.status, 204);
+    let mut said = String::new();
+    eventually("the spool is told", async || {
+        said = house.types("webhooks").await.output;
+        said.starts_with("0 wait in the database\n")
+    })
+    .await;
+    assert!(said.contains("1 records wait in the spool of 127.0.0.1:"), "{said}");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    eventually("nothing waits", async || house.types("webhooks").await.output.starts_with("0 wait\n")).await;
 }
 
 #[actix_rt::test]

@@ -67,7 +67,7 @@ impl Target {
     }
 
     /// The answer's status and body.
-    async fn ask(&self, path: &str) -> Result<(u16, String), String> {
+    pub(super) async fn ask(&self, path: &str) -> Result<(u16, String), String> {
         let failed = |error: std::io::Error| format!("{} does not answer: {error}", self.address);
         let stream = dial::dial_any(vec![self.address]).await.map_err(failed)?;
         let host = match &self.name {

@@ -118,7 +118,7 @@ fn idle_line(session: &IdleTransaction) -> String {
 fn slow_text(found: &SlowQueries) -> String {
     let mut lines = Vec::new();
     if found.running.is_empty() {
-        lines.push("no query has run for a second or longer".to_owned());
+        lines.push("no query has run for a second or longer, and none waits for a lock".to_owned());
     }
     lines.extend(found.running.iter().map(running_line));
     if found.has_statements {
@@ -130,8 +130,22 @@ fn slow_text(found: &SlowQueries) -> String {
     lines.extend(found.statements.iter().map(|SlowStatement { calls, mean_ms, max_ms, total_ms, query }| {
         format!("{calls:>9} {mean_ms:>10.1} {max_ms:>10.1} {total_ms:>12.0}  {query}")
     }));
-    lines.push("next: `switchboard ops jobs --pause NAME` while the database is slow".to_owned());
+    lines.push(next(&found.running).to_owned());
     lines.join("\n")
+}
+
+/// What helps: the cure of a lock is to end the session that has it.
+fn next(running: &[RunningQuery]) -> &'static str {
+    let waits = |query: &RunningQuery| query.waits_for.starts_with("Lock") || !query.blocked_by.is_empty();
+    if running.iter().any(waits) {
+        "next: `switchboard ops idle-transactions` lists sessions that may have the lock; `--kill` ends those of the \
+         same role"
+    } else if running.is_empty() {
+        "next: look again, since the program's deadlines end a query that waits for a lock; `switchboard ops \
+         idle-transactions` lists sessions that may have one"
+    } else {
+        "next: `switchboard ops jobs --pause NAME` while the database is slow"
+    }
 }
 
 fn running_line(running: &RunningQuery) -> String {
@@ -186,6 +200,26 @@ mod tests {
         assert!(seconds(true, Some(0)).is_err());
         assert_eq!((seconds(true, None), seconds(true, Some(1))), (Ok(30), Ok(1)));
         assert_eq!((seconds(false, None), seconds(false, Some(0))), (Ok(0), Ok(0)));
+    }
+
+    #[test]
+    fn what_helps_depends_on_whether_a_lock_is_waited_for() {
+        let query = |waits_for: &str, blocked_by: &[i32]| RunningQuery {
+            pid: 7,
+            role: "app".to_owned(),
+            seconds: 2.0,
+            waits_for: waits_for.to_owned(),
+            blocked_by: blocked_by.to_vec(),
+            query: "SELECT ?".to_owned(),
+        };
+        let told = |running| {
+            let found = SlowQueries { has_statements: false, statements: vec![], running };
+            slow_text(&found).lines().last().unwrap().to_owned()
+        };
+        let locked = told(vec![query("", &[]), query("Lock relation", &[8])]);
+        assert!(locked.contains("idle-transactions") && locked.contains("--kill"), "{locked}");
+        assert!(told(vec![]).contains("idle-transactions"), "the query may have been ended");
+        assert!(told(vec![query("IO DataFileRead", &[])]).contains("jobs --pause NAME"));
     }
 
     #[test]

@@ -1,15 +1,25 @@
 //! `switchboard ops webhooks` and `dead-letters`: the status callbacks that wait, and those that were given
 //! up.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use actors::db::webhooks::{DeadLetter, WebhookState};
 use actors::db::{BadUrl, DbError};
 use chrono::SecondsFormat;
 use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::timeout;
 
+use super::health::Target;
 use super::server::clean;
 use crate::cli::accounts::{Deed, Done, act, look, print_json};
 use crate::cli::shell::print_line;
+use crate::settings::environment;
 
+/// The process on this machine answers at once, or is not waited for.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// So many are listed: the newest.
 const LISTED: i64 = 100;
 
@@ -43,18 +53,48 @@ fn which(text: &str) -> Result<Which, String> {
     }
 }
 
+/// What waits, as it is printed.
+#[derive(Debug, Serialize)]
+struct Waiting {
+    #[serde(flatten)]
+    state: WebhookState,
+    /// Of the process on this machine; null if none answers.
+    spool: Option<Spooled>,
+}
+
+/// Records that wait on disk for the database. How many of them are callbacks is not known.
+#[derive(Debug, Serialize)]
+struct Spooled {
+    address: SocketAddr,
+    records: u64,
+}
+
 /// Prints how many wait; the exit status.
 pub async fn run(url: &str, Arguments { json }: Arguments) -> Result<Result<u8, DbError>, BadUrl> {
     look(url, async |accounts| {
-        let state = accounts.operator().webhooks().await?;
+        let operator = accounts.operator();
+        let (state, spool) = tokio::join!(operator.webhooks(), spooled());
+        let waiting = Waiting { state: state?, spool };
         if json {
-            print_json(&state)
+            print_json(&waiting)
         } else {
-            print_line(text(&state))
+            print_line(text(&waiting))
         }
         Ok(Done::Fine)
     })
     .await
+}
+
+/// What the process on this machine says of its spool. None: it does not answer, or none is there.
+async fn spooled() -> Option<Spooled> {
+    let target = Target::of(None, environment).ok()?;
+    let (_, body) = timeout(ANSWERS_WITHIN, target.ask("/healthz")).await.ok()?.ok()?;
+    Some(Spooled { address: target.address, records: pending(&body)? })
+}
+
+/// Of an answer of `/healthz`.
+fn pending(body: &str) -> Option<u64> {
+    serde_json::from_str::<Value>(body).ok()?["spool"]["pending"].as_u64()
 }
 
 pub async fn dead_letters(
@@ -87,9 +127,16 @@ pub async fn dead_letters(
     .await
 }
 
-fn text(WebhookState { pending, dead, oldest_seconds }: &WebhookState) -> String {
+fn text(Waiting { state: WebhookState { pending, dead, oldest_seconds }, spool }: &Waiting) -> String {
     let oldest = oldest_seconds.map_or_else(String::new, |oldest| format!(", the oldest for {oldest} s"));
     let mut lines = vec![format!("{pending} wait{oldest}"), format!("{dead} were given up")];
+    if let Some(Spooled { address, records: records @ 1.. }) = spool {
+        lines[0] = format!("{pending} wait in the database{oldest}");
+        lines.push(format!(
+            "{records} records wait in the spool of {address}, callbacks among them\n\
+             next: `switchboard ops idle-transactions`: a lock, or a database that is away, holds up all of them"
+        ));
+    }
     if *dead > 0 {
         lines.push(
             "next: `switchboard ops dead-letters` has the causes, and `--retry all` tries again".to_owned(),
@@ -117,8 +164,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_waits_in_the_spool_is_told_beside_what_waits_in_the_database() {
+        let waiting = |spool| {
+            text(&Waiting { state: WebhookState { pending: 0, dead: 0, oldest_seconds: None }, spool })
+        };
+        let records = pending(r#"{"spool":{"pending":602}}"#).unwrap();
+        let spooled = |records| Some(Spooled { address: ([127, 0, 0, 1], 8080).into(), records });
+        let told = waiting(spooled(records));
+        assert!(
+            told.starts_with("0 wait in the database\n0 were given up\n602 records wait in the spool"),
+            "{told}"
+        );
+        assert!(told.contains("idle-transactions"), "{told}");
+        assert_eq!(waiting(spooled(0)), "0 wait\n0 were given up");
+        assert_eq!((pending("{}"), pending("no JSON")), (None, None));
+    }
+
+    #[test]
     fn a_backlog_says_how_old_it_is_and_what_helps() {
-        let state = |pending, dead, oldest_seconds| text(&WebhookState { pending, dead, oldest_seconds });
+        let state = |pending, dead, oldest_seconds| {
+            text(&Waiting { state: WebhookState { pending, dead, oldest_seconds }, spool: None })
+        };
         assert_eq!(state(0, 0, None), "0 wait\n0 were given up");
         let told = state(3, 1, Some(70));
         assert!(told.starts_with("3 wait, the oldest for 70 s\n1 were given up\n"), "{told}");

@@ -22,15 +22,15 @@ const NOTE: &str = "all processes together share what the database's account all
 #[schema(as = PoolNow)]
 pub struct Pool {
     /// Connections that it may have.
-    size: u32,
+    pub(super) size: u32,
     /// `DB_POOL_MAX`: the size at the next start.
-    configured: u32,
+    pub(super) configured: u32,
     /// Open connections.
-    total: usize,
+    pub(super) total: usize,
     /// Open connections that nobody uses.
-    idle: usize,
+    pub(super) idle: usize,
     /// Queries that wait for a connection.
-    waiting: usize,
+    pub(super) waiting: usize,
 }
 
 impl Pool {
@@ -44,6 +44,11 @@ impl Pool {
             idle: stats.idle,
             waiting: stats.waiting,
         }
+    }
+
+    /// It is as large as it may be, and no connection is free.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.idle == 0 && self.total >= self.size as usize
     }
 }
 

@@ -3,7 +3,7 @@
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use actors::db::webhooks::WebhookState;
-use actors::db::{AlertRow, JobRow};
+use actors::db::{AlertRow, DbHealth, JobRow};
 use actors::health::Outcome;
 use actors::registry::picture::Capacity;
 use serde::Serialize;
@@ -20,7 +20,8 @@ use crate::http::worker::Kind;
 
 /// The actors that are started again after a panic.
 const RESTARTED: [&str; 5] = ["alerts", "call", "registry", "db", "jobs"];
-const MISSING: &str = "the database does not answer: webhooks and jobs are not known";
+const UNANSWERED: &str = "the database does not answer: webhooks and jobs are not known";
+const NO_CONNECTION: &str = "no connection of the pool is free: webhooks and jobs are not known";
 
 /// What `GET /api/ops/status` answers.
 #[derive(Serialize, ToSchema)]
@@ -103,14 +104,20 @@ impl Realtime {
 pub async fn status(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     query::only(request.query_string(), &[])?;
     let mut status = of_this_process(&app);
+    let missing = missing(app.db.status().health() == DbHealth::Healthy, &status.pool);
     let operator = app.db.accounts().operator();
     let status = app.api.run(Kind::Query, async move || {
         let (webhooks, jobs) = tokio::join!(operator.webhooks(), operator.jobs());
-        status.missing = (webhooks.is_err() || jobs.is_err()).then_some(MISSING);
+        status.missing = (webhooks.is_err() || jobs.is_err()).then_some(missing);
         (status.webhooks, status.jobs) = (webhooks.ok(), jobs.ok());
         Pieces::of_json(&status).map_err(ApiError::unavailable)
     });
     Ok(status.await??.into_json())
+}
+
+/// Why the database cannot be asked, if it cannot.
+fn missing(is_healthy: bool, pool: &Pool) -> &'static str {
+    if is_healthy && pool.is_used_up() { NO_CONNECTION } else { UNANSWERED }
 }
 
 /// What is known without the database.
@@ -141,6 +148,14 @@ fn of_this_process(app: &App) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_that_is_used_up_is_told_from_a_database_that_is_away() {
+        let pool = |total, idle| Pool { size: 3, configured: 3, total, idle, waiting: 11 };
+        assert_eq!(missing(true, &pool(3, 0)), NO_CONNECTION);
+        assert_eq!(missing(false, &pool(3, 0)), UNANSWERED);
+        assert_eq!(missing(true, &pool(3, 1)), UNANSWERED);
+    }
 
     #[test]
     fn outcomes_are_counted_by_what_came_of_the_requests() {

@@ -13,6 +13,9 @@ fn remedy(name: &str, change: impl FnOnce(&mut Facts)) -> (Level, String) {
     (line.level, line.remedy.unwrap_or_default())
 }
 
+/// What is missing, and a good deployment without it.
+type Without = (&'static str, fn(&mut Facts));
+
 #[test]
 fn every_line_stands_whatever_is_not_known() {
     let names = |change: fn(&mut Facts)| {
@@ -21,7 +24,7 @@ fn every_line_stands_whatever_is_not_known() {
         judge(&facts).into_iter().map(|line| line.name).collect::<Vec<_>>()
     };
     let all = names(|_| {});
-    let without: [(&str, fn(&mut Facts)); 5] = [
+    let without: [Without; 5] = [
         ("PUBLIC_URL", |facts| (facts.said.public_url, facts.public) = (None, None)),
         ("TWILIO_ACCOUNT_SID", |facts| facts.twilio = None),
         ("TWILIO_FROM_NUMBER", |facts| facts.twilio.as_mut().unwrap().number = None),

@@ -10,8 +10,8 @@ pub enum Fault {
     AcceptDelay(Duration),
     /// `session-delay=MS`: a `session.update` is applied and answered that late.
     SessionDelay(Duration),
-    /// `refuse`: the upgrade is answered with 503.
-    Refuse,
+    /// `refuse[=STATUS]`: the upgrade is answered with this status, such as 401 or 429; 503 without a value.
+    Refuse(u16),
     /// `quota`: responses fail with `insufficient_quota`.
     Quota,
     /// `rate-limit=N`: the Nth response fails with `rate_limit_exceeded`.
@@ -92,7 +92,13 @@ impl FromStr for Fault {
                 .find(|event| Some(*event) == value)
                 .ok_or_else(|| format!("{name} needs the type of an event, one of {}", EVENTS.join(", ")))
         };
+        let status = || match value.map(str::parse) {
+            None => Ok(503),
+            Some(Ok(status @ 400..=599)) => Ok(status),
+            Some(_) => Err(format!("{name} needs the status of an error, from 400 to 599: {name}=401")),
+        };
         let fault = match name {
+            "refuse" => Self::Refuse(status()?),
             "accept-delay" => Self::AcceptDelay(millis()?),
             "session-delay" => Self::SessionDelay(millis()?),
             "rate-limit" => Self::RateLimit(number()?),
@@ -111,7 +117,6 @@ impl FromStr for Fault {
             "omit" => Self::Omit(event()?),
             "repeat" => Self::Repeat(event()?),
             _ if value.is_some() => return Err(format!("no fault of the name {name} takes a value")),
-            "refuse" => Self::Refuse,
             "quota" => Self::Quota,
             "unknown-events" => Self::UnknownEvents,
             "benign-errors" => Self::BenignErrors,
@@ -136,7 +141,7 @@ pub enum Ending {
 pub struct Faults {
     pub accept_delay: Duration,
     pub session_delay: Duration,
-    pub refuse: bool,
+    pub refuse: Option<u16>,
     pub quota: bool,
     pub rate_limit: Option<u32>,
     pub errors_percent: u32,
@@ -172,7 +177,7 @@ impl From<&[Fault]> for Faults {
             match *fault {
                 Fault::AcceptDelay(delay) => all.accept_delay = delay,
                 Fault::SessionDelay(delay) => all.session_delay = delay,
-                Fault::Refuse => all.refuse = true,
+                Fault::Refuse(status) => all.refuse = Some(status),
                 Fault::Quota => all.quota = true,
                 Fault::RateLimit(nth) => all.rate_limit = Some(nth),
                 Fault::Errors(percent) => all.errors_percent = percent,
@@ -208,6 +213,8 @@ mod tests {
         assert_eq!("stall=250".parse(), Ok(Fault::Stall(Duration::from_millis(250))));
         assert_eq!("rate-limit=2".parse(), Ok(Fault::RateLimit(2)));
         assert_eq!("quota".parse(), Ok(Fault::Quota));
+        assert_eq!("refuse".parse(), Ok(Fault::Refuse(503)));
+        assert_eq!("refuse=401".parse(), Ok(Fault::Refuse(401)));
         assert_eq!("done-delay=400".parse(), Ok(Fault::DoneDelay(Duration::from_millis(400))));
         assert_eq!("never-done".parse(), Ok(Fault::NeverDone(100)));
         assert_eq!("no-sound=30".parse(), Ok(Fault::NoSound(30)));
@@ -222,6 +229,8 @@ mod tests {
             "stall",
             "stall=soon",
             "quota=1",
+            "refuse=200",
+            "refuse=no",
             "earthquake",
             "earthquake=7",
             "drop=-1",

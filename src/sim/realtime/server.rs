@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
+use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -258,8 +259,10 @@ async fn upgrade(
         () = sleep(faults.accept_delay) => {}
         _ = stop.changed() => return Ok(()),
     }
-    if faults.refuse {
-        return answer(&mut stream, "503 Service Unavailable", "text/plain", "overloaded\n").await;
+    if let Some(status) = faults.refuse {
+        let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+        let status = format!("{status} {}", reason.unwrap_or("Refused"));
+        return answer(&mut stream, &status, "text/plain", "refused by a fault\n").await;
     }
     let Ok(response) = create_response(request) else {
         return answer(&mut stream, "400 Bad Request", "text/plain", "not a websocket handshake\n").await;

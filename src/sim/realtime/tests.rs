@@ -171,9 +171,12 @@ async fn other_paths_and_no_http_at_all_get_an_answer() {
 #[tokio::test]
 async fn the_socket_ends_as_the_fault_says() {
     let faults = |fault: &str| Options { faults: vec![fault.parse().unwrap()], ..Options::default() };
-    let refusing = start(faults("refuse")).await.unwrap();
-    let Err(Error::Http(response)) = connect(&refusing, &[KEY]).await else { panic!("it refuses") };
-    assert_eq!(response.status(), 503);
+    for (fault, status) in [("refuse", 503), ("refuse=401", 401)] {
+        let refusing = start(faults(fault)).await.unwrap();
+        let Err(Error::Http(response)) = connect(&refusing, &[KEY]).await else { panic!("it refuses") };
+        assert_eq!(response.status(), status);
+        refusing.stop().await;
+    }
 
     let closing = start(faults("close=50")).await.unwrap();
     let mut socket = connect(&closing, &[KEY]).await.unwrap();
@@ -190,7 +193,7 @@ async fn the_socket_ends_as_the_fault_says() {
     configure(&mut socket).await;
     send(&mut socket, json!({"type": "response.create"})).await;
     assert!(timeout(Duration::from_millis(400), socket.next()).await.is_err());
-    for server in [refusing, closing, dropping, stalling] {
+    for server in [closing, dropping, stalling] {
         server.stop().await;
     }
 }

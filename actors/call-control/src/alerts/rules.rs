@@ -333,14 +333,15 @@ pub const RULES: &[Rule] = &[
         Figure::DatabaseUnavailable,
         CRITICAL,
         "PostgreSQL does not answer. Calls go on, and records wait on disk.",
-        "Repair the database; see `switchboard ops status` and `The spool` in docs/operating.md.",
+        "Repair the database; see `The spool` in docs/operating.md. If its server runs, see `switchboard ops \
+         idle-transactions`.",
     ),
     state(
         "database-read-only",
         Figure::DatabaseReadOnly,
         CRITICAL,
         "PostgreSQL takes no writes. Calls go on, and records wait on disk.",
-        "Repair the database or wait for its failover; see `switchboard ops status`.",
+        "Repair the database, or wait for its failover; see `The spool` in docs/operating.md.",
     ),
     state(
         "records-wait",

@@ -14,7 +14,8 @@ use crate::db::connect::error::DbError;
 const SCHEMA: &str = "SELECT quote_ident(nspname) AS name
     FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
     WHERE extname = 'pg_stat_statements'";
-/// What has run for a second or longer.
+/// What has run for a second or longer, or waits for a lock: a deadline of this program ends a query that
+/// waits before it has run for long.
 const RUNNING: &str = "SELECT pid, coalesce(usename::text, '') AS role,
         greatest(extract(epoch FROM now() - query_start), 0)::float8 AS seconds,
         concat_ws(' ', wait_event_type, wait_event) AS waits_for,
@@ -22,7 +23,7 @@ const RUNNING: &str = "SELECT pid, coalesce(usename::text, '') AS role,
         coalesce(query, '') AS query
     FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'active'
-        AND query_start <= now() - interval '1 second'
+        AND (query_start <= now() - interval '1 second' OR wait_event_type = 'Lock')
     ORDER BY query_start LIMIT 50";
 
 /// A statement, over all its runs.
@@ -43,7 +44,7 @@ pub struct SlowStatement {
     pub query: String,
 }
 
-/// A query that runs now, for a second or longer.
+/// A query that has run for a second or longer, or waits for a lock.
 #[derive(Debug, Clone, PartialEq, QueryableByName, Serialize, ToSchema)]
 #[diesel(check_for_backend(diesel::pg::Pg))]
 #[serde(rename_all = "camelCase")]

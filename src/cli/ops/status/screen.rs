@@ -147,7 +147,13 @@ fn advised(picture: &Value) -> Vec<String> {
     }
     let mut note = |text: String| lines.push(format!("{:<10} {text}", "note"));
     let pool = &health["poolStats"];
-    if pool["waiting"].as_u64() > Some(0) {
+    if health["database"] == "unavailable" {
+        note(
+            "if the database's server runs, its connections or those of a pooler may be used up: `switchboard ops \
+             idle-transactions --kill`, `switchboard ops slow-queries`"
+                .to_owned(),
+        );
+    } else if pool["waiting"].as_u64() > Some(0) {
         note(
             "queries wait for a connection: `switchboard ops idle-transactions --kill`, \
               `switchboard ops slow-queries`, `switchboard ops pool --size N`"
@@ -241,9 +247,14 @@ note       callbacks wait: `switchboard ops webhooks`, `switchboard ops slow-que
         let mut picture =
             json!({"health": health(), "pool": {}, "webhooks": null, "jobs": null, "missing": "why"});
         picture["health"]["databaseError"] = "refused".into();
+        picture["health"]["database"] = "unavailable".into();
+        picture["health"]["poolStats"]["waiting"] = 0.into();
         let shown = screen(&picture);
         for line in ["webhooks   not known", "jobs       not known", "note       refused", "note       why"] {
             assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
         }
+        let used_up = "note       if the database's server runs, its connections or those of a pooler may be used up: \
+                       `switchboard ops idle-transactions --kill`";
+        assert!(shown.contains(used_up), "though nobody waits: {shown}");
     }
 }
