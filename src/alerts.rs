@@ -1,7 +1,7 @@
 //! The alerts of a process that serves: what they are judged by, and who is told.
 
 use actix_web::web::{self, Data};
-use actors::alerts::{self, Alerts, Source, Way};
+use actors::alerts::{self, AlertSettings, Alerts, Source, Way};
 use actors::wire::twilio::rest::BadBaseUrl;
 use futures_util::FutureExt as _;
 
@@ -21,13 +21,15 @@ pub fn start(app: &Data<App>) -> Result<Alerts, BadBaseUrl> {
     if ways.is_empty() {
         tracing::warn!("alerts reach nobody: set URGENT_NOTIFICATION_NUMBER or ALERT_WEBHOOK_URL");
     }
+    let page = settings.http.public_url.as_ref().map(|url| url.as_str().to_owned());
     Ok(Alerts::start(
-        &settings.alerts,
+        &AlertSettings { page, ..settings.alerts.clone() },
         ways,
         source(app.clone()),
         app.db.accounts().alerts(),
         &settings.instance_id,
         app.alerts.clone(),
+        app.urgent.clone(),
         app.alert_metrics.clone(),
         app.voice.pump.metrics.of_actor("alerts"),
     ))

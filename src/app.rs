@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use actors::alerts::{self, Board};
+use actors::alerts::{self, Board, UrgentCalls, UrgentLedger};
 use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::current::CurrentPersona;
@@ -14,7 +14,7 @@ use actors::call::flow::person::seal::Seal;
 use actors::call::phrases::book::PhraseBook;
 use actors::call::pump::Pump;
 use actors::call::recorder::Recorder;
-use actors::db::{BadUrl, Db, DbStartError, Records, SpoolError};
+use actors::db::{BadUrl, Db, DbStartError, SpoolError};
 use actors::metrics::{MetricSet as _, Metrics, Registrar};
 use actors::registry::Registry;
 use actors::wire::twilio::token::TokenKey;
@@ -63,6 +63,8 @@ pub struct App {
     pub(crate) tasks: Tasks,
     /// The alerts that are open here.
     pub(crate) alerts: Board,
+    /// The callers of whom the person on duty is to be told.
+    pub(crate) urgent: UrgentCalls,
     pub(crate) alert_metrics: alerts::Metrics,
     pub requests: RequestMetrics,
     pub health_metrics: HealthMetrics,
@@ -170,8 +172,10 @@ impl App {
         tasks.count(Handle::current());
         tasks.count(db.runtime());
         db.process_webhooks();
+        let urgent = UrgentCalls::default();
+        let ledger = UrgentLedger { records: db.records(), urgent: urgent.clone() };
         let recorder = recorder(&settings, metrics)?;
-        let setup = call_setup(&settings, db.records(), call_metrics.clone(), recorder.clone());
+        let setup = call_setup(&settings, ledger, call_metrics.clone(), recorder.clone());
         let (phrases, persona) = (setup.phrases.clone(), setup.persona.clone());
         let calls = Registry::start(settings.registry.max_concurrent_calls, Arc::new(setup));
         let voice = voice(&settings, &public_url, calls.clone(), call_metrics)?;
@@ -198,6 +202,7 @@ impl App {
             metrics: registry,
             tasks,
             alerts: Board::default(),
+            urgent,
             alert_metrics,
             requests,
             health_metrics,
@@ -252,7 +257,7 @@ fn recorder(settings: &Settings, metrics: &dyn Registrar) -> Result<Option<Recor
 
 fn call_setup(
     settings: &Settings,
-    records: Records,
+    ledger: UrgentLedger,
     metrics: Metrics,
     recorder: Option<Recorder>,
 ) -> CallSetup {
@@ -262,7 +267,7 @@ fn call_setup(
         endpoint: settings.realtime.clone(),
         rules: Rules::default(),
         phrases: Arc::new(PhraseBook::default()),
-        ledger: Arc::new(records),
+        ledger: Arc::new(ledger),
         metrics,
         recorder,
     }

@@ -160,7 +160,7 @@ pub async fn api(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let is_watched = matches!(request.path(), "/api/call-monitor" | "/api/alerts");
+    let is_watched = matches!(request.path(), "/api/call-monitor" | "/api/alerts" | "/api/inbox");
     let class = if is_watched { Class::Page } else { Class::Api };
     let client = auth::client(request.request()).unwrap_or_else(|| app.limits.client(request.request()));
     match app.limits.count(class, client).await {

@@ -14,6 +14,7 @@ mod callbacks;
 mod dashboard;
 mod full_house;
 pub mod health;
+pub(crate) mod inbox;
 mod last_resort;
 pub mod limits;
 pub mod metrics;
@@ -73,6 +74,10 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(post("/ops/log-level", ops::log_level::set))
         .service(get("/alerts", alerts::list))
         .service(post("/alerts/{id}/acknowledge", alerts::acknowledge))
+        .service(get("/inbox", inbox::list))
+        .service(post("/inbox/{id}/done", inbox::done))
+        .service(post("/inbox/{id}/reopen", inbox::reopen))
+        .service(get("/inbox/{id}/recording", inbox::recording))
         .service(get("/audit", auth::audit::list))
         .service(get("/openapi.json", openapi::json))
         .service(get("/docs", openapi::page::page));

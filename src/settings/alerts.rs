@@ -24,6 +24,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> AlertSettings {
         number: telephone_number(reader, "URGENT_NOTIFICATION_NUMBER"),
         webhook,
         pagerduty_key,
+        page: None,
     }
 }
 

@@ -18,6 +18,7 @@ mod drain;
 mod emergencies;
 mod fillers;
 mod flight_recorder;
+mod inbox;
 mod jobs;
 mod kill;
 mod last_resort;

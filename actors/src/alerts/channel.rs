@@ -188,7 +188,7 @@ impl Channel {
             }
             let Some(message) = message(&batch) else { continue };
             let since = Utc::now();
-            let outcome = self.tell(&message, batch.len()).await;
+            let outcome = tell(&self.way, &message, batch.len()).await;
             if matches!(outcome, Outcome::Sent | Outcome::Unknown) {
                 let mut pace = self.pace.get();
                 pace.sent(batch.iter().any(|one| one.notice.kind == CRITICAL), self.now());
@@ -306,40 +306,35 @@ impl Channel {
         });
         join_all(released).await;
     }
+}
 
-    /// `alerts`: of so many it tells.
-    async fn tell(&self, notice: &Notice, alerts: usize) -> Outcome {
-        let (way, rule) = (self.way.name(), &notice.rule);
-        for attempt in 0..ATTEMPTS {
-            match self.way.send(notice).await {
-                Ok(()) => {
-                    tracing::info!(way, rule, alerts, "a notice was sent");
-                    return Outcome::Sent;
-                }
-                Err(SendError::Refused(cause)) => {
-                    tracing::error!(
-                        way,
-                        rule,
-                        cause,
-                        "a notice was refused: try `switchboard ops test-alert`"
-                    );
-                    return Outcome::Refused;
-                }
-                Err(SendError::Unknown(cause)) => {
-                    tracing::warn!(way, rule, cause, "a notice may have been sent: it is looked up later");
-                    return Outcome::Unknown;
-                }
-                Err(SendError::Failed(cause)) if attempt + 1 == ATTEMPTS => {
-                    tracing::error!(way, rule, cause, "a notice could not be sent: it is given up");
-                }
-                Err(SendError::Failed(cause)) => {
-                    tracing::warn!(way, rule, cause, "a notice could not be sent: it is tried again");
-                    sleep(BACKOFF.pause_after(attempt, rand::random())).await;
-                }
+/// Sends a notice, with several attempts. `alerts`: of so many it tells.
+pub(super) async fn tell(by: &Way, notice: &Notice, alerts: usize) -> Outcome {
+    let (way, rule) = (by.name(), &notice.rule);
+    for attempt in 0..ATTEMPTS {
+        match by.send(notice).await {
+            Ok(()) => {
+                tracing::info!(way, rule, alerts, "a notice was sent");
+                return Outcome::Sent;
+            }
+            Err(SendError::Refused(cause)) => {
+                tracing::error!(way, rule, cause, "a notice was refused: try `switchboard ops test-alert`");
+                return Outcome::Refused;
+            }
+            Err(SendError::Unknown(cause)) => {
+                tracing::warn!(way, rule, cause, "a notice may have been sent: it is looked up later");
+                return Outcome::Unknown;
+            }
+            Err(SendError::Failed(cause)) if attempt + 1 == ATTEMPTS => {
+                tracing::error!(way, rule, cause, "a notice could not be sent: it is given up");
+            }
+            Err(SendError::Failed(cause)) => {
+                tracing::warn!(way, rule, cause, "a notice could not be sent: it is tried again");
+                sleep(BACKOFF.pause_after(attempt, rand::random())).await;
             }
         }
-        Outcome::Failed
     }
+    Outcome::Failed
 }
 
 /// That an alert goes on is told until somebody has acknowledged it.

@@ -45,6 +45,8 @@ crate::metrics! {
         readings_missing: IntCounterVec = "switchboard_alerts_readings_missing_total" ["rule"];
         /// Alerts whose last change is not in the database yet.
         pub(super) unstored: prometheus::IntGauge = "switchboard_alerts_unstored";
+        /// Urgent callers of the last hour whom nobody has marked as done, as far as this process knows.
+        pub(super) urgent_open: prometheus::IntGauge = "switchboard_urgent_open";
     }
 }
 

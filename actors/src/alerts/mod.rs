@@ -10,6 +10,8 @@
 //! which sums up what waited. The database is asked whether another instance has told the same, for 1 s at
 //! most; without its answer the notice is sent. What cannot be stored waits on the board.
 //!
+//! [Urgent callers](urgent) go the same ways beside the queues, at once.
+//!
 //! A panic restarts the actor after a second, however often. The board is its checkpoint: what is open stays
 //! open. A new process takes up the open alerts of an earlier one of its name from the database.
 
@@ -19,6 +21,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use call_control::Millis;
+use call_control::alerts::urgent::Waiting;
 use call_control::alerts::{
     COOL_DOWN, Change, Readings, Sample, Severity, State, Turn, digest, position, text,
 };
@@ -39,12 +42,14 @@ mod board;
 mod channel;
 mod metrics;
 pub mod reading;
+mod urgent;
 mod way;
 
 pub use board::Board;
 pub use call_control::alerts::{BadLevels, KEPT, Rule, Watch, is_local, levels_of};
 pub use call_control::alerts::{RULES as ALL_RULES, text as texts};
 pub use metrics::Metrics;
+pub use urgent::{UrgentCalls, UrgentLedger};
 pub use way::{Format, Kind, Notice, SendError, Way, is_pagerduty};
 
 use channel::{Channel, Claims};
@@ -77,11 +82,20 @@ pub struct AlertSettings {
     pub webhook: Option<Secret>,
     /// `ALERT_PAGERDUTY_KEY`.
     pub pagerduty_key: Option<Secret>,
+    /// Where a person sees the inbox: the page below `PUBLIC_URL`.
+    pub page: Option<String>,
 }
 
 impl Default for AlertSettings {
     fn default() -> Self {
-        Self { interval: INTERVAL, levels: Vec::new(), number: None, webhook: None, pagerduty_key: None }
+        Self {
+            interval: INTERVAL,
+            levels: Vec::new(),
+            number: None,
+            webhook: None,
+            pagerduty_key: None,
+            page: None,
+        }
     }
 }
 
@@ -94,6 +108,7 @@ impl fmt::Debug for AlertSettings {
             .field("has_number", &self.number.is_some())
             .field("webhook", &self.webhook)
             .field("pagerduty_key", &self.pagerduty_key)
+            .field("page", &self.page)
             .finish()
     }
 }
@@ -114,6 +129,7 @@ impl Alerts {
         log: AlertLog,
         instance: &str,
         board: Board,
+        urgent: UrgentCalls,
         metrics: Metrics,
         counts: ActorMetrics,
     ) -> Self {
@@ -132,6 +148,8 @@ impl Alerts {
             began: Instant::now(),
             source,
             board,
+            urgent,
+            waiting: RefCell::default(),
             metrics,
         });
         let work: Work = Box::new(move |stopped| {
@@ -167,6 +185,10 @@ struct Desk {
     /// The last reading took longer than its time.
     is_slow: Cell<bool>,
     board: Board,
+    /// The urgent callers of this process, until they are taken over.
+    urgent: UrgentCalls,
+    /// The urgent callers that nobody has marked as done. They outlive a panic.
+    waiting: RefCell<Waiting>,
     channels: Vec<Channel>,
     claims: Claims,
     metrics: Metrics,
@@ -184,6 +206,8 @@ impl Desk {
         tokio::select! {
             () = self.watch() => {}
             () = self.keep() => {}
+            () = self.tell_urgent() => {}
+            () = self.look_for_urgent() => {}
             _ = async { channels.await; std::future::pending::<()>().await } => {}
             _ = stopped.changed() => drop(self.store().await),
         }
@@ -212,6 +236,11 @@ impl Desk {
     fn scaled(&self, time: Duration) -> Millis {
         let intervals = time.as_secs_f64() / self.settings.interval.as_secs_f64().max(0.001);
         (intervals * INTERVAL.as_secs_f64() * 1_000.0) as Millis
+    }
+
+    /// The time that so many milliseconds of the rules take.
+    fn unscaled(&self, time: Millis) -> Duration {
+        self.settings.interval.mul_f64(time as f64 / 1_000.0 / INTERVAL.as_secs_f64())
     }
 
     async fn watch(&self) {

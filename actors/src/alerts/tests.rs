@@ -129,6 +129,7 @@ impl Person {
 struct World {
     alerts: Alerts,
     board: Board,
+    urgent: UrgentCalls,
     metrics: Metrics,
     wrong: Rc<Cell<f64>>,
     _spool: tempfile::TempDir,
@@ -154,7 +155,8 @@ fn world_of(figures: &'static [Figure], ways: Vec<Way>) -> World {
         &Registry::new(),
     )
     .unwrap();
-    let settings = AlertSettings { interval: TICK, ..AlertSettings::default() };
+    let page = Some("https://calls.example.com/".to_owned());
+    let settings = AlertSettings { interval: TICK, page, ..AlertSettings::default() };
     let (board, metrics) = (Board::default(), Metrics::build().unwrap());
     let wrong = Rc::new(Cell::new(0.0));
     let seen = Rc::clone(&wrong);
@@ -165,9 +167,10 @@ fn world_of(figures: &'static [Figure], ways: Vec<Way>) -> World {
     });
     let counts = CallMetrics::build().unwrap().of_actor("alerts");
     let log = db.accounts().alerts();
-    let alerts =
-        Alerts::start(&settings, ways, source, log, INSTANCE, board.clone(), metrics.clone(), counts);
-    World { alerts, board, metrics, wrong, _spool: spool, _db: db }
+    let urgent = UrgentCalls::default();
+    let (shown, queue, counted) = (board.clone(), urgent.clone(), metrics.clone());
+    let alerts = Alerts::start(&settings, ways, source, log, INSTANCE, shown, queue, counted, counts);
+    World { alerts, board, urgent, metrics, wrong, _spool: spool, _db: db }
 }
 
 #[actix_rt::test]
@@ -338,4 +341,57 @@ async fn what_cannot_be_read_is_counted_for_its_rule() {
     }
     assert_eq!(missing("database-unavailable"), 0, "it is read");
     world.alerts.stop().await;
+}
+
+fn urgent_call(call: u32) -> call_control::alerts::urgent::Urgent {
+    call_control::alerts::urgent::Urgent {
+        call_sid: format!("CA{call:032x}").parse().unwrap(),
+        dedupe_key: "urgent".to_owned(),
+        from: Some(format!("+1415555{call:04}")),
+        at: Utc::now(),
+    }
+}
+
+#[actix_rt::test]
+async fn an_urgent_caller_is_told_at_once_by_every_way_and_repeated_while_the_database_is_away() {
+    let (mut hook, mut phone) = (Person::answering(&[]), Person::answering(&[503]));
+    let world = world(vec![hook.webhook(), phone.sms()]);
+    let raised = Instant::now();
+    assert!(world.urgent.raise(urgent_call(1)));
+    let (path, body) = phone.hears().await;
+    let (told, body) = (raised.elapsed(), body.replace('+', " "));
+    println!("told after {} ms", told.as_millis());
+    assert!(told < Duration::from_secs(2), "{told:?}");
+    assert_eq!(path, "/2010-04-01/Accounts/AC1/Messages.json");
+    assert!(
+        body.contains("Body=Switchboard URGENT%3A a caller needs help. Rang%3A %2B14155550001 at"),
+        "{body}"
+    );
+    assert!(body.contains("See https%3A%2F%2Fcalls.example.com%2F and"), "{body}");
+    let said = hook.hears_text().await;
+    assert!(said.starts_with("Switchboard URGENT: a caller") && !said.contains("4155550001"), "{said}");
+    while phone.hears().await.1 == "a look-up" {} // after the 503
+    let again = hook.hears_text().await;
+    assert!(again.starts_with("Switchboard still URGENT: a caller needs help."), "{again}");
+    assert!(raised.elapsed() >= Duration::from_secs(1), "five minutes of the rules");
+    world.alerts.stop().await;
+}
+
+#[actix_rt::test]
+async fn an_urgent_caller_waits_behind_no_other_notice_and_no_other_caller() {
+    let (_closed, gate) = watch::channel(false);
+    let mut phone = Person::behind(gate);
+    let world = world(vec![phone.sms()]);
+    world.wrong.set(1.0);
+    phone.hears().await; // an alert, which gets no answer
+    for call in 1..=3 {
+        assert!(world.urgent.raise(urgent_call(call)));
+        let (_, body) = phone.hears().await;
+        assert!(
+            body.contains(&format!("URGENT%3A+a+caller+needs+help.+Rang%3A+%2B1415555{call:04}")),
+            "{body}"
+        );
+    }
+    (0..64).for_each(|call| _ = world.urgent.raise(urgent_call(call)));
+    assert!(!world.urgent.raise(urgent_call(65)), "the queue has a size");
 }

@@ -177,6 +177,11 @@ impl Way {
         }
     }
 
+    /// Whether what it was told of stays open until it is told the end.
+    pub(super) fn has_incidents(&self) -> bool {
+        matches!(self, Self::Webhook { format: Format::PagerDuty { .. }, .. })
+    }
+
     /// Sends it once: to a webhook within 5 s, as a text message within 20 s.
     ///
     /// # Errors

@@ -24,6 +24,10 @@ impl Accounts {
 }
 
 impl AlertLog {
+    pub(super) fn accounts(&self) -> &Accounts {
+        &self.0
+    }
+
     /// Writes an alert as it is now.
     pub async fn store(&self, row: &AlertRow) -> Result<(), DbError> {
         self.0.ask("store_alert", async |connection| alerts::store(connection, row).await).await

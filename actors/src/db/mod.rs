@@ -15,6 +15,7 @@ mod doors;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod handles;
+mod inbox;
 mod inspection;
 mod log;
 mod metrics;
@@ -51,6 +52,7 @@ pub use self::connect::migrate;
 pub use self::connect::pool::PoolStats;
 pub use self::connect::url::BadUrl;
 pub use self::handles::{Doors, LogReader, Operations, Records, Status};
+pub use self::inbox::Inbox;
 pub use self::inspection::{Address, Inspection, inspect};
 pub use self::log::{
     BadCursor, BadSort, CallFilter, CallLog, CallLogPage, CallQuery, Cursor, Sort, SortKey, Start,
@@ -63,6 +65,7 @@ pub use self::tables::bills::TwilioBill;
 pub use self::tables::calls::{CallDetail, CallSummary};
 pub use self::tables::conferences::{ConferenceEvent, LoggedConference, LoggedParticipant};
 pub use self::tables::events::LoggedEvent;
+pub use self::tables::inbox::{BadInboxCursor, InboxCounts, InboxCursor, InboxRow};
 pub use self::tables::jobs::{JobLease, JobOrder, JobResult, JobRow, JobRun};
 pub use self::tables::left_behind::OpenCall;
 pub use self::tables::lost_calls::LostCall;
@@ -82,7 +85,6 @@ use self::connect::slow::Slow;
 use self::connect::url::Target;
 use self::metrics::Metrics;
 use self::runtime::DbRuntime;
-use self::webhooks::Inbox;
 use self::write::actor::{DbActor, WriteWaiting};
 use self::write::queue::Queue;
 use self::write::record::{Aftermath, Record};
@@ -148,7 +150,7 @@ struct Shared {
     pool: Pool,
     queue: Arc<Queue>,
     spool: Arc<Spool>,
-    inbox: Inbox,
+    inbox: webhooks::Inbox,
     metrics: Metrics,
     webhooks: webhooks::Metrics,
     seen: Arc<Seen>,
@@ -214,7 +216,7 @@ impl Db {
         metrics::register_readings(registry, pool.clone(), Arc::clone(&queue), spool.watch())
             .context("the database's metrics")?;
         let webhooks = webhooks::Metrics::register(registry).context("the metrics of the webhooks")?;
-        let inbox = Inbox::new(runtime.handle());
+        let inbox = webhooks::Inbox::new(runtime.handle());
         let places = log::Places::default();
         let shared = Arc::new(Shared {
             pool,

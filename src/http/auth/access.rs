@@ -13,7 +13,7 @@ pub enum Need {
 }
 
 /// The need of each route below `/api`, but for Twilio's, by its pattern in the list of routes.
-pub const NEEDS: [(&str, Need); 29] = [
+pub const NEEDS: [(&str, Need); 33] = [
     ("/api/auth/login", Need::Nothing),
     ("/api/auth/logout", Need::Nothing),
     ("/api/auth/me", Need::Login),
@@ -40,6 +40,10 @@ pub const NEEDS: [(&str, Need); 29] = [
     ("/api/ops/log-level", Need::Scope(Scope::Admin)),
     ("/api/alerts", Need::Scope(Scope::Monitor)),
     ("/api/alerts/{id}/acknowledge", Need::Scope(Scope::Operate)),
+    ("/api/inbox", Need::Scope(Scope::Logs)),
+    ("/api/inbox/{id}/done", Need::Scope(Scope::Operate)),
+    ("/api/inbox/{id}/reopen", Need::Scope(Scope::Operate)),
+    ("/api/inbox/{id}/recording", Need::Scope(Scope::Logs)),
     ("/api/audit", Need::Scope(Scope::Admin)),
     ("/api/openapi.json", Need::Nothing),
     ("/api/docs", Need::Nothing),

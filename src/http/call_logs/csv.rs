@@ -120,6 +120,7 @@ mod tests {
             recordings: 0,
             cost_usd: Some(0.5),
             agent_unavailable: false,
+            inbox: Vec::new(),
         }
     }
 

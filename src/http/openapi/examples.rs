@@ -6,10 +6,11 @@ use utoipa::openapi::{OpenApi, RefOr};
 const PAGE: &str = include_str!("../../../docs/api.md");
 
 /// Routes whose answer is the first example below a heading of the page.
-const ANSWERS: [(&str, &str); 9] = [
+const ANSWERS: [(&str, &str); 10] = [
     ("/api/auth/login", "Logging in"),
     ("/api/auth/me", "Logging in"),
     ("/api/alerts", "Alerts"),
+    ("/api/inbox", "Inbox"),
     ("/api/ops/status", "Operating a process"),
     ("/api/audit", "Audit"),
     ("/api/call-monitor", "Live calls"),

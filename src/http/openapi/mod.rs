@@ -39,6 +39,7 @@ use crate::app::App;
     tags(
         (name = "calls", description = "Live calls"),
         (name = "log", description = "Calls and what was said"),
+        (name = "inbox", description = "What callers left for the staff"),
         (name = "accounts", description = "Who is logged in, and who did what"),
         (name = "alerts", description = "What is wrong, and who takes care of it"),
         (name = "ops", description = "What an operator does in an emergency"),
@@ -75,6 +76,10 @@ use crate::app::App;
         super::ops::log_level::set,
         super::alerts::list,
         super::alerts::acknowledge,
+        super::inbox::list,
+        super::inbox::done,
+        super::inbox::reopen,
+        super::inbox::recording,
         super::health::healthz,
         super::health::readyz,
         super::metrics::metrics,

@@ -1,5 +1,5 @@
-//! The parameters of the routes, for the description alone: the routes read them in `call_logs::query` and
-//! `auth::audit`.
+//! The parameters of the routes, for the description alone: the routes read them in `call_logs::query`,
+//! `inbox` and `auth::audit`.
 
 use serde_json::{Value, json};
 use utoipa::IntoParams;
@@ -25,6 +25,12 @@ pub struct AlertPath;
 
 /// What chooses alerts.
 pub struct AlertParameters;
+
+/// The item of the inbox in a path.
+pub struct InboxPath;
+
+/// What chooses items of the inbox.
+pub struct InboxParameters;
 
 /// What chooses entries of the audit.
 pub struct AuditParameters;
@@ -105,17 +111,44 @@ impl IntoParams for AlertParameters {
     }
 }
 
+impl IntoParams for InboxPath {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let parameter = optional("id", "The `id` of an item", words::inbox_id(), json!("17"));
+        vec![parameter.parameter_in(ParameterIn::Path).required(Required::True).build()]
+    }
+}
+
+impl IntoParams for InboxParameters {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let status =
+            "Those that nobody has marked as done, which is the default; those that are done; or all";
+        let cursor = "The `nextCursor` of the answer before";
+        let page_size = "Items of a page, 50 by default";
+        let all = [
+            optional("status", status, words::inbox_status(), json!("open")),
+            optional("cursor", cursor, words::inbox_cursor(), json!("1795430000000000-17")),
+            optional("pageSize", page_size, words::calls_of_a_page(), json!(50)),
+        ];
+        all.map(ParameterBuilder::build).into()
+    }
+}
+
 impl IntoParams for AuditParameters {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let who = "`user:NAME`, `token:NAME`, `cli:NAME`, `local` (with API_AUTH=off) or `nobody`";
-        let action = "`login`, `logout`, `transcript-opened`, `export`, `voicemail-listened`, `hang-up`, `transfer`, `alert-acknowledged`, `drain`, or that of a command";
+        let action = "`login`, `logout`, `transcript-opened`, `export`, `voicemail-listened`, `hang-up`, `transfer`, `alert-acknowledged`, `inbox-done`, `inbox-reopened`, `recording-opened`, `drain`, or that of a command";
         let since = "At this time of RFC 3339 or later, or on this day in UTC or later";
         let until = "Before this time of RFC 3339, or on this day in UTC or earlier";
         let page_size = "Entries of a page, 100 by default";
         let all = [
             optional("who", who, words::up_to_200(), json!("user:anna")),
             optional("action", action, words::up_to_200(), json!("transcript-opened")),
-            optional("object", "The call, or the name of an account", words::up_to_200(), a_call()),
+            optional(
+                "object",
+                "The call, the item of the inbox, or the name of an account",
+                words::up_to_200(),
+                a_call(),
+            ),
             optional("since", since, words::moment(), json!("2026-11-29")),
             optional("until", until, words::moment(), json!("2026-11-29T23:59:59Z")),
             optional("cursor", "The `nextCursor` of the answer before", words::audit_cursor(), json!("17")),

@@ -86,6 +86,18 @@ pub fn alert_id() -> Object {
     text().pattern(Some("^[0-9a-fA-F]{1,64}$")).build()
 }
 
+pub fn inbox_status() -> Object {
+    words(["open", "done", "all", ""])
+}
+
+pub fn inbox_cursor() -> Object {
+    text().pattern(Some("^([0-9]{1,18}-[0-9]{1,18})?$")).build()
+}
+
+pub fn inbox_id() -> Object {
+    text().pattern(Some("^[0-9]{1,18}$")).build()
+}
+
 pub fn job_name() -> Object {
     text().min_length(Some(1)).max_length(Some(64)).build()
 }

@@ -43,6 +43,7 @@ fn summary(is_known: bool) -> CallSummary {
         recordings: 1,
         cost_usd: is_known.then_some(0.11),
         agent_unavailable: is_known,
+        inbox: told(is_known, "message").into_iter().collect(),
     }
 }
 

@@ -124,7 +124,11 @@ async fn relay(request: HttpRequest, body: web::Bytes, asks: web::Data<mpsc::Sen
         return HttpResponse::ServiceUnavailable().finish();
     }
     match receiver.await {
-        Ok(Some(Reply { status, body })) => {
+        Ok(Some(Reply { status, audio: Some(audio), .. })) => {
+            let status = StatusCode::from_u16(status).expect("our statuses are valid");
+            HttpResponse::build(status).content_type("audio/x-wav").body(audio)
+        }
+        Ok(Some(Reply { status, body, .. })) => {
             let status = StatusCode::from_u16(status).expect("our statuses are valid");
             match body {
                 Some(body) => HttpResponse::build(status).json(body),
@@ -168,8 +172,11 @@ impl Desk {
     fn answers(&self, asked: &Asked) -> Result<Reply, Fault> {
         self.authenticates(asked)?;
         let unknown = || Fault::new(404, 20404, "The requested resource was not found");
-        let path =
-            asked.path.strip_prefix("/2010-04-01/Accounts/").and_then(|path| path.strip_suffix(".json"));
+        let path = asked.path.strip_prefix("/2010-04-01/Accounts/");
+        if let Some(recording) = path.and_then(|path| path.strip_suffix(".wav")) {
+            return recordings::audio(&self.net, recording);
+        }
+        let path = path.and_then(|path| path.strip_suffix(".json"));
         let path = path.ok_or_else(|| unknown().violation())?;
         let decoded: Vec<String> = path.split('/').map(decode).collect();
         let segments: Vec<&str> = decoded.iter().map(String::as_str).collect();

@@ -80,6 +80,11 @@ impl Browser {
         eventually(expression, async || self.value(expression).await == true).await;
     }
 
+    /// The reader sits there from the next load of the page on.
+    pub async fn in_time_zone(&mut self, zone: &str) {
+        self.tell("Emulation.setTimezoneOverride", json!({"timezoneId": zone})).await;
+    }
+
     /// Fills in the form and sends it, as a person does.
     pub async fn logs_in(&mut self, name: &str, password: &str) {
         self.shows("!!document.getElementById('login') && !document.getElementById('login').hidden").await;

@@ -24,6 +24,7 @@ mod rules;
 mod sample;
 mod scope;
 pub mod text;
+pub mod urgent;
 
 pub use overrides::{BadLevels, levels_of};
 pub use readings::{Lacks, Readings};

@@ -21,6 +21,7 @@ use crate::db::connect::error::DbError;
 use crate::db::tables::calls::{self, CallDetail, CallSummary};
 use crate::db::tables::conferences::{self, LoggedConference};
 use crate::db::tables::events::{self, LoggedEvent};
+use crate::db::tables::inbox;
 use crate::db::tables::recordings::{self, LoggedRecording};
 use crate::db::tables::turns::{self, LoggedTurn};
 use crate::db::write::record::Record;
@@ -77,7 +78,8 @@ pub(super) async fn page(
 ) -> QueryResult<CallLogPage> {
     query.page_size = query.page_size.clamp(1, LONGEST_PAGE);
     let found = search(connection, &query.filter, search::wanted(&query)).await?;
-    let list::Page { calls, next } = list::page(connection, &query, found.as_ref(), places).await?;
+    let list::Page { mut calls, next } = list::page(connection, &query, found.as_ref(), places).await?;
+    add_inbox(connection, &mut calls).await?;
     let total = match &found {
         Some(found) => found.total(),
         None => total::of(connection, || list::matching(&query.filter, None)).await?,
@@ -91,6 +93,19 @@ pub(super) async fn page(
         next_cursor: next.map(|cursor| cursor.to_string()),
         search_is_complete: found.map(|found| found.is_complete),
     })
+}
+
+/// Says of each call what its caller left in the inbox.
+async fn add_inbox(connection: &mut Connection, calls: &mut [CallSummary]) -> QueryResult<()> {
+    if calls.is_empty() {
+        return Ok(());
+    }
+    let sids: Vec<_> = calls.iter().map(|call| call.call_sid.clone()).collect();
+    for (call_sid, kind) in inbox::kinds_of(connection, &sids).await? {
+        let of_call = calls.iter_mut().filter(|call| call.call_sid == call_sid);
+        of_call.for_each(|call| call.inbox.push(kind.clone()));
+    }
+    Ok(())
 }
 
 /// An export, before a batch of calls.
@@ -157,8 +172,10 @@ pub(super) async fn call(connection: &mut Connection, call_sid: &CallSid) -> Que
     let turns = turns::of_call(connection, call_sid, LONGEST_LOG).await?;
     let events = events::of_call(connection, call_sid, LONGEST_LOG).await?;
     let usage = row.usage.take();
+    let mut call = row.detail();
+    add_inbox(connection, std::slice::from_mut(&mut call.summary)).await?;
     Ok(Some(CallLog {
-        call: row.detail(),
+        call,
         turns,
         events,
         tools: Vec::new(),

@@ -51,6 +51,9 @@ pub struct CallSummary {
     /// The service was down or refused us, so that the caller was given to a person or a voicemail box.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub agent_unavailable: bool,
+    /// What the caller left in the inbox: `message`, `voicemail`, `urgent`, `call-back`. Absent if nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inbox: Vec<String>,
 }
 
 /// A call as its own log shows it: the summary and what is known beyond it.
@@ -111,6 +114,7 @@ impl CallRow {
             turns: self.turns,
             recordings: self.recordings,
             cost_usd: self.cost_usd,
+            inbox: Vec::new(),
         }
     }
 

@@ -108,6 +108,33 @@ pub fn fetch(net: &Inner, sid: &str, params: &Params) -> Result<Reply, Fault> {
     Ok(Reply::ok(json(&*net.ledger.recording(sid).ok_or_else(Fault::not_found)?)))
 }
 
+/// The audio at this path below the accounts: silence of the recording's length.
+pub fn audio(net: &Inner, path: &str) -> Result<Reply, Fault> {
+    let of_account = path.strip_prefix(ACCOUNT_SID).and_then(|path| path.strip_prefix("/Recordings/"));
+    let sid = of_account.ok_or_else(|| Fault::not_found().violation())?;
+    let recording = net.ledger.recording(sid).ok_or_else(Fault::not_found)?;
+    let seconds =
+        recording.seconds().and_then(|seconds| seconds.parse().ok()).ok_or_else(Fault::not_found)?;
+    Ok(Reply::wav(silence(seconds)))
+}
+
+/// A WAV file with one channel of 8,000 samples a second, 16 bits each.
+fn silence(seconds: u32) -> Vec<u8> {
+    let (rate, bytes) = (8_000_u32, seconds * 16_000);
+    let mut wav = Vec::with_capacity(44 + bytes as usize);
+    wav.extend(b"RIFF");
+    wav.extend((36 + bytes).to_le_bytes());
+    wav.extend(b"WAVEfmt ");
+    wav.extend(16_u32.to_le_bytes());
+    [1_u16, 1].iter().for_each(|number| wav.extend(number.to_le_bytes()));
+    [rate, 2 * rate].iter().for_each(|number| wav.extend(number.to_le_bytes()));
+    [2_u16, 16].iter().for_each(|number| wav.extend(number.to_le_bytes()));
+    wav.extend(b"data");
+    wav.extend(bytes.to_le_bytes());
+    wav.resize(44 + bytes as usize, 0);
+    wav
+}
+
 pub fn delete(net: &Inner, sid: &str, params: &Params) -> Result<Reply, Fault> {
     params.check(&[], &[])?;
     net.ledger.recording(sid).ok_or_else(Fault::not_found)?.deleted.set(true);

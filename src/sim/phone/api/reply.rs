@@ -14,6 +14,8 @@ const PAGE_SIZE: usize = 50;
 pub struct Reply {
     pub status: u16,
     pub body: Option<Value>,
+    /// The bytes of a WAV file instead.
+    pub audio: Option<Vec<u8>>,
 }
 
 /// A refusal.
@@ -51,21 +53,25 @@ impl From<Fault> for Reply {
         let Fault { status, code, message, .. } = fault;
         let more_info = format!("https://www.twilio.com/docs/errors/{code}");
         let body = json!({"code": code, "message": message, "more_info": more_info, "status": status});
-        Self { status, body: Some(body) }
+        Self { status, body: Some(body), audio: None }
     }
 }
 
 impl Reply {
     pub fn ok(body: Value) -> Self {
-        Self { status: 200, body: Some(body) }
+        Self { status: 200, body: Some(body), audio: None }
     }
 
     pub fn created(body: Value) -> Self {
-        Self { status: 201, body: Some(body) }
+        Self { status: 201, body: Some(body), audio: None }
     }
 
     pub fn deleted() -> Self {
-        Self { status: 204, body: None }
+        Self { status: 204, body: None, audio: None }
+    }
+
+    pub fn wav(audio: Vec<u8>) -> Self {
+        Self { status: 200, body: None, audio: Some(audio) }
     }
 
     /// One page of a list, under the name `field`; `path` is the list's, below the account.

@@ -53,6 +53,9 @@ pub enum RecordingChange {
     Stop,
 }
 
+/// No longer audio is read: WAV of Twilio has 16,000 bytes a second, so this is over eight minutes.
+const MAX_AUDIO_BYTES: usize = 8 << 20;
+
 page!(Recordings, recordings: Recording);
 
 impl TwilioApi {
@@ -107,6 +110,15 @@ impl TwilioApi {
     /// As every operation: see [`RestError`].
     pub async fn recording(&self, recording: RecordingSid) -> Result<Option<Recording>, RestError> {
         self.ask_if_there(&self.get(&["Recordings", recording.as_str()])).await
+    }
+
+    /// Fetches a recording's audio as WAV, 8 MiB at most; none if it was deleted or never was.
+    ///
+    /// # Errors
+    /// As every operation: see [`RestError`].
+    pub async fn recording_audio(&self, recording: RecordingSid) -> Result<Option<Vec<u8>>, RestError> {
+        let request = self.get(&["Recordings", recording.as_str()]);
+        self.bytes_if_there(&request.of_kind("wav", "audio/x-wav", MAX_AUDIO_BYTES)).await
     }
 
     /// Deletes a recording, its audio included. None if it was deleted before.

@@ -42,12 +42,24 @@ pub(super) struct Request {
     form: String,
     /// Doing it twice is doing it once.
     repeatable: bool,
+    accept: &'static str,
+    /// A longer answer is not read.
+    most_bytes: usize,
 }
 
 impl Request {
     /// For an update that may be repeated: ending something that is ended changes nothing.
     pub(super) fn repeatable(self) -> Self {
         Self { repeatable: true, ..self }
+    }
+
+    /// For what stands at the same path with another ending.
+    pub(super) fn of_kind(mut self, ending: &str, accept: &'static str, most_bytes: usize) -> Self {
+        let path = self.url.path().strip_suffix(".json").map(|path| format!("{path}.{ending}"));
+        if let Some(path) = path {
+            self.url.set_path(&path);
+        }
+        Self { accept, most_bytes, ..self }
     }
 }
 
@@ -102,7 +114,14 @@ impl TwilioApi {
             segments.push(&self.account_sid).extend(folders).push(&format!("{last}.json"));
         }
         drop(segments);
-        Request { method, url, form, repeatable: false }
+        Request {
+            method,
+            url,
+            form,
+            repeatable: false,
+            accept: "application/json",
+            most_bytes: MAX_ANSWER_BYTES,
+        }
     }
 
     /// Sends a request and reads the answer.
@@ -116,6 +135,11 @@ impl TwilioApi {
         request: &Request,
     ) -> Result<Option<T>, RestError> {
         if_there(self.ask(request).await)
+    }
+
+    /// The bytes of something that may be gone.
+    pub(super) async fn bytes_if_there(&self, request: &Request) -> Result<Option<Vec<u8>>, RestError> {
+        if_there(self.send(request).await)
     }
 
     /// Deletes something that may be gone.
@@ -227,7 +251,7 @@ impl TwilioApi {
         let sending = client
             .request(request.method.clone(), request.url.as_str())
             .basic_auth(&self.account_sid, token.expose())
-            .insert_header(("Accept", "application/json"))
+            .insert_header(("Accept", request.accept))
             .force_close();
         let sent = if request.method == Method::POST {
             sending.content_type("application/x-www-form-urlencoded").send_body(request.form.clone()).await
@@ -243,7 +267,7 @@ impl TwilioApi {
             error => RestError::Unanswered(error.to_string()),
         })?;
         let status = response.status().as_u16();
-        let body = response.body().limit(MAX_ANSWER_BYTES).await;
+        let body = response.body().limit(request.most_bytes).await;
         match status {
             200..300 => Ok(body.map_err(|error| RestError::Unanswered(error.to_string()))?.to_vec()),
             429 => Err(RestError::Throttled(Refusal::read(status, &body.unwrap_or_default()))),
