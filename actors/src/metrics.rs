@@ -9,6 +9,7 @@ mod declare;
 use prometheus::{Counter, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 pub use self::declare::{Kind, MetricSet, Registrar};
+use crate::call::account::Account;
 use crate::call::conversation::Errors;
 use crate::call::end::CallEnd;
 use crate::health::RealtimeLog;
@@ -54,9 +55,10 @@ crate::metrics! {
         pub calls_reserved: IntGauge = "switchboard_calls_reserved";
         /// The ceiling of concurrent calls.
         pub calls_limit: IntGauge = "switchboard_calls_limit";
-        /// Calls that asked for a slot, by result: `admitted`, `full` or `draining`.
+        /// Calls that asked for a slot, by result: `admitted`, `full`, `no-headroom` (the account at the Realtime
+        /// service does not carry another call) or `draining`.
         pub admissions: IntCounterVec = "switchboard_admissions_total"
-            ["result" = &["admitted", "full", "draining"]];
+            ["result" = &["admitted", "full", "no-headroom", "draining"]];
         /// Ended calls, by outcome and reason of the agent's part; what a person or a voicemail box did for
         /// the caller after it is in the call's log.
         pub call_ends: IntCounterVec = "switchboard_call_ends_total" ["outcome", "reason"];
@@ -133,6 +135,10 @@ crate::metrics! {
         /// `audio`).
         pub tokens: IntCounterVec = "switchboard_realtime_tokens_total"
             ["direction" = &["input", "cached", "output"], "kind" = &["text", "audio"]];
+        /// Tokens that the account may use at the Realtime service in a minute, as it told last.
+        pub token_limit: IntGauge = "switchboard_realtime_token_limit";
+        /// Of these, what was left when it told.
+        pub tokens_remaining: IntGauge = "switchboard_realtime_tokens_remaining";
         /// What calls cost at the Realtime service, in US dollars by its list prices.
         pub cost_dollars: Counter = "switchboard_realtime_cost_dollars_total";
         /// Phrases in the agent's own voice that new calls can be bridged with.
@@ -141,6 +147,8 @@ crate::metrics! {
     beside {
         /// What came of the last requests to the Realtime service.
         pub realtime: RealtimeLog;
+        /// What is left to the account at the Realtime service.
+        pub account: Account;
     }
 }
 
@@ -300,7 +308,7 @@ mod tests {
             families.iter().find(|family| family.name() == name).map_or(0, |family| family.get_metric().len())
         };
         for (name, count) in [
-            ("switchboard_admissions_total", 3),
+            ("switchboard_admissions_total", 4),
             ("switchboard_stream_faults_total", 9),
             ("switchboard_realtime_tokens_total", 6),
             ("switchboard_actor_handler_seconds", 3),

@@ -11,8 +11,12 @@ use crate::support::postgres::TestDatabase;
 use crate::support::twilio::{RawStream, call_sid, rings, webhook};
 
 async fn app(ceiling: u32) -> (TestApp, realtime::Server) {
+    app_before(Options::default(), ceiling).await
+}
+
+async fn app_before(service: Options, ceiling: u32) -> (TestApp, realtime::Server) {
     let database = TestDatabase::create().await;
-    let realtime = realtime::start(Options::default()).await.unwrap();
+    let realtime = realtime::start(service).await.unwrap();
     let setup = Setup::new(&database.url, &format!("http://{}", realtime.addr()));
     (setup.with("MAX_CONCURRENT_CALLS", &ceiling.to_string()).start(), realtime)
 }
@@ -54,6 +58,36 @@ async fn the_call_over_the_ceiling_hears_a_sentence_whatever_the_timing() {
     app.empties().await;
     assert!(rings(&app, &call_sid(100)).await.body.contains("<Connect"));
     over(&app, 100).await;
+    app.empties().await;
+}
+
+/// A greeting takes hundreds of tokens, and a call has six responses in a minute.
+#[actix_rt::test]
+async fn an_account_without_the_tokens_for_another_call_turns_callers_away_until_calls_have_ended() {
+    let small = Options { faults: vec!["token-limit=1000".parse().unwrap()], ..Options::default() };
+    let (app, _realtime) = app_before(small, 20).await;
+    const FULL: &str = r#"switchboard_admissions_total{result="no-headroom"}"#;
+    for call in 0..5 {
+        assert!(rings(&app, &call_sid(call)).await.body.contains("<Connect"));
+    }
+    eventually("five greetings have told what a call needs", async || {
+        app.metric(r#"switchboard_realtime_responses_total{status="completed"}"#).await >= 5.0
+    })
+    .await;
+    assert_eq!(app.metric("switchboard_realtime_token_limit").await, 1_000.0);
+    let refused = rings(&app, &call_sid(5)).await.body;
+    assert!(refused.contains("<Say>") && refused.contains("<Hangup/>"), "{refused}");
+    assert_eq!(app.metric(FULL).await, 1.0);
+    let log = app.logged(&call_sid(5)).await;
+    assert_eq!((&log["call"]["outcome"], &log["call"]["reason"]), (&"refused".into(), &"no-headroom".into()));
+    let tokens = &app.get("/api/ops/status").await["realtime"]["tokens"];
+    assert!(tokens["perCall"].as_u64().is_some_and(|needs| needs > 500), "{tokens}");
+    for call in 0..5 {
+        over(&app, call).await;
+    }
+    app.empties().await;
+    assert!(rings(&app, &call_sid(6)).await.body.contains("<Connect"), "the first call is always taken");
+    over(&app, 6).await;
     app.empties().await;
 }
 

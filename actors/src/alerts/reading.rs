@@ -44,6 +44,7 @@ const SOURCES: &[Source] = &[
     all(Figure::CallsHeld, "switchboard_calls_reserved"),
     all(Figure::CallsLimit, "switchboard_calls_limit"),
     of(Figure::CallersTurnedAway, "switchboard_admissions_total", "result", "full"),
+    of(Figure::CallersWithoutHeadroom, "switchboard_admissions_total", "result", "no-headroom"),
     all(Figure::CallsEnded, "switchboard_call_ends_total"),
     of(Figure::CallsFailed, "switchboard_call_ends_total", "outcome", "failed"),
     all(Figure::CallerFrames, "switchboard_caller_frames_total"),

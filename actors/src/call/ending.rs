@@ -12,8 +12,9 @@ use super::end::CallEnd;
 use super::slot::CallEnded;
 use super::{CallActor, CallIdentity};
 use crate::db::record::{CallClosed, Record};
+use crate::wire::realtime::prices::PriceList;
 use crate::wire::realtime::transcription;
-use crate::wire::realtime::usage::{PRICES_AS_OF, Usage};
+use crate::wire::realtime::usage::Usage;
 
 /// The registry has some seconds for each.
 const LET_GO_TRIES: u32 = 5;
@@ -57,7 +58,7 @@ impl CallActor {
 
     pub(super) fn usage_told(&self, usage: &Usage) -> serde_json::Value {
         json!({
-            "model": self.setup.endpoint.model, "tokens": usage, "pricesAsOf": PRICES_AS_OF,
+            "model": self.setup.endpoint.model, "tokens": usage, "pricesAsOf": PriceList::built_in().as_of,
             "transcription": {"model": transcription::MODEL, "used": usage.transcription},
         })
     }

@@ -39,6 +39,7 @@ use crate::wire::realtime::socket::{Endpoint, Uplink, UplinkCounts};
 use crate::wire::realtime::usage::Usage;
 use crate::wire::twilio::sid::CallSid;
 
+pub mod account;
 pub mod current;
 mod ending;
 mod inbox;

@@ -63,6 +63,7 @@ impl CallActor {
                     if let ServerEvent::ResponseDone(response) = &event {
                         call.setup.metrics.count_response(&response.status);
                     }
+                    call.learn_of_the_account(&event);
                     if matches!(event, ServerEvent::SessionDiffers { .. }) {
                         call.setup.metrics.realtime_errors.with_label_values(&["other-session"]).inc();
                     }
@@ -78,6 +79,26 @@ impl CallActor {
             }
         });
         self.out_of_step |= !done && moves_the_session;
+    }
+}
+
+impl CallActor {
+    /// Keeps what the event says of the account, which other calls use, too.
+    fn learn_of_the_account(&self, event: &ServerEvent) {
+        let metrics = &self.setup.metrics;
+        match event {
+            ServerEvent::RateLimits(told) => {
+                metrics.token_limit.set(told.limit as i64);
+                metrics.tokens_remaining.set(told.remaining as i64);
+                metrics.account.limit_told(*told);
+            }
+            ServerEvent::ResponseDone(response) => {
+                if let Some(usage) = response.usage.as_ref().filter(|_| response.status == "completed") {
+                    metrics.account.response_took(usage);
+                }
+            }
+            _ => {}
+        }
     }
 }
 

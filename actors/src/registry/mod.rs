@@ -162,7 +162,9 @@ impl CallRegistry {
 
     fn admit(&mut self, call: AdmitCall, ctx: &mut Context<Self>) -> Option<Answer> {
         let used = call.past.as_ref().map_or(0, |past| past.epoch);
-        let ring = Ring { call_sid: call.call_sid, used, came_back: call.came_back };
+        let active = self.flows.agents().count();
+        let has_headroom = self.setup.metrics.account.carries_another(active);
+        let ring = Ring { call_sid: call.call_sid, used, came_back: call.came_back, has_headroom };
         self.decide(Input::Rings(ring), Some(call), ctx).answer
     }
 
@@ -206,8 +208,13 @@ impl CallRegistry {
                     self.write_end(call_sid, epoch, end);
                 }
                 Effect::CountEnd(end) => {
-                    if end.reason == Reason::FullHouse {
-                        self.setup.metrics.admissions.with_label_values(&["full"]).inc();
+                    let turned_away = match end.reason {
+                        Reason::FullHouse => Some("full"),
+                        Reason::NoHeadroom => Some("no-headroom"),
+                        _ => None,
+                    };
+                    if let Some(result) = turned_away {
+                        self.setup.metrics.admissions.with_label_values(&[result]).inc();
                     }
                     self.setup.metrics.count_end(end);
                 }

@@ -6,7 +6,7 @@ use super::alerts::{Alert, all};
 
 /// What alerts.yml calls a rule of the program at a severity, and how many of the table's unit make up one of
 /// the metric's.
-const SAME: [(&str, &str, f64); 33] = [
+const SAME: [(&str, &str, f64); 35] = [
     ("ResponseTimeHigh", "api-response-time", 1_000.0),
     ("ResponseTimeCritical", "api-response-time", 1_000.0),
     ("ResponseTimeHigh", "webhook-response-time", 1_000.0),
@@ -22,6 +22,8 @@ const SAME: [(&str, &str, f64); 33] = [
     ("AnswersSlow", "turn-latency", 1_000.0),
     ("CallersTurnedAway", "callers-turned-away", 1.0),
     ("ManyCallersTurnedAway", "callers-turned-away", 1.0),
+    ("AccountWithoutHeadroom", "account-without-headroom", 1.0),
+    ("AccountWithoutHeadroomForMany", "account-without-headroom", 1.0),
     ("CallsFail", "calls-failed", 100.0),
     ("ManyCallsFail", "calls-failed", 100.0),
     ("SpoolWaits", "spool-oldest", 1.0),

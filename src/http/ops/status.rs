@@ -2,6 +2,7 @@
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use actors::call::account::Shown;
 use actors::db::webhooks::WebhookState;
 use actors::db::{AlertRow, DbHealth, JobRow};
 use actors::health::Outcome;
@@ -60,6 +61,21 @@ pub struct Realtime {
     failed: usize,
     refused: usize,
     not_connected: usize,
+    /// Null until the service has told it.
+    tokens: Option<Tokens>,
+}
+
+/// The account's tokens at the Realtime service.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AccountTokens)]
+pub struct Tokens {
+    /// That it may use in a minute.
+    limit: u64,
+    /// Of these, what is left now.
+    remaining: u64,
+    /// What a call needs in a minute, as learnt from the last responses; null while it is not known.
+    per_call: Option<u64>,
 }
 
 /// Panics of an actor since the start, and how often it was started again.
@@ -69,6 +85,12 @@ pub struct Restarts {
     actor: &'static str,
     restarts: u64,
     panics: u64,
+}
+
+impl Tokens {
+    fn of(Shown { limit, remaining, per_call }: Shown) -> Self {
+        Self { limit, remaining, per_call: (per_call > 0).then_some(per_call) }
+    }
 }
 
 impl Realtime {
@@ -137,7 +159,10 @@ fn of_this_process(app: &App) -> Status {
         pool: Pool::of(app),
         webhooks: None,
         jobs: None,
-        realtime: Realtime::of(&metrics.realtime.recent()),
+        realtime: Realtime {
+            tokens: metrics.account.shown().map(Tokens::of),
+            ..Realtime::of(&metrics.realtime.recent())
+        },
         restarts: restarts.into(),
         alerts: app.alerts.open(),
         log_level: LogLevel::now(),

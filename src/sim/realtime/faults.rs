@@ -19,6 +19,8 @@ pub enum Fault {
     /// `errors=N`: N of a hundred responses, over all sessions and evenly, fail with `server_error`; none
     /// that renders a phrase or tries the service.
     Errors(u32),
+    /// `token-limit=N`: the account may use so many tokens in a minute. Nothing enforces it.
+    TokenLimit(u32),
     /// `function-call=N`: the Nth response also calls `lookup_order`.
     FunctionCall(u32),
     /// `unknown-events`: every event has a field, and many are followed by an event, that nobody knows.
@@ -103,6 +105,7 @@ impl FromStr for Fault {
             "session-delay" => Self::SessionDelay(millis()?),
             "rate-limit" => Self::RateLimit(number()?),
             "errors" => Self::Errors(number()?),
+            "token-limit" => Self::TokenLimit(number()?),
             "function-call" => Self::FunctionCall(number()?),
             "close" => Self::Close(millis()?),
             "stall" => Self::Stall(millis()?),
@@ -145,6 +148,7 @@ pub struct Faults {
     pub quota: bool,
     pub rate_limit: Option<u32>,
     pub errors_percent: u32,
+    pub token_limit: Option<u32>,
     pub function_call: Option<u32>,
     pub unknown_events: bool,
     pub benign_errors: bool,
@@ -181,6 +185,7 @@ impl From<&[Fault]> for Faults {
                 Fault::Quota => all.quota = true,
                 Fault::RateLimit(nth) => all.rate_limit = Some(nth),
                 Fault::Errors(percent) => all.errors_percent = percent,
+                Fault::TokenLimit(limit) => all.token_limit = Some(limit),
                 Fault::FunctionCall(nth) => all.function_call = Some(nth),
                 Fault::UnknownEvents => all.unknown_events = true,
                 Fault::BenignErrors => all.benign_errors = true,
@@ -212,6 +217,7 @@ mod tests {
     fn a_fault_is_read_by_name_and_value_and_nothing_else_is() {
         assert_eq!("stall=250".parse(), Ok(Fault::Stall(Duration::from_millis(250))));
         assert_eq!("rate-limit=2".parse(), Ok(Fault::RateLimit(2)));
+        assert_eq!("token-limit=9000".parse(), Ok(Fault::TokenLimit(9_000)));
         assert_eq!("quota".parse(), Ok(Fault::Quota));
         assert_eq!("refuse".parse(), Ok(Fault::Refuse(503)));
         assert_eq!("refuse=401".parse(), Ok(Fault::Refuse(401)));

@@ -51,8 +51,8 @@ pub struct Options {
     #[arg(long, value_name = "MS", default_value_t = TRANSCRIPT_DELAY_MS)]
     pub transcript_delay_ms: u64,
     /// Something to do wrong, as often as wanted: accept-delay=MS, session-delay=MS, refuse, quota,
-    /// rate-limit=N, errors=PERCENT, function-call=N, unknown-events, benign-errors, burst, close=MS,
-    /// stall=MS, drop=MS, deaf=MS, slow-first-sound=MS, done-delay=MS, never-done[=PERCENT],
+    /// rate-limit=N, token-limit=N, errors=PERCENT, function-call=N, unknown-events, benign-errors, burst,
+    /// close=MS, stall=MS, drop=MS, deaf=MS, slow-first-sound=MS, done-delay=MS, never-done[=PERCENT],
     /// no-sound[=PERCENT], already-active[=PERCENT], ignores-cancel[=PERCENT], other-format, omit=EVENT,
     /// repeat=EVENT
     #[arg(long = "fault", value_name = "NAME[=VALUE]")]

@@ -167,6 +167,13 @@ pub const RULES: &[Rule] = &[
         "Callers found no free slot.",
         MORE_ROOM,
     ),
+    count(
+        "account-without-headroom",
+        Figure::CallersWithoutHeadroom,
+        Levels::of(0.0, 10.0),
+        "Callers were turned away: the account's tokens at OpenAI do not carry another call.",
+        "Raise the account's limit of tokens a minute at OpenAI, or choose a smaller model.",
+    ),
     Rule {
         window: LONGEST_WINDOW,
         ..rule(

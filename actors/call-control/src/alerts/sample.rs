@@ -22,6 +22,7 @@ pub enum Figure {
     CallsLimit,
     /// Calls that found no free slot.
     CallersTurnedAway,
+    CallersWithoutHeadroom,
     CallsEnded,
     CallsFailed,
     CallerFrames,

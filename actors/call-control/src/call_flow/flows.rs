@@ -110,6 +110,8 @@ pub struct Ring {
     pub used: u32,
     /// The caller has talked with an agent of another process, or was about to.
     pub came_back: bool,
+    /// The account at the Realtime service carries another call.
+    pub has_headroom: bool,
 }
 
 /// What is to be done about it.
@@ -247,6 +249,9 @@ impl CallFlows {
         if self.draining && self.slots.get(call_sid).is_none() {
             return self.send_elsewhere(ring, now, effects);
         }
+        if !ring.has_headroom && !ring.came_back && self.slots.get(call_sid).is_none() {
+            return self.turn_away(ring, Reason::NoHeadroom, now, effects);
+        }
         let serial = self.next_serial;
         match self.slots.reserve(call_sid, used, now, |_| Agent {
             serial,
@@ -292,7 +297,7 @@ impl CallFlows {
 
     /// A new call is refused. A caller who has talked with an agent is given to a person.
     fn turn_away(&mut self, ring: Ring, reason: Reason, now: Millis, effects: &mut Vec<Effect>) -> Answer {
-        let Ring { call_sid, used, came_back } = ring;
+        let Ring { call_sid, used, came_back, .. } = ring;
         let is_new = used == 0;
         let end = CallEnd::new(if is_new { Outcome::Refused } else { Outcome::Failed }, reason);
         let known = self.without_agent.get(&call_sid).map(|call| &call.state);

@@ -47,6 +47,8 @@ pub enum Reason {
     Unclaimed,
     /// All slots were held.
     FullHouse,
+    /// The account at the Realtime service does not carry another call.
+    NoHeadroom,
     /// The media stream was lost and did not come back.
     StreamLost,
     /// The Realtime service could not be reached, or was lost.
@@ -75,6 +77,7 @@ impl Reason {
             Self::CallerHungUp => "caller-hung-up",
             Self::Unclaimed => "unclaimed",
             Self::FullHouse => "full-house",
+            Self::NoHeadroom => "no-headroom",
             Self::StreamLost => "stream-lost",
             Self::RealtimeUnavailable => "realtime-unavailable",
             Self::RealtimeRefused => "realtime-refused",
@@ -95,12 +98,13 @@ pub struct CallEnd {
 
 impl CallEnd {
     /// All that the agent's part of a call comes to.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::new(Outcome::Completed, Reason::CallerHungUp),
         Self::new(Outcome::Completed, Reason::Operator),
         Self::new(Outcome::Abandoned, Reason::CallerHungUp),
         Self::new(Outcome::Abandoned, Reason::Unclaimed),
         Self::new(Outcome::Refused, Reason::FullHouse),
+        Self::new(Outcome::Refused, Reason::NoHeadroom),
         Self::new(Outcome::Refused, Reason::Shutdown),
         Self::new(Outcome::Failed, Reason::FullHouse),
         Self::new(Outcome::Failed, Reason::StreamLost),

@@ -215,7 +215,8 @@ impl Conversation {
             ServerEvent::OutputItemDone { item } => ServerEvent::OutputItemDone { item: item.clone() },
             ServerEvent::ResponseDone(response) => ServerEvent::ResponseDone(response.clone()),
             ServerEvent::Error(error) => ServerEvent::Error(error.clone()),
-            ServerEvent::Other => ServerEvent::Other,
+            // It says nothing of this conversation.
+            ServerEvent::RateLimits(_) | ServerEvent::Other => ServerEvent::Other,
         };
         Kept::Rare(Box::new(Input::Service(rare)))
     }
@@ -255,6 +256,7 @@ fn rare_bytes(input: &Input<'_>) -> usize {
         | ServerEvent::SessionUpdated
         | ServerEvent::SpeechStarted
         | ServerEvent::SpeechStopped
+        | ServerEvent::RateLimits(_)
         | ServerEvent::Other => 0,
     }
 }

@@ -14,6 +14,7 @@ use super::acknowledged::difference;
 use super::audio;
 pub use super::audio::AudioDelta;
 use super::lenient::{from_objects, optional, or_default, without_lone_surrogates};
+use super::rate_limits::{RateLimit, TokenLimit};
 use super::requests::request_number;
 use super::transcription::Transcription;
 use super::usage::Usage;
@@ -71,6 +72,8 @@ pub enum ServerEvent<'a> {
     },
     ResponseDone(Box<Response>),
     Error(ServiceError),
+    /// How much the account may still ask; told at the start of a response.
+    RateLimits(TokenLimit),
     /// Known to be of no concern, or unknown.
     Other,
 }
@@ -97,6 +100,7 @@ impl ServerEvent<'_> {
             | Self::TranscriptFailed { .. }
             | Self::AudioDone { .. }
             | Self::TranscriptDelta { .. }
+            | Self::RateLimits(_)
             | Self::Other => false,
         }
     }
@@ -231,6 +235,7 @@ pub fn parse(message: &Bytes) -> Result<ServerEvent<'_>, serde_json::Error> {
         | "response.output_audio_transcript.delta"
         | "response.output_item.done"
         | "response.done"
+        | "rate_limits.updated"
         | "error" => understood(&kind, fields(message)?),
         _ => Ok(ServerEvent::Other),
     }
@@ -272,6 +277,8 @@ struct Fields {
     response: Option<Box<Response>>,
     /// Of a transcript; a response has its own.
     usage: Value,
+    #[serde(deserialize_with = "or_default")]
+    rate_limits: Vec<RateLimit>,
 }
 
 /// Reads texts lossily: half of a surrogate pair is no character.
@@ -282,7 +289,8 @@ fn fields(message: &[u8]) -> Result<Fields, serde_json::Error> {
 }
 
 fn understood(kind: &str, fields: Fields) -> Result<ServerEvent<'static>, serde_json::Error> {
-    let Fields { response_id, item_id, delta, transcript, error, item, response, usage } = fields;
+    let Fields { response_id, item_id, delta, transcript, error, item, response, usage, rate_limits } =
+        fields;
     let missing = <serde_json::Error as serde::de::Error>::missing_field;
     let named = |id: String| if id.is_empty() { Err(missing("item_id")) } else { Ok(id) };
     Ok(match kind {
@@ -311,6 +319,9 @@ fn understood(kind: &str, fields: Fields) -> Result<ServerEvent<'static>, serde_
             ServerEvent::OutputItemDone { item: item.ok_or_else(|| missing("item"))? }
         }
         "response.done" => ServerEvent::ResponseDone(response.ok_or_else(|| missing("response"))?),
+        "rate_limits.updated" => {
+            TokenLimit::of(&rate_limits).map_or(ServerEvent::Other, ServerEvent::RateLimits)
+        }
         "error" => ServerEvent::Error(error),
         _ => ServerEvent::Other,
     })

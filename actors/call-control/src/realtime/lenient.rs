@@ -16,6 +16,11 @@ pub(super) trait Loose<'de>: Sized {
         None
     }
 
+    fn number(number: f64) -> Option<Self> {
+        let is_count = number >= 0.0 && number.fract() == 0.0 && number < 1e15;
+        if is_count { Self::count(number as u64) } else { None }
+    }
+
     fn object<A: MapAccess<'de>>(map: A) -> Result<Option<Self>, A::Error> {
         IgnoredAny.visit_map(map).map(|_| None)
     }
@@ -40,6 +45,16 @@ impl Loose<'_> for u64 {
 impl Loose<'_> for u32 {
     fn count(count: u64) -> Option<Self> {
         count.try_into().ok()
+    }
+}
+
+impl Loose<'_> for f64 {
+    fn count(count: u64) -> Option<Self> {
+        Some(count as f64)
+    }
+
+    fn number(number: f64) -> Option<Self> {
+        Some(number)
     }
 }
 
@@ -120,8 +135,7 @@ impl<'de, T: Loose<'de>> Visitor<'de> for AnyKind<T> {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
-        let is_count = number >= 0.0 && number.fract() == 0.0 && number < 1e15;
-        Ok(if is_count { T::count(number as u64) } else { None })
+        Ok(T::number(number))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {

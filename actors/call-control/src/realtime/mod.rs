@@ -5,6 +5,8 @@ mod audio;
 pub mod events;
 pub mod holes;
 mod lenient;
+pub mod prices;
+pub mod rate_limits;
 pub mod requests;
 pub mod transcription;
 pub mod usage;

@@ -6,16 +6,13 @@ use std::ops::{AddAssign, Sub};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::usage::undated;
+use super::prices::PriceList;
 
 /// The model that transcribes the caller in all our sessions.
 pub const MODEL: &str = "gpt-transcribe";
 
 /// Audio of the caller that one token stands for.
 const TOKEN_MS: u64 = 100;
-/// US dollars for a minute of audio, by exact name.
-const PER_MINUTE: [(&str, f64); 3] =
-    [("gpt-transcribe", 0.0045), ("gpt-live-transcribe", 0.017), ("gpt-realtime-whisper", 0.017)];
 
 /// The sum over many transcripts. The service counts each in tokens or in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,8 +59,7 @@ impl Transcription {
         if *self == Self::default() {
             return Some(0.0);
         }
-        let name = undated(model);
-        let (_, per_minute) = PER_MINUTE.iter().find(|(known, _)| *known == name)?;
+        let per_minute = PriceList::built_in().transcribed_minute(model)?;
         let milliseconds = self.audio_tokens as f64 * TOKEN_MS as f64 + self.milliseconds as f64;
         (self.unknown == 0).then_some(milliseconds / 60_000.0 * per_minute)
     }

@@ -5,10 +5,8 @@ use std::ops::{AddAssign, Sub};
 use serde::{Deserialize, Serialize};
 
 use super::lenient::{from_objects, or_default};
+use super::prices::PriceList;
 use super::transcription::{self, Transcription};
-
-/// Which edition of the price table a cost was computed with.
-pub const PRICES_AS_OF: &str = "2026-11";
 
 /// What one response, or many, used; of a call, also what transcribing the caller did. Cached tokens are part
 /// of the input tokens.
@@ -106,58 +104,10 @@ impl Sub for Usage {
     }
 }
 
-/// US dollars for a million tokens.
-struct Prices {
-    text_in: f64,
-    text_cached: f64,
-    text_out: f64,
-    audio_in: f64,
-    audio_cached: f64,
-    audio_out: f64,
-}
-
-/// By exact name; a dated edition costs what its name without the date costs.
-const PRICES: [(&[&str], Prices); 3] = [
-    (
-        &["gpt-realtime-2.1-mini"],
-        Prices {
-            text_in: 0.60,
-            text_cached: 0.06,
-            text_out: 2.40,
-            audio_in: 10.0,
-            audio_cached: 0.30,
-            audio_out: 20.0,
-        },
-    ),
-    (
-        &["gpt-realtime-2", "gpt-realtime-2.1"],
-        Prices {
-            text_in: 4.0,
-            text_cached: 0.40,
-            text_out: 24.0,
-            audio_in: 32.0,
-            audio_cached: 0.40,
-            audio_out: 64.0,
-        },
-    ),
-    (
-        &["gpt-realtime", "gpt-realtime-1.5"],
-        Prices {
-            text_in: 4.0,
-            text_cached: 0.40,
-            text_out: 16.0,
-            audio_in: 32.0,
-            audio_cached: 0.40,
-            audio_out: 64.0,
-        },
-    ),
-];
-
 impl Usage {
-    /// US dollars, by the table of [`PRICES_AS_OF`]; none for a model whose price is not known.
+    /// US dollars, by the [built-in list](PriceList::built_in); none for a model whose price is not known.
     pub fn cost_usd(&self, model: &str) -> Option<f64> {
-        let name = undated(model);
-        let (_, prices) = PRICES.iter().find(|(names, _)| names.contains(&name))?;
+        let prices = PriceList::built_in().tokens(model)?;
         let (input, output) = (&self.input_token_details, &self.output_token_details);
         let cached = &input.cached_tokens_details;
         let millionths = input.text_tokens.saturating_sub(cached.text_tokens) as f64 * prices.text_in
@@ -167,20 +117,6 @@ impl Usage {
             + output.text_tokens as f64 * prices.text_out
             + output.audio_tokens as f64 * prices.audio_out;
         Some(millionths / 1e6 + self.transcription.cost_usd(transcription::MODEL)?)
-    }
-}
-
-/// The name without the date of an edition (`-2025-08-28`).
-pub(super) fn undated(model: &str) -> &str {
-    let is_date = |date: &[u8]| {
-        date.iter().enumerate().all(|(at, byte)| match at {
-            0 | 5 | 8 => *byte == b'-',
-            _ => byte.is_ascii_digit(),
-        })
-    };
-    match model.split_at_checked(model.len().saturating_sub(11)) {
-        Some((name, date)) if date.len() == 11 && is_date(date.as_bytes()) => name,
-        _ => model,
     }
 }
 

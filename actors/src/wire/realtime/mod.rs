@@ -4,4 +4,4 @@ pub mod rendering;
 pub mod socket;
 pub mod trial;
 
-pub use call_control::realtime::{events, holes, requests, transcription, usage};
+pub use call_control::realtime::{events, holes, prices, requests, transcription, usage};

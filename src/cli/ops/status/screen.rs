@@ -26,6 +26,7 @@ pub(super) fn screen(picture: &Value) -> String {
             "realtime",
             format!("{}; last 5 min: {}", word(&health["realtime"]), counts(&picture["realtime"])),
         );
+        part("tokens", tokens(&picture["realtime"]["tokens"]));
         part("restarts", restarts(&picture["restarts"]));
         part("log", log(&picture["logLevel"]));
     } else {
@@ -108,6 +109,15 @@ fn counts(realtime: &Value) -> String {
         "{} answered, {} failed, {} refused, {} not connected",
         realtime["answered"], realtime["failed"], realtime["refused"], realtime["notConnected"]
     )
+}
+
+fn tokens(tokens: &Value) -> String {
+    if tokens.is_null() {
+        return "not told yet".to_owned();
+    }
+    let needs = tokens["perCall"].as_u64();
+    let needs = needs.map_or_else(String::new, |needs| format!("; a call needs about {needs}"));
+    format!("{} of {} a minute are left{needs}", tokens["remaining"], tokens["limit"])
 }
 
 fn restarts(restarts: &Value) -> String {
@@ -210,7 +220,8 @@ mod tests {
                 {"name": "prices", "paused": false, "lastResult": "failed"},
                 {"name": "retention", "paused": true, "lastResult": "ok"},
             ],
-            "realtime": {"answered": 12, "connected": 3, "failed": 1, "refused": 0, "notConnected": 0},
+            "realtime": {"answered": 12, "connected": 3, "failed": 1, "refused": 0, "notConnected": 0,
+                "tokens": {"limit": 50_000, "remaining": 20_000, "perCall": 6_000}},
             "restarts": [{"actor": "call", "restarts": 1, "panics": 1}, {"actor": "db", "restarts": 0, "panics": 0}],
             "alerts": [{"id": "0a", "rule": "database-pool", "severity": "critical", "raisedAt": "T", "acknowledgedBy": "cli:anna"}],
             "logLevel": {"filter": "info", "until": null}, "missing": null
@@ -223,6 +234,7 @@ spool      7 records wait, the oldest for 12 s; 0 set aside
 webhooks   700 wait, the oldest for 70 s; 1 were given up
 jobs       2; paused: retention; failed last time: prices
 realtime   healthy; last 5 min: 12 answered, 1 failed, 0 refused, 0 not connected
+tokens     20000 of 50000 a minute are left; a call needs about 6000
 restarts   call 1 (1 panics)
 log        info
 alert      critical database-pool since T, acknowledged by cli:anna  0a

@@ -23,6 +23,8 @@ const TRIAL: &str = "trial";
 
 pub const NOT_ACTIVE: &str = "Cancellation failed: no active response found";
 
+/// Tokens that the account may use in a minute, unless it is told otherwise.
+const PLENTY: u32 = 4_000_000;
 /// How many times faster than real time the audio comes.
 const SPEED: u64 = 4;
 /// The function of the fault `function-call` and its arguments.
@@ -236,9 +238,11 @@ impl Session {
         created["usage"] = Value::Null;
         self.responses.push(response);
         self.out.event("response.created", json!({ "response": created }));
+        let limit = self.manners.faults.token_limit.unwrap_or(PLENTY);
+        let taken = input.text.saturating_add(input.audio);
         let limits = json!([
             {"name": "requests", "limit": 1000, "remaining": 999, "reset_seconds": 0.06},
-            {"name": "tokens", "limit": 50000, "remaining": 45728, "reset_seconds": 5.126},
+            {"name": "tokens", "limit": limit, "remaining": limit.saturating_sub(taken), "reset_seconds": 5.126},
         ]);
         self.out.event("rate_limits.updated", json!({"rate_limits": limits}));
         Ok(())

@@ -150,7 +150,7 @@ proptest! {
             let promised = outside.promised.get(&call_sid).copied();
             let end = CallEnd::new(Outcome::Completed, Reason::CallerHungUp);
             let input = match step {
-                Step::Rings { used, came_back } => Input::Rings(Ring { call_sid, used, came_back }),
+                Step::Rings { used, came_back } => Input::Rings(Ring { call_sid, used, came_back, has_headroom: true }),
                 Step::Opens => Input::StreamOpens { call_sid, epoch: promised.unwrap_or(1) },
                 Step::StreamEnded { named } => {
                     Input::StreamEnded { call_sid, epoch: promised.filter(|_| named) }

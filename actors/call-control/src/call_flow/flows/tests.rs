@@ -22,11 +22,15 @@ fn answered(effects: &[Effect]) -> Option<Answer> {
 }
 
 fn rings(flows: &mut CallFlows, number: u16) -> Option<Answer> {
-    answered(&step(flows, Input::Rings(Ring { call_sid: sid(number), used: 0, came_back: false }), NOW))
+    answered(&step(
+        flows,
+        Input::Rings(Ring { call_sid: sid(number), used: 0, came_back: false, has_headroom: true }),
+        NOW,
+    ))
 }
 
 fn comes_back(flows: &mut CallFlows, number: u16, used: u32) -> Vec<Effect> {
-    step(flows, Input::Rings(Ring { call_sid: sid(number), used, came_back: true }), NOW)
+    step(flows, Input::Rings(Ring { call_sid: sid(number), used, came_back: true, has_headroom: true }), NOW)
 }
 
 fn after_stream(flows: &mut CallFlows, number: u16, now: Millis) -> Option<Answer> {
@@ -46,7 +50,7 @@ fn while_the_process_goes_down_a_new_caller_is_sent_elsewhere_five_times_and_the
     for _ in 0..5 {
         assert_eq!(rings(&mut flows, 1), Some(HANDED_OVER));
     }
-    let ring = Ring { call_sid: sid(1), used: 0, came_back: false };
+    let ring = Ring { call_sid: sid(1), used: 0, came_back: false, has_headroom: true };
     let end = CallEnd::new(Outcome::Refused, Reason::Shutdown);
     let written = Effect::WriteEnd { call_sid: sid(1), epoch: 1, end, is_new: true };
     let full = Effect::Answer(Answer::FullHouse);
@@ -65,6 +69,23 @@ fn a_caller_who_has_talked_with_the_agent_meets_a_person_and_no_full_house() {
     assert_eq!(comes_back(&mut flows, 3, 2), [written, Effect::Answer(HUMAN)], "counted once");
     assert_eq!(after_stream(&mut flows, 3, NOW), Some(HUMAN), "asked once more");
     assert!(!flows.is_idle(NOW));
+}
+
+#[test]
+fn an_account_that_carries_no_other_call_turns_new_callers_away_and_nobody_who_has_an_agent_or_had_one() {
+    let mut flows = CallFlows::new(3);
+    assert_eq!(rings(&mut flows, 1), Some(Answer::Connect { epoch: 1 }));
+    let ring = Ring { call_sid: sid(2), used: 0, came_back: false, has_headroom: false };
+    let end = CallEnd::new(Outcome::Refused, Reason::NoHeadroom);
+    let written = Effect::WriteEnd { call_sid: sid(2), epoch: 1, end, is_new: true };
+    let full = Effect::Answer(Answer::FullHouse);
+    assert_eq!(step(&mut flows, Input::Rings(ring), NOW), [Effect::CountEnd(end), written, full]);
+    let again = Ring { call_sid: sid(1), ..ring };
+    assert_eq!(answered(&step(&mut flows, Input::Rings(again), NOW)), Some(Answer::Connect { epoch: 1 }));
+    let returns = Ring { call_sid: sid(3), used: 2, came_back: true, has_headroom: false };
+    assert_eq!(answered(&step(&mut flows, Input::Rings(returns), NOW)), Some(Answer::Connect { epoch: 3 }));
+    let later = Ring { has_headroom: true, ..ring };
+    assert_eq!(answered(&step(&mut flows, Input::Rings(later), NOW)), Some(Answer::Connect { epoch: 1 }));
 }
 
 #[test]
