@@ -55,8 +55,8 @@ crate::metrics! {
         pub calls_reserved: IntGauge = "switchboard_calls_reserved";
         /// The ceiling of concurrent calls.
         pub calls_limit: IntGauge = "switchboard_calls_limit";
-        /// Calls that asked for a slot, by result: `admitted`, `full`, `no-headroom` (the account at the Realtime
-        /// service does not carry another call) or `draining`.
+        /// Calls that asked for a slot, by result: `admitted`, `full`, `no-headroom` (the account at the
+        /// Realtime service does not carry another call) or `draining`.
         pub admissions: IntCounterVec = "switchboard_admissions_total"
             ["result" = &["admitted", "full", "no-headroom", "draining"]];
         /// Ended calls, by outcome and reason of the agent's part; what a person or a voicemail box did for

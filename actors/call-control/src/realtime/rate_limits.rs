@@ -1,13 +1,13 @@
 //! How much the account may still ask of the service, as `rate_limits.updated` tells it at the start of each
 //! response.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::lenient::{from_objects, optional, or_default};
 use crate::Millis;
 
 /// The account's tokens: how many it may use, and how many are left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenLimit {
     /// In a minute.
     pub limit: u64,
