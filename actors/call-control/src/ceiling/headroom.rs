@@ -60,8 +60,8 @@ impl Headroom {
         Some(Shown { limit: told.limit, remaining: told.remaining + back, per_call: self.per_call() })
     }
 
-    /// Whether another call can be taken beside `active` ones. The first one always can: without a call nobody
-    /// learns how things stand.
+    /// Whether another call can be taken beside `active` ones. The first one always can: without a call
+    /// nobody learns how things stand.
     pub fn carries_another(&self, active: usize, now: Millis) -> bool {
         let Some(Shown { limit, remaining, per_call }) = self.shown(now) else { return true };
         if active == 0 || per_call == 0 {
