@@ -5,7 +5,7 @@
 //! service on another core. With them runs a relay that sends marks as the program must, which tells what of
 //! the difference is theirs; and the program with a second HTTP worker, whose calls have their stream on
 //! another thread than their actor, and on a core of its own where there is a third one. After them a relay
-//! and a program that reach the service by TLS.
+//! and a program that reach the service by TLS, and the program with and without its flight recorder.
 //!
 //! So the CPU time of each process is measured. The time from one end of a call to the other is measured
 //! while only one of them has anything to do, by turns: one that kept the core for long would delay the other
@@ -17,7 +17,8 @@
 //! the larger, perhaps by more than the relay.
 //!
 //! `cargo bench --bench call_path`; with `-- --quick` the windows are shorter; with `-- --calls 1000` the
-//! program has so many calls and a core to itself. Without `--bench`, as under `cargo test`, nothing is
+//! program has so many calls and a core to itself; with `-- --recorder` only the flight recorder is measured.
+//! Without `--bench`, as under `cargo test`, nothing is
 //! measured.
 
 use std::ops::Range;
@@ -52,11 +53,15 @@ mod subject;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as the program has it
 
 const CALLS: u32 = 100;
-/// Who runs at the same time, the relay first; and how many windows they have for each pace.
-const GROUPS: [(&[Kind], usize); 2] = [
-    (&[Kind::Relay, Kind::RelayMarks, Kind::Program, Kind::Across], 5),
-    (&[Kind::RelayTls, Kind::ProgramTls], 3),
+/// Who runs at the same time, the first one being what the others are compared with; how many windows they
+/// have for each pace; and how many times the CPU of the first one they may take.
+type Group = (&'static [Kind], usize, f64);
+const GROUPS: [Group; 3] = [
+    (&[Kind::Relay, Kind::RelayMarks, Kind::Program, Kind::Across], 5, RATIO_AIM),
+    (&[Kind::RelayTls, Kind::ProgramTls], 3, RATIO_AIM),
+    RECORDER,
 ];
+const RECORDER: Group = (&[Kind::Program, Kind::Recorded], 9, RECORDER_AIM);
 const ALONE_WINDOWS: usize = 9;
 /// Windows of latency for each pace, and turns that each process has in one of them: each a fifth of a window
 /// long.
@@ -73,6 +78,8 @@ const MEMORY_SETTLE: Duration = Duration::from_secs(3);
 const PACES: [Pace; 2] = [Pace::Realtime, Pace::Burst];
 /// CPU of the program over that of the relay.
 const RATIO_AIM: f64 = 1.1;
+/// CPU of the program that records over that of one that does not.
+const RECORDER_AIM: f64 = 1.03;
 /// What the program adds to the relay's latency, at the 99th percentile.
 const ADDED_MS_AIM: f64 = 1.0;
 /// The same from one end to the other, where the program is alone with as many calls as a core takes.
@@ -87,6 +94,9 @@ struct Arguments {
     /// Only so many calls of the program alone, in pieces of 200 ms
     #[arg(long)]
     calls: Option<u32>,
+    /// Only what the flight recorder costs
+    #[arg(long, conflicts_with = "calls")]
+    recorder: bool,
     #[command(flatten)]
     asked: Asked,
 }
@@ -121,6 +131,7 @@ fn bench(arguments: &Arguments) -> anyhow::Result<bool> {
     let (window, quick) = if arguments.quick { (QUICK_WINDOW, "-quick") } else { (WINDOW, "") };
     let bench = match arguments.calls {
         Some(calls) => format!("call_path-{calls}{quick}"),
+        None if arguments.recorder => format!("call_path-recorder{quick}"),
         None => format!("call_path{quick}"),
     };
     let ground = Ground::lay()?;
@@ -128,10 +139,13 @@ fn bench(arguments: &Arguments) -> anyhow::Result<bool> {
     if let Some(calls) = arguments.calls {
         println!("call_path: {calls} calls of the program alone, windows of {window:?}, {}", ground.place);
         passed.extend(alone(&ground, calls, window, &mut figures)?);
+    } else if arguments.recorder {
+        println!("call_path: {CALLS} calls each, windows of {window:?}, {}", ground.place);
+        passed.extend(compare(&ground, RECORDER, window, &mut figures)?);
     } else {
         println!("call_path: {CALLS} calls each, windows of {window:?}, {}", ground.place);
-        for (kinds, rounds) in GROUPS {
-            passed.extend(compare(&ground, kinds, rounds, window, &mut figures)?);
+        for group in GROUPS {
+            passed.extend(compare(&ground, group, window, &mut figures)?);
         }
         passed.extend(added_latency(&ground, window / 5, &mut figures)?);
         passed.extend(memory(&ground, &mut figures)?);
@@ -171,8 +185,7 @@ fn alone(
 /// ways of each.
 fn compare(
     ground: &Ground,
-    kinds: &[Kind],
-    rounds: usize,
+    (kinds, rounds, aim): Group,
     window: Duration,
     figures: &mut Figures,
 ) -> anyhow::Result<Vec<Passed>> {
@@ -199,9 +212,10 @@ fn compare(
             let name = format!("{pace}, {kind}");
             figures.add(format!("{name}: CPU s/call-minute"), rounds.iter().map(|cpu| cpu[at]));
             let ratios = rounds.iter().map(|cpu| cpu[at] / cpu[0]);
-            let ratio = figures.add(format!("{name}: CPU over the relay's"), ratios);
-            let met = verdict(ratio.median <= RATIO_AIM);
-            println!("{name}: {ratio} times the CPU of the relay, aim at most {RATIO_AIM}: {met}");
+            let first = if kinds[0].is_bare() { "relay" } else { "program" };
+            let ratio = figures.add(format!("{name}: CPU over the {first}'s"), ratios);
+            let met = verdict(ratio.median <= aim);
+            println!("{name}: {ratio} times the CPU of the {first}, aim at most {aim}: {met}");
         }
     }
     finish(&sides)

@@ -33,6 +33,8 @@ pub enum Kind {
     /// With TLS on the way to the service.
     RelayTls,
     ProgramTls,
+    /// The program with its flight recorder on.
+    Recorded,
 }
 
 impl Kind {
@@ -44,6 +46,7 @@ impl Kind {
             Self::Across => "across",
             Self::RelayTls => "relay-tls",
             Self::ProgramTls => "program-tls",
+            Self::Recorded => "recorded",
         }
     }
 
@@ -58,7 +61,7 @@ impl Kind {
 
     fn command(self) -> anyhow::Result<Command> {
         Ok(match self {
-            Self::Program | Self::ProgramTls => program::serve(),
+            Self::Program | Self::ProgramTls | Self::Recorded => program::serve(),
             Self::Relay | Self::RelayMarks | Self::RelayTls | Self::Across => {
                 Command::new(std::env::current_exe()?)
             }
@@ -119,6 +122,8 @@ impl Subject {
             .env(KIND, kind.as_str())
             .env("INSTANCE_ID", kind.as_str())
             .env("MAX_CONCURRENT_CALLS", calls.to_string())
+            .env("FLIGHT_RECORDER", if kind == Kind::Recorded { "full" } else { "off" })
+            .env("FLIGHT_RECORDER_DIR", ground.folder.path().join("recordings"))
             .env(SERVICE, format!("{scheme}://{service}/v1/realtime"))
             .env("SSL_CERT_FILE", ca_file(&ground.folder));
         ground.place.take_for(kind)?;

@@ -1,9 +1,11 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::conversation::history::Said;
+use crate::conversation::speaker::Speaker;
 use crate::conversation::{Conversation, Input};
 use crate::journal::{Journal, Limits};
-use crate::realtime::events;
+use crate::realtime::events::{self, ServerEvent};
 
 /// The recordings of a call in both modes, as its actor makes them.
 pub(crate) struct Tape {
@@ -257,4 +259,25 @@ fn a_recording_that_was_cut_off_is_played_as_far_as_it_goes() {
     assert_eq!(end, None);
     let stopped = cut + "\n0\tend incomplete: the disk is full\n";
     assert_eq!(played(&stopped).unwrap().end, Some(End::Incomplete("the disk is full".to_owned())));
+}
+
+#[test]
+fn a_call_that_another_process_began_is_recorded_with_what_was_said_before() {
+    let said = Said { ordinal: 1, speaker: Speaker::Caller, text: "I am Mary.".to_owned() };
+    let past = Past { epoch: 1, said: vec![said], is_whole: true };
+    let (rules, mut effects) = (Rules::default(), vec![]);
+    let conversation = Conversation::resume(rules.clone(), &past, 5, &mut effects);
+    let mut tape = Tape::begin(&rules, Some(&past), 5, &effects);
+    let mut journal = Journal::new(conversation, Limits { entries: 8, bytes: 4_000 });
+    for event in [ServerEvent::SessionCreated, ServerEvent::SessionUpdated] {
+        effects.clear();
+        journal.step(&Input::Service(event), 9, &mut effects);
+        tape.taken(9, &journal.pending().unwrap().input, &effects);
+        journal.complete();
+    }
+    let [full, redacted] = tape.ended();
+    assert!(full.matches("Mary").count() == 2 && !redacted.contains("Mary"), "{full}{redacted}");
+    for text in [full, redacted] {
+        assert!(played(&text).unwrap().steps.iter().all(|step| step.is_same), "{text}");
+    }
 }
