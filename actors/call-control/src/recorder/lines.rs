@@ -77,7 +77,8 @@ pub(super) fn write_input(input: &Kept, mode: Mode, place: &mut Place, out: &mut
 }
 
 fn write_sound(bytes: u32, of: (&Arc<Ids>, u32), mode: Mode, place: &mut Place, out: &mut String) {
-    push(out, format_args!("{SOUND} {bytes}"));
+    out.push_str(SOUND);
+    write_number(' ', bytes.into(), out);
     write_place(of, mode, place, out);
 }
 
@@ -91,11 +92,36 @@ fn write_place((ids, part): (&Arc<Ids>, u32), mode: Mode, place: &mut Place, out
 
 /// Writes what the player plays.
 pub(super) fn write_played(bytes: u32, out: &mut String) {
-    push(out, format_args!("{PLAY} {bytes}"));
+    out.push_str(PLAY);
+    write_number(' ', bytes.into(), out);
 }
 
 pub(super) fn write_mark(Mark { generation, ordinal, sent_ms }: Mark, out: &mut String) {
-    push(out, format_args!("{MARK} g{generation}:{ordinal}:{sent_ms}"));
+    out.push_str(MARK);
+    out.push(' ');
+    write_number('g', generation.into(), out);
+    write_number(':', ordinal.into(), out);
+    write_number(':', sent_ms.into(), out);
+}
+
+/// Writes what stands before a number, and the number: many times a second, so past the formatter.
+fn write_number(before: char, number: u64, out: &mut String) {
+    out.push(before);
+    write_digits(number, out);
+}
+
+pub(super) fn write_digits(mut number: u64, out: &mut String) {
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len() - 1;
+    loop {
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+        first -= 1;
+    }
+    out.push_str(str::from_utf8(&digits[first..]).expect("digits are ASCII"));
 }
 
 /// Writes an effect that is neither sound nor a mark.

@@ -281,3 +281,12 @@ fn a_call_that_another_process_began_is_recorded_with_what_was_said_before() {
         assert!(played(&text).unwrap().steps.iter().all(|step| step.is_same), "{text}");
     }
 }
+
+#[test]
+fn numbers_are_written_in_full() {
+    for number in [0, 7, 10, 1_234_567_890, u64::MAX] {
+        let mut out = String::new();
+        lines::write_digits(number, &mut out);
+        assert_eq!(out, number.to_string());
+    }
+}

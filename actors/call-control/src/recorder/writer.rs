@@ -83,7 +83,8 @@ impl Writer {
 
     fn line(&mut self, at: Millis, out: &mut String) {
         self.close(out);
-        let _ = write!(out, "{}\t", at.saturating_sub(self.at));
+        lines::write_digits(at.saturating_sub(self.at), out);
+        out.push('\t');
         self.at = self.at.max(at);
         self.is_open = true;
     }
