@@ -11,6 +11,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use url::Url;
 
 use super::*;
+use crate::call::Ledger as _;
+use crate::db::record::{InboxItem, InboxKind, Record};
 use crate::db::{Db, DbSettings};
 use crate::metrics::Metrics as CallMetrics;
 use crate::wire::twilio::rest::TwilioApi;
@@ -133,7 +135,7 @@ struct World {
     metrics: Metrics,
     wrong: Rc<Cell<f64>>,
     _spool: tempfile::TempDir,
-    _db: Db,
+    db: Db,
 }
 
 fn world(ways: Vec<Way>) -> World {
@@ -170,7 +172,7 @@ fn world_of(figures: &'static [Figure], ways: Vec<Way>) -> World {
     let urgent = UrgentCalls::default();
     let (shown, queue, counted) = (board.clone(), urgent.clone(), metrics.clone());
     let alerts = Alerts::start(&settings, ways, source, log, INSTANCE, shown, queue, counted, counts);
-    World { alerts, board, urgent, metrics, wrong, _spool: spool, _db: db }
+    World { alerts, board, urgent, metrics, wrong, _spool: spool, db }
 }
 
 #[actix_rt::test]
@@ -394,4 +396,25 @@ async fn an_urgent_caller_waits_behind_no_other_notice_and_no_other_caller() {
     }
     (0..64).for_each(|call| _ = world.urgent.raise(urgent_call(call)));
     assert!(!world.urgent.raise(urgent_call(65)), "the queue has a size");
+}
+
+#[actix_rt::test]
+async fn the_record_of_an_urgent_call_is_told_and_kept_while_the_database_is_away() {
+    let mut phone = Person::answering(&[]);
+    let world = world(vec![phone.sms()]);
+    let ledger = UrgentLedger { records: world.db.records(), urgent: world.urgent.clone() };
+    let item = |kind, text: &str| InboxItem {
+        from: Some("+14155550007".to_owned()),
+        ..InboxItem::said("CA00000000000000000000000000000007".parse().unwrap(), Utc::now(), kind, text)
+    };
+    let recorded = Instant::now();
+    ledger.record(Record::Inbox(item(InboxKind::Message, "call me")));
+    ledger.record(Record::Inbox(item(InboxKind::Urgent, "my chest hurts")));
+    let (_, body) = phone.hears().await;
+    assert!(recorded.elapsed() < Duration::from_secs(2), "{:?}", recorded.elapsed());
+    assert!(
+        body.contains("a+caller+needs+help.+Rang%3A+%2B14155550007") && !body.contains("chest"),
+        "{body}"
+    );
+    assert_eq!(world.db.status().waiting_records(), 2, "both are kept");
 }

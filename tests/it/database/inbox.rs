@@ -46,6 +46,12 @@ async fn an_item_is_the_same_in_whatever_order_and_however_often_it_is_written()
     database.query("UPDATE inbox SET done_at = now(), done_by = 'user:ada'").await;
     write(&db, [Record::Inbox(first)]).await;
     assert_eq!(database.query("SELECT done_by FROM inbox").await, ["user:ada"], "a mark stays");
+    write(&db, [Record::Inbox(item(1, InboxKind::Message, "Ring me"))]).await;
+    assert_eq!(
+        database.value("SELECT count(*) FROM inbox").await,
+        "2",
+        "another message is an item of its own"
+    );
 }
 
 #[actix_rt::test]

@@ -211,13 +211,17 @@ pub struct InboxItem {
 }
 
 impl InboxItem {
-    /// An item that the caller left by word of mouth. A call has one item a kind, unless the key is another.
+    /// An item that the caller left by word of mouth. A call is urgent once; any other item is one of its own.
     pub fn said(call_sid: CallSid, at: DateTime<Utc>, kind: InboxKind, text: impl Into<String>) -> Self {
+        let dedupe_key = match kind {
+            InboxKind::Urgent => kind.as_str().to_owned(),
+            _ => format!("{} {:032x}", kind.as_str(), rand::random::<u128>()),
+        };
         Self {
             call_sid,
             at,
             kind,
-            dedupe_key: kind.as_str().to_owned(),
+            dedupe_key,
             from: None,
             name: None,
             text: text.into(),
@@ -234,7 +238,7 @@ impl InboxItem {
 pub enum InboxKind {
     Message,
     Voicemail,
-    /// The call is then urgent, too.
+    /// The call is then urgent, too, and the person on duty is told.
     Urgent,
     CallBack,
 }
