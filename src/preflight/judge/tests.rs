@@ -151,7 +151,7 @@ fn a_good_deployment_passes_all_lines_and_each_line_has_a_name_of_its_own() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), lines.len());
-    assert_eq!(lines.len(), 36);
+    assert!(lines.len() >= 36, "{}", lines.len());
 }
 
 #[test]
