@@ -180,7 +180,11 @@ async fn told(app: &App, call_sid: CallSid, answer: Answer, form: &Form, here: &
     match answer {
         Answer::Connect { epoch } => app.voice.connect(call_sid, epoch),
         Answer::FullHouse => documents::full_house(),
-        Answer::Next(NextStep::Human) => transfer::give(app, form, Wish::default()).await,
+        Answer::Next(NextStep::Human) => {
+            let asked = app.db.doors().transfer_asked(call_sid).await;
+            let (destination, reason) = (asked.destination.as_deref(), asked.reason.as_deref());
+            transfer::give(app, form, Wish { destination, reason }).await
+        }
         Answer::Next(NextStep::Voicemail) => {
             let sentences = Sentences::of(&app.persona.now().language);
             app.voice.documents.meets(Meets::VoicemailBox, sentences)

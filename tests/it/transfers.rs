@@ -40,7 +40,7 @@ struct House {
     app: TestApp,
     caller: Caller,
     _file: NamedTempFile,
-    _database: Option<TestDatabase>,
+    database: Option<TestDatabase>,
 }
 
 /// A program whose people do as they are told.
@@ -78,7 +78,7 @@ impl Setting {
         }
         let app = world.start();
         let caller = world.in_conversation(&[]).await;
-        House { world, app, caller, _file: file, _database: database }
+        House { world, app, caller, _file: file, database: database }
     }
 }
 
@@ -170,6 +170,27 @@ async fn a_person_who_presses_the_key_meets_the_caller_in_a_conference() {
 }
 
 #[actix_rt::test]
+async fn the_person_whom_the_agent_chose_is_rung_first_and_hears_why() {
+    let house = Setting::with(&[(NURSE, Person::Busy)]).begins().await;
+    let asked = format!(
+        r#"INSERT INTO call_events (call_sid, at, kind, data)
+           VALUES ('{}', now(), 'transfer-asked', '{{"destination": "nurse", "reason": "a rash\non the arm."}}')"#,
+        house.caller.call_sid()
+    );
+    house.database.as_ref().unwrap().query(&asked).await;
+    house.gives_away().await;
+    assert_eq!(house.caller.ends().await, End::ByBridge);
+    assert!(is_told(&house.caller, "We are calling nurse"), "{:?}", house.caller.heard());
+    eventually("the person's call is over", async || !house.world.network.calls_to(RECEPTION).is_empty())
+        .await;
+    let (_, heard) = house.world.network.calls_to(RECEPTION).remove(0);
+    assert!(was_told(&heard, "About: a rash on the arm."), "{heard:?}");
+    let story = house.story("transferred").await;
+    assert_eq!(story[..2], ["nurse conference rung", "nurse conference busy"]);
+    house.ends().await;
+}
+
+#[actix_rt::test]
 async fn nobody_takes_the_call_so_all_are_rung_in_order_and_a_message_is_left() {
     let people = [(RECEPTION, Person::Busy), (NURSE, Person::Machine), (ON_DUTY, Person::Busy)];
     let house = Setting::with(&people).begins().await;
@@ -189,6 +210,12 @@ async fn nobody_takes_the_call_so_all_are_rung_in_order_and_a_message_is_left() 
             "person on duty conference busy",
         ]
     );
+    let rows = "SELECT kind, from_number, done_at IS NULL FROM inbox";
+    let database = house.database.as_ref().unwrap();
+    eventually("the message is in the inbox", async || {
+        database.query(rows).await == ["voicemail|+14155550000|t"]
+    })
+    .await;
     house.ends().await;
 }
 
@@ -300,10 +327,10 @@ async fn a_transfer_survives_the_death_of_the_process_that_began_it() {
         log["events"].as_array().unwrap().iter().any(|event| event["kind"] == "stream-stopped")
     })
     .await;
-    let House { world, app, caller, _file, _database } = house;
+    let House { world, app, caller, _file, database } = house;
     app.kill();
     let app = world.start();
-    let house = House { world, app, caller, _file, _database };
+    let house = House { world, app, caller, _file, database };
     house.is_answered().await;
     assert_eq!(house.caller.ends().await, End::ByBridge);
     let story = house.story("transferred").await;

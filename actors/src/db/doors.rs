@@ -8,10 +8,9 @@ use tracing::Instrument as _;
 
 use super::connect::error::DbError;
 use super::handles::Doors;
-use super::tables::calls;
-use super::tables::history;
+use super::tables::{calls, events, history};
 use super::webhooks::{Kept, Webhook};
-use super::write::record::{Aftermath, Event, NextStep, Record};
+use super::write::record::{Aftermath, Event, NextStep, Record, TRANSFER_ASKED, TransferAsked};
 use super::{SPOOL_DEADLINE, STORE_PATIENCE, spans};
 use crate::wire::twilio::sid::CallSid;
 
@@ -19,6 +18,8 @@ use crate::wire::twilio::sid::CallSid;
 const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// So long `after-stream` waits for what was decided.
 const DECIDED_DEADLINE: Duration = Duration::from_millis(500);
+/// So long `after-stream` waits for whom the agent gave the caller to, before it does without.
+const ASKED_DEADLINE: Duration = Duration::from_millis(300);
 /// So long a resumed call waits for its history.
 const HISTORY_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -69,6 +70,32 @@ impl Doors {
         let row =
             row.await?.filter(|(epoch, _)| u32::try_from(*epoch).is_ok_and(|epoch| epoch >= latest_epoch));
         Ok(row.and_then(|(_, word)| NextStep::of_word(&word?)))
+    }
+
+    /// Whom the agent gave the caller to, and why, if that is known within 300 ms; nothing otherwise. What
+    /// waits to be written counts.
+    pub async fn transfer_asked(&self, call_sid: CallSid) -> TransferAsked {
+        let until = Instant::now() + ASKED_DEADLINE;
+        let waiting = self.0.shared.waiting_of(call_sid, until, ASKED_DEADLINE).await;
+        let waiting = waiting.unwrap_or_default().into_iter().rev().find_map(|record| match &*record {
+            Record::Event(event) if event.kind == TRANSFER_ASKED => Some(event.data.clone()),
+            _ => None,
+        });
+        let data = match waiting {
+            Some(data) => Ok(Some(data)),
+            None => {
+                let rest = until.saturating_duration_since(Instant::now());
+                let ask = self.0.shared.ask("transfer_asked", rest, async |connection| {
+                    Ok(events::last_of_kind(connection, &call_sid, TRANSFER_ASKED).await?)
+                });
+                ask.instrument(spans::query("transfer_asked", call_sid)).await
+            }
+        };
+        let data = data.unwrap_or_else(|error| {
+            tracing::warn!(call.sid = %call_sid, %error, "a caller is given to whoever is first: the agent's choice is not known");
+            None
+        });
+        data.and_then(|data| serde_json::from_value(data).ok()).unwrap_or_default()
     }
 
     /// What was said in a call so far, by ordinals, within 1 s. What waits to be written counts; while the

@@ -40,6 +40,21 @@ pub(in crate::db) fn write(event: &Event) -> QueryResult<Statement> {
     )
 }
 
+/// What the last event of this kind says.
+pub(in crate::db) async fn last_of_kind(
+    connection: &mut Connection,
+    call_sid: &CallSid,
+    kind: &str,
+) -> QueryResult<Option<Value>> {
+    call_events::table
+        .filter(call_events::call_sid.eq(call_sid.as_str()).and(call_events::kind.eq(kind)))
+        .order((call_events::at.desc(), call_events::id.desc()))
+        .select(call_events::data)
+        .first(connection)
+        .await
+        .optional()
+}
+
 /// The first `limit` events of a call, in order of time.
 pub(in crate::db) async fn of_call(
     connection: &mut Connection,

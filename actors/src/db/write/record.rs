@@ -3,6 +3,8 @@
 //! They may wait in the spool, in JSON, and be read by a later version of this program: a field that is added
 //! needs a default, and one that is renamed an alias.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -120,6 +122,27 @@ pub struct Event {
     pub data: Value,
     /// Equal keys of one call are the same event and stored once; none: always stored.
     pub dedupe_key: Option<String>,
+}
+
+/// The kind of the event that says whom the agent gives the caller to.
+pub const TRANSFER_ASKED: &str = "transfer-asked";
+
+/// What such an event says.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct TransferAsked {
+    /// The name of a destination.
+    #[serde(default)]
+    pub destination: Option<String>,
+    /// In the agent's words.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Without the reason.
+impl fmt::Debug for TransferAsked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransferAsked").field("destination", &self.destination).finish_non_exhaustive()
+    }
 }
 
 /// It was decided what comes next. A later stream of the call makes the decision void.
