@@ -130,7 +130,7 @@ pub async fn dead_letters(
 fn text(Waiting { state: WebhookState { pending, dead, oldest_seconds }, spool }: &Waiting) -> String {
     let oldest = oldest_seconds.map_or_else(String::new, |oldest| format!(", the oldest for {oldest} s"));
     let mut lines = vec![format!("{pending} wait{oldest}"), format!("{dead} were given up")];
-    if let Some(Spooled { address, records }) = spool {
+    if let Some(Spooled { address, records: records @ 1.. }) = spool {
         lines[0] = format!("{pending} wait in the database{oldest}");
         lines.push(format!(
             "{records} records wait in the spool of {address}, callbacks among them\n\

@@ -340,7 +340,7 @@ pub const RULES: &[Rule] = &[
         Figure::DatabaseUnavailable,
         CRITICAL,
         "PostgreSQL does not answer. Calls go on, and records wait on disk.",
-        "Repair the database; see `The spool` in docs/operating.md. If it runs, see `switchboard ops \
+        "Repair the database; see `The spool` in docs/operating.md. If its server runs, see `switchboard ops \
          idle-transactions`.",
     ),
     state(
