@@ -192,8 +192,18 @@ impl Accounts {
         query: &str,
         question: impl AsyncFnOnce(&mut Connection) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
+        self.ask_within(DEADLINE, query, question).await
+    }
+
+    /// The same, with another deadline for a process that serves.
+    pub(super) async fn ask_within<T>(
+        &self,
+        deadline: Duration,
+        query: &str,
+        question: impl AsyncFnOnce(&mut Connection) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
         match &self.0 {
-            Way::Pool(db) => db.shared.ask(query, DEADLINE, question).await,
+            Way::Pool(db) => db.shared.ask(query, deadline, question).await,
             Way::One(connection) => {
                 let answer = async { question(&mut *connection.lock().await).await };
                 let answer = timeout(COMMAND_DEADLINE, answer).await;

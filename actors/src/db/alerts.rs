@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::accounts::Accounts;
 use super::connect::error::DbError;
 use super::tables::alerts::{self, Acknowledged, AlertRow};
 
 /// Nobody is told later than this for want of an answer. A database that is slow is waited for, so that two
 /// instances do not tell the same person: a person is told within one evaluation, which takes 5 s.
-const CLAIM_DEADLINE: Duration = Duration::from_secs(4);
+const CLAIM_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The handle of the alerts. A cheap clone.
 #[derive(Clone)]
@@ -67,7 +65,7 @@ impl AlertLog {
     }
 
     /// Whether a notice is this instance's to tell: no other instance has told one of this kind within
-    /// `window`, nor this one within `own_window`. Answers within 4 s.
+    /// `window`, nor this one within `own_window`. Answers within 3 s.
     pub async fn claim(
         &self,
         rule: &str,
@@ -76,35 +74,40 @@ impl AlertLog {
         window: Duration,
         own_window: Duration,
     ) -> Result<bool, DbError> {
-        let claim = self.0.ask("claim_notice", async |connection| {
-            alerts::claim(connection, rule, kind, instance, window, own_window).await
-        });
-        timeout(CLAIM_DEADLINE, claim).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
+        self.0
+            .ask_within(CLAIM_DEADLINE, "claim_notice", async |connection| {
+                alerts::claim(connection, rule, kind, instance, window, own_window).await
+            })
+            .await
     }
 
-    /// Gives a claim of this instance back. Answers within 4 s.
+    /// Gives a claim of this instance back. Answers within 3 s.
     pub async fn unclaim(&self, rule: &str, kind: &str, instance: &str) -> Result<(), DbError> {
-        let unclaim = self.0.ask("unclaim_notice", async |connection| {
-            alerts::unclaim(connection, rule, kind, instance).await
-        });
-        timeout(CLAIM_DEADLINE, unclaim).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
+        self.0
+            .ask_within(CLAIM_DEADLINE, "unclaim_notice", async |connection| {
+                alerts::unclaim(connection, rule, kind, instance).await
+            })
+            .await
     }
 
-    /// Deletes the claim on a notice, whichever instance made it. Answers within 4 s.
+    /// Deletes the claim on a notice, whichever instance made it. Answers within 3 s.
     pub async fn release(&self, rule: &str, kind: &str) -> Result<(), DbError> {
-        let release =
-            self.0.ask("release_notice", async |connection| alerts::release(connection, rule, kind).await);
-        timeout(CLAIM_DEADLINE, release).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
+        self.0
+            .ask_within(CLAIM_DEADLINE, "release_notice", async |connection| {
+                alerts::release(connection, rule, kind).await
+            })
+            .await
     }
 
     /// Writes an alert that is over. Whether one of its rule goes on at another instance: of several that end
-    /// at once, the last one finds none. Answers within 4 s.
+    /// at once, the last one finds none. Answers within 3 s.
     pub async fn goes_on_elsewhere(&self, row: &AlertRow) -> Result<bool, DbError> {
-        let asked = self.0.ask("end_alert", async |connection| {
-            alerts::store(connection, row).await?;
-            alerts::is_open_elsewhere(connection, &row.rule, &row.instance).await
-        });
-        timeout(CLAIM_DEADLINE, asked).await.unwrap_or_else(|_| Err(DbError::unanswered(CLAIM_DEADLINE)))
+        self.0
+            .ask_within(CLAIM_DEADLINE, "end_alert", async |connection| {
+                alerts::store(connection, row).await?;
+                alerts::is_open_elsewhere(connection, &row.rule, &row.instance).await
+            })
+            .await
     }
 
     /// Clears the alerts of instances that were not heard of for an hour, and forgets claims that are over.

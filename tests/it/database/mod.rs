@@ -1,6 +1,7 @@
 //! The database: migrations, records, the call log, connections, outages.
 
 mod call_log;
+mod claims;
 mod connections;
 mod inbox;
 mod load;
