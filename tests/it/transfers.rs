@@ -78,7 +78,7 @@ impl Setting {
         }
         let app = world.start();
         let caller = world.in_conversation(&[]).await;
-        House { world, app, caller, _file: file, database: database }
+        House { world, app, caller, _file: file, database }
     }
 }
 

@@ -197,8 +197,7 @@ impl Leg {
         let alone = async {
             let Some(wait) = &room.wait else { return pending().await };
             let mut target = wait.clone();
-            loop {
-                let Next::Document(request) = self.document(&target, base, Vec::new()) else { break };
+            while let Next::Document(request) = self.document(&target, base, Vec::new()) {
                 let Ok(verbs) = self.fetch(&request).await else { break };
                 for verb in verbs {
                     match verb {
