@@ -1,4 +1,7 @@
 use bytes::Bytes;
+use proptest::collection;
+use proptest::prelude::*;
+use proptest::sample::Index;
 
 use super::*;
 use crate::conversation::history::Said;
@@ -288,5 +291,27 @@ fn numbers_are_written_in_full() {
         let mut out = String::new();
         lines::write_digits(number, &mut out);
         assert_eq!(out, number.to_string());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damage_to_a_recording_is_an_error_or_a_difference(
+        edits in collection::vec((any::<Index>(), 0..4u8, 0..128u8), 1..5),
+    ) {
+        let [full, _] = call().ended();
+        let mut bytes = full.into_bytes();
+        for (at, kind, byte) in edits {
+            let at = at.index(bytes.len());
+            match kind {
+                0 => drop(bytes.remove(at)),
+                1 => bytes.insert(at, byte),
+                2 => bytes[at] = byte,
+                _ => bytes.truncate(at.max(2)),
+            }
+        }
+        drop(played(&String::from_utf8(bytes).expect("it was ASCII")));
     }
 }

@@ -13,6 +13,7 @@ use crate::conversation::kept::LIMITS;
 use crate::conversation::phrases::{Phrase, Phrases, Recording};
 use crate::journal::Journal;
 use crate::realtime::RING_MS;
+use crate::recorder::tests::Tape;
 use crate::twilio::frames::{Mark, payload_bytes};
 
 mod peer;
@@ -36,6 +37,8 @@ const MAX_TOLD: usize = 20;
 const MAX_STEPS_AT_ONCE: u32 = 2_000;
 /// The call's actor panics at one of so many inputs, before it takes the input.
 const PANICS: u64 = 97;
+/// One of so many calls is recorded, and the recording replayed.
+const RECORDED: u64 = 8;
 
 /// A small generator whose numbers never change with a library's version, so that a seed stays a seed.
 pub(super) struct Dice(u64);
@@ -95,6 +98,7 @@ pub(super) struct Call {
     sequence: u64,
     agenda: BTreeMap<(Millis, u64), Happening>,
     conversation: Journal<Conversation>,
+    tape: Option<Tape>,
     session: u32,
     gate: bool,
     responses: u32,
@@ -137,7 +141,8 @@ impl Call {
         let barge_in_min_ms = if dice.chance(800) { 0 } else { dice.between(1, 600) };
         let rules = Rules { barge_in_min_ms, jitter_seed: seed, phrases: phrases.into() };
         let mut effects = vec![];
-        let conversation = Conversation::begin(rules, 0, &mut effects);
+        let conversation = Conversation::begin(rules.clone(), 0, &mut effects);
+        let is_recorded = seed.is_multiple_of(RECORDED);
         let mut call = Self {
             traced: std::env::var_os("TORTURE_TRACE").is_some(),
             dice,
@@ -146,6 +151,7 @@ impl Call {
             sequence: 0,
             agenda: BTreeMap::new(),
             conversation: Journal::new(conversation, LIMITS),
+            tape: is_recorded.then(|| Tape::begin(&rules, None, 0, &effects)),
             session: 0,
             gate: false,
             responses: 0,
@@ -297,6 +303,9 @@ impl Call {
         let mut effects = vec![];
         self.panics_at_first(input);
         self.conversation.step(input, self.now, &mut effects);
+        if let (Some(tape), Some(entry)) = (&mut self.tape, self.conversation.pending()) {
+            tape.taken(self.now, &entry.input, &effects);
+        }
         self.conversation.complete();
         if self.traced {
             let Conversation { responses, patience, unnoticed, speaking_since, .. } =
@@ -319,6 +328,9 @@ impl Call {
         }
         let before = self.conversation.live().clone();
         self.conversation.step(input, self.now, &mut vec![]);
+        if let (Some(tape), Some(entry)) = (&mut self.tape, self.conversation.pending()) {
+            tape.lost(self.now, &entry.input);
+        }
         self.conversation.restore();
         if *self.conversation.live() != before {
             self.broken.push(format!("the checkpoint at {} ms is not the state before {input:?}", self.now));
@@ -399,6 +411,9 @@ impl Call {
     }
 
     fn judge(&mut self) {
+        if let Some(first) = self.tape.take().and_then(|tape| tape.differences().into_iter().next()) {
+            self.broken.push(format!("the recording differs: {first}"));
+        }
         let last = self.ordinals.last().copied().unwrap_or_default();
         if self.ended && self.ordinals.len() != last as usize {
             self.broken.push(format!("ordinals have gaps: {:?}", self.ordinals));
