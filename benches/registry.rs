@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::call::conversation::Rules;
-use actors::call::{CallSetup, Ledger};
+use actors::call::{CallSetup, Ledger, ToolRunner};
 use actors::db::record::{NextStep, Record};
 use actors::metrics::{MetricSet as _, Metrics};
 use actors::registry::Registry;
@@ -63,6 +63,7 @@ fn actor(criterion: &mut Criterion) {
         ledger: Arc::new(Nowhere),
         metrics: Metrics::build().expect("names and labels are valid"),
         recorder: None,
+        tools: ToolRunner::default(),
     };
     let registry = system.block_on(async { Registry::start(20, Arc::new(setup)) });
     let mut number = 0;

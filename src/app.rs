@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use actors::alerts::{self, Board, UrgentCalls, UrgentLedger};
-use actors::call::CallSetup;
 use actors::call::conversation::Rules;
 use actors::call::current::CurrentPersona;
 use actors::call::flow::person::seal::Seal;
 use actors::call::phrases::book::PhraseBook;
 use actors::call::pump::Pump;
 use actors::call::recorder::Recorder;
+use actors::call::{CallSetup, ToolRunner};
 use actors::db::{BadUrl, Db, DbStartError, SpoolError};
 use actors::metrics::{MetricSet as _, Metrics, Registrar};
 use actors::registry::Registry;
@@ -270,6 +270,7 @@ fn call_setup(
         ledger: Arc::new(ledger),
         metrics,
         recorder,
+        tools: ToolRunner::default(),
     }
 }
 

@@ -23,6 +23,8 @@ const SPEECH: &[f64] = &[0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0
 const AT_ONCE: &[f64] = &[0.000_01, 0.000_05, 0.000_25, 0.001, 0.005, 0.02, 0.1, 0.5];
 /// Seconds; from the next room to a bad mobile network.
 const NETWORK: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0];
+/// Seconds; from an answer at once to the longest that a tool may take.
+const TOOL: &[f64] = &[0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0];
 /// Seconds; from a wrong number to an hour.
 const CALL: &[f64] = &[5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 2400.0, 3600.0];
 
@@ -141,6 +143,11 @@ crate::metrics! {
         pub tokens_remaining: IntGauge = "switchboard_realtime_tokens_remaining";
         /// What calls cost at the Realtime service, in US dollars by its list prices.
         pub cost_dollars: Counter = "switchboard_realtime_cost_dollars_total";
+        /// Function calls of the agent that came to an end, by tool and outcome: `ok`, or why it did not do
+        /// what it was asked for. The tool is `unknown` where the agent has none of that name.
+        pub tool_calls: IntCounterVec = "switchboard_tool_calls_total" ["tool", "outcome"];
+        /// From the function call to the tool's answer, or until it was given up.
+        pub tool_time: Histogram = "switchboard_tool_seconds" {TOOL};
         /// Phrases in the agent's own voice that new calls can be bridged with.
         pub phrases_at_hand: IntGauge = "switchboard_phrases_at_hand";
     }

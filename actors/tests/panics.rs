@@ -10,7 +10,7 @@ use actix_web::web::{Data, Payload, get};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use actors::call::conversation::Rules;
 use actors::call::pump::Pump;
-use actors::call::{CallSetup, Ledger};
+use actors::call::{CallSetup, Ledger, ToolRunner};
 use actors::db::record::{NextStep, Record};
 use actors::metrics::{MetricSet as _, Metrics};
 use actors::registry::picture::{CallState, LiveCall};
@@ -173,6 +173,7 @@ impl House {
             ledger: ledger.clone(),
             metrics: metrics.clone(),
             recorder: None,
+            tools: ToolRunner::default(),
         };
         let registry = Registry::start(2, Arc::new(setup));
         let tokens = TokenKey::new(Secret::new("key".into()));

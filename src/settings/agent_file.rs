@@ -17,26 +17,49 @@
 //! name = "reception"
 //! description = "Appointments, and everything that nobody else takes."
 //! number = "+14155550101"
+//!
+//! [urgent]
+//! phrases = ["gas leak"]
+//!
+//! [[tools]]
+//! name = "free_slots"
+//! description = "Lists the free appointments of a day."
+//! url = "https://calendar.example.com/free-slots"
+//! secret = "TOOL_SECRET_CALENDAR"
+//! parameters = { type = "object", properties = { day = { type = "string", format = "date" } } }
+//!
+//! [[mcp]]
+//! label = "crm"
+//! url = "https://mcp.example.com/"
 //! ```
 //!
 //! Each key is optional; one that is not known is a fault, so that a misspelt key does not pass unseen.
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::sync::Arc;
 
+use actors::call::destinations::{Destination, everybody};
 use actors::call::persona::Persona;
 use actors::call::phrases::{Phrase, PhraseTexts};
+use actors::call::tool_policy::{McpServer, Tool, Toolbox};
+use actors::call::urgent::UrgentPhrases;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use self::urgent::Urgent;
 use super::environment;
 use super::reader::{Faults, Reader};
 
 mod destinations;
+mod tools;
+mod urgent;
 
-const KEYS: &str =
-    "name, instructions, greeting, voice, language, emergency_number, [phrases] or [[destinations]]";
-const PHRASE_KEYS: &str = "moment, still_here or transfer";
+pub(super) use tools::check_hosts as check_tool_hosts;
+
+const KEYS: &str = "name, instructions, greeting, voice, language, emergency_number, [phrases], [[destinations]], \
+                    [urgent], [[tools]] or [[mcp]]";
+const PHRASE_KEYS: &str = "moment, still_here, transfer or emergency";
 
 /// Who answers, and where that is said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,6 +81,12 @@ impl Agent {
         let mut reader = Reader::new(&environment);
         let agent = Self::parse(path, bytes, &mut reader);
         reader.finish(agent)
+    }
+
+    /// The one without a file.
+    pub(super) fn built_in(reader: &Reader<'_>) -> Self {
+        let persona = Parts::default().equip(Persona::default(), reader);
+        Self { persona, lines: Vec::new() }
     }
 
     pub(super) fn parse(path: &str, bytes: io::Result<Vec<u8>>, reader: &mut Reader<'_>) -> Self {
@@ -105,12 +134,45 @@ pub fn read_agent_file(path: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What the tables of the file say.
+#[derive(Default)]
+struct Parts {
+    phrases: Option<PhraseTexts>,
+    urgent: Urgent,
+    tools: Vec<Tool>,
+    mcp: Vec<McpServer>,
+}
+
+impl Parts {
+    /// Gives a persona its phrases and tools. What is not given in the persona's language is left out.
+    fn equip(self, mut persona: Persona, reader: &Reader<'_>) -> Persona {
+        let mut phrases = self.phrases.unwrap_or_else(PhraseTexts::none);
+        if persona.language == "en" {
+            let english = PhraseTexts::english(&persona.emergency_number);
+            for phrase in Phrase::ALL {
+                if phrases.get(phrase).is_none() {
+                    phrases.set(phrase, english.get(phrase).map(str::to_owned));
+                }
+            }
+        }
+        persona.phrases = phrases;
+        let urgent = UrgentPhrases::new(self.urgent.phrases.iter().map(String::as_str));
+        let known = UrgentPhrases::of_language(&persona.language);
+        persona.urgent = Arc::new(if self.urgent.built_in { urgent.and(known) } else { urgent });
+        let on_duty = reader.optional("HUMAN_FALLBACK_NUMBER");
+        let on_duty = on_duty.map(|number| Destination::person_on_duty(&number));
+        let everybody = everybody(&persona.destinations, on_duty.as_ref());
+        persona.toolbox = Arc::new(Toolbox::new(everybody, self.tools, self.mcp));
+        persona
+    }
+}
+
 /// Reads the file's `text`; `path` names it in faults.
 fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona {
     let place = |offset: usize| place(text, path, offset);
     let mut persona = Persona::default();
     let mut greeting = None;
-    let mut phrases = PhraseTexts::none();
+    let mut parts = Parts::default();
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let offset = error.span().map_or(0, |span| span.start);
@@ -127,12 +189,25 @@ fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona {
             "emergency_number" => &mut persona.emergency_number,
             "phrases" if matches!(value.get_ref(), DeValue::Table(_)) => {
                 if let DeValue::Table(table) = value.into_inner() {
-                    read_phrases(table, &mut phrases, &place, reader);
+                    let phrases = parts.phrases.get_or_insert_with(PhraseTexts::none);
+                    read_phrases(table, phrases, &place, reader);
                 }
                 continue;
             }
             "destinations" => {
                 persona.destinations = destinations::read(value, &place, reader);
+                continue;
+            }
+            "urgent" => {
+                parts.urgent = urgent::read(value, &place, reader);
+                continue;
+            }
+            "tools" => {
+                parts.tools = tools::read(value, &place, reader);
+                continue;
+            }
+            "mcp" => {
+                parts.mcp = tools::read_mcp(value, &place, reader);
                 continue;
             }
             unknown => {
@@ -153,17 +228,7 @@ fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona {
         }
         Persona::english_greeting(&persona.name, &persona.emergency_number)
     });
-    // Better none than one in another language.
-    if persona.language == "en" {
-        let english = PhraseTexts::english();
-        for phrase in Phrase::ALL {
-            if phrases.get(phrase).is_none() {
-                phrases.set(phrase, english.get(phrase).map(str::to_owned));
-            }
-        }
-    }
-    persona.phrases = phrases;
-    persona
+    parts.equip(persona, reader)
 }
 
 fn lines(text: &str, path: &str) -> Vec<(String, String)> {
@@ -213,6 +278,19 @@ fn text_of(value: DeValue<'_>) -> Option<String> {
         DeValue::String(text) if !text.trim().is_empty() => Some(text.into_owned()),
         _ => None,
     }
+}
+
+/// A list of texts.
+fn texts(value: DeValue<'_>, key: &str, place: &str, reader: &mut Reader<'_>) -> Option<Vec<String>> {
+    let texts = match value {
+        DeValue::Array(values) => values.into_iter().map(|value| text_of(value.into_inner())).collect(),
+        _ => None,
+    };
+    if texts.is_none() {
+        let wrong = format!("has `{key}` that is no list of texts");
+        reader.fault(place, &wrong, "give texts in quotes, such as [\"one\", \"two\"]");
+    }
+    texts
 }
 
 fn not_a_text(key: &str, place: &str, reader: &mut Reader<'_>) {

@@ -12,6 +12,7 @@ use crate::logging::LogFormat;
 use crate::rate_limit::Quota;
 
 mod destinations;
+mod tools;
 
 const REQUIRED: [(&str, &str); 3] = [
     ("TWILIO_AUTH_TOKEN", "token-of-twilio"),
@@ -431,7 +432,7 @@ fn the_agent_file_makes_the_persona() {
 #[test]
 fn faults_of_the_agent_file_name_their_lines() {
     let faults =
-        with_agent_file("name = \"Ada\"\nvoise = \"cedar\"\n\ngreeting = 5\nlanguage = \"de\"\n[tools]\n")
+        with_agent_file("name = \"Ada\"\nvoise = \"cedar\"\n\ngreeting = 5\nlanguage = \"de\"\n[tolls]\n")
             .unwrap_err();
     let told: Vec<_> = faults
         .iter()
@@ -442,7 +443,7 @@ fn faults_of_the_agent_file_name_their_lines() {
         [
             "2 has the unknown key `voise`",
             "4 has a `greeting` that is not a text",
-            "6 has the unknown key `tools`"
+            "6 has the unknown key `tolls`"
         ]
     );
     let broken = with_agent_file("name = \"Ada\nvoice = \"cedar\"\n").unwrap_err();

@@ -111,8 +111,9 @@ pub(super) fn retention(reader: &mut Reader<'_>) -> Retentions {
 }
 
 pub(super) fn agent(reader: &mut Reader<'_>) -> Agent {
+    super::agent_file::check_tool_hosts(reader);
     match reader.optional("AGENT_FILE") {
-        None => Agent::default(),
+        None => Agent::built_in(reader),
         Some(path) => Agent::parse(&path, read_agent_file(&path), reader),
     }
 }

@@ -59,6 +59,14 @@ pub static CALLER: &[Clip] = &[
     clip!(4, "caller-insurance"),
 ];
 
+/// What callers say who want something of the agent that it has a tool for, or are in danger.
+pub static REQUESTS: &[Clip] = &[
+    clip!(50, "caller-emergency"),
+    clip!(51, "caller-person"),
+    clip!(52, "caller-message"),
+    clip!(53, "caller-goodbye"),
+];
+
 /// What the receptionist of Harbor Clinic says; the first is the greeting.
 pub static AGENT: &[Clip] = &[
     clip!(100, "agent-greeting"),
@@ -69,12 +77,16 @@ pub static AGENT: &[Clip] = &[
 ];
 
 /// What the receptionist says for keeping: said once, to be heard in any call.
-pub static PHRASES: &[Clip] =
-    &[clip!(200, "phrase-moment"), clip!(201, "phrase-still-here"), clip!(202, "phrase-transfer")];
+pub static PHRASES: &[Clip] = &[
+    clip!(200, "phrase-moment"),
+    clip!(201, "phrase-still-here"),
+    clip!(202, "phrase-transfer"),
+    clip!(203, "phrase-emergency"),
+];
 
 /// The clip with this id: a caller's, an agent's or a phrase.
 pub fn clip(id: u16) -> Option<&'static Clip> {
-    CALLER.iter().chain(AGENT).chain(PHRASES).find(|clip| clip.id == id)
+    CALLER.iter().chain(REQUESTS).chain(AGENT).chain(PHRASES).find(|clip| clip.id == id)
 }
 
 /// The phrase with this id.
@@ -116,13 +128,16 @@ mod tests {
         for clip in CALLER {
             assert!((1_500..=3_000).contains(&clip.millis()) && clip.id < 100, "{}", clip.name);
         }
+        for clip in REQUESTS {
+            assert!((1_000..=3_000).contains(&clip.millis()) && clip.id < 100, "{}", clip.name);
+        }
         for clip in AGENT {
             assert!((2_000..=5_000).contains(&clip.millis()) && clip.id >= 100, "{}", clip.name);
         }
         for clip in PHRASES {
-            assert!((800..=2_000).contains(&clip.millis()) && (200..300).contains(&clip.id), "{}", clip.name);
+            assert!((800..=4_000).contains(&clip.millis()) && (200..300).contains(&clip.id), "{}", clip.name);
         }
-        for all in CALLER.iter().chain(AGENT).chain(PHRASES) {
+        for all in CALLER.iter().chain(REQUESTS).chain(AGENT).chain(PHRASES) {
             assert_eq!(clip(all.id).map(|found| found.name), Some(all.name));
             assert!(!all.text.is_empty() && !all.text.contains('\n'));
         }

@@ -69,7 +69,12 @@ impl CallActor {
         let keeper = self.keeper.clone();
         let decided = match ended {
             // The end of the call says it.
-            Ended::AsDecided { next: NextStep::HangUp, .. } | Ended::WornOut => None,
+            Ended::AsDecided { next: NextStep::HangUp, end }
+                if !end.reason.leaves_the_caller_on_the_line() =>
+            {
+                None
+            }
+            Ended::WornOut => None,
             Ended::AsDecided { next, .. } => Some(self.setup.ledger.decide(call_sid, self.epoch(), next)),
         };
         let told = async move {

@@ -30,6 +30,7 @@ use self::phrases::book::PhraseBook;
 use self::recorder::{Recorder, Tape};
 use self::session::connect_later;
 use self::slot::SlotKeeper;
+pub use self::tools::ToolRunner;
 use crate::db::record::CallClosed;
 use crate::metrics::{ActorMetrics, Counted, Metrics};
 use crate::supervise::{Intensity, caught, fault_point};
@@ -52,13 +53,14 @@ pub mod recorder;
 mod recovery;
 mod session;
 pub mod slot;
+mod tools;
 pub mod trial;
 
 pub use call_control::Millis;
 pub use call_control::call_flow as flow;
 pub use call_control::conversation::{self, end, history, loudness, turns};
 pub use call_control::journal;
-pub use call_control::policy::{destinations, music, persona, sentences};
+pub use call_control::policy::{destinations, music, persona, sentences, tools as tool_policy, urgent};
 
 const MAILBOX: usize = 64;
 const MAX_RESTARTS: usize = 3;
@@ -76,6 +78,7 @@ pub struct CallSetup {
     pub metrics: Metrics,
     /// None: nothing is recorded.
     pub recorder: Option<Recorder>,
+    pub tools: ToolRunner,
 }
 
 /// Which call this is.
@@ -120,6 +123,8 @@ pub(crate) struct Shared {
     pub(crate) status: Arc<Mutex<LiveStatus>>,
     /// The call's, which lasts as long as its slot and its actor.
     pub(crate) span: Span,
+    /// The caller's number as Twilio gives it.
+    pub(crate) from: String,
 }
 
 /// The actor of one live call.
@@ -140,6 +145,8 @@ pub struct CallActor {
     stream: Option<OpenStream>,
     status: Arc<Mutex<LiveStatus>>,
     span: Span,
+    /// The caller's number as Twilio gives it.
+    from: String,
     /// That of the Realtime session in use.
     session_span: Span,
     /// Its socket, in the metrics.
@@ -191,7 +198,7 @@ impl CallActor {
         past: Option<Past>,
         setup: Arc<CallSetup>,
         keeper: Arc<dyn SlotKeeper>,
-        Shared { uplink, status, span }: Shared,
+        Shared { uplink, status, span, from }: Shared,
     ) -> Self {
         let counts = setup.metrics.of_actor("call");
         let (persona, phrases) = current::agent(&setup.persona, &setup.phrases);
@@ -211,6 +218,7 @@ impl CallActor {
             stream: None,
             status,
             span,
+            from,
             session_span: Span::none(),
             socket_lives: None,
             tick: None,
@@ -298,7 +306,9 @@ impl CallActor {
             (None, _) => {
                 let phrases = self.phrases.clone();
                 // The calls of an instance lose their sessions together, but do not come back all at once.
-                let rules = Rules { jitter_seed: rand::random(), phrases, ..self.setup.rules.clone() };
+                let jitter_seed = rand::random();
+                let (toolbox, urgent) = (self.persona.toolbox.clone(), self.persona.urgent.clone());
+                let rules = Rules { jitter_seed, phrases, toolbox, urgent, ..self.setup.rules.clone() };
                 let recorder = self.setup.recorder.as_ref();
                 self.tape = recorder.map(|to| to.begin(&self.identity, &rules, self.past.as_ref(), now));
                 let effects = &mut self.effects;
@@ -373,6 +383,12 @@ impl CallActor {
                 Effect::Ping => self.uplink.ping(),
                 Effect::WriteTurn(turn) => self.write_turn(turn),
                 Effect::WriteEvent { kind, data } => self.write_event(kind, data),
+                Effect::RunTool { number, call_id, name, arguments } => {
+                    self.run_tool(number, call_id, &name, arguments, ctx);
+                }
+                Effect::ToolCalled(called) => self.tool_called(&called),
+                Effect::FileItem(item) => self.file(item),
+                Effect::Transfer(to) => self.transfer(&to),
                 Effect::End { end, next, result } => self.end(end, next, &result, ctx),
             }
         }

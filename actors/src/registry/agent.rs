@@ -45,7 +45,8 @@ impl Agent {
         let span = tracing::info_span!(
             parent: None, "call", call.sid = %call_sid, epoch = i64::from(first_epoch), outcome = Empty, reason = Empty
         );
-        let shared = Shared { uplink: uplink.clone(), status: status.clone(), span: span.clone() };
+        let shared =
+            Shared { uplink: uplink.clone(), status: status.clone(), span: span.clone(), from: from.clone() };
         let call = Supervisor::start_in_arbiter(&home, move |_| {
             CallActor::new(identity, past, setup, Arc::new(registry), shared)
         });

@@ -53,7 +53,7 @@ mod tests {
 
     use crate::call::conversation::Rules;
     use crate::call::slot::SlotKeeper as _;
-    use crate::call::{CallSetup, Ledger};
+    use crate::call::{CallSetup, Ledger, ToolRunner};
     use crate::db::record::{NextStep, Record};
     use crate::metrics::{MetricSet as _, Metrics};
     use crate::registry::{Answer, Registry};
@@ -92,6 +92,7 @@ mod tests {
             ledger: Arc::new(Nowhere),
             metrics: metrics.clone(),
             recorder: None,
+            tools: ToolRunner::default(),
         };
         let registry = Registry::start(1, Arc::new(setup));
         let call_sid = "CA00000000000000000000000000000001".parse().unwrap();

@@ -1,6 +1,7 @@
 //! The two protocols: Twilio's and the Realtime service's.
 
 pub mod dial;
+pub(crate) mod endpoint;
 pub mod https;
 pub mod lenient;
 pub mod realtime;

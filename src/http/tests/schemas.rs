@@ -2,7 +2,7 @@
 
 use actors::db::{
     AuditRow, CallDetail, CallLog, CallLogPage, CallSummary, ConferenceEvent, LoggedConference, LoggedEvent,
-    LoggedParticipant, LoggedRecording, LoggedTurn, TwilioBill,
+    LoggedParticipant, LoggedRecording, LoggedTool, LoggedTurn, TwilioBill,
 };
 use actors::health::Refusal;
 use actors::registry::picture::{CallState, Capacity, LiveCall, Picture, QueuedCall, Speaking};
@@ -114,7 +114,7 @@ fn a_call_is_written_as_it_is_described() {
             call,
             turns: vec![turn],
             events: vec![event],
-            tools: vec![],
+            tools: vec![LoggedTool { at: at(), name: "slots".to_owned(), outcome: "ok".to_owned(), ms: 7 }],
             conference: Some(conference(is_known)).filter(|_| is_known),
             recordings: vec![recording(is_known)],
             usage: if is_known { json!({"model": "gpt-realtime-2.1"}) } else { Value::Null },

@@ -177,6 +177,12 @@ impl Config {
         })
     }
 
+    /// The function of this name, as the session was told of it.
+    pub fn function(&self, name: &str) -> Option<&Value> {
+        let tools = self.fields["tools"].as_array()?;
+        tools.iter().find(|tool| tool["type"] == "function" && tool["name"] == name)
+    }
+
     /// Length of the instructions in characters.
     pub fn instructions_len(&self) -> usize {
         self.view.instructions.as_deref().map_or(0, str::len)

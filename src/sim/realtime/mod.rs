@@ -3,8 +3,8 @@
 //! violation. It listens on loopback only.
 //!
 //! `server` has the sockets, `session` the state machine of one session, `events` and `schema` what a client
-//! may say, `config` the session's settings, `vad` the hearing, `voice` the speaking, `faults` what can be
-//! made to go wrong.
+//! may say, `config` the session's settings, `vad` the hearing, `voice` the speaking, `wishes` the functions
+//! that it calls, `faults` what can be made to go wrong.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,6 +32,7 @@ mod server;
 mod session;
 mod vad;
 mod voice;
+mod wishes;
 
 pub use faults::Fault;
 

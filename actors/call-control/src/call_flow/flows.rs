@@ -389,7 +389,7 @@ impl CallFlows {
         let is_handed_over = next == NextStep::HandedOver;
         let counted = if is_handed_over { None } else { Some(end) };
         effects.push(Effect::Release { call_sid, serial, end: counted });
-        if next == NextStep::HangUp {
+        if next == NextStep::HangUp && !end.reason.leaves_the_caller_on_the_line() {
             return;
         }
         // Of a caller who has hung up, nobody else will count the end.

@@ -24,4 +24,4 @@ mod next_step;
 pub mod person;
 pub mod resume;
 
-pub use next_step::NextStep;
+pub use next_step::{NextStep, TransferTo};

@@ -17,6 +17,14 @@ pub enum NextStep {
     HandedOver,
 }
 
+/// Whom the agent gave a caller to, and why, in its words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferTo {
+    /// The name of a destination. The model never learns its number.
+    pub destination: String,
+    pub reason: String,
+}
+
 impl NextStep {
     pub const ALL: [Self; 4] = [Self::Human, Self::Voicemail, Self::HangUp, Self::HandedOver];
 

@@ -13,8 +13,9 @@ impl Conversation {
     /// Takes one input after the end.
     pub(super) fn afterword(&mut self, input: &Input<'_>, now: Millis, effects: &mut Vec<Effect>) {
         match input {
-            Input::Service(ServerEvent::TranscriptCompleted { item_id, transcript, usage }) => {
+            Input::Service(ServerEvent::TranscriptCompleted { item_id, transcript, usage, urgent }) => {
                 self.result.usage.transcription += *usage;
+                self.listen_for_urgency(transcript, *urgent, effects);
                 if let Some(turn) = self.turns.transcribed(item_id, transcript) {
                     write(&mut self.history, turn, effects);
                 }

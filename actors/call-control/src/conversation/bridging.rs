@@ -22,23 +22,30 @@ pub(super) struct Parting {
 impl Conversation {
     /// Says a phrase, behind what is being said. Nobody but the caller learns of it: it is no turn, and no
     /// session is told, so that neither the log nor the agent takes it for an answer; the log has it as an
-    /// event.
-    fn say(&mut self, phrase: Phrase, event: &'static str, now: Millis, effects: &mut Vec<Effect>) {
+    /// event. Answers the number under which it is played.
+    pub(super) fn say(
+        &mut self,
+        phrase: Phrase,
+        event: &'static str,
+        now: Millis,
+        effects: &mut Vec<Effect>,
+    ) -> Option<u32> {
         let phrases = self.rules.phrases.clone();
-        let Some(recording) = phrases.get(phrase) else { return };
+        let recording = phrases.get(phrase)?;
         let number = self.playback.next_phrase();
         for piece in recording.pieces() {
             self.send(number, piece.clone(), now, effects);
         }
         effects.extend(self.playback.completed(number).map(Effect::Mark));
         effects.push(Effect::WriteEvent { kind: event, data: json!({"phrase": phrase.as_str()}) });
+        Some(number)
     }
 
     /// The caller hears nothing and does not speak, and the agent owes them something. Without a session
     /// nobody can tell whether they speak, nor answer them: so that is owed. An answer of which more is to
     /// come is no silence.
     fn is_kept_waiting(&self) -> bool {
-        let due = !self.link.is_ready() || self.responses.is_due();
+        let due = !self.link.is_ready() || self.owes();
         due && self.stream == Stream::Open && self.speaking_since.is_none() && !self.playback.is_playing()
     }
 
@@ -60,6 +67,9 @@ impl Conversation {
     /// The service cannot be had: a person takes over. Where the agent can still say so, the call ends when
     /// that was heard; what the service does meanwhile is of no concern.
     pub(super) fn hand_over(&mut self, reason: Reason, now: Millis, effects: &mut Vec<Effect>) {
+        if self.concludes(now, effects) {
+            return; // the agent has taken leave already
+        }
         if self.stream != Stream::Open || self.rules.phrases.get(Phrase::Transfer).is_none() {
             return self.end(Outcome::Failed, reason, NextStep::Human, now, effects);
         }

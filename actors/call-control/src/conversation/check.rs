@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Conversation, Effect, HELD_MS, Held, MAX_CALLS_REMEMBERED, MAX_FRUITLESS, Stream, UNHEARD_MS};
+use super::{Conversation, Effect, HELD_MS, Held, MAX_FRUITLESS, Stream, UNHEARD_MS};
 use crate::conversation::playback::Playback;
 use crate::conversation::speaker::Speaker;
+use crate::conversation::tools::{MAX_KNOWN, MAX_RUNNING};
 use crate::conversation::turns::TurnUpdate;
 use crate::realtime::requests::Request;
 use crate::twilio::frames::payload_bytes;
@@ -45,7 +46,8 @@ impl Conversation {
     }
 
     /// Panics where one of these does not hold:
-    /// - After its end a call writes turns and cancels what the service still says; nothing else.
+    /// - After its end a call writes turns, cancels what the service still says, and files what is urgent in
+    ///   the caller's last words; nothing else.
     /// - At most one response is asked for at once, and only of a session that is ready.
     /// - A turn is written under an ordinal that was given out; at the end every one of them is written.
     fn check_effects(&mut self, had_ended: bool, effects: &[Effect]) {
@@ -58,10 +60,12 @@ impl Conversation {
                     assert!(given.contains(&turn.ordinal), "turn {} is none of {given:?}", turn.ordinal);
                     self.written.learn(turn);
                 }
-                Effect::Ask(Request::Cancel { .. }) => {}
+                Effect::Ask(Request::Cancel { .. }) | Effect::FileItem(_) => {}
                 other => assert!(!had_ended, "after its end the call does more: {other:?}"),
             }
-            if let Effect::Ask(Request::Greet { .. } | Request::Respond { .. }) = effect {
+            if let Effect::Ask(Request::Greet { .. } | Request::Respond { .. } | Request::Warn { .. }) =
+                effect
+            {
                 asked += 1;
                 assert!(self.link.is_ready(), "a response is asked for, and no session is ready");
             }
@@ -109,8 +113,9 @@ impl Conversation {
         let is_speech = self.interrupt_at.is_none() || self.speaking_since.is_some();
         assert!(is_speech || self.is_leaving(), "silence is to become an interruption");
         assert!(self.fruitless <= MAX_FRUITLESS, "{} fruitless sessions in a row", self.fruitless);
-        let calls = self.answered_calls.len();
-        assert!(calls <= MAX_CALLS_REMEMBERED, "{calls} function calls are remembered");
+        let (running, known) = (self.tools.running(), self.tools.known());
+        assert!(running <= MAX_RUNNING, "{running} tools are at work");
+        assert!(known <= MAX_KNOWN, "{known} function calls are remembered");
     }
 }
 
@@ -119,13 +124,12 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::conversation::phrases::Phrases;
     use crate::conversation::{Input, Rules};
     use crate::realtime::events::{AudioDelta, ServerEvent};
 
     /// The caller is on the line, and the greeting is being said.
     fn greeting() -> Conversation {
-        let rules = Rules { barge_in_min_ms: 0, jitter_seed: 7, phrases: Phrases::default().into() };
+        let rules = Rules { jitter_seed: 7, ..Rules::default() };
         let mut conversation = Conversation::begin(rules, 0, &mut vec![]);
         let delta = AudioDelta {
             response_id: "r",

@@ -61,6 +61,10 @@ pub enum Reason {
     Shutdown,
     /// An operator gave the caller to a person.
     Operator,
+    /// The agent ended the call after a goodbye.
+    AgentHungUp,
+    /// The agent gave the caller to a person.
+    AgentTransferred,
     /// The process that had the call was lost, and the call ended before another had it.
     ProcessLost,
 }
@@ -69,6 +73,11 @@ impl Reason {
     /// The agent could not be had: the caller was given to a person or a voicemail box.
     pub fn is_of_the_agent(self) -> bool {
         matches!(self, Self::RealtimeUnavailable | Self::RealtimeRefused)
+    }
+
+    /// Nobody has hung up yet: Twilio asks what comes next.
+    pub fn leaves_the_caller_on_the_line(self) -> bool {
+        self == Self::AgentHungUp
     }
 
     /// The slug used in JSON, in the database and as a metric's label.
@@ -84,6 +93,8 @@ impl Reason {
             Self::ActorFailed => "actor-failed",
             Self::Shutdown => "shutdown",
             Self::Operator => "operator",
+            Self::AgentHungUp => "agent-hung-up",
+            Self::AgentTransferred => "agent-transferred",
             Self::ProcessLost => "process-lost",
         }
     }
@@ -98,9 +109,11 @@ pub struct CallEnd {
 
 impl CallEnd {
     /// All that the agent's part of a call comes to.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::new(Outcome::Completed, Reason::CallerHungUp),
         Self::new(Outcome::Completed, Reason::Operator),
+        Self::new(Outcome::Completed, Reason::AgentHungUp),
+        Self::new(Outcome::Completed, Reason::AgentTransferred),
         Self::new(Outcome::Abandoned, Reason::CallerHungUp),
         Self::new(Outcome::Abandoned, Reason::Unclaimed),
         Self::new(Outcome::Refused, Reason::FullHouse),

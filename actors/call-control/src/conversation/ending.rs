@@ -13,6 +13,13 @@ impl Conversation {
         }
     }
 
+    /// Another process goes on with the call, unless the agent has taken leave.
+    pub(super) fn shut_down(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        if !self.concludes(now, effects) {
+            self.end(Outcome::Failed, Reason::Shutdown, NextStep::HandedOver, now, effects);
+        }
+    }
+
     /// The caller was gone before they heard anything of us.
     pub(super) fn never_came(&mut self, reason: Reason, now: Millis, effects: &mut Vec<Effect>) {
         let (outcome, reason) = match (self.taken_up, self.opened_at) {

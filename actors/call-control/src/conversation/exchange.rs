@@ -7,11 +7,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::end::CallEnd;
+use super::inbox_item::InboxItem;
 use super::phrases::{self, Phrases};
+use super::tool_result::{ToolCalled, ToolDone};
 use super::turns::TurnUpdate;
 use crate::Millis;
-use crate::call_flow::NextStep;
+use crate::call_flow::{NextStep, TransferTo};
 use crate::conversation::state::{CallState, Speaking};
+use crate::policy::tools::{self, Toolbox};
+use crate::policy::urgent::{self, UrgentPhrases};
 use crate::realtime::events::ServerEvent;
 use crate::realtime::requests::Request;
 use crate::realtime::usage::Usage;
@@ -28,6 +32,12 @@ pub struct Rules {
     /// What can be said while the service is away.
     #[serde(with = "phrases::shared")]
     pub phrases: Arc<Phrases>,
+    /// What the agent can do besides talk.
+    #[serde(with = "tools::shared")]
+    pub toolbox: Arc<Toolbox>,
+    /// Words of the caller that are urgent whatever the agent makes of them.
+    #[serde(with = "urgent::shared")]
+    pub urgent: Arc<UrgentPhrases>,
 }
 
 /// What happened.
@@ -74,6 +84,8 @@ pub enum Input<'a> {
         /// What the service says of when to try again.
         wait: Option<Millis>,
     },
+    /// A tool that was put to work has come to its end.
+    ToolDone(ToolDone),
     /// Time has passed.
     Tick,
 }
@@ -104,6 +116,20 @@ pub enum Effect {
         kind: &'static str,
         data: Value,
     },
+    /// Put a tool to work; [`Input::ToolDone`] tells what came of it.
+    RunTool {
+        number: u32,
+        call_id: String,
+        name: String,
+        /// They fit the tool's schema.
+        arguments: Value,
+    },
+    /// A function call has come to its end.
+    ToolCalled(ToolCalled),
+    /// The staff are to see this.
+    FileItem(InboxItem),
+    /// The agent gives the caller to this person; the end follows.
+    Transfer(TransferTo),
     /// The call is over; nothing follows.
     End {
         end: CallEnd,

@@ -21,6 +21,9 @@ use crate::twilio::frames::{Mark, payload_bytes};
 /// booked. Shared by 256 inputs that is little. The journal of a call then holds at most 10 KiB and the
 /// bytes, beside the snapshot.
 pub const LIMITS: Limits = Limits { entries: 256, bytes: 16 << 10 };
+/// Of arguments that were read.
+const READ_BYTES: usize = 400;
+const READ_FACTOR: usize = 8;
 /// Another input or two may stand between two pieces of one item.
 const LOOKED_BACK: usize = 4;
 
@@ -136,6 +139,7 @@ impl Replay for Conversation {
             Input::Shutdown => rare(Input::Shutdown),
             Input::ToPerson => rare(Input::ToPerson),
             Input::ActorFailed => rare(Input::ActorFailed),
+            Input::ToolDone(done) => rare(Input::ToolDone(done.clone())),
         }
     }
 
@@ -199,9 +203,10 @@ impl Conversation {
             ServerEvent::ItemAdded { kind, call_id } => {
                 ServerEvent::ItemAdded { kind: kind.clone(), call_id: call_id.clone() }
             }
-            ServerEvent::TranscriptCompleted { item_id, transcript, usage } => {
+            ServerEvent::TranscriptCompleted { item_id, transcript, usage, urgent } => {
+                let urgent = urgent.or_else(|| self.rules.urgent.find(transcript));
                 let (item_id, transcript) = (item_id.clone(), transcript.clone());
-                ServerEvent::TranscriptCompleted { item_id, transcript, usage: *usage }
+                ServerEvent::TranscriptCompleted { item_id, transcript, usage: *usage, urgent }
             }
             ServerEvent::TranscriptFailed { item_id, code } => {
                 ServerEvent::TranscriptFailed { item_id: item_id.clone(), code: code.clone() }
@@ -212,13 +217,24 @@ impl Conversation {
             ServerEvent::AudioDone { response_id, item_id } => {
                 ServerEvent::AudioDone { response_id: response_id.clone(), item_id: item_id.clone() }
             }
-            ServerEvent::OutputItemDone { item } => ServerEvent::OutputItemDone { item: item.clone() },
-            ServerEvent::ResponseDone(response) => ServerEvent::ResponseDone(response.clone()),
+            ServerEvent::OutputItemDone { response_id, item } => {
+                ServerEvent::OutputItemDone { response_id: response_id.clone(), item: self.keep_item(item) }
+            }
+            ServerEvent::ResponseDone(response) => {
+                let output = response.output.iter().map(|item| self.keep_item(item)).collect();
+                ServerEvent::ResponseDone(Box::new(Response { output, ..(**response).clone() }))
+            }
             ServerEvent::Error(error) => ServerEvent::Error(error.clone()),
             // It says nothing of this conversation.
             ServerEvent::RateLimits(_) | ServerEvent::Other => ServerEvent::Other,
         };
         Kept::Rare(Box::new(Input::Service(rare)))
+    }
+
+    /// An item with what its call is to the tools: so much of its arguments is decided by.
+    fn keep_item(&self, item: &Item) -> Item {
+        let read = (item.kind == "function_call").then(|| Box::new(self.read_call(item)));
+        Item { read, ..item.clone() }
     }
 
     fn keep_sound<'k>(
@@ -238,7 +254,11 @@ impl Conversation {
 
 /// What a rare input holds besides itself.
 fn rare_bytes(input: &Input<'_>) -> usize {
-    let Input::Service(event) = input else { return 0 };
+    let event = match input {
+        Input::Service(event) => event,
+        Input::ToolDone(done) => return done.call_id.len() + done.result.as_ref().map_or(0, String::len),
+        _ => return 0,
+    };
     match event {
         ServerEvent::SessionDiffers { told, .. } => told.len(),
         ServerEvent::Committed { item_id } => item_id.len(),
@@ -247,7 +267,7 @@ fn rare_bytes(input: &Input<'_>) -> usize {
         ServerEvent::TranscriptFailed { item_id, code } => item_id.len() + length(code),
         ServerEvent::ResponseCreated { id, .. } => id.len(),
         ServerEvent::AudioDone { response_id, item_id } => response_id.len() + item_id.len(),
-        ServerEvent::OutputItemDone { item } => item_bytes(item),
+        ServerEvent::OutputItemDone { response_id, item } => response_id.len() + item_bytes(item),
         ServerEvent::ResponseDone(response) => response_bytes(response),
         ServerEvent::Error(error) => error_bytes(error),
         ServerEvent::Audio(_)
@@ -265,9 +285,12 @@ fn length(text: &Option<String>) -> usize {
     text.as_ref().map_or(0, String::len)
 }
 
-fn item_bytes(Item { id, kind, call_id, name, content }: &Item) -> usize {
+fn item_bytes(Item { id, kind, status, call_id, name, arguments, read, content }: &Item) -> usize {
     let content = content.iter().map(|part| size_of::<Content>() + length(&part.transcript));
-    id.len() + kind.len() + length(call_id) + length(name) + content.sum::<usize>()
+    let texts = [status, call_id, name, arguments].map(length);
+    // As a value, the arguments hold some times more than they are long.
+    let read = read.as_ref().map_or(0, |_| READ_BYTES + READ_FACTOR * length(arguments));
+    read + id.len() + kind.len() + texts.iter().sum::<usize>() + content.sum::<usize>()
 }
 
 fn response_bytes(response: &Response) -> usize {

@@ -13,6 +13,7 @@ use self::bridging::Parting;
 use self::check::Written;
 use self::end::{Outcome, Reason};
 pub use self::exchange::{CallResult, Effect, Errors, Input, Rules, Summary};
+use self::farewell::Farewell;
 use self::greeting::Greeting;
 use self::history::{History, Past};
 use self::link::Link;
@@ -20,8 +21,10 @@ use self::patience::Patience;
 use self::playback::Playback;
 use self::responses::{Cancel, Responses};
 use self::silence::Silence;
+use self::tools::Tools;
 use self::turns::{TurnUpdate, Turns};
 use self::unnoticed::Unnoticed;
+use self::urgency::Urgency;
 use crate::Millis;
 use crate::call_flow::NextStep;
 use crate::conversation::state::{CallState, Speaking};
@@ -30,13 +33,16 @@ use crate::realtime::requests::Request;
 
 mod afterword;
 mod bridging;
+mod calling;
 mod check;
 pub mod end;
 mod ending;
 pub mod exchange;
+mod farewell;
 pub mod greeting;
 pub mod heard_part;
 pub mod history;
+pub mod inbox_item;
 pub mod kept;
 pub mod link;
 pub mod loudness;
@@ -51,9 +57,12 @@ pub mod silence;
 mod sound;
 pub mod speaker;
 pub mod state;
+pub mod tool_result;
+pub mod tools;
 pub mod turns;
 pub mod unheard;
 pub mod unnoticed;
+mod urgency;
 mod voice;
 
 /// What a session is told of a call of whose history not all is known.
@@ -68,8 +77,6 @@ const UNHEARD_MS: u64 = 300_000;
 const GO_ON: &str = "The connection was interrupted for a moment; the call goes on. Above is what was said so far. \
                      Go on exactly where you were. Do not greet the caller again and do not mention the interruption, \
                      unless you did not hear their last words: then ask them to repeat.";
-/// The service names a function call twice, at its item's end and at its response's.
-const MAX_CALLS_REMEMBERED: usize = 64;
 /// So many sessions in a row owed the caller an answer and were lost before a sound of it.
 const MAX_FRUITLESS: u32 = 3;
 
@@ -117,7 +124,10 @@ pub struct Conversation {
     speaking_since: Option<Millis>,
     /// When speech that goes on becomes an interruption.
     interrupt_at: Option<Millis>,
-    answered_calls: VecDeque<String>,
+    tools: Tools,
+    /// The agent has taken leave.
+    farewell: Option<Farewell>,
+    urgency: Urgency,
     errors: Errors,
     opened_at: Option<Millis>,
     /// When the caller fell silent, until they hear an answer.
@@ -155,7 +165,9 @@ impl Conversation {
             held_bytes: 0,
             speaking_since: None,
             interrupt_at: None,
-            answered_calls: VecDeque::new(),
+            tools: Tools::default(),
+            farewell: None,
+            urgency: Urgency::default(),
             errors: Errors::default(),
             opened_at: None,
             last_word_at: None,
@@ -209,6 +221,7 @@ impl Conversation {
                 for heard in self.playback.mark_played(*mark, now) {
                     self.settle(heard, effects);
                 }
+                self.leave(now, effects);
                 return self.bridge_silence(now, effects);
             }
             Input::Digit(digit) => {
@@ -225,9 +238,8 @@ impl Conversation {
             Input::StreamStopped | Input::CallOver => self.caller_gone(now, effects),
             Input::Unclaimed if self.opened_at.is_none() => self.never_came(Reason::Unclaimed, now, effects),
             Input::Unclaimed => self.end(Outcome::Failed, Reason::StreamLost, NextStep::Human, now, effects),
-            Input::Shutdown => {
-                self.end(Outcome::Failed, Reason::Shutdown, NextStep::HandedOver, now, effects)
-            }
+            Input::ToolDone(done) => self.tool_done(done, now, effects),
+            Input::Shutdown => self.shut_down(now, effects),
             Input::ToPerson if self.stream == Stream::Open => {
                 self.end(Outcome::Completed, Reason::Operator, NextStep::Human, now, effects)
             }
@@ -241,6 +253,7 @@ impl Conversation {
             Input::CallerLoud => self.caller_loud(now),
             Input::Tick => self.tick(now, effects),
         }
+        self.leave(now, effects);
         self.ask(now, effects);
         self.bridge_silence(now, effects);
     }
@@ -257,6 +270,8 @@ impl Conversation {
         let due = self.interrupt_at.into_iter().chain(response).chain(filler).chain(self.playback.deadline());
         let due = due.fold(link, Millis::min);
         let due = self.voice_deadlines().chain(self.patience.deadline()).fold(due, Millis::min);
+        let leaves = self.farewell.as_ref().map(|farewell| farewell.until);
+        let due = self.tools.deadline().into_iter().chain(leaves).fold(due, Millis::min);
         (!self.ended).then_some(due)
     }
 
@@ -295,7 +310,7 @@ impl Conversation {
 
     /// Nobody speaks, and nothing is being made or heard.
     fn is_idle(&self) -> bool {
-        self.speaking_since.is_none() && !self.playback.is_playing() && !self.responses.is_due()
+        self.speaking_since.is_none() && !self.playback.is_playing() && !self.owes()
     }
 }
 

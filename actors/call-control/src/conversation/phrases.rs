@@ -23,10 +23,12 @@ pub enum Phrase {
     StillHere,
     /// The last words before a person takes over.
     Transfer,
+    /// Tells a caller whose words are urgent to dial the emergency number.
+    Emergency,
 }
 
 impl Phrase {
-    pub const ALL: [Self; 3] = [Self::Moment, Self::StillHere, Self::Transfer];
+    pub const ALL: [Self; 4] = [Self::Moment, Self::StillHere, Self::Transfer, Self::Emergency];
     /// Those that bridge a silence; the agent's next words wait behind one, so they are short.
     pub const FILLERS: [Self; 2] = [Self::Moment, Self::StillHere];
 
@@ -36,6 +38,7 @@ impl Phrase {
             Self::Moment => "moment",
             Self::StillHere => "still_here",
             Self::Transfer => "transfer",
+            Self::Emergency => "emergency",
         }
     }
 }
@@ -45,13 +48,16 @@ impl Phrase {
 pub struct PhraseTexts([Option<String>; Phrase::ALL.len()]);
 
 impl PhraseTexts {
-    pub fn english() -> Self {
+    pub fn english(emergency_number: &str) -> Self {
         let texts = Phrase::ALL.map(|phrase| match phrase {
-            Phrase::Moment => "One moment please.",
-            Phrase::StillHere => "I am still here, one moment.",
-            Phrase::Transfer => "I am sorry, I am connecting you to a colleague.",
+            Phrase::Moment => "One moment please.".to_owned(),
+            Phrase::StillHere => "I am still here, one moment.".to_owned(),
+            Phrase::Transfer => "I am sorry, I am connecting you to a colleague.".to_owned(),
+            Phrase::Emergency => {
+                format!("If this is an emergency, please hang up now and dial {emergency_number}.")
+            }
         });
-        Self(texts.map(|text| Some(text.to_owned())))
+        Self(texts.map(Some))
     }
 
     /// For a language in which nobody has given any.
@@ -114,6 +120,7 @@ impl TryFrom<u32> for Recording {
 
 /// The phrases that are at hand.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Option<Recording>>")] // an older recording knows fewer
 pub struct Phrases([Option<Recording>; Phrase::ALL.len()]);
 
 impl Phrases {
@@ -138,6 +145,14 @@ impl Phrases {
     pub fn filler(&self, number: usize) -> Option<Phrase> {
         let at_hand = Phrase::FILLERS.into_iter().filter(|phrase| self.get(*phrase).is_some());
         at_hand.clone().cycle().nth(number % Phrase::FILLERS.len())
+    }
+}
+
+impl From<Vec<Option<Recording>>> for Phrases {
+    fn from(mut recordings: Vec<Option<Recording>>) -> Self {
+        recordings.resize(Phrase::ALL.len(), None);
+        let mut recordings = recordings.into_iter();
+        Self(Phrase::ALL.map(|_| recordings.next().flatten()))
     }
 }
 
@@ -187,6 +202,6 @@ mod tests {
 
     #[test]
     fn the_english_phrases_are_all_there() {
-        assert!(Phrase::ALL.iter().all(|phrase| PhraseTexts::english().get(*phrase).is_some()));
+        assert!(Phrase::ALL.iter().all(|phrase| PhraseTexts::english("911").get(*phrase).is_some()));
     }
 }

@@ -8,7 +8,9 @@ use proptest::test_runner::TestRunner;
 
 mod model;
 
-use model::{Act, Connection, Ending, Part, Plan, Property, Scenario, Utterance, play, play_recorded};
+use model::{
+    Act, Called, Connection, Ending, Part, Plan, Property, Scenario, Utterance, play, play_recorded,
+};
 
 fn part() -> impl Strategy<Value = Part> {
     let gap = prop_oneof![4 => Just(0), 4 => 1..250u64, 1 => 250..1_500u64];
@@ -16,8 +18,23 @@ fn part() -> impl Strategy<Value = Part> {
     let pieces = prop::collection::vec((gap, bytes), 1..20);
     prop_oneof![
         4 => (pieces, any::<bool>()).prop_map(|(pieces, words_first)| Part::Speech { pieces, words_first }),
-        1 => any::<bool>().prop_map(|early| Part::Call { early }),
+        2 => call(),
     ]
+}
+
+fn call() -> impl Strategy<Value = Part> {
+    let within = prop_oneof![4 => 0..300u64, 2 => 300..4_500u64];
+    let called = prop_oneof![
+        8 => prop::option::weighted(0.9, within).prop_map(Called::LookUp),
+        1 => Just(Called::Unknown),
+        1 => Just(Called::BadArguments),
+        1 => Just(Called::CutOff),
+        1 => Just(Called::TakeMessage),
+        1 => Just(Called::FlagUrgent),
+        1 => Just(Called::EndCall),
+        1 => Just(Called::Transfer),
+    ];
+    (any::<bool>(), called).prop_map(|(early, called)| Part::Call { early, called })
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
@@ -33,8 +50,9 @@ fn plan() -> impl Strategy<Value = Plan> {
 }
 
 fn utterance() -> impl Strategy<Value = Utterance> {
-    (prop::option::weighted(0.8, (0..8_000u64, prop::bool::weighted(0.8))), prop::bool::weighted(0.9))
-        .prop_map(|(transcript, answered)| Utterance { transcript, answered })
+    let transcript = prop::option::weighted(0.8, (0..8_000u64, prop::bool::weighted(0.8)));
+    (transcript, prop::bool::weighted(0.9), prop::bool::weighted(0.1))
+        .prop_map(|(transcript, answered, urgent)| Utterance { transcript, answered, urgent })
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -109,9 +127,9 @@ fn scenario(ear_ms: impl Strategy<Value = u64>) -> impl Strategy<Value = Scenari
 /// A service so far away, short words and many function calls: ours and its own responses cross.
 fn crossing() -> impl Strategy<Value = Scenario> {
     let words = prop::collection::vec((600..2_000u64, (20..200u64).prop_map(Act::Speak)), 4..14);
-    let calls = (any::<bool>(), plan()).prop_map(|(early, mut plan)| {
+    let calls = (call(), plan()).prop_map(|(call, mut plan)| {
         plan.parts.truncate(1);
-        plan.parts.push(Part::Call { early });
+        plan.parts.push(call);
         plan
     });
     (scenario(Just(0)), 400..700u64, words, prop::collection::vec(calls, 4..14)).prop_map(
@@ -149,6 +167,7 @@ fn truncation_is_within_60_ms_of_the_ear_for_99_of_100() {
     let calls = prop_oneof![3 => scenario(0..=20u64), 1 => crossing()];
     let (mut errors_ms, mut barge_ins, mut refusals, mut held, mut restarts) = (vec![], 0, 0, 0, 0);
     let (mut fillers, mut goodbyes) = (0, 0);
+    let mut tools = [0; 5];
     for _ in 0..cases {
         let report = play(&calls.new_tree(&mut runner).expect("nothing is rejected").current());
         errors_ms.extend(report.truncation_errors_ms);
@@ -158,6 +177,8 @@ fn truncation_is_within_60_ms_of_the_ear_for_99_of_100() {
         fillers += report.fillers;
         goodbyes += report.goodbyes;
         restarts += report.restarts;
+        let of_call = [report.tools_run, report.messages, report.urgent, report.farewells, report.transfers];
+        tools.iter_mut().zip(of_call).for_each(|(sum, count)| *sum += count);
     }
     errors_ms.sort_unstable();
     let (count, p99) = (errors_ms.len(), errors_ms[errors_ms.len() * 99 / 100]);
@@ -168,6 +189,8 @@ fn truncation_is_within_60_ms_of_the_ear_for_99_of_100() {
     );
     println!("{barge_ins} barge-ins, {refusals} refusals, held {held} times, {restarts} restarts");
     println!("{fillers} fillers, {goodbyes} goodbyes");
+    println!("tools run, messages, urgent, hung up, transferred: {tools:?}");
+    assert!(tools.iter().all(|count| *count > 3), "{tools:?}");
     assert!(p99 <= 60, "{p99} ms");
     assert!(count > 100 && barge_ins > 100 && refusals > 0 && held > 10, "the calls must be worth judging");
     assert!(restarts > 20, "{restarts} restarts");
@@ -213,6 +236,11 @@ proptest! {
     }
 
     #[test]
+    fn urgent_words_alert_the_person_on_duty_once(call in any_scenario()) {
+        holds(Property::Urgency, &call)?;
+    }
+
+    #[test]
     fn nobody_waits_for_ever(call in any_scenario()) {
         holds(Property::Liveness, &call)?;
     }
@@ -240,7 +268,7 @@ fn a_response_for_which_there_is_no_room_is_cut_and_is_no_turn() {
         Plan { parts: std::iter::once(speech).chain(parts).collect(), outcome: Ending::Completed }
     };
     // Nearly as much as may wait to be heard, and a call that is answered at once.
-    let long = plan(vec![(0, 299_000); 8], Some(Part::Call { early: false }));
+    let long = plan(vec![(0, 299_000); 8], Some(Part::Call { early: false, called: Called::Unknown }));
     let next = plan(vec![(0, 16_000), (0, 16_000)], None);
     let report = play(&Scenario {
         barge_in_min_ms: 0,

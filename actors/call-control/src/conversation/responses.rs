@@ -125,10 +125,9 @@ impl Responses {
         self.wanted = true;
     }
 
-    /// A function's output was sent: the agent is to go on with it.
+    /// A function's output was sent. A response that begins before the service has it does not know it.
     pub fn output_sent(&mut self) {
         self.outputs_unseen += 1;
-        self.wanted = true;
     }
 
     /// The service has the output in its conversation.
@@ -235,6 +234,11 @@ impl Responses {
         matches!(self.stage, Stage::Active { cancelled: false, .. }) && self.audio(response_id, now)
     }
 
+    /// Whether this response is active and something of it was meant for the caller.
+    pub fn has_sounded(&self, response_id: &str) -> bool {
+        matches!(&self.stage, Stage::Active { id, sounded: true, .. } if id == response_id)
+    }
+
     /// Whether this response, of which nothing was told yet, can be the one that is waited for.
     fn is_awaited(&self, id: &str) -> bool {
         let waits = matches!(self.stage, Stage::Requested { cancelled: false, .. } | Stage::Expected { .. });
@@ -264,8 +268,9 @@ impl Responses {
     /// once there is a session.
     pub fn session_lost(&mut self, again: bool) {
         if let Stage::Requested { greeting, .. } | Stage::Active { greeting, .. } = self.stage {
-            self.greeting_due |= greeting && again;
+            self.greeting_due |= greeting;
         }
+        self.greeting_due &= again;
         self.stage = Stage::Idle;
         self.outputs_unseen = 0;
         self.refusals = 0;

@@ -7,10 +7,10 @@ use super::history::Said;
 use super::link::LONGEST_WAIT;
 use super::responses::{AfterFailure, Ended};
 use super::retry_after::retry_after;
-use super::{Conversation, Effect, GO_ON, MAX_CALLS_REMEMBERED, ask_cancel, ask_delete, write};
+use super::{Conversation, Effect, GO_ON, ask_cancel, ask_delete, write};
 use crate::Millis;
 use crate::realtime::RING_MS;
-use crate::realtime::events::{Item, Response, ServerEvent, ServiceError};
+use crate::realtime::events::{Response, ServerEvent, ServiceError};
 use crate::realtime::requests::{CONFIGURE_ID, Request, SILENCE_MS, request_number};
 
 /// Errors of the service noted in a call's log; the rest is only counted.
@@ -51,9 +51,12 @@ impl Conversation {
             ServerEvent::ItemAdded { kind, .. } if kind == "function_call_output" => {
                 self.responses.output_seen();
             }
-            ServerEvent::TranscriptCompleted { item_id, transcript, usage } => {
+            ServerEvent::TranscriptCompleted { item_id, transcript, usage, urgent } => {
                 self.result.usage.transcription += *usage;
                 self.transcribed(item_id, transcript, effects);
+                if self.listen_for_urgency(transcript, *urgent, effects) {
+                    self.warn_of_emergency(now, effects);
+                }
                 if self.greeting.is_due_after(transcript) {
                     self.greet_again(now, effects);
                 }
@@ -74,7 +77,9 @@ impl Conversation {
             ServerEvent::TranscriptDelta { item_id, delta, .. } => {
                 self.turns.transcript_delta(item_id, delta)
             }
-            ServerEvent::OutputItemDone { item } => self.answer_function_call(item, effects),
+            ServerEvent::OutputItemDone { response_id, item } => {
+                self.function_call(response_id, item, now, effects);
+            }
             ServerEvent::ResponseDone(response) => self.response_done(response, now, effects),
             ServerEvent::Error(error) => self.service_error(error, now, effects),
             _ => {}
@@ -86,6 +91,7 @@ impl Conversation {
         self.unnoticed.noticed(now);
         self.last_word_at = None;
         self.silence.ends();
+        self.farewell_interrupted(effects);
         if self.rules.barge_in_min_ms == 0 {
             self.barge_in(now, effects);
         } else {
@@ -103,7 +109,9 @@ impl Conversation {
             effects.extend(
                 said.map(|Said { speaker, text, .. }| Effect::Ask(Request::Recall { speaker, text })),
             );
-            effects.push(Effect::Ask(Request::Note { text: resumed.unwrap_or(GO_ON) }));
+            let tools = self.tools.summary();
+            effects.extend(tools.map(|text| Effect::Ask(Request::Note { text: text.into() })));
+            effects.push(Effect::Ask(Request::Note { text: resumed.unwrap_or(GO_ON).into() }));
         }
         if resumed.is_some() {
             self.responses.want(); // the caller has heard nothing since
@@ -126,30 +134,14 @@ impl Conversation {
         }
     }
 
-    /// Every function call is answered. The session has no tools, so the answer is that there is none of that
-    /// name.
-    fn answer_function_call(&mut self, item: &Item, effects: &mut Vec<Effect>) {
-        let ("function_call", Some(call_id)) = (item.kind.as_str(), &item.call_id) else { return };
-        if self.answered_calls.contains(call_id) {
-            return;
-        }
-        if self.answered_calls.len() == MAX_CALLS_REMEMBERED {
-            self.answered_calls.pop_front();
-        }
-        self.answered_calls.push_back(call_id.clone());
-        let name = item.name.as_deref().unwrap_or_default();
-        effects.push(Effect::WriteEvent { kind: "unknown-tool", data: json!({"name": name}) });
-        let output = json!({"error": format!("there is no tool named {name}")});
-        effects.push(Effect::Ask(Request::FunctionOutput { call_id: call_id.clone(), output }));
-        self.responses.output_sent();
-    }
-
     fn response_done(&mut self, response: &Response, now: Millis, effects: &mut Vec<Effect>) {
         self.result.usage += response.usage.unwrap_or_default();
         effects.extend(self.turns.unheard(response).into_iter().map(ask_delete));
         let ordinals = self.turns.response_done(response, |turn| write(&mut self.history, turn, effects));
         ordinals.into_iter().for_each(|ordinal| self.complete(ordinal, effects));
-        response.output.iter().for_each(|item| self.answer_function_call(item, effects));
+        for item in &response.output {
+            self.function_call(&response.id, item, now, effects);
+        }
         if response.status != "failed" {
             return self.response_ended(response, now, effects);
         }
@@ -170,14 +162,14 @@ impl Conversation {
     /// A response is completed, incomplete or cancelled. One of which nothing was to be heard has failed as
     /// well.
     fn response_ended(&mut self, response: &Response, now: Millis, effects: &mut Vec<Effect>) {
-        let calls = response.output.iter().any(|item| item.kind == "function_call");
+        let calls = response.output.iter().any(|item| item.is_call());
         let delay = if response.status == "cancelled" { 0 } else { RETRY_RESPONSE_MS };
         if let Ended::Silent(after) = self.responses.done(&response.id, calls, delay, now) {
             let data = json!({"status": response.status});
             effects.push(Effect::WriteEvent { kind: "response-without-sound", data });
             self.after_failure(after, now, effects);
         }
-        self.last_word_at = self.last_word_at.filter(|_| self.responses.is_due()); // or nothing answers it
+        self.last_word_at = self.last_word_at.filter(|_| self.owes()); // or nothing answers it
     }
 
     pub(super) fn after_failure(&mut self, after: AfterFailure, now: Millis, effects: &mut Vec<Effect>) {

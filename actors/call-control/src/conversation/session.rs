@@ -47,7 +47,10 @@ impl Conversation {
             self.patience.owe_since(quiet_ms);
         }
         self.interrupt_at = None;
-        self.responses.session_lost(caller_was_speaking || self.responses.is_due());
+        let again = caller_was_speaking || self.owes();
+        // What was heard of a goodbye is enough.
+        self.responses.session_lost(again && self.farewell.is_none());
+        self.tools.session_lost();
         let ended = self.turns.session_lost(|turn| write(&mut self.history, turn, effects));
         ended.into_iter().for_each(|ordinal| self.complete(ordinal, effects));
     }
@@ -59,6 +62,7 @@ impl Conversation {
         for heard in self.playback.overdue(now) {
             self.settle(heard, effects);
         }
+        self.give_up_tools(now, effects);
         self.end_speech(now);
         if self.patience.deadline().is_some_and(|due| due <= now) {
             effects.push(Effect::WriteEvent { kind: "no-answer", data: json!({}) });
@@ -83,12 +87,19 @@ impl Conversation {
         if self.is_leaving() || !self.link.is_ready() {
             return;
         }
+        if self.tools.take_due() {
+            self.responses.want();
+        }
         if let Some(ask) = self.responses.ask(self.speaking_since.is_some(), now) {
             let number = ask.number;
             if ask.greeting {
                 self.greeting.asked();
             }
-            let request = if ask.greeting { Request::Greet { number } } else { Request::Respond { number } };
+            let request = match ask.greeting {
+                true => Request::Greet { number },
+                false if self.urgency.take_ask() => Request::Warn { number },
+                false => Request::Respond { number },
+            };
             effects.push(Effect::Ask(request));
         }
     }

@@ -34,6 +34,10 @@ impl Conversation {
     /// held.
     pub(super) fn stream_lost(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.stream = Stream::Lost;
+        self.farewell_interrupted(effects);
+        if self.concludes(now, effects) {
+            return; // Twilio asks what comes next
+        }
         if self.playback.is_playing() {
             effects.extend(self.responses.cancel(now).map(ask_cancel));
             self.responses.want(); // said again to a caller who comes back
@@ -74,6 +78,8 @@ impl Conversation {
 
     fn play(&mut self, ordinal: u32, payload: Bytes, now: Millis, effects: &mut Vec<Effect>) {
         self.silence.ends();
+        self.farewell_sounds();
+        self.urgency.sounds();
         self.patience.answered();
         self.unnoticed.agent_speaks(now);
         self.fruitless = 0;
@@ -134,7 +140,7 @@ impl Conversation {
     }
 
     /// Discards the audio that is held for a caller who is away: it answers an older question.
-    fn discard_held(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn discard_held(&mut self, effects: &mut Vec<Effect>) {
         self.held_bytes = 0;
         let mut last = None;
         for held in std::mem::take(&mut self.held) {
@@ -154,6 +160,7 @@ impl Conversation {
     }
 
     pub(super) fn settle(&mut self, cut: Cut, effects: &mut Vec<Effect>) {
+        self.urgency.settled(cut);
         let greeting = &mut self.greeting;
         let taken_back = self.turns.heard(cut, |turn| {
             greeting.heard(&turn);

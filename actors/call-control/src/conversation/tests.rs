@@ -13,6 +13,7 @@ mod failures;
 mod heard;
 mod phrases;
 mod sessions;
+mod tools;
 mod waiting;
 
 /// A conversation under test, and everything it has done.

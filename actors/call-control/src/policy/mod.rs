@@ -6,3 +6,5 @@ pub mod music;
 pub mod persona;
 pub mod sentences;
 pub mod thresholds;
+pub mod tools;
+pub mod urgent;

@@ -1,6 +1,10 @@
 //! Who answers the telephone: pure data.
 
+use std::sync::Arc;
+
 use super::destinations::Destination;
+use super::tools::Toolbox;
+use super::urgent::UrgentPhrases;
 use crate::conversation::phrases::PhraseTexts;
 
 /// The agent as the caller meets it.
@@ -23,6 +27,10 @@ pub struct Persona {
     pub phrases: PhraseTexts,
     /// The people it can give a caller to, in the order in which they are rung; without the person on duty.
     pub destinations: Vec<Destination>,
+    /// What it can do besides talk.
+    pub toolbox: Arc<Toolbox>,
+    /// What a caller says that is urgent whatever it makes of it.
+    pub urgent: Arc<UrgentPhrases>,
 }
 
 impl Persona {
@@ -59,8 +67,10 @@ impl Default for Persona {
             voice: "marin".into(),
             language: "en".into(),
             emergency_number: "911".into(),
-            phrases: PhraseTexts::english(),
             destinations: Vec::new(),
+            phrases: PhraseTexts::english("911"),
+            toolbox: Arc::default(),
+            urgent: Arc::new(UrgentPhrases::of_language("en")),
         }
     }
 }

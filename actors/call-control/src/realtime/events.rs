@@ -18,6 +18,7 @@ use super::rate_limits::{RateLimit, TokenLimit};
 use super::requests::request_number;
 use super::transcription::Transcription;
 use super::usage::Usage;
+use crate::policy::tools::Read;
 
 /// One event of the service, as far as a call needs it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,9 @@ pub enum ServerEvent<'a> {
         item_id: String,
         transcript: String,
         usage: Transcription,
+        /// The number of the urgent phrase in it, where that is known already.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        urgent: Option<usize>,
     },
     TranscriptFailed {
         item_id: String,
@@ -68,6 +72,7 @@ pub enum ServerEvent<'a> {
     },
     /// An item of a response is final.
     OutputItemDone {
+        response_id: String,
         item: Item,
     },
     ResponseDone(Box<Response>),
@@ -115,10 +120,19 @@ pub struct Item {
     #[serde(deserialize_with = "or_default")]
     #[serde(rename = "type")]
     pub kind: String,
+    /// `completed` or `incomplete`.
+    #[serde(deserialize_with = "optional")]
+    pub status: Option<String>,
     #[serde(deserialize_with = "optional")]
     pub call_id: Option<String>,
     #[serde(deserialize_with = "optional")]
     pub name: Option<String>,
+    /// Of a function call: JSON, as the model wrote it.
+    #[serde(deserialize_with = "optional")]
+    pub arguments: Option<String>,
+    /// What the arguments are to the agent's tools, where that is known already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<Box<Read>>,
     #[serde(deserialize_with = "or_default")]
     pub content: Vec<Content>,
 }
@@ -132,6 +146,11 @@ pub struct Content {
 }
 
 impl Item {
+    /// A call of one of our functions, or of an MCP server's, which the service asks by itself.
+    pub fn is_call(&self) -> bool {
+        matches!(self.kind.as_str(), "function_call" | "mcp_call")
+    }
+
     /// What an agent's message says, if the service has written it down.
     pub fn transcript(&self) -> Option<&str> {
         self.content.iter().find_map(|part| part.transcript.as_deref())
@@ -301,7 +320,7 @@ fn understood(kind: &str, fields: Fields) -> Result<ServerEvent<'static>, serde_
         }
         "conversation.item.input_audio_transcription.completed" => {
             let usage = Transcription::read(&usage);
-            ServerEvent::TranscriptCompleted { item_id: named(item_id)?, transcript, usage }
+            ServerEvent::TranscriptCompleted { item_id: named(item_id)?, transcript, usage, urgent: None }
         }
         "conversation.item.input_audio_transcription.failed" => {
             ServerEvent::TranscriptFailed { item_id: named(item_id)?, code: error.code }
@@ -316,15 +335,25 @@ fn understood(kind: &str, fields: Fields) -> Result<ServerEvent<'static>, serde_
             ServerEvent::TranscriptDelta { response_id, item_id: named(item_id)?, delta }
         }
         "response.output_item.done" => {
-            ServerEvent::OutputItemDone { item: item.ok_or_else(|| missing("item"))? }
+            let item = item.ok_or_else(|| missing("item"))?;
+            ServerEvent::OutputItemDone { response_id, item: unread(item) }
         }
-        "response.done" => ServerEvent::ResponseDone(response.ok_or_else(|| missing("response"))?),
+        "response.done" => {
+            let mut response = response.ok_or_else(|| missing("response"))?;
+            response.output = std::mem::take(&mut response.output).into_iter().map(unread).collect();
+            ServerEvent::ResponseDone(response)
+        }
         "rate_limits.updated" => {
             TokenLimit::of(&rate_limits).map_or(ServerEvent::Other, ServerEvent::RateLimits)
         }
         "error" => ServerEvent::Error(error),
         _ => ServerEvent::Other,
     })
+}
+
+/// What the service says of our tools counts for nothing.
+fn unread(item: Item) -> Item {
+    Item { read: None, ..item }
 }
 
 #[cfg(test)]

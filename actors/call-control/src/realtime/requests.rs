@@ -1,6 +1,8 @@
 //! What we say to the Realtime service (reference: OpenAI Realtime, "`session.update` (GA shape)" and "All
 //! client events"). Requests that can be refused carry an event id of ours, which the refusal echoes.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -27,18 +29,20 @@ pub enum Request {
     Greet { number: u32 },
     /// Asks for a response.
     Respond { number: u32 },
+    /// Asks for a response that tells the caller to dial the emergency number.
+    Warn { number: u32 },
     /// Tells a new session what was said before.
     Recall { speaker: Speaker, text: String },
     /// Tells the session something that nobody said.
-    Note { text: &'static str },
+    Note { text: Cow<'static, str> },
     /// Ends a response; the active one if none is named.
     Cancel { response_id: Option<String> },
     /// Takes back what the caller did not hear of an item.
     Truncate { item_id: String, content_index: u32, audio_end_ms: u32 },
     /// Takes back an item of which the caller heard nothing.
     Delete { item_id: String },
-    /// Answers a function call.
-    FunctionOutput { call_id: String, output: Value },
+    /// Answers a function call, with JSON.
+    FunctionOutput { call_id: String, output: String },
 }
 
 impl Request {
@@ -57,6 +61,13 @@ impl Request {
                 "type": "response.create", "event_id": request_name(*number),
                 "response": {"metadata": {"request": request_name(*number)}},
             }),
+            Self::Warn { number } => json!({
+                "type": "response.create", "event_id": request_name(*number),
+                "response": {
+                    "instructions": warning_instructions(persona),
+                    "metadata": {"purpose": "emergency", "request": request_name(*number)},
+                },
+            }),
             Self::Recall { speaker: Speaker::Caller, text } => message("user", "input_text", text),
             Self::Recall { speaker: Speaker::Agent, text } => message("assistant", "output_text", text),
             Self::Note { text } => message("system", "input_text", text),
@@ -73,7 +84,7 @@ impl Request {
             }),
             Self::FunctionOutput { call_id, output } => json!({
                 "type": "conversation.item.create", "event_id": format!("output-{call_id}"),
-                "item": {"type": "function_call_output", "call_id": call_id, "output": output.to_string()},
+                "item": {"type": "function_call_output", "call_id": call_id, "output": output},
             }),
         }
         .to_string()
@@ -119,7 +130,7 @@ fn configure(persona: &Persona) -> Value {
                 },
                 "output": {"format": {"type": "audio/pcmu"}, "voice": persona.voice, "speed": 1.0},
             },
-            "tools": [],
+            "tools": persona.toolbox.to_json(),
             "tool_choice": "auto",
             "max_output_tokens": 2048,
             "truncation": {
@@ -135,6 +146,15 @@ fn greeting_instructions(persona: &Persona) -> String {
         "{}\n\nThe caller has just been connected. Open the call now with exactly these words, and say nothing else: {}",
         persona.instructions(),
         persona.greeting
+    )
+}
+
+fn warning_instructions(persona: &Persona) -> String {
+    format!(
+        "{}\n\nThe caller's words describe an emergency. Before anything else tell them, calmly and in the language of the \
+         call, to hang up now and dial {}. Say nothing else.",
+        persona.instructions(),
+        persona.emergency_number
     )
 }
 
@@ -168,8 +188,10 @@ mod tests {
 
     #[test]
     fn a_functions_output_is_a_text() {
-        let request =
-            Request::FunctionOutput { call_id: "call_1".into(), output: json!({"error": "no such tool"}) };
+        let request = Request::FunctionOutput {
+            call_id: "call_1".into(),
+            output: r#"{"error":"no such tool"}"#.into(),
+        };
         let event: Value = serde_json::from_str(&request.to_json(&persona())).unwrap();
         assert_eq!(event["item"]["output"], r#"{"error":"no such tool"}"#);
     }

@@ -35,6 +35,8 @@ const NAMES: [&str; 16] = [
     "status",
 ];
 const TYPE: &str = "type";
+/// Under these keys are values that the model made up, of which numbers say as much as texts.
+const ARGUMENTS: [&str; 2] = ["arguments", "fits"];
 /// Under this key is what an error says for people.
 const MESSAGE: &str = "message";
 const LONGEST_NAME: usize = 128;
@@ -92,12 +94,24 @@ fn message(message: &str) -> String {
 /// Replaces all texts in what stands under this key.
 pub(super) fn value(key: &str, value: &mut Value) {
     match value {
+        Value::Object(_) | Value::Array(_) if ARGUMENTS.contains(&key) => all(value),
         Value::String(told) if key == MESSAGE => *told = message(told),
         Value::String(told) if key == TYPE || NAMES.contains(&key) => *told = name(told),
         Value::String(told) => *told = text(told),
         Value::Array(values) => values.iter_mut().for_each(|value| self::value(key, value)),
         Value::Object(fields) => fields.iter_mut().for_each(|(key, value)| self::value(key, value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Replaces texts and numbers, whatever they stand under.
+fn all(value: &mut Value) {
+    match value {
+        Value::String(told) => *told = text(told),
+        Value::Number(_) => *value = 0.into(),
+        Value::Array(values) => values.iter_mut().for_each(all),
+        Value::Object(fields) => fields.iter_mut().for_each(|(_, value)| all(value)),
+        Value::Null | Value::Bool(_) => {}
     }
 }
 

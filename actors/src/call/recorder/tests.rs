@@ -87,6 +87,7 @@ impl Call {
                 item_id: "u1".into(),
                 transcript: "I am Mary.".into(),
                 usage: Default::default(),
+                urgent: None,
             },
         ] {
             self.takes(&Input::Service(event));

@@ -20,7 +20,7 @@ use crate::db::connect::connection::Connection;
 use crate::db::connect::error::DbError;
 use crate::db::tables::calls::{self, CallDetail, CallSummary};
 use crate::db::tables::conferences::{self, LoggedConference};
-use crate::db::tables::events::{self, LoggedEvent};
+use crate::db::tables::events::{self, LoggedEvent, LoggedTool};
 use crate::db::tables::inbox;
 use crate::db::tables::recordings::{self, LoggedRecording};
 use crate::db::tables::turns::{self, LoggedTurn};
@@ -64,7 +64,7 @@ pub struct CallLog {
     pub call: CallDetail,
     pub turns: Vec<LoggedTurn>,
     pub events: Vec<LoggedEvent>,
-    pub tools: Vec<Value>,
+    pub tools: Vec<LoggedTool>,
     pub conference: Option<LoggedConference>,
     pub recordings: Vec<LoggedRecording>,
     pub usage: Value,
@@ -177,8 +177,8 @@ pub(super) async fn call(connection: &mut Connection, call_sid: &CallSid) -> Que
     Ok(Some(CallLog {
         call,
         turns,
+        tools: LoggedTool::among(&events),
         events,
-        tools: Vec::new(),
         conference: conferences::of_call(connection, call_sid).await?,
         recordings: recordings::of_call(connection, call_sid, LONGEST_LOG).await?,
         usage,

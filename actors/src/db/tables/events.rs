@@ -24,6 +24,39 @@ pub struct LoggedEvent {
     pub data: Value,
 }
 
+/// The kind of an event that is a function call of the agent.
+pub(crate) const TOOL: &str = "tool";
+
+/// A tool that the agent called, as the log shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoggedTool {
+    /// When its answer was known.
+    pub at: DateTime<Utc>,
+    /// `unknown`: the agent has no tool of the name that was called.
+    pub name: String,
+    /// `ok`, or why it did not do what it was asked for.
+    pub outcome: String,
+    /// How long it took.
+    pub ms: u64,
+}
+
+impl LoggedTool {
+    /// Those among the events of a call.
+    pub(in crate::db) fn among(events: &[LoggedEvent]) -> Vec<Self> {
+        let tools = events.iter().filter(|event| event.kind == TOOL);
+        let text = |event: &LoggedEvent, key: &str| event.data[key].as_str().unwrap_or_default().to_owned();
+        tools
+            .map(|event| Self {
+                at: event.at,
+                name: text(event, "name"),
+                outcome: text(event, "outcome"),
+                ms: event.data["ms"].as_u64().unwrap_or_default(),
+            })
+            .collect()
+    }
+}
+
 /// Writes an event, unless one with its key is written already.
 pub(in crate::db) fn write(event: &Event) -> QueryResult<Statement> {
     Statement::of(

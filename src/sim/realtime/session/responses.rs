@@ -9,6 +9,7 @@ use crate::sim::realtime::events::Refusal;
 use crate::sim::realtime::faults::strikes;
 use crate::sim::realtime::schema::{self, Format, Modality};
 use crate::sim::realtime::voice::{self, Voice, pcm_24k};
+use crate::sim::realtime::wishes::{self, Call};
 use crate::sim::speech::Clip;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -104,6 +105,8 @@ pub struct Response {
     turn: u32,
     asked: Asked,
     voice: Voice,
+    /// The function that answers the caller's wish.
+    call: Option<Call>,
     due: u64,
     /// Its message, once there is one.
     item_id: Option<String>,
@@ -205,12 +208,14 @@ impl Session {
         self.turns += 1;
         let greets = asked.by_client && asked.in_conversation && self.conversation.is_empty();
         self.record.renders |= asked.phrase.is_some() || asked.trial;
+        let question = self.question.take_if(|_| asked.in_conversation);
+        let call = question.and_then(|heard| wishes::call(heard, &self.config));
         let clip = if let Some(phrase) = asked.phrase {
             phrase
         } else if greets {
             voice::greeting()
         } else {
-            voice::answer(self.question.take_if(|_| asked.in_conversation), self.turns as usize)
+            voice::answer(question, self.turns as usize)
         };
         let mut input = self.conversation.tokens();
         input.text += asked.instructions_len.div_ceil(4) as u32;
@@ -222,6 +227,7 @@ impl Session {
             turn: self.turns,
             asked,
             voice: Voice::new(clip),
+            call,
             due: now + self.manners.think_us + self.manners.faults.slow_first_sound.as_micros() as u64,
             item_id: None,
             number: None,
@@ -386,8 +392,13 @@ impl Session {
         if response.item_id.is_some() {
             output.push(self.close_message(&response, status));
         }
-        if status == "completed" && self.manners.faults.function_call == Some(response.turn) {
-            output.push(self.call_function(&response, now));
+        if status == "completed" {
+            let (name, arguments) = FUNCTION;
+            let fault = self.manners.faults.function_call == Some(response.turn);
+            let fault = fault.then(|| Call { name, arguments: arguments.to_owned() });
+            for call in response.call.iter().chain(&fault) {
+                output.push(self.call_function(&response, call, output.len() as u32, now));
+            }
         }
         if let Some(report) = response.number.and_then(|number| self.record.response_mut(number)) {
             report.status = status.into();
@@ -443,8 +454,13 @@ impl Session {
         message
     }
 
-    fn call_function(&mut self, response: &Response, now: u64) -> Value {
-        let (name, arguments) = FUNCTION;
+    fn call_function(
+        &mut self,
+        response: &Response,
+        Call { name, arguments }: &Call,
+        at: u32,
+        now: u64,
+    ) -> Value {
         let (id, call_id) = (self.new_id("item"), self.new_id("call"));
         let mut item = json!({
             "id": id,
@@ -455,8 +471,9 @@ impl Session {
             "call_id": call_id,
             "arguments": "",
         });
-        self.open_item(response, 1, item.clone());
-        let place = json!({"response_id": response.id, "item_id": id, "output_index": 1, "call_id": call_id});
+        self.open_item(response, at, item.clone());
+        let place =
+            json!({"response_id": response.id, "item_id": id, "output_index": at, "call_id": call_id});
         let (first, second) = arguments.split_at(arguments.len() / 2);
         for delta in [first, second] {
             let mut fields = place.clone();
@@ -464,12 +481,12 @@ impl Session {
             self.out.event("response.function_call_arguments.delta", fields);
         }
         let mut fields = place;
-        fields["name"] = name.into();
-        fields["arguments"] = arguments.into();
+        fields["name"] = (*name).into();
+        fields["arguments"] = arguments.as_str().into();
         self.out.event("response.function_call_arguments.done", fields);
         item["status"] = "completed".into();
-        item["arguments"] = arguments.into();
-        self.close_item(response, 1, &item);
+        item["arguments"] = arguments.as_str().into();
+        self.close_item(response, at, &item);
         self.calls.push(FunctionCall { call_id, made_at: Some(now), answered: false });
         item
     }

@@ -139,7 +139,7 @@ impl Call {
             }
         }
         let barge_in_min_ms = if dice.chance(800) { 0 } else { dice.between(1, 600) };
-        let rules = Rules { barge_in_min_ms, jitter_seed: seed, phrases: phrases.into() };
+        let rules = Rules { barge_in_min_ms, jitter_seed: seed, phrases: phrases.into(), ..Rules::default() };
         let mut effects = vec![];
         let conversation = Conversation::begin(rules.clone(), 0, &mut effects);
         let is_recorded = seed.is_multiple_of(RECORDED);

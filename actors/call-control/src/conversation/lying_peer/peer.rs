@@ -237,7 +237,7 @@ impl Call {
             Request::Configure if !self.dice.chance(self.habits.never_ready) => {
                 self.surely_say(20, Word::SessionUpdated);
             }
-            Request::Greet { number } | Request::Respond { number } => {
+            Request::Greet { number } | Request::Respond { number } | Request::Warn { number } => {
                 self.count(|call| &mut call.asked, MAX_RESPONSES_A_MINUTE, "responses asked for");
                 self.asked_to_respond(*number);
             }
@@ -345,6 +345,7 @@ fn event(word: &Word) -> ServerEvent<'static> {
             item_id: name('u', *item),
             transcript: "words".into(),
             usage: Default::default(),
+            urgent: None,
         },
         Word::Created { response, number } => {
             ServerEvent::ResponseCreated { id: name('r', *response), number: *number }
@@ -357,7 +358,9 @@ fn event(word: &Word) -> ServerEvent<'static> {
         Word::AudioDone { response, item } => {
             ServerEvent::AudioDone { response_id: name('r', *response), item_id: name('i', *item) }
         }
-        Word::Call { call } => ServerEvent::OutputItemDone { item: function_call(*call) },
+        Word::Call { call } => {
+            ServerEvent::OutputItemDone { response_id: name('r', *call), item: function_call(*call) }
+        }
         Word::Done { response, items, status, code } => ServerEvent::ResponseDone(Box::new(Response {
             id: name('r', *response),
             status: (*status).into(),

@@ -12,6 +12,7 @@ fn a_second_response_waits_for_the_first() {
     responses.greet();
     assert_eq!(responses.ask(false, 0), Some(Ask { number: 1, greeting: true }));
     responses.output_sent();
+    responses.want();
     assert_eq!(responses.ask(false, 0), None, "requested");
     responses.created("r1", None, false, 0);
     assert_eq!(responses.ask(false, 0), None, "active");
@@ -24,6 +25,7 @@ fn the_services_own_answer_makes_ours_needless_if_it_knew_the_output() {
     let mut responses = Responses::default();
     responses.utterance_committed(0);
     responses.output_sent();
+    responses.want();
     responses.output_seen();
     responses.created("r1", None, false, 0);
     heard(&mut responses, "r1");
@@ -31,6 +33,7 @@ fn the_services_own_answer_makes_ours_needless_if_it_knew_the_output() {
 
     responses.utterance_committed(20);
     responses.output_sent();
+    responses.want();
     responses.created("r2", None, false, 0);
     responses.output_seen();
     heard(&mut responses, "r2");

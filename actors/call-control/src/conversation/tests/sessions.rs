@@ -42,7 +42,7 @@ fn a_lost_session_is_replaced_and_told_what_was_heard() {
     let requests = call.reconnects(5_600);
     let expected = [(Speaker::Agent, "Hello there."), (Speaker::Caller, "Hi."), (Speaker::Agent, "one")];
     assert_eq!(recalled(&requests), expected);
-    assert!(requests.contains(&Request::Note { text: GO_ON }));
+    assert!(requests.contains(&Request::Note { text: GO_ON.into() }));
     assert_eq!(requests.last(), Some(&Request::Respond { number: 2 }), "the question is answered");
     assert_eq!(call.conversation.summary().reconnects, 1);
 }
@@ -99,7 +99,7 @@ impl Timeline {
 #[test]
 fn after_an_outage_in_which_words_of_the_caller_may_be_lost_the_agent_speaks_first() {
     let (mut call, requests) = Timeline::is_without_a_session_for(RING_MS);
-    assert!(requests.contains(&Request::Note { text: GO_ON }));
+    assert!(requests.contains(&Request::Note { text: GO_ON.into() }));
     assert_eq!(call.at(20_000, Input::Tick).responses_asked_for(), 0, "all their words are kept");
 
     let (mut call, _) = Timeline::is_without_a_session_for(6_000);
@@ -171,7 +171,7 @@ fn a_call_that_another_process_began_goes_on_with_its_history_and_is_not_greeted
     call.service(20, r#"{"type":"session.updated","session":{}}"#);
     let requests = call.requests();
     assert_eq!(recalled(&requests), [(Speaker::Agent, "Hello."), (Speaker::Caller, "What time?")]);
-    assert_eq!(requests[3..], [Request::Note { text: GO_ON }, Request::Respond { number: 1 }]);
+    assert_eq!(requests[3..], [Request::Note { text: GO_ON.into() }, Request::Respond { number: 1 }]);
     call.at(30, Input::StreamOpened).says(40, "r1", "a1", 1, "Nine.");
     assert_eq!(call.turns().first().map(|turn| turn.0), Some(3), "ordinals go on");
 }
@@ -184,7 +184,7 @@ fn a_call_whose_history_nobody_can_give_is_asked_to_repeat() {
     call.service(10, r#"{"type":"session.created","session":{}}"#);
     call.service(20, r#"{"type":"session.updated","session":{}}"#);
     let requests = call.requests();
-    assert_eq!(requests[1..], [Request::Note { text: START_OVER }, Request::Respond { number: 1 }]);
+    assert_eq!(requests[1..], [Request::Note { text: START_OVER.into() }, Request::Respond { number: 1 }]);
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn what_is_left_of_a_history_is_told_and_its_ordinals_are_not_used_again() {
     call.service(20, r#"{"type":"session.updated","session":{}}"#);
     let requests = call.requests();
     assert_eq!(recalled(&requests), [(Speaker::Caller, "On Friday.")]);
-    assert_eq!(requests[2..], [Request::Note { text: START_OVER }, Request::Respond { number: 1 }]);
+    assert_eq!(requests[2..], [Request::Note { text: START_OVER.into() }, Request::Respond { number: 1 }]);
     call.at(30, Input::StreamOpened).says(40, "r1", "a1", 1, "Sorry?");
     assert_eq!(call.turns().first().map(|turn| turn.0), Some(10_001));
 }

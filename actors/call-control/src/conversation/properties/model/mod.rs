@@ -13,9 +13,10 @@ use self::checkpoint::LIMITS;
 use self::ear::{Ear, EarReport, FRAME_MS, Order};
 pub use self::scenario::{Act, Connection, Ending, Part, Plan, Property, Report, Scenario, Utterance};
 use self::service::{Delta, FunctionCall, SILENCE_MS, Said, Service, Spoken, error};
+pub use self::tools::Called;
 use super::super::*;
-use crate::conversation::phrases::{Phrase, Phrases, Recording};
 use crate::conversation::speaker::Speaker;
+use crate::conversation::tool_result::ToolDone;
 use crate::journal::Journal;
 use crate::recorder::tests::Tape;
 use crate::twilio::frames::payload_bytes;
@@ -26,6 +27,7 @@ mod judge;
 mod restart;
 mod scenario;
 mod service;
+mod tools;
 
 /// So much cannot happen in one millisecond unless it never ends.
 const BUSY: u32 = 10_000;
@@ -76,6 +78,7 @@ enum Happening {
     ToEar { stream: u32, order: Order },
     Frame { stream: u32 },
     FromEar { stream: u32, report: EarReport },
+    ToolDone(ToolDone),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -124,6 +127,9 @@ struct World<'a> {
     fillers_in_a_row: u32,
     /// The service has told us that the caller speaks.
     caller_heard: bool,
+    /// Function calls that were carried out.
+    at_work: BTreeSet<usize>,
+    is_urgent: bool,
     report: Report,
 }
 
@@ -163,6 +169,8 @@ impl<'a> World<'a> {
             spoken_at: 0,
             fillers_in_a_row: 0,
             caller_heard: false,
+            at_work: BTreeSet::new(),
+            is_urgent: false,
             report: Report::default(),
         };
         world.carry_out(effects);
@@ -247,6 +255,8 @@ impl<'a> World<'a> {
                 }
             },
             Happening::FromEar { .. } => {}
+            Happening::ToolDone(_) if self.ended => {}
+            Happening::ToolDone(done) => self.feed(&Input::ToolDone(done)),
         }
     }
 
@@ -330,7 +340,10 @@ impl<'a> World<'a> {
             self.bridged();
         }
         for effect in effects {
-            let is_afterword = matches!(effect, Effect::WriteTurn(_) | Effect::Ask(Request::Cancel { .. }));
+            let is_afterword = matches!(
+                effect,
+                Effect::WriteTurn(_) | Effect::Ask(Request::Cancel { .. }) | Effect::FileItem(_)
+            );
             if self.ended && !is_afterword {
                 self.fault(Property::End, format!("after the end: {effect:?}"));
             }
@@ -349,8 +362,12 @@ impl<'a> World<'a> {
                 Effect::Clear => self.order(Order::Clear),
                 Effect::WriteTurn(turn) => self.written(turn),
                 Effect::WriteEvent { kind: "goodbye", .. } => self.report.goodbyes += 1,
-                Effect::WriteEvent { .. } => {}
-                Effect::End { .. } => {
+                Effect::RunTool { number, call_id, .. } => self.run_tool(number, &call_id),
+                Effect::FileItem(item) => self.filed(&item),
+                Effect::WriteEvent { .. } | Effect::ToolCalled(_) | Effect::Transfer(_) => {}
+                Effect::End { end, .. } => {
+                    self.report.farewells += u32::from(end.reason == Reason::AgentHungUp);
+                    self.report.transfers += u32::from(end.reason == Reason::AgentTransferred);
                     self.ended = true;
                     self.order(Order::Close);
                 }
@@ -458,22 +475,6 @@ impl<'a> World<'a> {
         }
         self.updates.insert(turn.ordinal, turn);
     }
-}
-
-impl Scenario {
-    fn rules(&self) -> Rules {
-        let phrases = if self.phrases { phrases() } else { Phrases::default() };
-        Rules { barge_in_min_ms: self.barge_in_min_ms, jitter_seed: 7, phrases: phrases.into() }
-    }
-}
-
-/// Each begins with `//` in base64, as no piece of the service does.
-fn phrases() -> Phrases {
-    let mut phrases = Phrases::default();
-    for (phrase, ms) in [(Phrase::Moment, 900), (Phrase::StillHere, 1_310), (Phrase::Transfer, 1_900)] {
-        phrases.add(phrase, Recording::new(&vec![0xFF; ms * 8]));
-    }
-    phrases
 }
 
 /// The number that ends an identifier of the service.

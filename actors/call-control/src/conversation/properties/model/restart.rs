@@ -12,11 +12,12 @@ impl World<'_> {
     }
 
     pub(super) fn restart(&mut self, back_after: Millis, blind: bool) {
+        self.is_urgent = false; // the next process does not know
         self.hang_up();
         self.caller_falls_silent();
         self.stream = None;
         self.service_drops();
-        self.agenda.retain(|_, happening| !matches!(happening, Happening::Connect));
+        self.agenda.retain(|_, happening| !matches!(happening, Happening::Connect | Happening::ToolDone(_)));
         self.held.clear();
         self.silence_next = false;
         self.somebody_speaks();

@@ -1,5 +1,6 @@
 //! What one call meets, and what became of it.
 
+use super::Called;
 use crate::Millis;
 
 /// What one call meets.
@@ -61,7 +62,7 @@ pub enum Part {
     /// Pieces of audio, as `(after ms, bytes)`, and whether the words come before their audio.
     Speech { pieces: Vec<(Millis, u32)>, words_first: bool },
     /// A function call, told of before `response.done` or only there.
-    Call { early: bool },
+    Call { early: bool, called: Called },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +83,8 @@ pub struct Utterance {
     pub transcript: Option<(Millis, bool)>,
     /// Whether the service answers it by itself.
     pub answered: bool,
+    /// Whether the caller's words are urgent.
+    pub urgent: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +124,7 @@ pub enum Property {
     /// A recording, taken again, has the effects of the call.
     Recorded,
     Checkpoint,
+    Urgency,
 }
 
 /// What became of a scenario.
@@ -135,4 +139,9 @@ pub struct Report {
     pub fillers: u32,
     pub goodbyes: u32,
     pub restarts: u32,
+    pub tools_run: u32,
+    pub messages: u32,
+    pub urgent: u32,
+    pub farewells: u32,
+    pub transfers: u32,
 }

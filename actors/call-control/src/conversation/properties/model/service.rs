@@ -64,7 +64,7 @@ pub(super) enum Step {
     Words,
     Audio(u32),
     AudioDone,
-    Call { early: bool },
+    Call { early: bool, called: Called },
     Finish(Ending),
 }
 
@@ -89,6 +89,8 @@ pub(super) struct Delta {
 pub(super) struct FunctionCall {
     /// A call ends with its session: nobody else is to answer it.
     pub(super) session: u32,
+    pub(super) called: Called,
+    pub(super) response: usize,
     pub(super) delivered: bool,
     pub(super) answers: u32,
 }
@@ -136,6 +138,7 @@ impl World<'_> {
         self.service.items.iter_mut().for_each(|item| item.cut_short = true);
         self.gate = false;
         self.caller_heard = false;
+        self.silence_next = false; // what it was to begin it never will
     }
 
     pub(super) fn say(&mut self, said: Said) {
@@ -160,7 +163,7 @@ impl World<'_> {
         }
         let utterance = self.service.utterances;
         self.service.utterances += 1;
-        let default = Utterance { transcript: Some((100, true)), answered: true };
+        let default = Utterance { transcript: Some((100, true)), answered: true, urgent: false };
         let plan = self.scenario.utterances.get(utterance).copied().unwrap_or(default);
         self.say(Said::Event(ServerEvent::SpeechStopped));
         self.say(Said::Committed { utterance });
@@ -178,8 +181,9 @@ impl World<'_> {
             let event = if known {
                 ServerEvent::TranscriptCompleted {
                     item_id,
-                    transcript: "Well then.".into(),
+                    transcript: if plan.urgent { tools::URGENT_WORDS } else { "Well then." }.into(),
                     usage: Default::default(),
+                    urgent: None,
                 }
             } else {
                 ServerEvent::TranscriptFailed { item_id, code: None }
@@ -199,7 +203,7 @@ impl World<'_> {
                 let after = if let Some(Connection::Slow(ms)) = slow { *ms } else { 0 };
                 self.say_after(after, Said::Event(ServerEvent::SessionUpdated));
             }
-            Request::Greet { number } | Request::Respond { number } => {
+            Request::Greet { number } | Request::Respond { number } | Request::Warn { number } => {
                 self.response_asked_for(number, asked_at);
             }
             Request::Recall { .. } | Request::Note { .. } => {}
@@ -266,7 +270,9 @@ impl World<'_> {
         let mut steps = vec![];
         for part in parts {
             match part {
-                Part::Call { early } => steps.push((5, Step::Call { early: *early })),
+                Part::Call { early, called } => {
+                    steps.push((5, Step::Call { early: *early, called: *called }));
+                }
                 Part::Speech { pieces, words_first } => {
                     steps.push((0, Step::NewItem));
                     for (gap, bytes) in pieces {
@@ -323,10 +329,16 @@ impl World<'_> {
                 let (response_id, item_id) = (format!("r{response:07}"), format!("a{item:07}"));
                 self.say(Said::Event(ServerEvent::AudioDone { response_id, item_id }));
             }
-            Step::Call { early } => {
+            Step::Call { early, called } => {
                 let call = self.service.calls.len();
                 let session = self.service.session;
-                self.service.calls.push(FunctionCall { session, delivered: false, answers: 0 });
+                self.service.calls.push(FunctionCall {
+                    session,
+                    called,
+                    response,
+                    delivered: false,
+                    answers: 0,
+                });
                 self.service.responses[response].output.push(Output::Call(call));
                 if early {
                     self.say(Said::Call { call });
@@ -362,7 +374,7 @@ impl World<'_> {
                 content: vec![Content { transcript: tells.then(|| self.service.items[item].said.clone()) }],
                 ..Item::default()
             },
-            Output::Call(call) => function_call(call),
+            Output::Call(call) => self.service.calls[call].called.item(call),
         });
         let done = Response {
             id: format!("r{response:07}"),
@@ -389,7 +401,9 @@ impl World<'_> {
             }
             Said::Call { call } => {
                 self.service.calls[call].delivered |= !self.ended;
-                self.feed(&Input::Service(ServerEvent::OutputItemDone { item: function_call(call) }));
+                let FunctionCall { called, response, .. } = self.service.calls[call];
+                let (response_id, item) = (format!("r{response:07}"), called.item(call));
+                self.feed(&Input::Service(ServerEvent::OutputItemDone { response_id, item }));
             }
             Said::Event(event) => {
                 if let ServerEvent::ResponseCreated { id, number: ours } = &event {
@@ -412,7 +426,10 @@ impl World<'_> {
                         self.service.calls[number(call)].delivered = true;
                     }
                 }
-                self.feed(&Input::Service(event));
+                self.feed(&Input::Service(event.clone()));
+                if let ServerEvent::TranscriptCompleted { transcript, .. } = &event {
+                    self.words_heard(transcript);
+                }
             }
         }
     }
@@ -454,16 +471,6 @@ impl World<'_> {
 pub(super) fn error(code: &str, number: Option<u32>) -> ServiceError {
     let event_id = number.map(|number| format!("respond-{number}"));
     ServiceError { code: Some(code.into()), event_id, ..ServiceError::default() }
-}
-
-pub(super) fn function_call(call: usize) -> Item {
-    Item {
-        id: format!("f{call:07}"),
-        kind: "function_call".into(),
-        call_id: Some(format!("c{call:07}")),
-        name: Some("look_up".into()),
-        ..Item::default()
-    }
 }
 
 /// Base64 of so many bytes that begins with the number of the piece.
