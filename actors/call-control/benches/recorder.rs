@@ -1,5 +1,5 @@
-//! What the flight recorder adds to each piece of the agent's voice, without the compression and the disk, and
-//! how long the replay of a recorded call of five minutes takes.
+//! What the flight recorder adds to each piece of the agent's voice, without the compression and the disk,
+//! and how long the replay of a recorded call of five minutes takes.
 
 use std::hint::black_box;
 use std::time::Duration;

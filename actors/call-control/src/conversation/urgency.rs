@@ -65,8 +65,8 @@ impl Conversation {
         }
     }
 
-    /// The caller's words are known, and perhaps the number of the urgent phrase in them. Answers whether they
-    /// are urgent for the first time.
+    /// The caller's words are known, and perhaps the number of the urgent phrase in them. Answers whether
+    /// they are urgent for the first time.
     pub(super) fn listen_for_urgency(
         &mut self,
         words: &str,

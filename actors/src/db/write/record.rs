@@ -234,7 +234,8 @@ pub struct InboxItem {
 }
 
 impl InboxItem {
-    /// An item that the caller left by word of mouth. A call is urgent once; any other item is one of its own.
+    /// An item that the caller left by word of mouth. A call is urgent once; any other item is one of its
+    /// own.
     pub fn said(call_sid: CallSid, at: DateTime<Utc>, kind: InboxKind, text: impl Into<String>) -> Self {
         let dedupe_key = match kind {
             InboxKind::Urgent => kind.as_str().to_owned(),
