@@ -190,15 +190,17 @@ async fn the_page_shows_the_inbox_on_a_telephone_and_a_mark_can_be_undone() {
     let database = TestDatabase::create().await;
     let (_world, app) = voicemail(&database).await;
     left(&database, "urgent", "my chest hurts ".repeat(20).trim(), 5).await;
-    let mut page = Browser::open(&app.url("/"), 390, 844).await;
+    let mut page = Browser::open(&app.url("/"), 800, 844).await;
+    page.on_screen(390, 844).await;
     page.shows("document.querySelectorAll('#inbox-items li').length === 2").await;
     let text = async |page: &mut Browser, id: &str| {
         page.value(&format!("document.getElementById('{id}').textContent")).await.as_str().unwrap().to_owned()
     };
     assert_eq!(text(&mut page, "inbox-count").await, "2 open, 1 urgent");
     page.shows("document.title.startsWith('[1 urgent, 2 open] ')").await;
+    page.shows("window.innerWidth === 390").await;
     let width = page.value("document.documentElement.scrollWidth").await;
-    assert!(width.as_u64() <= Some(page.value("window.innerWidth").await.as_u64().unwrap()), "{width}");
+    assert!(width.as_u64() <= Some(390), "{width}");
     let second = "document.querySelectorAll('#inbox-items li')[1]";
     assert_eq!(page.value(&format!("{second}.className.trim()")).await, "urgent");
     page.in_time_zone("Pacific/Kiritimati").await;

@@ -80,6 +80,12 @@ impl Browser {
         eventually(expression, async || self.value(expression).await == true).await;
     }
 
+    /// A screen of this size, also one that is smaller than a window can be.
+    pub async fn on_screen(&mut self, width: u32, height: u32) {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.tell("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
     /// The reader sits there from the next load of the page on.
     pub async fn in_time_zone(&mut self, zone: &str) {
         self.tell("Emulation.setTimezoneOverride", json!({"timezoneId": zone})).await;
