@@ -40,6 +40,7 @@ mod support;
 mod survival;
 mod tls;
 mod tls_proxy;
+mod tools;
 mod traces;
 mod transfers;
 mod webhooks;
