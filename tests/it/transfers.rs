@@ -8,6 +8,7 @@ use switchboard::sim::phone::{self, Caller, End, Event, Heard, Person};
 use switchboard::sim::realtime;
 use switchboard::sim::speech::CALLER;
 use tempfile::NamedTempFile;
+use tokio::time::timeout;
 
 use crate::support::accounts::Visitor;
 use crate::support::app::TestApp;
@@ -95,10 +96,16 @@ impl House {
         eventually("the person has the call", async || self.caller.events().iter().any(answered)).await;
     }
 
+    /// The bridge ends the caller's call, after all that were to be rung.
+    async fn is_over(&self) {
+        let end = timeout(3 * NO_KEY, self.caller.ends()).await;
+        assert_eq!(end, Ok(End::ByBridge), "{:?}", self.caller.heard());
+    }
+
     async fn leaves_a_message(&self, limit: Duration) {
         self.caller.leaves_a_message(limit, &CALLER[0]).await.unwrap();
         self.caller.presses('#');
-        assert_eq!(self.caller.ends().await, End::ByBridge);
+        self.is_over().await;
         assert!(is_told(&self.caller, "Thank you for your message"), "{:?}", self.caller.heard());
     }
 
@@ -146,7 +153,7 @@ fn was_told(heard: &[Heard], text: &str) -> bool {
 async fn a_person_who_presses_the_key_meets_the_caller_in_a_conference() {
     let house = Setting::with(&[]).begins().await;
     house.gives_away().await;
-    assert_eq!(house.caller.ends().await, End::ByBridge);
+    house.is_over().await;
     assert!(is_told(&house.caller, "We are calling reception"), "{:?}", house.caller.heard());
     assert!(is_told(&house.caller, "Thank you for calling"), "{:?}", house.caller.heard());
     eventually("the person's call is over", async || !house.world.network.calls_to(RECEPTION).is_empty())
@@ -179,7 +186,7 @@ async fn the_person_whom_the_agent_chose_is_rung_first_and_hears_why() {
     );
     house.database.as_ref().unwrap().query(&asked).await;
     house.gives_away().await;
-    assert_eq!(house.caller.ends().await, End::ByBridge);
+    house.is_over().await;
     assert!(is_told(&house.caller, "We are calling nurse"), "{:?}", house.caller.heard());
     eventually("the person's call is over", async || !house.world.network.calls_to(RECEPTION).is_empty())
         .await;
@@ -225,7 +232,7 @@ async fn whoever_declines_or_does_not_answer_is_followed_by_the_next() {
     let house = Setting::with(&people).begins().await;
     house.gives_away().await;
     eventually_within(NO_KEY, || !house.world.network.calls_to(ON_DUTY).is_empty()).await;
-    assert_eq!(house.caller.ends().await, End::ByBridge);
+    house.is_over().await;
     let mut story = house.story("transferred").await;
     story.retain(|line| !line.ends_with("rung"));
     assert_eq!(
@@ -275,7 +282,7 @@ async fn a_cold_transfer_rings_the_person_at_once_and_asks_for_no_key() {
     let cold = FILE.replacen("ring_seconds = 5", "ring_seconds = 5\ntransfer = \"cold\"", 1);
     let house = Setting { file: cold, ..Setting::with(&[(RECEPTION, Person::NoKey)]) }.begins().await;
     house.gives_away().await;
-    assert_eq!(house.caller.ends().await, End::ByBridge);
+    house.is_over().await;
     assert_eq!(house.world.network.calls_to(RECEPTION), [("completed", vec![])]);
     assert_eq!(house.story("transferred").await, ["reception cold rung", "reception cold ended"]);
     house.ends().await;
@@ -288,7 +295,7 @@ async fn without_the_rest_api_the_callers_own_call_rings_the_person_and_the_key_
     let house = Setting { more: away, ..Setting::with(&people) }.begins().await;
     house.gives_away().await;
     eventually_within(NO_KEY, || !house.world.network.calls_to(NURSE).is_empty()).await;
-    assert_eq!(house.caller.ends().await, End::ByBridge);
+    house.is_over().await;
     let (_, heard) = house.world.network.calls_to(NURSE).remove(0);
     assert!(was_told(&heard, "A call for nurse"), "{heard:?}");
     let story = house.story("transferred").await;
@@ -309,7 +316,7 @@ async fn without_the_rest_api_the_callers_own_call_rings_the_person_and_the_key_
 async fn a_request_that_was_carried_out_and_never_answered_leads_to_the_person_all_the_same() {
     let house = Setting { api_unanswered: 1, ..Setting::with(&[]) }.begins().await;
     house.gives_away().await;
-    assert_eq!(house.caller.ends().await, End::ByBridge);
+    house.is_over().await;
     let story = house.story("transferred").await;
     assert_eq!(story.last().unwrap(), "reception conference ended");
     assert_eq!(house.world.network.calls_to(RECEPTION).len(), 1, "nobody is rung twice");
@@ -332,7 +339,7 @@ async fn a_transfer_survives_the_death_of_the_process_that_began_it() {
     let app = world.start();
     let house = House { world, app, caller, _file, database };
     house.is_answered().await;
-    assert_eq!(house.caller.ends().await, End::ByBridge);
+    house.is_over().await;
     let story = house.story("transferred").await;
     assert_eq!(story.last().unwrap(), "nurse conference ended");
     house.ends().await;
@@ -346,7 +353,7 @@ async fn a_transfer_needs_no_database_and_its_story_is_kept_until_there_is_one()
     house.gives_away().await;
     house.caller.is_told_within(DEADLINE, "We are calling reception").await.unwrap();
     let outage = outage.begin();
-    assert_eq!(house.caller.ends().await, End::ByBridge);
+    house.is_over().await;
     assert!(is_told(&house.caller, "Thank you for calling"), "{:?}", house.caller.heard());
     let _back = outage.end();
     let story = house.story("transferred").await;
