@@ -37,13 +37,13 @@ mod writer;
 
 const QUEUE: usize = 1_024;
 const QUEUED_BYTES: usize = 16 << 20;
-/// Notes of a batch.
-const BATCH: usize = 64;
+/// Notes of a batch. Each batch may wake the thread, which costs more than its text.
+const BATCH: usize = 256;
 const BATCH_BYTES: usize = 64 << 10;
 /// What a rare effect is taken to hold.
 const EFFECT_BYTES: usize = 512;
 /// A batch that is not full waits so long for the next input.
-const BATCH_MS: Millis = 1_000;
+const BATCH_MS: Millis = 4_000;
 /// Between two tries to hand over the last message.
 const CLOSE_POLL: Duration = Duration::from_millis(5);
 const QUEUE_FULL: &str = "the queue of the recorder was full";

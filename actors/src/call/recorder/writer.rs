@@ -21,7 +21,8 @@ use super::{QUEUE_FULL, RecorderMetrics};
 use crate::call::Millis;
 use crate::supervise::caught;
 
-pub(super) const FLUSH_EVERY: Duration = Duration::from_secs(2);
+/// A flush compresses worse and asks the disk, for each call.
+const FLUSH_EVERY: Duration = Duration::from_secs(5);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// The text of one recording; a call of an hour takes a tenth of it.
 const LARGEST_BYTES: usize = 64 << 20;
