@@ -42,6 +42,7 @@ use std::sync::Arc;
 use actors::call::destinations::{Destination, everybody};
 use actors::call::persona::Persona;
 use actors::call::phrases::{Phrase, PhraseTexts};
+use actors::call::sentences::primary;
 use actors::call::tool_policy::{McpServer, Tool, Toolbox};
 use actors::call::urgent::UrgentPhrases;
 use toml::Spanned;
@@ -147,7 +148,7 @@ impl Parts {
     /// Gives a persona its phrases and tools. What is not given in the persona's language is left out.
     fn equip(self, mut persona: Persona, reader: &Reader<'_>) -> Persona {
         let mut phrases = self.phrases.unwrap_or_else(PhraseTexts::none);
-        if persona.language == "en" {
+        if primary(&persona.language) == "en" {
             let english = PhraseTexts::english(&persona.emergency_number);
             for phrase in Phrase::ALL {
                 if phrases.get(phrase).is_none() {
@@ -222,7 +223,7 @@ fn parse(text: &str, path: &str, reader: &mut Reader<'_>) -> Persona {
         }
     }
     persona.greeting = greeting.unwrap_or_else(|| {
-        if persona.language != "en" {
+        if primary(&persona.language) != "en" {
             let wrong = format!("has no `greeting`, and `language` is `{}`", persona.language);
             reader.fault(path, &wrong, "give a greeting in that language; the built-in one is English");
         }

@@ -24,7 +24,7 @@ pub(super) fn read(reader: &mut Reader<'_>, keep: &Retentions) -> Option<Recorde
     let megabytes = reader.number("FLIGHT_RECORDER_MAX_MB", 1_024, 1, 1_000_000);
     let days = reader.number("FLIGHT_RECORDER_DAYS", 7, 1, 36_500);
     let mode = mode?;
-    let said_days = keep.transcript_days.filter(|_| mode == Mode::Full).unwrap_or(days);
+    let said_days = keep.transcript_days.unwrap_or(days); // a file of before may be full
     let (max_bytes, max_age) = (u64::from(megabytes) << 20, DAY * days.min(said_days));
     Some(RecorderSettings { mode, folder, max_bytes, max_age })
 }

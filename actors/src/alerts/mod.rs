@@ -7,7 +7,7 @@
 //!
 //! It depends on nothing that it reports on. Telling comes first and has [queues](channel) of its own, 32
 //! notices each, of which the oldest that is not critical gives way. A number gets one text message a minute,
-//! which sums up what waited. The database is asked whether another instance has told the same, for 1 s at
+//! which sums up what waited. The database is asked whether another instance has told the same, for 3 s at
 //! most; without its answer the notice is sent. What cannot be stored waits on the board.
 //!
 //! [Urgent callers](urgent) go the same ways beside the queues, at once.

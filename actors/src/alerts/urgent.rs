@@ -20,7 +20,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::channel::tell;
+use super::channel::{Channel, tell};
 use super::metrics::Outcome;
 use super::{Desk, Kind, Notice, Way};
 use crate::call::Ledger;
@@ -31,7 +31,7 @@ use crate::wire::twilio::sid::CallSid;
 /// So many callers wait for the AlertActor.
 const MOST_WAITING: usize = 64;
 /// The word by which instances agree, and by which an incident is known.
-const RULE: &str = "urgent-call";
+pub(super) const RULE: &str = "urgent-call";
 /// Nobody is told later than this for want of the database's answer.
 const CLAIM_DEADLINE: Duration = Duration::from_millis(700);
 /// What was told is not told again for this part of the pause.
@@ -156,7 +156,7 @@ impl Desk {
         }
         let callers: Vec<_> = ours.iter().map(|(one, _)| one.clone()).collect();
         let told = join_all(self.channels.iter().map(|channel| self.tell_by(&channel.way, &callers))).await;
-        let has_reached = told.contains(&Outcome::Sent);
+        let has_reached = self.has_reached(&told);
         for ((urgent, _), is_claimed) in &ours {
             let told = match (has_reached, is_claimed) {
                 (true, true) => Told::Shared,
@@ -170,21 +170,43 @@ impl Desk {
         }
     }
 
+    /// Whether a person can know of it, by the outcomes of all ways: where there is a number, by its text.
+    fn has_reached(&self, told: &[Outcome]) -> bool {
+        let by_text = |(channel, outcome): (&Channel, &Outcome)| {
+            matches!(channel.way, Way::Sms { .. }).then_some(*outcome)
+        };
+        let text = self.channels.iter().zip(told).find_map(by_text);
+        // A number that is refused would be refused again.
+        let may_know = text.is_none_or(|text| matches!(text, Outcome::Sent | Outcome::Refused));
+        may_know && told.contains(&Outcome::Sent)
+    }
+
     async fn tell_by(&self, way: &Way, callers: &[(Urgent, bool)]) -> Outcome {
         let page = self.settings.page.as_deref().unwrap_or("the inbox");
+        let kind = Kind::Bad(Severity::Critical);
+        if way.has_incidents() {
+            // One for each caller: one that somebody has acknowledged pages nobody again.
+            let each = callers.chunks(1).map(async |caller| {
+                let notice = self.urgent_notice(kind, text_without_numbers(caller, page), &caller[0].0);
+                tell(way, &notice, 1).await
+            });
+            let told = join_all(each).await;
+            told.iter().for_each(|outcome| self.metrics.noticed(way.name(), *outcome));
+            let failed = told.iter().find(|outcome| **outcome != Outcome::Sent);
+            return failed.copied().unwrap_or(Outcome::Sent);
+        }
         let text = match way {
             Way::Sms { .. } => text(callers, page),
             Way::Webhook { .. } => text_without_numbers(callers, page),
         };
-        let outcome =
-            tell(way, &self.urgent_notice(Kind::Bad(Severity::Critical), text), callers.len()).await;
+        let outcome = tell(way, &self.urgent_notice(kind, text, &callers[0].0), callers.len()).await;
         self.metrics.noticed(way.name(), outcome);
         outcome
     }
 
-    fn urgent_notice(&self, kind: Kind, text: String) -> Notice {
+    fn urgent_notice(&self, kind: Kind, text: String, urgent: &Urgent) -> Notice {
         Notice {
-            id: String::new(),
+            id: name(urgent),
             rule: RULE.to_owned(),
             kind,
             is_repeat: false,
@@ -199,7 +221,8 @@ impl Desk {
     async fn claim_urgent(&self, urgent: &Urgent) -> Option<bool> {
         let window = self.unscaled(REPEAT).mul_f64(CLAIMED_FOR);
         let name = name(urgent);
-        let claim = self.claims.log.claim(RULE, &name, &self.instance, window, window);
+        // Our own claim holds us back from nothing: after a panic nobody knows whether it was told.
+        let claim = self.claims.log.claim(RULE, &name, &self.instance, window, Duration::ZERO);
         timeout(CLAIM_DEADLINE, claim).await.ok()?.ok()
     }
 
@@ -228,26 +251,26 @@ impl Desk {
     }
 
     async fn compare(&self, found: Vec<(Urgent, bool)>) {
-        let mut was_last = false;
+        let mut done = vec![];
         for (urgent, is_done) in found {
             let ago = self.ago(urgent.at);
             let mut waiting = self.waiting.borrow_mut();
             if is_done {
-                was_last |= waiting.done(&urgent);
+                done.extend(waiting.done(&urgent).then_some(urgent));
             } else {
                 waiting.found(urgent, ago, self.now());
             }
         }
         self.metrics.urgent_open.set(self.waiting.borrow().len() as i64);
         self.urgent.0.more.notify_one();
-        if was_last {
-            self.resolve_urgent().await;
+        for urgent in done {
+            self.resolve_urgent(&urgent).await;
         }
     }
 
-    /// Ends the incident, where a way has incidents. Best effort.
-    async fn resolve_urgent(&self) {
-        let notice = self.urgent_notice(Kind::Cleared, String::new());
+    /// Ends the caller's incident, where a way has incidents. Best effort.
+    async fn resolve_urgent(&self, urgent: &Urgent) {
+        let notice = self.urgent_notice(Kind::Cleared, String::new(), urgent);
         for channel in self.channels.iter().filter(|channel| channel.way.has_incidents()) {
             let _ = tell(&channel.way, &notice, 1).await;
         }

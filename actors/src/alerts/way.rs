@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use url::Url;
 
-use super::AlertSettings;
+use super::{AlertSettings, urgent};
 use crate::secret::Secret;
 use crate::wire::https;
 use crate::wire::twilio::rest::{BadBaseUrl, NewMessage, RestError, Sender, TwilioApi};
@@ -282,6 +282,9 @@ fn pagerduty(notice: &Notice, key: &str, group: &str) -> Value {
     let mut incident = format!("switchboard/{group}/{}", notice.rule);
     if is_local(&notice.rule) {
         incident = format!("{incident}/{}", notice.instance);
+    }
+    if notice.rule == urgent::RULE {
+        incident = format!("{incident}/{}", notice.id); // each caller is one of their own
     }
     let mut event = json!({"routing_key": key, "event_action": action, "dedup_key": incident});
     if action == "trigger" {

@@ -18,6 +18,9 @@ const LINGER: Duration = Duration::from_secs(3);
 impl CallActor {
     /// The registry knows that the call is over: stops, or waits for the service's last words first.
     pub(super) fn linger(&mut self, ctx: &mut Context<Self>) {
+        if let Some(stream) = &self.stream {
+            stream.out.close(); // Twilio asks at once what comes next
+        }
         if !self.awaits_afterword() {
             return ctx.stop();
         }

@@ -13,7 +13,7 @@ use actors::call::persona::Persona;
 use actors::call::sentences::Sentences;
 use actors::db::record::{Aftermath, Event};
 use actors::wire::twilio::form::Form;
-use actors::wire::twilio::rest::{Instructions, NewCall, TwilioApi};
+use actors::wire::twilio::rest::{Instructions, NewCall, RestError, TwilioApi};
 use actors::wire::twilio::sid::CallSid;
 use actors::wire::twilio::twiml::Twiml;
 use chrono::Utc;
@@ -156,7 +156,9 @@ impl<'a> Transfers<'a> {
             Err(error) => {
                 let call_sid = attempt.call_sid;
                 tracing::warn!(call.sid = %call_sid, %error, "a person could not be called by the REST API");
-                if error.leaves_open() { attempt } else { attempt.by_dial() }
+                // Of a call that is made all the same, the key fetches the caller out of the `<Dial>`.
+                let may_ring = matches!(error, RestError::Unanswered(_) | RestError::Unreadable(_));
+                if may_ring { attempt } else { attempt.by_dial() }
             }
         }
     }

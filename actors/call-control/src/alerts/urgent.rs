@@ -117,11 +117,11 @@ impl Waiting {
         self.entries.iter_mut().find(|entry| entry.urgent.is_same(urgent))
     }
 
-    /// Somebody has marked it as done. True: it was the last one.
+    /// Somebody has marked it as done. True: it waited until then.
     pub fn done(&mut self, urgent: &Urgent) -> bool {
         let before = self.entries.len();
         self.entries.retain(|entry| !entry.urgent.is_same(urgent));
-        before > 0 && self.entries.is_empty()
+        self.entries.len() < before
     }
 
     /// How many there are.

@@ -29,6 +29,8 @@ const CALLER_COMES_SECONDS: u32 = 5;
 
 /// The query parameter by which the URL of `after-stream` names its stream.
 pub const EPOCH: &str = "epoch";
+/// The path of the music that callers hear who wait.
+pub const HOLD_MUSIC: &str = "/hold-music.wav";
 /// The query parameter that holds a sealed [`Attempt`].
 pub const TRANSFER: &str = "transfer";
 
@@ -79,7 +81,7 @@ impl Documents {
             transfer_done: asked("transfer-done"),
             queue_wait: asked("queue-wait"),
             whisper: asked("whisper"),
-            hold_music: door("hold-music"),
+            hold_music: format!("{origin}{HOLD_MUSIC}"),
             conference_events: door("conference-events"),
             voicemail: door("voicemail"),
             recording_status: door("recording-status"),

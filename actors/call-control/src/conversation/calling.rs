@@ -52,7 +52,9 @@ impl Conversation {
         if outcome == ToolOutcome::Ok {
             self.tools.remember(name, &output);
         }
-        let is_leaving = self.farewell.as_ref().is_some_and(|farewell| farewell.is_of(call_id));
+        // Who takes leave twice has said goodbye, and need not say it again.
+        let takes_leave = tool.is_some_and(|tool| matches!(tool.kind, Kind::EndCall | Kind::TransferToHuman));
+        let is_leaving = takes_leave && self.farewell.is_some();
         self.answer_call(ids, output, !is_leaving, effects);
     }
 
@@ -104,7 +106,7 @@ impl Conversation {
                 return None;
             }
         };
-        Some(self.take_leave(leave, call_id, response_id, now))
+        Some(self.take_leave(leave, response_id, now))
     }
 
     /// A tool that was put to work has come to its end; its time may be over already, and its answer sent.

@@ -15,7 +15,7 @@ use crate::Millis;
 use crate::call_flow::TransferTo;
 use crate::realtime::requests::Request;
 
-/// A goodbye that is not heard by then is cut off.
+/// After what is to be heard already, the goodbye has so long.
 const WITHIN: Millis = 20_000;
 const LEAVES_ALREADY: &str = "the call is about to end already";
 const NOT_ON_THE_LINE: &str = "the caller is not on the line";
@@ -33,7 +33,6 @@ pub(super) enum Leave {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Farewell {
     leave: Leave,
-    call_id: String,
     /// The caller hears, or has heard, a goodbye.
     is_said: bool,
     /// The service was asked for one.
@@ -41,19 +40,11 @@ pub(super) struct Farewell {
     pub(super) until: Millis,
 }
 
-impl Farewell {
-    /// Whether this function call began it.
-    pub(super) fn is_of(&self, call_id: &str) -> bool {
-        self.call_id == call_id
-    }
-}
-
 impl Conversation {
     /// The agent takes leave. Answers what it is told.
     pub(super) fn take_leave(
         &mut self,
         leave: Leave,
-        call_id: &str,
         response_id: &str,
         now: Millis,
     ) -> (ToolOutcome, String) {
@@ -63,6 +54,10 @@ impl Conversation {
         if self.stream != Stream::Open {
             return (ToolOutcome::NotNow, error_output(NOT_ON_THE_LINE));
         }
+        let is_overtaken = self.speaking_since.is_some() || self.responses.is_cancelled(response_id);
+        if leave == Leave::HangUp && is_overtaken {
+            return (ToolOutcome::NotNow, error_output(CALLED_OFF));
+        }
         let told = match &leave {
             Leave::HangUp => "the call ends when the caller has heard your goodbye",
             Leave::Person { .. } => {
@@ -71,10 +66,9 @@ impl Conversation {
         };
         self.farewell = Some(Farewell {
             leave,
-            call_id: call_id.to_owned(),
             is_said: self.responses.has_sounded(response_id),
             is_asked: false,
-            until: now + WITHIN,
+            until: now + self.playback.unheard_ms() + WITHIN,
         });
         (
             ToolOutcome::Ok,
@@ -106,7 +100,7 @@ impl Conversation {
         if farewell.until <= now {
             return self.conclude(now, effects);
         }
-        if self.responses.is_due() {
+        if self.responses.is_due() || self.tools.is_awaited() {
             return;
         }
         if !farewell.is_said && !farewell.is_asked {

@@ -225,8 +225,8 @@ impl Conversation {
                 ServerEvent::ResponseDone(Box::new(Response { output, ..(**response).clone() }))
             }
             ServerEvent::Error(error) => ServerEvent::Error(error.clone()),
-            // It says nothing of this conversation.
-            ServerEvent::RateLimits(_) | ServerEvent::Other => ServerEvent::Other,
+            ServerEvent::RateLimits(limit) => ServerEvent::RateLimits(*limit),
+            ServerEvent::Other => ServerEvent::Other,
         };
         Kept::Rare(Box::new(Input::Service(rare)))
     }

@@ -239,6 +239,11 @@ impl Responses {
         matches!(&self.stage, Stage::Active { id, sounded: true, .. } if id == response_id)
     }
 
+    /// Whether this response is active, and was cancelled.
+    pub fn is_cancelled(&self, response_id: &str) -> bool {
+        matches!(&self.stage, Stage::Active { id, cancelled: true, .. } if id == response_id)
+    }
+
     /// Whether this response, of which nothing was told yet, can be the one that is waited for.
     fn is_awaited(&self, id: &str) -> bool {
         let waits = matches!(self.stage, Stage::Requested { cancelled: false, .. } | Stage::Expected { .. });

@@ -11,7 +11,7 @@ use super::{Conversation, Effect, GO_ON, ask_cancel, ask_delete, write};
 use crate::Millis;
 use crate::realtime::RING_MS;
 use crate::realtime::events::{Response, ServerEvent, ServiceError};
-use crate::realtime::requests::{CONFIGURE_ID, Request, SILENCE_MS, request_number};
+use crate::realtime::requests::{CONFIGURE_ID, OUTPUT, Request, SILENCE_MS, request_number};
 
 /// Errors of the service noted in a call's log; the rest is only counted.
 const MAX_ERRORS_NOTED: u32 = 50;
@@ -181,6 +181,9 @@ impl Conversation {
     fn service_error(&mut self, error: &ServiceError, now: Millis, effects: &mut Vec<Effect>) {
         let about = error.event_id.as_deref().unwrap_or_default();
         let number = request_number(about);
+        if about.starts_with(OUTPUT) {
+            self.responses.output_seen(); // it will never be in the conversation
+        }
         let is_fatal = error.is_fatal() || (about == CONFIGURE_ID && !self.link.is_ready());
         let after = match error.code() {
             _ if is_fatal => AfterFailure::GiveUp,

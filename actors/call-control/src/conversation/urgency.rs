@@ -21,8 +21,8 @@ const TO_BE_TOLD: &str = "The caller's words may describe an emergency. The pers
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Urgency {
     is_flagged: bool,
-    /// The caller said an urgent phrase.
-    is_said: bool,
+    /// The urgent phrases that the caller said, a bit each.
+    said: u128,
     /// They are to hear from the service that they must dial the emergency number.
     is_owed: bool,
     /// The service was asked to tell them.
@@ -65,23 +65,25 @@ impl Conversation {
         }
     }
 
-    /// The caller's words are known, and perhaps the number of the urgent phrase in them. Answers whether
-    /// they are urgent for the first time.
+    /// The caller's words are known, and perhaps the number of the urgent phrase in them. Answers whether the
+    /// caller is to be told: for the first time, or of something else than before.
     pub(super) fn listen_for_urgency(
         &mut self,
         words: &str,
         known: Option<usize>,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        if self.urgency.is_said {
+        let urgent = self.rules.urgent.clone();
+        let Some(number) = known.or_else(|| urgent.find(words)) else { return false };
+        let Some(phrase) = urgent.get(number) else { return false };
+        let bit = 1 << number.min(127);
+        if self.urgency.said & bit != 0 {
             return false;
         }
-        let urgent = self.rules.urgent.clone();
-        let found = known.or_else(|| urgent.find(words));
-        let Some(phrase) = found.and_then(|number| urgent.get(number)) else { return false };
-        self.urgency.is_said = true;
+        let is_being_told = self.urgency.recording.is_some() || self.urgency.is_owed;
+        self.urgency.said |= bit;
         self.raise(UrgentBy::Phrase(phrase.to_owned()), words.trim().to_owned(), effects);
-        true
+        !is_being_told
     }
 
     /// Tells the caller, instead of whatever the agent says about it.

@@ -116,11 +116,15 @@ const SPANISH: Sentences = Sentences {
     person_on_duty: "la persona de guardia",
 };
 
+/// The language that a code names, without its region: `de` of `de-CH`.
+pub fn primary(language: &str) -> String {
+    language.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase()
+}
+
 impl Sentences {
     /// Those of an ISO 639-1 code, such as `de` or `de-AT`; English where there are none.
     pub fn of(language: &str) -> &'static Self {
-        let code = language.split(['-', '_']).next().unwrap_or_default();
-        match code.to_ascii_lowercase().as_str() {
+        match primary(language).as_str() {
             "de" => &GERMAN,
             "fr" => &FRENCH,
             "es" => &SPANISH,

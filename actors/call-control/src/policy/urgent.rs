@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sentences::primary;
+
 /// Longer phrases are cut: nobody says them word for word.
 const MAX_WORDS: usize = 12;
 
@@ -27,7 +29,7 @@ impl UrgentPhrases {
 
     /// Those of a language, where we know some.
     pub fn of_language(language: &str) -> Self {
-        let phrases: &[&str] = match language {
+        let phrases: &[&str] = match primary(language).as_str() {
             "en" => &ENGLISH,
             "de" => &GERMAN,
             "es" => &SPANISH,
@@ -104,7 +106,22 @@ fn is_apostrophe(c: char) -> bool {
     matches!(c, '\'' | '\u{2019}' | '\u{2bc}')
 }
 
-const ENGLISH: [&str; 30] = [
+const ENGLISH: [&str; 45] = [
+    "pain in my chest",
+    "pain in his chest",
+    "pain in her chest",
+    "isn't breathing",
+    "couldn't breathe",
+    "struggling to breathe",
+    "had a stroke",
+    "unresponsive",
+    "collapsed",
+    "won't stop bleeding",
+    "can't stop the bleeding",
+    "bleeding a lot",
+    "want to die",
+    "too many pills",
+    "hurt myself",
     "chest pain",
     "chest pains",
     "my chest hurts",
@@ -137,7 +154,16 @@ const ENGLISH: [&str; 30] = [
     "allergic shock",
 ];
 
-const GERMAN: [&str; 17] = [
+const GERMAN: [&str; 26] = [
+    "Schmerzen in meiner Brust",
+    "Brustschmerz",
+    "nicht atmen",
+    "stark blutet",
+    "blutet sehr stark",
+    "bringe mich um",
+    "Suizid",
+    "ohnmächtig",
+    "zusammengebrochen",
     "Brustschmerzen",
     "Schmerzen in der Brust",
     "Herzinfarkt",
@@ -157,7 +183,10 @@ const GERMAN: [&str; 17] = [
     "mich umbringen",
 ];
 
-const SPANISH: [&str; 14] = [
+const SPANISH: [&str; 17] = [
+    "me duele el pecho",
+    "suicidarme",
+    "se ha desmayado",
     "dolor en el pecho",
     "dolor de pecho",
     "ataque al corazón",
@@ -174,7 +203,11 @@ const SPANISH: [&str; 14] = [
     "quiero matarme",
 ];
 
-const FRENCH: [&str; 14] = [
+const FRENCH: [&str; 18] = [
+    "arrive pas à respirer",
+    "me suicider",
+    "arrêt cardiaque",
+    "fait un malaise",
     "douleur à la poitrine",
     "mal à la poitrine",
     "crise cardiaque",
@@ -216,6 +249,12 @@ mod tests {
         ] {
             assert_eq!(found(&english, said), phrase, "{said}");
         }
+        let swiss = UrgentPhrases::of_language("de-CH");
+        assert_eq!(found(&swiss, "Ich kann nicht atmen!"), Some("nicht atmen"));
+        assert_eq!(
+            found(&UrgentPhrases::of_language("EN_us"), "Pain in my chest."),
+            Some("pain in my chest")
+        );
         assert_eq!(found(&UrgentPhrases::of_language("de"), "Eine ÜBERDOSIS, glaube ich"), Some("Überdosis"));
     }
 

@@ -72,6 +72,8 @@ pub enum ServerEvent<'a> {
     },
     /// An item of a response is final.
     OutputItemDone {
+        /// Recordings of before have none.
+        #[serde(default)]
         response_id: String,
         item: Item,
     },

@@ -12,6 +12,8 @@ use crate::policy::persona::Persona;
 
 /// The event id of the session's configuration.
 pub const CONFIGURE_ID: &str = "configure";
+/// What the event ids of function outputs begin with; the call's id follows.
+pub const OUTPUT: &str = "output-";
 /// What the event ids of response requests begin with; a number follows.
 pub const RESPOND_PREFIX: &str = "respond-";
 
@@ -83,7 +85,7 @@ impl Request {
                 "type": "conversation.item.delete", "event_id": format!("delete-{item_id}"), "item_id": item_id,
             }),
             Self::FunctionOutput { call_id, output } => json!({
-                "type": "conversation.item.create", "event_id": format!("output-{call_id}"),
+                "type": "conversation.item.create", "event_id": format!("{OUTPUT}{call_id}"),
                 "item": {"type": "function_call_output", "call_id": call_id, "output": output},
             }),
         }

@@ -36,7 +36,7 @@ const NAMES: [&str; 16] = [
 ];
 const TYPE: &str = "type";
 /// Under these keys are values that the model made up, of which numbers say as much as texts.
-const ARGUMENTS: [&str; 2] = ["arguments", "fits"];
+const ARGUMENTS: [&str; 3] = ["arguments", "file-item", "fits"];
 /// Under this key is what an error says for people.
 const MESSAGE: &str = "message";
 const LONGEST_NAME: usize = 128;

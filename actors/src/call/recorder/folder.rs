@@ -23,11 +23,15 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder if there is none, for us alone (mode 0700), and tries to write to it.
+    /// Makes the folder if there is none, for us alone (mode 0700), and tries to write to it. One that is
+    /// there already may be for others, too.
     pub(super) fn open(settings: &RecorderSettings) -> io::Result<Self> {
         let RecorderSettings { folder, max_bytes, max_age, .. } = settings;
+        let is_new = !folder.exists();
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+        if is_new {
+            fs::set_permissions(folder, Permissions::from_mode(0o700))?; // whatever the umask
+        }
         let tried = folder.join(format!("{:016x}.tmp", rand::random::<u64>()));
         File::create_new(&tried)?;
         fs::remove_file(tried)?;

@@ -320,3 +320,38 @@ fn a_fault_of_a_tool_is_told_in_words_for_the_agent() {
     assert_eq!(outputs[0].1, r#"{"error":"the tool answered with the status 503"}"#);
     assert!(responds);
 }
+
+#[test]
+fn a_caller_who_speaks_while_the_agent_takes_leave_is_not_hung_up_on() {
+    let mut call = Timeline::asked(rules());
+    call.delta(3_010, "r2", "a2").caller_starts(3_040).take();
+    call.calls(3_050, "r2", "c1", "end_call", "{}").ends(3_060, "r2");
+    call.caller_stops(4_000, "u2").at(5_000, Input::Pong);
+    let effects = call.take();
+    assert_eq!(ended(&effects), None);
+    let is_called_off = |effect: &Effect| matches!(effect, Effect::Ask(Request::FunctionOutput { output, .. }) if output.contains("spoke before"));
+    assert!(effects.iter().any(is_called_off), "{effects:?}");
+}
+
+#[test]
+fn an_agent_that_takes_leave_twice_says_goodbye_once() {
+    let mut call = Timeline::asked(rules());
+    call.calls(3_050, "r2", "c1", "end_call", "{}").ends(3_060, "r2");
+    assert!(call.answered().1, "the goodbye is asked for");
+    call.created(3_070, "r3").delta(3_080, "r3", "a3").calls(3_090, "r3", "c2", "end_call", "{}");
+    call.response_done(3_100, "r3", "completed", "a3", "Goodbye.");
+    assert!(!call.answered().1);
+}
+
+#[test]
+fn the_call_does_not_end_while_a_tool_is_at_work() {
+    let mut call = Timeline::asked(rules());
+    call.delta(3_010, "r2", "a2").calls(3_020, "r2", "c1", "slots", r#"{"day":"Monday"}"#);
+    call.calls(3_050, "r2", "c2", "end_call", "{}").ends(3_060, "r2");
+    call.at(3_210, Input::Mark(Mark { generation: 0, ordinal: 3, sent_ms: 200 }));
+    assert_eq!(ended(&call.take()), None);
+    call.tool_answers(4_000, 1, "c1", "{}");
+    call.says(4_100, "r3", "a3", 1, "It is done. Goodbye.");
+    call.at(4_500, Input::Mark(Mark { generation: 0, ordinal: 4, sent_ms: 200 }));
+    assert_eq!(ended(&call.take()), Some((Reason::AgentHungUp, NextStep::HangUp)));
+}
