@@ -34,9 +34,20 @@ async fn retention_deletes_exactly_what_is_older_and_says_so_without_personal_da
     let database = TestDatabase::create().await;
     let db = db(&database.url, "here");
     fill(&database, &[40, 31, 29, 8, 6, 0]).await;
+    for (number, days) in [(1, 40), (3, 29)] {
+        let sid = unknown(number);
+        let asked = format!(
+            r#"INSERT INTO call_events (call_sid, at, kind, data) VALUES ('{sid}', now() - interval '{days} days',
+            'transfer-asked', '{{"destination": "nurse", "reason": "a rash"}}')"#
+        );
+        database.query(&asked).await;
+    }
     let keep = Retentions { transcript_days: Some(30), number_days: Some(7), ..KEPT };
     let job = Retention { db: db.operations(), twilio: None, keep };
     assert_eq!(job.run().await, Ok(Progress::Done));
+    let reasons = "SELECT right(call_sid, 1), data FROM call_events WHERE kind = 'transfer-asked' ORDER BY 1";
+    let kept = [r#"1|{"destination": "nurse"}"#, r#"3|{"reason": "a rash", "destination": "nurse"}"#];
+    assert_eq!(database.query(reasons).await, kept);
     let numbered = "SELECT right(call_sid, 1) FROM";
     let turns = database.query("SELECT right(call_sid, 1), count(*) FROM turns GROUP BY 1 ORDER BY 1").await;
     assert_eq!(turns, ["3|2", "4|2", "5|2", "6|2"]);
@@ -44,7 +55,8 @@ async fn retention_deletes_exactly_what_is_older_and_says_so_without_personal_da
     assert_eq!(database.query(&found).await, ["3", "4", "5", "6"], "nor are they found any more");
     let with_number = format!("{numbered} calls WHERE from_number IS NOT NULL ORDER BY 1");
     assert_eq!(database.query(&with_number).await, ["5", "6"]);
-    let told = "SELECT DISTINCT data FROM call_events WHERE at < now() - interval '7 days'";
+    let told =
+        "SELECT DISTINCT data FROM call_events WHERE kind = 'call-status' AND at < now() - interval '7 days'";
     assert_eq!(database.query(told).await, [r#"{"To": "+15005550006"}"#]);
     assert_eq!(database.value("SELECT count(*) FROM call_events WHERE data ? 'From'").await, "2");
     let webhooks = "SELECT state, count(*) FROM webhooks WHERE body ? 'From' GROUP BY 1 ORDER BY 1";
@@ -62,7 +74,7 @@ async fn retention_deletes_exactly_what_is_older_and_says_so_without_personal_da
     let recorded = database.query(deletions).await;
     assert_eq!(
         recorded,
-        ["number|1|4", "number|2|4", "number|3|4", "number|4|4", "transcript|1|3", "transcript|2|3"]
+        ["number|1|4", "number|2|4", "number|3|4", "number|4|4", "transcript|1|4", "transcript|2|3"]
     );
 
     assert_eq!(job.run().await, Ok(Progress::Done));

@@ -44,6 +44,18 @@ const TEXTS_OF_INBOX: &str = "
     gone AS (UPDATE inbox SET text = '' FROM old WHERE inbox.id = old.id RETURNING inbox.call_sid)
     INSERT INTO deletions (kind, call_sid, count) SELECT 'transcript', call_sid, count(*) FROM gone GROUP BY call_sid";
 
+/// Why callers were given to a person, in the agent's words. The condition is that of the index.
+const REASONS_OF_TRANSFERS: &str = "
+    WITH old AS (
+        SELECT id FROM call_events WHERE at < $1 AND kind = 'transfer-asked' AND data ? 'reason'
+        ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ),
+    gone AS (
+        UPDATE call_events SET data = data - 'reason' FROM old WHERE call_events.id = old.id
+        RETURNING call_events.call_sid
+    )
+    INSERT INTO deletions (kind, call_sid, count) SELECT 'transcript', call_sid, count(*) FROM gone GROUP BY call_sid";
+
 /// The callers' numbers and names in the inbox. The condition is that of the index.
 const NUMBERS_OF_INBOX: &str = "
     WITH old AS (
@@ -134,11 +146,12 @@ pub struct OldRecording {
 
 impl Operations {
     /// Deletes the transcripts of calls in which nothing was said since `before`, those of at most `batch`
-    /// turns' calls and the oldest first, and the texts of at most as many items of the inbox, within 20 s.
+    /// turns' calls and the oldest first, and the texts of at most as many items of the inbox and of reasons
+    /// for transfers, within 30 s.
     /// Answers how many deletions that were: none means that none is left.
     pub async fn delete_transcripts(&self, before: DateTime<Utc>, batch: u32) -> Result<usize, DbError> {
         let mut deletions = 0;
-        for sql in [TRANSCRIPTS, TEXTS_OF_INBOX] {
+        for sql in [TRANSCRIPTS, TEXTS_OF_INBOX, REASONS_OF_TRANSFERS] {
             deletions += self.delete("delete_transcripts", sql, before, batch).await?;
         }
         Ok(deletions)

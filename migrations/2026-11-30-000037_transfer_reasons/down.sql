@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY call_events_with_reason;
