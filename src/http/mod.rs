@@ -6,7 +6,6 @@ use actix_web::guard::{Any, Get, Head};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, PayloadConfig, ServiceConfig};
 use actix_web::{FromRequest, Handler, Resource, Responder, Route};
-use actors::call::flow::documents::HOLD_MUSIC;
 
 mod alerts;
 pub mod auth;
@@ -105,7 +104,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(get("/metrics", metrics::metrics))
         .service(twilio)
         .service(api)
-        .service(get(HOLD_MUSIC, transfer::music))
+        .service(get("/hold-music.wav", transfer::music))
         .service(get("/", dashboard::dashboard))
         .default_service(web::to(async || Err::<&str, _>(ApiError::NotFound)));
     config.service(all);

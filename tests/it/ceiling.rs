@@ -64,7 +64,7 @@ async fn the_call_over_the_ceiling_hears_a_sentence_whatever_the_timing() {
 /// A greeting takes hundreds of tokens, and a call has six responses in a minute.
 #[actix_rt::test]
 async fn an_account_without_the_tokens_for_another_call_turns_callers_away_until_calls_have_ended() {
-    let small = Options { faults: vec!["token-limit=1000".parse().unwrap()], ..Options::default() };
+    let small = Options { faults: vec!["token-limit=500".parse().unwrap()], ..Options::default() };
     let (app, _realtime) = app_before(small, 20).await;
     const FULL: &str = r#"switchboard_admissions_total{result="no-headroom"}"#;
     for call in 0..5 {
@@ -74,7 +74,7 @@ async fn an_account_without_the_tokens_for_another_call_turns_callers_away_until
         app.metric(r#"switchboard_realtime_responses_total{status="completed"}"#).await >= 5.0
     })
     .await;
-    assert_eq!(app.metric("switchboard_realtime_token_limit").await, 1_000.0);
+    assert_eq!(app.metric("switchboard_realtime_token_limit").await, 500.0);
     let refused = rings(&app, &call_sid(5)).await.body;
     assert!(refused.contains("<Say>") && refused.contains("<Hangup/>"), "{refused}");
     assert_eq!(app.metric(FULL).await, 1.0);

@@ -3,6 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::test::read_body;
 use actix_web::web::Data;
+use actors::call::flow::documents::HOLD_MUSIC;
 
 use super::{VOICEMAIL_BOX, answer, app, header_of, local, steered};
 use crate::app::App;
@@ -147,7 +148,7 @@ async fn no_url_shows_a_number() {
 
 #[actix_rt::test]
 async fn the_music_is_fetched_unsigned_and_kept() {
-    let response = answer(&app(&[]), local("/hold-music.wav")).await;
+    let response = answer(&app(&[]), local(HOLD_MUSIC)).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(header_of(&response, actix_web::http::header::CONTENT_TYPE), "audio/wav");
     assert!(header_of(&response, actix_web::http::header::CACHE_CONTROL).starts_with("public"));
