@@ -113,7 +113,10 @@ async fn an_outage_of_six_seconds_is_bridged() {
 #[actix_rt::test]
 async fn a_rate_limited_answer_is_bridged() {
     let folder = tempfile::tempdir().unwrap();
-    let realtime = service(1_500, &["rate-limit=2"]).await;
+    let realtime = service(200, &[]).await;
+    has_all_phrases(&app(&realtime, folder.path()).await).await;
+
+    let realtime = service(1_500, &["rate-limit=2"]).await; // it refuses every second phrase of a session, too
     let app = app(&realtime, folder.path()).await;
     has_all_phrases(&app).await;
     let network = network(&app);
