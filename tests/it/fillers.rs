@@ -116,7 +116,7 @@ async fn a_rate_limited_answer_is_bridged() {
     let realtime = service(200, &[]).await;
     has_all_phrases(&app(&realtime, folder.path()).await).await;
 
-    let realtime = service(1_500, &["rate-limit=2"]).await; // it refuses every second phrase of a session, too
+    let realtime = service(1_500, &["rate-limit=2"]).await; // a second phrase of a session, too
     let app = app(&realtime, folder.path()).await;
     has_all_phrases(&app).await;
     let network = network(&app);
