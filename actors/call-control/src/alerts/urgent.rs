@@ -158,7 +158,7 @@ impl Waiting {
         self.texts = BURST.min(self.texts.saturating_add(u32::try_from(more).unwrap_or(BURST)));
     }
 
-    /// Whoever told the callers that are out is gone: they are told anew.
+    /// The sender of the callers that are out has panicked. A person is told of these callers again.
     pub fn nothing_is_out(&mut self) {
         self.entries.iter_mut().for_each(|entry| entry.is_out = false);
     }
@@ -178,7 +178,7 @@ impl Waiting {
         entry.due = now + if told == Told::Perhaps { AGAIN } else { REPEAT };
     }
 
-    /// Another instance has told it: it is told again by whoever is first then.
+    /// Another instance has sent the text. Any instance may send the next one.
     pub fn told_elsewhere(&mut self, urgent: &Urgent, now: Millis) {
         self.told(urgent, Told::Shared, now);
     }
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(waiting.take_due(GRACE - 1), []);
         assert_eq!(waiting.take_due(GRACE).len(), 1);
         waiting.nothing_is_out();
-        assert_eq!(waiting.take_due(GRACE).len(), 1, "whoever was to tell it is gone");
+        assert_eq!(waiting.take_due(GRACE).len(), 1, "the instance that raised it is gone");
         waiting.told_elsewhere(&urgent(1), GRACE);
         assert_eq!(waiting.next_due(), Some(GRACE + REPEAT));
         waiting.found(urgent(2), 0, 0);

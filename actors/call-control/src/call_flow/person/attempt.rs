@@ -62,7 +62,7 @@ pub struct Attempt {
 /// How the person is rung, and where the caller is meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Way {
-    /// `<Dial>`: whoever answers has the call. The caller hears it ring.
+    /// `<Dial>` without a key: the person has the call when they answer. The caller hears the ringing.
     #[serde(rename = "c")]
     Cold,
     /// `<Dial>` with a whisper: the person takes the call with a key. The caller hears it ring.

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! - [`attempt`] is all that is known of one attempt; [`seal`] makes it a part of a URL.
-//! - [`steps`] decides who is rung, and what comes after each answer.
+//! - [`steps`] chooses the person to call, and the next step after each answer.
 //!
 //! Each wait has an end that needs nobody's callback: the caller's own document asks again after each piece
 //! of music, and moves on at the attempt's deadline. Only one thing is pushed to a caller, the way into the
